@@ -1,0 +1,100 @@
+"""The one error tree; what a user sees when something is wrong.
+
+::
+
+    ScalelabError                 exit code 1
+    ├── InputError                exit code 2   something the user gave is wrong
+    │   ├── StudyError                a study file, or a value in it
+    │   ├── PluginError               a plugin, or a component's name or options
+    │   ├── DataError                 a dataset's folder, files or content
+    │   └── FitError                  a table that cannot support the law asked of it
+    ├── StoreError                exit code 3   the store cannot be read or written
+    │   ├── StoreLockedError          another process holds it for too long
+    │   ├── StoreNewerError           a newer scalelab wrote it
+    │   └── StoreDamagedError         its file is not what DuckDB or scalelab wrote
+    └── TrainingError             exit code 1   one trial could not be trained
+
+Every message is one line that says *what* is wrong, *where*, and *what to do*. The command line prints it
+after ``error:`` and ends with the class's ``exit_code``; a traceback is always a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+class ScalelabError(Exception):
+    """Base of every error that scalelab raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(ScalelabError):
+    """Something the user gave is wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class StudyError(InputError):
+    """A study file, or a value in it, is wrong."""
+
+
+class PluginError(InputError):
+    """A plugin is broken, or a component's name or options are wrong."""
+
+
+class DataError(InputError):
+    """A dataset's folder, files or content cannot be used."""
+
+
+class FitError(InputError):
+    """A table cannot support the law that was asked of it."""
+
+
+class StoreError(ScalelabError):
+    """The store cannot be read or written; what it held is still there."""
+
+    exit_code = 3
+
+
+class StoreLockedError(StoreError):
+    """Another process held the store longer than we were willing to wait."""
+
+
+class StoreNewerError(StoreError):
+    """The store's schema is newer than this scalelab understands."""
+
+
+class StoreDamagedError(StoreError):
+    """The store's file cannot be read as DuckDB, or lacks our tables."""
+
+
+class TrainingError(ScalelabError):
+    """One trial could not be trained; the study goes on without it."""
+
+
+def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[str], str] = repr) -> str:
+    """Returns ``"; did you mean 'a' or 'b'?"`` for close matches of ``name``, else an empty string.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        limit: How many matches to name.
+        show: How to write a match.
+    """
+    close = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.6)
+    if not close:
+        return ""
+    return "; did you mean " + " or ".join(show(match) for match in close) + "?"
+
+
+def brief(value: Any, limit: int = 60) -> str:
+    """Returns ``repr(value)`` cut to ``limit`` characters: one line that fits into a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python is willing to print
+        return "a huge number"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,243 @@
+"""Trials and records: what was asked for, and what an attempt at it produced.
+
+A `Trial` is named by a hash of its content. A `Record` is immutable once written; retrying makes another one
+with the next attempt number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from scalelab.components import Direction
+
+IDENTITY_VERSION = 1
+
+Status = Literal["done", "diverged", "failed", "interrupted"]
+FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
+"""Outcomes that running the study again keeps; ``failed`` is retried on request, ``interrupted`` always."""
+
+
+def canonical_json(value: Any) -> str:
+    """Returns the one JSON text of a value: sorted keys, no spaces, -0.0 as 0.0, no NaN or infinity.
+
+    Raises:
+        ValueError: The value holds a NaN, an infinity or something that JSON cannot say.
+    """
+    try:
+        return json.dumps(
+            _plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value == 0.0:
+        return 0.0
+    return value
+
+
+def _none_if_not_finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Measured = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
+"""A measured number; NaN and infinities become ``None``, which JSON and SQL can say."""
+
+
+class Frozen(BaseModel):
+    """Base of the value types here: unknown keys are refused and nothing changes after construction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Length(Frozen):
+    """How long to train: exactly one of the four."""
+
+    steps: int | None = Field(None, ge=1, description="optimizer steps")
+    epochs: float | None = Field(None, gt=0, description="passes over the trial's training examples")
+    examples: int | None = Field(None, ge=1, description="training examples seen, repeats counted")
+    flops: float | None = Field(None, gt=0, description="forward and backward FLOPs of all steps")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set - {n for n in self.model_fields_set if getattr(self, n) is None}) != 1:
+            raise ValueError("give exactly one of steps, epochs, examples, flops")
+        return self
+
+
+class TrainingOptions(Frozen):
+    """Everything about training that is neither the model, the data nor the optimizer.
+
+    The learning-rate factor rises linearly from 0 to 1 over ``warmup`` and then follows ``schedule`` down to
+    ``final_lr`` (a factor too).
+    """
+
+    length: Length = Length(epochs=10)
+    batch_size: int = Field(64, ge=1, le=65536, description="examples a step")
+    schedule: Literal["cosine", "constant", "exponential", "linear-cooldown"] = Field(
+        "cosine", description="shape of the learning rate after warm-up"
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps that warm up")
+    cooldown: float = Field(
+        0.2, gt=0, le=1, description="fraction at the end that linear-cooldown falls over"
+    )
+    final_lr: float = Field(0.01, ge=0, le=1, description="learning-rate factor at the last step")
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="gradient norm above which gradients are scaled down"
+    )
+    augment: bool = Field(True, description="use the dataset's augmentation")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16 autocast, or auto: bf16 where the device is fast at it"
+    )
+    validations: int = Field(
+        10, ge=1, le=10_000, description="validations, evenly spaced, the last at the end"
+    )
+
+    @model_validator(mode="after")
+    def _exponential_ends_above_zero(self) -> Self:
+        if self.schedule == "exponential" and self.final_lr == 0:
+            raise ValueError("schedule = 'exponential' needs final_lr above 0: it never reaches 0")
+        return self
+
+
+class ComponentRef(Frozen):
+    """A component as a trial names it: options resolved, those outside its identity left out."""
+
+    name: str
+    version: int = 1
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Trial(Frozen):
+    """One fully resolved point of a study.
+
+    Attributes:
+        dataset: Component and options; locations stay outside.
+        fingerprint: The dataset's content.
+        architecture: Component and options.
+        optimizer: Component and options.
+        n_examples: Unique training examples, the first of the permutation drawn with ``data_seed``.
+        data_seed: Seed of that permutation; the same for all trials of a study, so that subsets are nested.
+        training: Options of the training loop.
+        seed: Seed of initialisation, batch order, dropout and augmentation.
+    """
+
+    dataset: ComponentRef
+    fingerprint: str
+    architecture: ComponentRef
+    optimizer: ComponentRef
+    n_examples: int = Field(ge=1)
+    data_seed: int = 0
+    training: TrainingOptions = TrainingOptions()
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
+        content = {"identity": IDENTITY_VERSION, **self.model_dump(mode="json")}
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+class CurvePoint(Frozen):
+    """The state of a run at one validation."""
+
+    step: int
+    n_seen: int = Field(description="training examples seen, repeats counted")
+    train_flops: float
+    wall_seconds: float
+    lr: float = Field(description="learning rate of the first parameter group")
+    train_loss: Measured = Field(description="mean over the steps since the last point")
+    loss: Measured = Field(description="validation loss")
+    metrics: dict[str, Measured] = Field(default_factory=dict, description="validation metrics by name")
+
+
+class Machine(Frozen):
+    """Where an attempt ran."""
+
+    host: str
+    pid: int
+    platform: str
+    cpu: str
+    cores: int
+    threads: int
+    python: str
+    torch: str
+    device: str = Field(description="device type that trained, such as cpu or cuda")
+    device_name: str = ""
+
+
+class Provenance(Frozen):
+    """Who provided a component."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+
+class Record(Frozen):
+    """What one attempt at a trial produced.
+
+    ``loss`` and ``objective`` are the best values over the curve, ``loss_last`` and ``objective_last`` those
+    of its last point. Quantities that an attempt did not live to measure are ``None``.
+    """
+
+    trial: Trial
+    study: str
+    attempt: int = Field(ge=1)
+    status: Status
+    error: str | None = None
+    metric: str = Field("loss", description="name of the objective")
+    direction: Direction = "minimize"
+    loss: Measured = None
+    loss_last: Measured = None
+    objective: Measured = None
+    objective_last: Measured = None
+    best_step: int | None = None
+    metrics: dict[str, Measured] = Field(default_factory=dict, description="at the best step")
+    curve: tuple[CurvePoint, ...] = ()
+    n_params: int | None = None
+    n_params_body: int | None = Field(None, description="parameters without the head")
+    forward_flops: float | None = Field(None, description="of one example; a multiply-add is two")
+    train_flops: float | None = Field(None, description="forward and backward, all steps")
+    n_steps: int | None = None
+    epochs: float | None = Field(None, description="passes over the n_examples unique examples")
+    features: dict[str, int | float | str] = Field(default_factory=dict)
+    precision: str | None = None
+    wall_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    machine: Machine | None = None
+    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
+    scalelab_version: str = ""
+    started_at: float = Field(description="seconds since the epoch, UTC")
+    finished_at: float
+
+    @property
+    def id(self) -> str:
+        """The trial's id and the attempt's number."""
+        return f"{self.trial.id}-{self.attempt}"
+
+
+class Cost(Frozen):
+    """What one example costs a model; how `Cost` is measured is no business of this floor.
+
+    Attributes:
+        n_params: Trainable parameters.
+        forward_flops: FLOPs of one example's forward pass; a multiply-add is two.
+        train_flops_per_example: FLOPs of forward and backward for one example.
+    """
+
+    n_params: int
+    forward_flops: float
+    train_flops_per_example: float
