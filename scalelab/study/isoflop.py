@@ -1,0 +1,116 @@
+"""IsoFLOP profiles: for each compute budget, models across sizes with the training that the budget leaves.
+
+This is approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556): along a profile the training FLOPs are constant
+and the loss has a minimum in the number of parameters. Models are spread evenly in the logarithm of their
+parameters among those that the budget can train: enough steps, not too many passes over the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from scalelab.components import Architecture, Optimizer
+from scalelab.errors import InputError
+from scalelab.records import ComponentRef, Cost, Length
+from scalelab.study.messages import one_line
+from scalelab.study.model import Study
+from scalelab.study.resolve import Resolved
+from scalelab.study.sampling import Point, drawn_points, grid_points
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that profiles may choose, and what it costs."""
+
+    point: Point
+    ref: ComponentRef
+    cost: Cost
+
+
+@dataclass
+class Profiles:
+    """Chooses the models of every profile, and keeps the reasons why it left others out.
+
+    Attributes:
+        study: For the budgets and limits.
+        cost: What one example costs an architecture at a point.
+        skipped: One line for each kind of model that was left out.
+    """
+
+    study: Study
+    cost: Callable[[Point, ComponentRef], Cost]
+    skipped: list[str] = field(default_factory=list)
+
+    def candidates(
+        self, architecture: Resolved[Architecture], optimizers: Sequence[Resolved[Optimizer]]
+    ) -> list[Candidate]:
+        """Returns the models of an architecture's space, by rising number of parameters."""
+        sampling = self.study.sampling
+        if sampling.n is None:
+            drawn = grid_points(architecture, optimizers, None)
+        else:
+            drawn = drawn_points(architecture, optimizers, "sobol", sampling.n, sampling.seed)
+        self.skipped.extend(drawn.remarks)
+        found = []
+        for point in drawn.points:
+            ref = architecture.ref(point.architecture)
+            try:
+                found.append(Candidate(point, ref, self.cost(point, ref)))
+            except InputError as error:
+                self.skipped.append(one_line(f"{architecture.where}: {point.architecture} left out: {error}"))
+        return sorted(found, key=lambda candidate: candidate.cost.n_params)
+
+    def of(
+        self, architecture: Resolved[Architecture], candidates: Sequence[Candidate], n_examples: int
+    ) -> Iterator[tuple[Candidate, Length]]:
+        """Yields the models of each budget, with their training length."""
+        for budget in self.study.sampling.budgets:
+            fit: list[Candidate] = []
+            misfits: dict[str, list[Candidate]] = {}
+            for candidate in candidates:
+                reason = self._misfit(candidate.cost, budget, n_examples)
+                if reason:
+                    misfits.setdefault(reason, []).append(candidate)
+                else:
+                    fit.append(candidate)
+            for reason, left_out in misfits.items():
+                sizes = f"n_params {left_out[0].cost.n_params:,} to {left_out[-1].cost.n_params:,}"
+                self.skipped.append(
+                    f"{architecture.where}: budget {budget:g} FLOPs, {n_examples:,} examples: "
+                    f"{len(left_out)} of {len(candidates)} models left out ({sizes}): {reason}"
+                )
+            for candidate in spread(fit, self.study.sampling.models):
+                yield candidate, Length(flops=budget)
+
+    def _misfit(self, cost: Cost, budget: float, n_examples: int) -> str:
+        if not (cost.n_params > 0 and cost.train_flops_per_example > 0):
+            return "no parameters or no FLOPs"
+        sampling, batch_size = self.study.sampling, self.study.training.batch_size
+        # the whole number of steps that training will take
+        steps = max(1, round(budget / (cost.train_flops_per_example * batch_size)))
+        if steps < sampling.min_steps:
+            return f"fewer than sampling.min_steps = {sampling.min_steps} steps"
+        if steps * batch_size / n_examples > sampling.max_epochs:
+            return f"more than sampling.max_epochs = {sampling.max_epochs:g} passes over the data"
+        return ""
+
+
+def spread(candidates: Sequence[Candidate], n: int) -> list[Candidate]:
+    """Returns ``n`` candidates, evenly spread in log n_params; all where there are no more than ``n``.
+
+    Args:
+        candidates: By rising number of parameters.
+        n: How many.
+    """
+    if len(candidates) <= n:
+        return list(candidates)
+    logs = [math.log(candidate.cost.n_params) for candidate in candidates]
+    free = set(range(len(candidates)))
+    for index in range(n):
+        share = index / (n - 1) if n > 1 else 0.5
+        target = logs[0] + share * (logs[-1] - logs[0])
+        # rounded, so that a tie goes to the smaller model on every machine
+        free.remove(min(free, key=lambda i: (round(abs(logs[i] - target), 9), i)))
+    return [candidate for index, candidate in enumerate(candidates) if index not in free]

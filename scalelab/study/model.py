@@ -1,0 +1,215 @@
+"""The study file as pydantic models: one field a key, bounds and defaults beside it.
+
+Values are checked strictly: a text is no number and a truth value is no count. What needs the plugins (do the
+component and its options exist?) is checked in `scalelab.study.resolve`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from scalelab.constraints import Constraint, is_number
+from scalelab.errors import StudyError, brief
+from scalelab.records import Frozen, TrainingOptions
+from scalelab.space import Dimension, parse_dimension
+
+MAX_TRIALS = 100_000
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def located(message: str) -> PydanticCustomError:
+    """Returns an error whose message goes on where the key path of its field ends: ``[2].low = 3: …``."""
+    # braces are pydantic's placeholders, so the message travels in the context
+    return PydanticCustomError("located", "{message}", {"message": message})
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        raise ValueError(
+            "must be letters, digits, '-', '_' and '.', 100 at most, the first a letter or a digit"
+        )
+    return value
+
+
+def _space(value: Any) -> Literal["default"] | dict[str, Dimension]:
+    if value == "default":
+        return "default"
+    if not isinstance(value, dict):
+        raise located(f" = {brief(value)}: must be 'default' or a table of dimensions")
+    dimensions = {}
+    for key, described in value.items():
+        try:
+            dimensions[key] = parse_dimension(described, f".{key}")
+        except StudyError as error:
+            raise located(str(error)) from None
+    return dimensions
+
+
+def _constraint(value: Any) -> Constraint:
+    try:
+        return Constraint.parse(value)
+    except StudyError as error:
+        raise located(f" = {error}") from None
+
+
+def _size(value: Any) -> int | float | Literal["all"]:
+    if value == "all":
+        return "all"
+    if is_number(value):
+        if isinstance(value, int) and value >= 1:
+            return value
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+    raise located(f" = {brief(value)}: must be a fraction between 0 and 1, a count of 1 or more, or 'all'")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen = set()
+    for index, value in enumerate(values):
+        if (type(value), value) in seen:
+            raise located(f"[{index}] = {brief(value)}: stands twice in the list")
+        seen.add((type(value), value))
+    return values
+
+
+DataSize = Annotated[int | float | Literal["all"], PlainValidator(_size)]
+
+
+class DatasetEntry(Frozen):
+    """The table ``[dataset]``."""
+
+    name: str = Field(min_length=1, max_length=200, description="which dataset")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="its options; the rest take their defaults"
+    )
+
+
+class ComponentEntry(DatasetEntry):
+    """A table of ``[[architecture]]`` or ``[[optimizer]]``."""
+
+    name: str = Field(min_length=1, max_length=200, description="which architecture or optimizer")
+    space: Annotated[Literal["default"] | dict[str, Dimension], PlainValidator(_space)] = Field(
+        default_factory=dict,
+        description="a dimension for each option that varies, or the component's own space",
+    )
+    constraints: tuple[Annotated[Constraint, PlainValidator(_constraint)], ...] = Field(
+        (), max_length=100, description="relations that every point must satisfy, beside the component's own"
+    )
+
+
+class DataOptions(Frozen):
+    """The table ``[data]``."""
+
+    sizes: Annotated[tuple[DataSize, ...], AfterValidator(_distinct)] = Field(
+        ("all",), min_length=1, max_length=1000, description="training subsets"
+    )
+    seed: Seed = Field(0, description="of the permutation whose first n examples are the subset of n")
+
+
+class Sampling(Frozen):
+    """The table ``[sampling]``."""
+
+    method: Literal["grid", "random", "sobol", "isoflop"] = Field("grid", description="how points are chosen")
+    n: int | None = Field(
+        None, ge=1, le=MAX_TRIALS, description="points drawn, or in a grid points of a continuous dimension"
+    )
+    seed: Seed = Field(0, description="of the draws")
+    budgets: Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(_distinct)] = Field(
+        (), max_length=1000, description="isoflop: training FLOPs of each profile"
+    )
+    models: int = Field(7, ge=1, le=1000, description="isoflop: models of each budget")
+    min_steps: int = Field(20, ge=1, description="isoflop: a budget must leave this many optimizer steps")
+    max_epochs: float = Field(
+        100.0, gt=0, description="isoflop: a budget must not need more passes than this"
+    )
+
+    @model_validator(mode="after")
+    def _fits_method(self) -> Self:
+        isoflop_keys = {"budgets", "models", "min_steps", "max_epochs"}
+        if self.method != "isoflop":
+            for key in sorted(isoflop_keys & self.model_fields_set):
+                raise located(f".{key}: only method = 'isoflop' uses it; the method is {self.method!r}")
+            if self.method != "grid" and self.n is None:
+                raise located(f".n: missing; method = {self.method!r} needs the number of points to draw")
+        elif not self.budgets:
+            raise located(
+                ".budgets: missing; method = 'isoflop' needs a list of FLOP budgets such as [1e12, 1e13]"
+            )
+        return self
+
+
+class Study(Frozen):
+    """What one study file asks for: a finite set of trials.
+
+    Made by `scalelab.load_study`; it never changes. Attributes are the keys of the file, with the plural
+    ``architectures`` and ``optimizers`` for its lists of tables.
+    """
+
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        description="names the study in the store and in reports"
+    )
+    description: str = Field("", max_length=10_000, description="a line for people")
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = Field(
+        (0,), min_length=1, max_length=10_000, description="every point is trained once with each"
+    )
+    dataset: DatasetEntry
+    data: DataOptions = DataOptions()
+    architectures: tuple[ComponentEntry, ...] = Field(
+        min_length=1, max_length=1000, validation_alias="architecture", description="families of models"
+    )
+    optimizers: tuple[ComponentEntry, ...] = Field(
+        min_length=1, max_length=1000, validation_alias="optimizer", description="optimizers"
+    )
+    training: TrainingOptions = TrainingOptions()
+    sampling: Sampling = Sampling()
+
+    _text: str = PrivateAttr("")
+    _path: Path | None = PrivateAttr(None)
+    _source: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for kind, entries in (("architecture", self.architectures), ("optimizer", self.optimizers)):
+            _refuse_repetition(kind, entries)
+        if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
+            raise located("training.length: leave it out; with isoflop sampling the budgets set it")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The TOML text that the study was read from."""
+        return self._text
+
+    @property
+    def path(self) -> Path | None:
+        """The study file; ``None`` for a study that was read from a text."""
+        return self._path
+
+    @property
+    def source(self) -> str:
+        """What error messages call the study: its path where it has one."""
+        return self._source or f"study {self.name!r}"
+
+    def read_from(self, text: str, source: str | Path) -> Study:
+        """Returns the same study with the text and the file (or the name) that it was read from."""
+        study = self.model_copy()
+        study._text, study._source = text, str(source)
+        study._path = source if isinstance(source, Path) else None
+        return study
+
+
+def _refuse_repetition(kind: str, entries: Sequence[ComponentEntry]) -> None:
+    for index, entry in enumerate(entries):
+        if entry in entries[:index]:
+            first = entries.index(entry)
+            raise located(
+                f"{kind}[{index}].name = {brief(entry.name)}: the same as {kind}[{first}], options and all; "
+                "give it other options or leave it out"
+            )
