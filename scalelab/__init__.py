@@ -24,6 +24,7 @@ _ROOMS = {
     "scalelab.records": ("Length", "Record", "Trial", "TrainingOptions"),
     "scalelab.cache": ("cache_dir", "cached_arrays"),
     "scalelab.hookspecs": ("hookimpl",),
+    "scalelab.plugins": ("Catalogue", "load_plugins"),
     "scalelab.study": ("Study", "load_study"),
     "scalelab.store": ("Store", "open_store"),
     "scalelab.measure": ("Complexity", "complexity"),
@@ -36,6 +37,7 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "Architecture",
     "Backend",
+    "Catalogue",
     "Choice",
     "Complexity",
     "DataError",
@@ -77,6 +79,7 @@ __all__ = [
     "complexity",
     "fit_law",
     "hookimpl",
+    "load_plugins",
     "load_study",
     "open_store",
     "parameter_groups",
@@ -129,6 +132,7 @@ if TYPE_CHECKING:
     from scalelab.execute import RunSummary, build_model, run_study
     from scalelab.hookspecs import hookimpl
     from scalelab.measure import Complexity, complexity
+    from scalelab.plugins import Catalogue, load_plugins
     from scalelab.records import Length, Record, TrainingOptions, Trial
     from scalelab.space import Choice, Doubling, Float, Int
     from scalelab.store import Store, open_store

@@ -101,20 +101,20 @@ def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
         import scalelab
 
         def devices():
-            return [scalelab.Device("cpu", detail="TorchScript")]
+            return [scalelab.Device("cpu", detail="eager PyTorch in double precision")]
 
         def load(params, module, example, device):
             import torch
             if device != "cpu":
-                raise scalelab.InputError(f"torchscript has the device 'cpu', not {device!r}")
-            traced = torch.jit.trace(copy.deepcopy(module).eval(), torch.from_numpy(example))
+                raise scalelab.InputError(f"torch-f64 has the device 'cpu', not {device!r}")
+            model = copy.deepcopy(module).eval().double()
             def infer(inputs):
                 with torch.inference_mode():
-                    return traced(torch.from_numpy(inputs)).numpy()
+                    return model(torch.from_numpy(inputs).double()).float().numpy()
             return infer
 
         @scalelab.hookimpl
         def scalelab_backends():
-            summary = "Traced TorchScript on the CPU"
-            return [scalelab.Backend(name="torchscript", summary=summary, devices=devices, load=load)]
+            summary = "Eager PyTorch in double precision"
+            return [scalelab.Backend(name="torch-f64", summary=summary, devices=devices, load=load)]
     """

@@ -15,10 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from scalelab.components import Direction
-
 IDENTITY_VERSION = 1
 
+Direction = Literal["minimize", "maximize"]
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
 """Outcomes that running the study again keeps; ``failed`` is retried on request, ``interrupted`` always."""

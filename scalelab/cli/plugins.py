@@ -1,0 +1,121 @@
+"""``scalelab plugins``."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalelab.cli.context import JsonOption, PluginsDirOption
+
+if TYPE_CHECKING:
+    from scalelab.components import Component
+    from scalelab.plugins import Catalogue, Kind, Option, PluginInfo
+    from scalelab.report.display import Table
+
+
+def plugins(
+    ctx: typer.Context,
+    plugins_dir: PluginsDirOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print the options of each component too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the plugins: who gives them, their hooks and components, and whether they are healthy."""
+    from scalelab.report.display import show
+
+    catalogue = ctx.obj.catalogue(plugins_dir)
+    if json:
+        print(json_module.dumps(_document(catalogue), indent=2, default=str))
+        return
+    show(_plugins_table(catalogue), plain=ctx.obj.plain)
+    if verbose:
+        for kind, name, component in _components(catalogue):
+            show(_options_table(kind, name, component), plain=ctx.obj.plain)
+
+
+def _plugins_table(catalogue: Catalogue) -> Table:
+    from scalelab.report.display import Table
+
+    rows = tuple(
+        (
+            info.name,
+            info.distribution,
+            info.version,
+            ", ".join(hook.removeprefix("scalelab_") for hook in info.hooks),
+            "; ".join(f"{kind} {', '.join(names)}" for kind, names in info.components.items()),
+            info.status,
+        )
+        for info in catalogue.plugins
+    )
+    notes = tuple(f"{info.name}: {info.problem}" for info in catalogue.plugins if info.problem)
+    columns = ("plugin", "distribution", "version", "hooks", "components", "health")
+    return Table("", columns, rows, notes=notes or (() if rows else ("no plugin is installed",)))
+
+
+def _options_table(kind: Kind, name: str, component: Component) -> Table:
+    from scalelab.plugins import options_of
+    from scalelab.report.display import Table
+
+    lines = tuple(_option_line(option) for option in options_of(component.params))
+    return Table(f"{kind} {name}: {component.summary}", (), (), notes=lines or ("  no options",))
+
+
+def _option_line(option: Option) -> str:
+    """Returns an option as it stands in a study file, its type and bounds, and its line of help."""
+    if option.required:
+        default = ""
+    else:
+        value = "none" if option.default is None else json_module.dumps(option.default, default=str)
+        default = f" = {value}"
+    facts = ", ".join(filter(None, (option.type, option.bounds, "required" if option.required else "")))
+    return f"  {option.name}{default}  ({facts}): {option.help}"
+
+
+def _components(catalogue: Catalogue) -> list[tuple[Kind, str, Component]]:
+    from scalelab.plugins import KINDS
+
+    return [(kind, name, catalogue.find(kind, name)) for kind in KINDS for name in catalogue.names(kind)]
+
+
+def _document(catalogue: Catalogue) -> dict[str, Any]:
+    return {
+        "select": catalogue.select,
+        "plugins_dirs": [str(folder) for folder in catalogue.plugins_dirs],
+        "plugins": [_plugin_dict(info) for info in catalogue.plugins],
+        "components": [
+            _component_dict(catalogue, kind, name, component)
+            for kind, name, component in _components(catalogue)
+        ],
+    }
+
+
+def _plugin_dict(info: PluginInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "origin": info.origin,
+        "status": info.status,
+        "healthy": info.healthy,
+        "hooks": list(info.hooks),
+        "components": {kind: list(names) for kind, names in info.components.items()},
+        "problem": info.problem,
+    }
+
+
+def _component_dict(catalogue: Catalogue, kind: Kind, name: str, component: Component) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from scalelab.plugins import options_of
+
+    return {
+        "kind": kind,
+        "name": name,
+        "summary": component.summary,
+        "version": component.version,
+        "provenance": catalogue.provenance(kind, name).model_dump(mode="json"),
+        "options": [asdict(option) for option in options_of(component.params)],
+    }

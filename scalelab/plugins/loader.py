@@ -1,0 +1,211 @@
+"""Finds plugins, imports each by itself, and asks each hook of each plugin by itself.
+
+Every plugin gets a plugin manager of its own, so that what it returns, or raises, is known to be its own and
+cannot reach another plugin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from scalelab import hookspecs
+from scalelab.components import Component
+from scalelab.errors import PluginError, suggest
+from scalelab.plugins.catalogue import Catalogue, PluginInfo
+from scalelab.plugins.selection import VARIABLE, Selection
+from scalelab.plugins.verify import HOOKS, claimed, one_line, verify_returned
+
+GROUP = "scalelab"
+FILE = "file"
+"""The distribution of a plugin that is a single file; its version is a digest of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A plugin that was found and is not imported yet."""
+
+    name: str
+    distribution: str
+    version: str
+    origin: str
+    load: Callable[[], Any]
+
+
+def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None = None) -> Catalogue:
+    """Loads the installed plugins and those of the given folders.
+
+    A plugin that cannot be imported or returns something wrong does not raise: it stands in
+    `Catalogue.plugins` with its problem, and asking for what it would provide raises.
+
+    Args:
+        plugins_dirs: Folders whose ``*.py`` files (but for ``_*.py``) are a plugin each, named by the file.
+            A folder is also put at the end of ``sys.path``, for what its files share in a ``_*.py``.
+        select: Names to allow (``"a,b"``) or to block (``"-a,-b"``); by default what the environment variable
+            ``SCALELAB_PLUGINS`` says. Empty selects every plugin.
+
+    Raises:
+        PluginError: A folder is missing, or ``select`` is malformed or names no plugin there is.
+    """
+    text = os.environ.get(VARIABLE, "") if select is None else select
+    selection = Selection.parse(text)
+    folders = tuple(dict.fromkeys(Path(folder).expanduser().resolve() for folder in plugins_dirs))
+    sources = [*_installed(), *(source for folder in folders for source in _files(folder))]
+    selection.check([(source.name, source.distribution) for source in sources])
+    loaded = [
+        _load(source)
+        if selection.allows(source.name, source.distribution)
+        else (_info(source, "blocked"), ())
+        for source in sources
+    ]
+    return Catalogue.collect(loaded, plugins_dirs=folders, select=text)
+
+
+def _installed() -> Iterator[_Source]:
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    versions: dict[str, str] = {}
+    for point in found:
+        distribution = point.dist.name if point.dist else ""
+        if point.dist and distribution not in versions:
+            versions[distribution] = point.dist.version
+        yield _Source(point.name, distribution, versions.get(distribution, ""), point.value, point.load)
+
+
+def _files(folder: Path) -> Iterator[_Source]:
+    if not folder.is_dir():
+        raise PluginError(
+            f"--plugins-dir {folder}: {'not a folder' if folder.exists() else 'no such folder'}"
+        )
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    for path in sorted(folder.glob("*.py")):
+        if not path.name.startswith("_") and not path.is_dir():
+            load = functools.partial(_import_file, path)
+            yield _Source(path.stem, FILE, _digest(path), str(path), load)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return ""  # importing it will fail too, and say why
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Imports a file under a name that depends on its path alone, so that pickles find it in a worker too.
+
+    The text is compiled each time: cached bytecode can be that of an earlier text of the same second.
+    """
+    name = f"_scalelab_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
+    code = compile(path.read_bytes(), str(path), "exec")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        exec(code, vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _info(source: _Source, status: Any, **fields: Any) -> PluginInfo:
+    return PluginInfo(
+        name=source.name,
+        distribution=source.distribution,
+        version=source.version,
+        origin=source.origin,
+        status=status,
+        **fields,
+    )
+
+
+def _load(source: _Source) -> tuple[PluginInfo, tuple[Component, ...]]:
+    """Imports a plugin and asks its hooks; what goes wrong becomes its problem."""
+    hooks: tuple[str, ...] = ()
+    components: list[Component] = []
+    problems: list[str] = []
+    # What a plugin prints must not mix with results: those alone go to standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            plugin = _guarded("importing it", source.load, source.origin)
+            manager = _registered(plugin)
+            hooks = tuple(hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls())
+            problems.extend(_unknown_hooks(manager, plugin, hooks))
+        except PluginError as error:
+            problems.append(str(error))
+        for hook in hooks:
+            try:
+                returned = _ask(manager, hook, source.origin)
+                components.extend(claimed(hook, returned))
+                verify_returned(hook, returned)
+            except PluginError as error:
+                problems.append(str(error))
+    status = "broken" if problems else "healthy"
+    problem = "; ".join(problems) or None
+    return _info(source, status, hooks=hooks, problem=problem), tuple(components)
+
+
+def _guarded(doing: str, call: Callable[[], Any], origin: str) -> Any:
+    """Calls into a plugin; an exception, ``sys.exit`` among them, becomes a `PluginError` with its place."""
+    try:
+        return call()
+    except (Exception, SystemExit) as error:
+        # A syntax error says its line itself, and its traceback ends in the import system.
+        frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
+        frames = [f for f in frames if not f.filename.startswith("<") and "importlib" not in f.filename]
+        inside = [frame for frame in frames if frame.filename != __file__]
+        place = f" ({inside[-1].filename}, line {inside[-1].lineno})" if inside else f" ({origin})"
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise PluginError(f"{doing} raised {what}{place}") from error
+
+
+def _registered(plugin: Any) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("scalelab")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(plugin)
+    except Exception as error:
+        raise PluginError(f"its hooks do not fit: {one_line(error)}") from error
+    return manager
+
+
+def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any, hooks: Sequence[str]) -> Iterator[str]:
+    """Names hooks that do not exist, and functions that are called like a hook but not marked as one."""
+    there = f"; the hooks are {', '.join(HOOKS)}"
+    unknown: list[str] = []
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        callers = manager.get_hookcallers(plugin) or ()
+        unknown = [caller.name for caller in callers if not caller.has_spec()]
+    unmarked = [
+        hook for hook in HOOKS if hook not in hooks and inspect.isfunction(getattr(plugin, hook, None))
+    ]
+    for name in unknown:
+        yield f"it implements {name}(), which is no hook{suggest(name, HOOKS, limit=1) or there}"
+    for hook in unmarked:
+        yield f"its {hook}() is not marked as a hook; put @scalelab.hookimpl above it"
+    if not (hooks or unknown or unmarked):
+        yield f"it implements no hook{there}"
+
+
+def _ask(manager: pluggy.PluginManager, hook: str, origin: str) -> Any:
+    returned = _guarded(f"{hook}()", getattr(manager.hook, hook), origin)
+    # pluggy leaves out an implementation that returned None.
+    return returned[0] if returned else None

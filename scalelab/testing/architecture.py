@@ -1,0 +1,328 @@
+"""The contract of an architecture."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scalelab.components import Architecture, Params, Shape
+from scalelab.errors import InputError
+from scalelab.testing.common import (
+    ComponentContract,
+    attempt,
+    refuses,
+    sampled_options,
+    seeded,
+    untouched,
+    validated,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class ArchitectureContract(ComponentContract):
+    """Checks of an architecture: the fixture ``architecture``, and a larger model's options as ``larger``.
+
+    Attributes:
+        batch: Examples in a batch.
+        gradient_steps: Steps within which every parameter must have received a gradient; more than one,
+            because layers that start at zero or are dropped at random get theirs later.
+        draws: Points of the default space that are built and run.
+        tolerance: Greatest difference between one example alone and in a batch, relative and absolute.
+    """
+
+    batch = 4
+    gradient_steps = 20
+    draws = 5
+    tolerance = 1e-4
+
+    @pytest.fixture
+    def architecture(self) -> Architecture:
+        """The architecture under test; fixture to override."""
+        raise NotImplementedError(
+            "define a fixture 'architecture' that returns the scalelab.Architecture to check"
+        )
+
+    @pytest.fixture
+    def larger(self) -> Mapping[str, Any]:
+        """Options of a larger model of the family; fixture to override."""
+        raise NotImplementedError(
+            "define a fixture 'larger' that returns the options of a model with more parameters and FLOPs "
+            "than that of the fixture 'options', such as {'width': 32}"
+        )
+
+    @pytest.fixture
+    def component(self, architecture: Architecture) -> Architecture:
+        """The architecture, under the name that every contract uses."""
+        return architecture
+
+    @pytest.fixture
+    def input_shape(self) -> Shape:
+        """The shape of an example, (channels, samples); fixture to override where it does not fit."""
+        return (2, 256)
+
+    @pytest.fixture
+    def n_outputs(self) -> int:
+        """The width of the output; fixture to override where it does not fit."""
+        return 3
+
+    @pytest.fixture
+    def model(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> nn.Module:
+        """The model, built with seed 0."""
+        return _build(architecture, params, input_shape, n_outputs)
+
+    @pytest.fixture
+    def inputs(self, input_shape: Shape) -> torch.Tensor:
+        """A batch of normal noise."""
+        import torch
+
+        return torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(1))
+
+    def test_output_has_the_shape_of_the_task(
+        self, model: nn.Module, inputs: torch.Tensor, n_outputs: int
+    ) -> None:
+        """(batch, *input_shape) becomes (batch, n_outputs), finite, for batches of any size."""
+        for batch in (inputs, inputs[:1]):
+            outputs = _infer(model, batch)
+            expected = (len(batch), n_outputs)
+            assert tuple(outputs.shape) == expected, (
+                f"the model maps {tuple(batch.shape)} to {tuple(outputs.shape)}, expected {expected}"
+            )
+            assert outputs.isfinite().all(), (
+                "a fresh model's outputs hold NaN or infinity: mend the initialisation"
+            )
+
+    def test_same_seed_gives_the_same_model(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> None:
+        """Initial weights come from torch's global generator, and from nothing else."""
+        import torch
+
+        first, second, other = (
+            _build(architecture, params, input_shape, n_outputs, seed).state_dict() for seed in (0, 0, 1)
+        )
+        assert list(first) == list(second), "building twice gave different parameter names"
+        unequal = [name for name in first if not torch.equal(first[name], second[name])]
+        assert not unequal, (
+            f"building twice with one seed gave different {_some(unequal)}: draw initial weights with torch, "
+            "without a generator of your own"
+        )
+        assert any(not torch.equal(first[name], other[name]) for name in first), (
+            "two seeds gave the same weights: do not seed inside build()"
+        )
+
+    def test_build_leaves_other_global_state_alone(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> None:
+        """Building advances torch's generator and changes nothing else."""
+        with seeded(0), untouched("build()", torch_generator=False):
+            architecture.build(params, input_shape, n_outputs)
+
+    def test_evaluation_is_not_random(self, model: nn.Module, inputs: torch.Tensor) -> None:
+        """In evaluation mode the same input gives the same output and no generator moves."""
+        import torch
+
+        with untouched("the forward pass in evaluation mode"):
+            first, second = _infer(model, inputs), _infer(model, inputs)
+        assert torch.equal(first, second), (
+            "two evaluations differ: switch randomness off where not self.training"
+        )
+
+    def test_examples_do_not_see_each_other(self, model: nn.Module, inputs: torch.Tensor) -> None:
+        """In evaluation mode an example's output does not depend on the rest of its batch."""
+        import torch
+
+        alone = torch.cat([_infer(model, inputs[i : i + 1]) for i in range(len(inputs))])
+        together = _infer(model, inputs)
+        assert torch.allclose(alone, together, rtol=self.tolerance, atol=self.tolerance), (
+            f"an example alone and in a batch differ by up to {(alone - together).abs().max():.2g}: the "
+            "model mixes examples; check dimensions that are reshaped or normalised"
+        )
+
+    def test_gradients_reach_every_parameter(
+        self, model: nn.Module, inputs: torch.Tensor, n_outputs: int
+    ) -> None:
+        """Within a few steps every trainable parameter has a finite gradient that is not zero."""
+        import torch
+
+        targets = torch.arange(len(inputs)) % n_outputs
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        waiting = {name for name, p in model.named_parameters() if p.requires_grad}
+        with seeded(0):
+            for _ in range(self.gradient_steps):
+                optimizer.zero_grad()
+                outputs = model.train()(inputs)
+                # A sum of squares joins in, because one class alone has a constant cross-entropy.
+                loss = torch.nn.functional.cross_entropy(outputs, targets) + outputs.square().mean()
+                loss.backward()
+                for name, p in model.named_parameters():
+                    if p.grad is not None:
+                        assert p.grad.isfinite().all(), f"the gradient of {name} holds NaN or infinity"
+                        if p.grad.any():
+                            waiting.discard(name)
+                if not waiting:
+                    return
+                optimizer.step()
+        pytest.fail(
+            f"no gradient reached {_some(sorted(waiting))} in {self.gradient_steps} steps: use them in "
+            "forward(), or do not make them parameters"
+        )
+
+    def test_state_round_trip(
+        self,
+        architecture: Architecture,
+        params: Params,
+        input_shape: Shape,
+        n_outputs: int,
+        model: nn.Module,
+        inputs: torch.Tensor,
+    ) -> None:
+        """A saved state, loaded into another model, gives the same outputs."""
+        import torch
+
+        with seeded(0), torch.no_grad():
+            model.train()(inputs)  # running statistics are part of the state
+        file = io.BytesIO()
+        torch.save(model.state_dict(), file)
+        file.seek(0)
+        other = _build(architecture, params, input_shape, n_outputs, seed=1)
+        state = torch.load(file, weights_only=True)
+        attempt(
+            lambda: other.load_state_dict(state), "a saved state must load into a model of the same options"
+        )
+        assert torch.equal(_infer(model, inputs), _infer(other, inputs)), (
+            "a model with a loaded state gives other outputs: keep all state in parameters and buffers"
+        )
+
+    def test_tensors_are_parameters_or_buffers(self, model: nn.Module) -> None:
+        """A plain tensor attribute would stay behind when the model moves to another device."""
+        import torch
+
+        plain = [
+            f"{name or 'the model'}.{key}"
+            for name, module in model.named_modules()
+            for key, value in vars(module).items()
+            if isinstance(value, torch.Tensor)
+        ]
+        assert not plain, (
+            f"{_some(plain)} hold plain tensors: register them as buffers, so that they move and are saved"
+        )
+
+    def test_bf16_autocast(self, model: nn.Module, inputs: torch.Tensor) -> None:
+        """The model runs under autocast to bfloat16, as training does where that is fast."""
+        import torch
+
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = attempt(
+                lambda: _infer(model, inputs), "the model must run under torch.autocast(bfloat16)"
+            )
+        assert outputs.isfinite().all(), "under bfloat16 autocast the outputs hold NaN or infinity"
+
+    def test_head_is_there(self, architecture: Architecture, model: nn.Module) -> None:
+        """The submodule named as the head exists."""
+        names = {name for name, _ in model.named_modules()}
+        assert architecture.head is None or architecture.head in names, (
+            f"head={architecture.head!r} is no submodule: name the layer that gives outputs, or set head=None"
+        )
+
+    def test_features_are_plain_values(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> None:
+        """Derived quantities are finite numbers or texts."""
+        if architecture.features is None:
+            return
+        features = architecture.features(params, input_shape, n_outputs)
+        for name, value in features.items():
+            assert isinstance(value, (int, float, str)), (
+                f"feature {name!r} is a {type(value).__name__}: give an int, float or str"
+            )
+            assert isinstance(value, str) or abs(value) < float("inf"), f"feature {name!r} is {value}"
+
+    def test_cost_grows_with_size(
+        self,
+        architecture: Architecture,
+        options: Mapping[str, Any],
+        larger: Mapping[str, Any],
+        model: nn.Module,
+        input_shape: Shape,
+        n_outputs: int,
+    ) -> None:
+        """Parameters and FLOPs are positive, and greater for the larger model."""
+        from scalelab.measure import complexity
+
+        big = _build(architecture, validated(architecture, larger, options), input_shape, n_outputs)
+        small_cost, big_cost = complexity(model, input_shape), complexity(big, input_shape)
+        for field, what in (("n_params", "parameters"), ("forward_flops", "forward FLOPs")):
+            small, big_value = getattr(small_cost, field), getattr(big_cost, field)
+            assert small > 0, (
+                f"the model has {small} {what}: FLOPs are counted in matmuls and convolutions of torch"
+            )
+            assert big_value > small, (
+                f"the model of the fixture 'larger' has {big_value:,} {what}, the other {small:,}: check "
+                "which options make the family grow"
+            )
+
+    def test_misfit_is_a_clear_error(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> None:
+        """An input of one sample is handled, or refused with one line."""
+        shape = (*input_shape[:-1], 1)
+        advice = (
+            f"build() for input {shape} must work, or raise scalelab.InputError that says which option "
+            "does not fit the input"
+        )
+        if refuses(lambda: _build(architecture, params, shape, n_outputs), InputError, advice):
+            return
+        import torch
+
+        model = _build(architecture, params, shape, n_outputs)
+        advice = f"a model built for input {shape} must run on it; raise scalelab.InputError in build()"
+        attempt(lambda: _infer(model, torch.zeros(2, *shape)), advice)
+
+    def test_default_space_builds(
+        self,
+        architecture: Architecture,
+        options: Mapping[str, Any],
+        input_shape: Shape,
+        n_outputs: int,
+        inputs: torch.Tensor,
+    ) -> None:
+        """Sampled points of the default space are valid options and run, or are refused with one line."""
+        for point in sampled_options(architecture, self.draws):
+            params = validated(architecture, point, options)
+            try:
+                model = _build(architecture, params, input_shape, n_outputs)
+            except InputError:
+                continue  # the point does not fit this input, and says so
+            outputs = attempt(functools.partial(_infer, model, inputs), f"the model at {point} must run")
+            assert tuple(outputs.shape) == (len(inputs), n_outputs), (
+                f"the model at {point} gives {tuple(outputs.shape)}"
+            )
+
+
+def _build(
+    architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int, seed: int = 0
+) -> nn.Module:
+    with seeded(seed):
+        return architecture.build(params, input_shape, n_outputs)
+
+
+def _infer(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    with torch.no_grad():
+        outputs: torch.Tensor = model.eval()(inputs)
+    return outputs
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

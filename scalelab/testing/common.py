@@ -1,0 +1,234 @@
+"""What the four contracts share: checks of a descriptor and its options, and of what must stay untouched."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from scalelab.components import Architecture, Component, Optimizer, Params
+from scalelab.constraints import Constraint
+from scalelab.errors import PluginError, ScalelabError
+from scalelab.plugins import verify_component
+
+MANY = 10_000
+
+
+class ComponentContract:
+    """Base of the contracts: what holds for a component of any kind."""
+
+    @pytest.fixture
+    def options(self) -> Mapping[str, Any]:
+        """Options to check the component with, where its defaults cannot be used; fixture to override."""
+        return {}
+
+    @pytest.fixture
+    def component(self) -> Component:
+        """The component under test; each contract gives its own name to it."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def params(self, component: Component, options: Mapping[str, Any]) -> Params:
+        """The options, validated."""
+        try:
+            return component.params.model_validate(dict(options))
+        except ValidationError as error:
+            pytest.fail(
+                f"{component.name}: the options {dict(options)} of the fixture 'options' are refused: {error}"
+            )
+
+    def test_descriptor_is_sound(self, component: Component) -> None:
+        """The loader accepts the descriptor."""
+        try:
+            verify_component(component)
+        except PluginError as error:
+            pytest.fail(str(error))
+
+    def test_descriptor_survives_pickling(self, component: Component) -> None:
+        """Functions stand at the top of a module, where another process finds them by name."""
+        try:
+            copy = pickle.loads(pickle.dumps(component))
+        except Exception as error:
+            pytest.fail(
+                f"{component.name} cannot be pickled ({error}): define its functions, its Params and its "
+                "metrics at the top of a module, not as lambdas or inside a function"
+            )
+        assert copy == component, (
+            f"{component.name} is not equal to itself after pickling: keep its fields plain values and "
+            "module-level functions"
+        )
+
+    def test_unknown_option_is_refused(self, component: Component) -> None:
+        """A misspelt option is an error, not a default in disguise."""
+        with pytest.raises(ValidationError) as caught:
+            component.params.model_validate({"no_such_option": 1})
+        assert any(item["type"] == "extra_forbidden" for item in caught.value.errors()), (
+            f"{component.params.__name__} accepts unknown options: keep extra='forbid' of scalelab.Params"
+        )
+
+    def test_options_never_change(self, params: Params) -> None:
+        """Options are frozen."""
+        for name in type(params).model_fields:
+            with pytest.raises(ValidationError):
+                setattr(params, name, getattr(params, name))
+
+    def test_options_have_a_line_of_help(self, component: Component) -> None:
+        """Every option says what it is."""
+        silent = [name for name, field in component.params.model_fields.items() if not field.description]
+        assert not silent, (
+            f"{component.params.__name__}: give {', '.join(silent)} a Field(description=…); it is what "
+            "'scalelab plugins --verbose' and error messages show"
+        )
+
+    def test_options_survive_json(self, component: Component, params: Params) -> None:
+        """Options are recorded as JSON and read again."""
+        copy = type(params).model_validate_json(params.model_dump_json())
+        assert copy == params, (
+            f"{component.params.__name__} is not the same after a round trip through JSON: {params!r} became "
+            f"{copy!r}; use types that JSON can say"
+        )
+
+
+def sampled_options(component: Architecture | Optimizer, n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Returns ``n`` points of the default space that satisfy the constraints; none where there is no space.
+
+    Fails where the constraints leave nothing of 10,000 draws.
+    """
+    if not component.space:
+        return []
+    rng = random.Random(seed)
+    constraints = [Constraint.parse(text) for text in component.constraints]
+    fixed = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in component.params.model_fields.items()
+        if not field.is_required()
+    }
+    points: list[dict[str, Any]] = []
+    for _ in range(MANY):
+        point = {name: dimension.from_unit(rng.random()) for name, dimension in component.space.items()}
+        if all(constraint.holds(fixed | point) for constraint in constraints):
+            points.append(point)
+        if len(points) == n:
+            return points
+    pytest.fail(
+        f"{component.name}: {MANY} draws from its space gave {len(points)} points that satisfy "
+        f"{', '.join(component.constraints)}; widen the space or the constraints"
+    )
+
+
+def validated(component: Component, point: Mapping[str, Any], options: Mapping[str, Any]) -> Params:
+    """Returns the options at a sampled point; fails where the component refuses what its own space gives."""
+    try:
+        return component.params.model_validate({**options, **point})
+    except ValidationError as error:
+        first = error.errors()[0]
+        pytest.fail(
+            f"{component.name}: its space gives {dict(point)}, which its Params refuse: {first['loc']}: "
+            f"{first['msg']}; let the space lie within the bounds of the options"
+        )
+
+
+@contextmanager
+def untouched(what: str, *, torch_generator: bool = True) -> Iterator[None]:
+    """Fails where global state is not as before afterwards.
+
+    Args:
+        what: What runs inside, for the message.
+        torch_generator: Whether torch's global generator must stay as it is too.
+    """
+    with _fresh_generators():
+        before = _global_state()
+        yield
+        after = _global_state()
+    changed = [
+        name
+        for name in before
+        if before[name] != after[name] and (torch_generator or name != _TORCH_GENERATOR)
+    ]
+    assert not changed, (
+        f"{what} changed {', '.join(changed)}: leave global state as it is, so that no trial depends on what "
+        "ran before it; take randomness from a generator of your own or the one you are given"
+    )
+
+
+_TORCH_GENERATOR = "torch's random generator"
+
+
+@contextmanager
+def _fresh_generators() -> Iterator[None]:
+    """Puts the global generators into a state that no fixed seed gives, and back afterwards."""
+    import numpy as np
+    import torch
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    seed = secrets.randbits(32)
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _global_state() -> dict[str, Any]:
+    import numpy as np
+    import torch
+
+    return {
+        "Python's random generator": random.getstate(),
+        "NumPy's random generator": pickle.dumps(np.random.get_state()),  # noqa: NPY002
+        _TORCH_GENERATOR: torch.get_rng_state().numpy().tobytes(),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "the environment variables": dict(os.environ),
+        "the working directory": os.getcwd(),
+    }
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Runs with torch's global generator seeded, and puts it back afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def attempt(call: Callable[[], Any], advice: str) -> Any:
+    """Calls, and turns any exception into a failure that says what to mend."""
+    try:
+        return call()
+    except Exception as error:
+        pytest.fail(f"{advice} (got {type(error).__name__}: {error})")
+
+
+def refuses(
+    call: Callable[[], Any], error_class: type[ScalelabError], advice: str, mention: str = ""
+) -> bool:
+    """Tells whether a call raised the right error, in one line that holds ``mention``.
+
+    Fails, with the advice, where it raised another error or another kind of message.
+    """
+    try:
+        call()
+    except error_class as error:
+        message = str(error)
+        if "\n" in message or mention not in message:
+            pytest.fail(f"the error must be one line that names {mention or 'the problem'}; it is: {message}")
+        return True
+    except Exception as error:
+        pytest.fail(f"{advice} (got {type(error).__name__}: {error})")
+    return False

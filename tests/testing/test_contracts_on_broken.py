@@ -1,0 +1,295 @@
+"""Deliberately broken components fail their contract with a message that says what to mend.
+
+The cases of each kind run in one pytest process, on a file that is written here.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+HEAD = """
+import dataclasses, os, random
+import numpy as np
+import pytest
+import torch
+from pathlib import Path
+from pydantic import ConfigDict, Field
+import scalelab
+from scalelab.testing import *
+from scalelab.testing import toys
+from scalelab.testing.toys import *
+
+def change(component, **fields):
+    return dataclasses.replace(component, **fields)
+"""
+
+
+class Case:
+    """Code that defines ``component``, the check that must fail, and words of its message."""
+
+    def __init__(self, name, kind, code, check, message):
+        self.name, self.kind, self.code, self.check, self.message = name, kind, code, check, message
+
+    def test_class(self):
+        extra = ""
+        if self.kind == "Architecture":
+            extra = "    @pytest.fixture\n    def larger(self):\n        return {'width': 32}\n"
+        kind = self.kind.lower()
+        return (
+            f"{self.code}\n"
+            f"{self.name}_component = component\n"
+            f"class Test_{self.name}({self.kind}Contract):\n"
+            f"{extra}"
+            f"    @pytest.fixture\n    def {kind}(self):\n        return {self.name}_component\n"
+        )
+
+
+def opened(body):
+    """A dataset whose open() changes what the toy's gives."""
+    return f"""
+def open_NAME(params):
+    data = toys.open_blobs(params)
+{body}
+component = change(toy_dataset, open=open_NAME)
+"""
+
+
+def built(body):
+    """An architecture around the toy's module, called ``inner``."""
+    return f"""
+class Net_NAME(torch.nn.Module):
+    def __init__(self, params, input_shape, n_outputs):
+        super().__init__()
+        self.inner = toys.build_conv(params, input_shape, n_outputs)
+{body}
+component = change(toy_architecture, build=Net_NAME, head=None)
+"""
+
+
+FORWARD = "    def forward(self, x):\n        "
+MAKE_BIAS = "        self.bias = torch.nn.Parameter(torch.zeros(n_outputs))\n"
+
+CASES = [
+    # what all kinds share
+    Case("lambda_", "Dataset", "component = change(toy_dataset, open=lambda params: toys.open_blobs(params))",
+         "test_descriptor_survives_pickling", "at the top of a module"),
+    Case("bad_name", "Dataset", "component = change(toy_dataset, name='My Data')",
+         "test_descriptor_is_sound", "a name is lower-case letters"),
+    Case("helpless", "Optimizer", """
+class HelplessParams(scalelab.Params):
+    lr: float = 0.1
+component = change(toy_optimizer, params=HelplessParams, space={}, build=build_sgd_only_lr)
+""".replace("component =", "def build_sgd_only_lr(params, module):\n"
+            "    return torch.optim.SGD(module.parameters(), lr=params.lr)\ncomponent ="),
+         "test_options_have_a_line_of_help", r"give lr a Field\(description=…\)"),
+    Case("lenient", "Dataset", """
+class LenientParams(toys.ToyDatasetParams):
+    model_config = ConfigDict(extra="allow")
+component = change(toy_dataset, params=LenientParams)
+""", "test_unknown_option_is_refused", "DID NOT RAISE"),
+    # datasets
+    Case("eager_torch", "Dataset", opened("    import torch\n    return data"),
+         "test_open_imports_no_torch", "import it inside prepare and augment"),
+    Case("unseeded", "Dataset", opened(
+        "    rng = np.random.default_rng()\n"
+        "    noise = rng.normal(size=data.train.inputs.shape)\n"
+        "    return change(data, train=scalelab.Split(data.train.inputs + noise, data.train.targets))"),
+         "test_same_options_give_the_same_content", "seed the generator"),
+    Case("global_rng", "Dataset", opened("    np.random.seed(0)\n    return data"),
+         "test_open_leaves_global_state_alone", "NumPy's random generator"),
+    Case("leak", "Dataset", opened("    return change(data, validation=data.train)"),
+         "test_splits_do_not_leak", "100.0% of the validation examples are training examples"),
+    Case("shape", "Dataset", opened("    return change(data, task=change(data.task, input_shape=(2, 60)))"),
+         "test_model_input_has_the_shape_of_the_task", "mend task.input_shape or prepare"),
+    Case("labels", "Dataset", opened(
+        "    return change(data, task=change(data.task, n_outputs=3, classes=()),"
+        " train=scalelab.Split(data.train.inputs, data.train.targets + 2))"),
+         "test_splits_are_sound", "must lie from 0 to 2"),
+    Case("objective", "Dataset", opened("    return change(data, task=change(data.task, objective='f2'))"),
+         "test_task_is_sound", "mend the task"),
+    Case("global_augment", "Dataset", """
+def noisy(batch, generator):
+    return batch + torch.randn(batch.shape)
+""" + opened("    return change(data, augment=noisy)"),
+         "test_augment_draws_from_its_generator_alone", "torch's random generator"),
+    Case("folder", "Dataset", """
+class FolderParams(toys.ToyDatasetParams):
+    folder: Path = Field(Path("."), description="where the files are")
+def open_folder(params):
+    os.listdir(params.folder)
+    return toys.open_blobs(params)
+component = change(toy_dataset, params=FolderParams, open=open_folder)
+""", "test_bad_content_is_a_clear_error", "must raise scalelab.DataError"),
+    # architectures
+    Case("unused", "Architecture", built(MAKE_BIAS + FORWARD + "return self.inner(x)"),
+         "test_gradients_reach_every_parameter", "no gradient reached bias"),
+    Case("mixing", "Architecture", built(FORWARD + "return self.inner(x) - self.inner(x).mean(0)"),
+         "test_examples_do_not_see_each_other", "mixes examples"),
+    Case("always_random", "Architecture", built(
+        FORWARD + "return self.inner(torch.nn.functional.dropout(x))"),
+         "test_evaluation_is_not_random", "evaluation mode"),
+    Case("own_seed", "Architecture", """
+def build_seeded(params, input_shape, n_outputs):
+    torch.manual_seed(0)
+    return toys.build_conv(params, input_shape, n_outputs)
+component = change(toy_architecture, build=build_seeded)
+""", "test_same_seed_gives_the_same_model", "do not seed inside build"),
+    Case("plain_tensor", "Architecture", built(
+        "        self.scale = torch.rand(1) + 0.5\n" + FORWARD + "return self.inner(x) * self.scale"),
+         "test_tensors_are_parameters_or_buffers", "register them as buffers"),
+    Case("lost_state", "Architecture", built(
+        "        self.scale = float(torch.rand(()))\n" + FORWARD + "return self.inner(x) * self.scale"),
+         "test_state_round_trip", "keep all state in parameters and buffers"),
+    Case("head_name", "Architecture", "component = change(toy_architecture, head='classifier')",
+         "test_head_is_there", "set head=None"),
+    Case("wrong_width", "Architecture", built(FORWARD + "return self.inner(x)[:, :1]"),
+         "test_output_has_the_shape_of_the_task", r"expected \(4, 3\)"),
+    Case("wild_space", "Architecture",
+         "component = change(toy_architecture, space={'width': scalelab.Doubling(1024, 4096)})",
+         "test_default_space_builds", "let the space lie within the bounds"),
+    Case("crash", "Architecture", """
+def build_crash(params, input_shape, n_outputs):
+    if input_shape[1] < 8:
+        raise ValueError("kernel larger than input")
+    return toys.build_conv(params, input_shape, n_outputs)
+component = change(toy_architecture, build=build_crash)
+""", "test_misfit_is_a_clear_error", "raise scalelab.InputError"),
+    Case("fixed_size", "Architecture", """
+def build_fixed(params, input_shape, n_outputs):
+    return toys.build_conv(toys.ToyArchitectureParams(), input_shape, n_outputs)
+component = change(toy_architecture, build=build_fixed)
+""", "test_cost_grows_with_size", "which options make the family grow"),
+    # optimizers
+    Case("forgets", "Optimizer", """
+def build_half(params, module):
+    return torch.optim.SGD(list(module.parameters())[1:], lr=params.lr)
+component = change(toy_optimizer, build=build_half)
+""", "test_every_parameter_stands_in_one_group", "no group holds 0.weight"),
+    Case("climbs", "Optimizer", """
+def build_ascent(params, module):
+    return torch.optim.SGD(module.parameters(), lr=params.lr, maximize=True)
+component = change(toy_optimizer, build=build_ascent)
+""", "test_loss_falls", "sign of the update|became NaN"),
+    Case("deaf", "Optimizer", """
+class Deaf(torch.optim.Optimizer):
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.01})
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(p.grad, alpha=0.01)
+def build_deaf(params, module):
+    return Deaf(module.parameters())
+component = change(toy_optimizer, build=build_deaf)
+""", "test_learning_rate_is_obeyed", r"read the rate from group\['lr'\]"),
+    Case("noisy_step", "Optimizer", """
+class Noisy(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self):
+        super().step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(torch.randn_like(p), alpha=1e-4 * group["lr"])
+def build_noisy(params, module):
+    return Noisy(module.parameters(), lr=params.lr)
+component = change(toy_optimizer, build=build_noisy)
+""", "test_steps_are_deterministic", "torch's random generator"),
+    Case("hidden_state", "Optimizer", """
+class Hidden(torch.optim.Optimizer):
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.02})
+        self.velocity = {}
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                v = self.velocity.setdefault(p, torch.zeros_like(p)).mul_(0.9).add_(p.grad)
+                p.sub_(v * group["lr"])
+def build_hidden(params, module):
+    return Hidden(module.parameters())
+component = change(toy_optimizer, build=build_hidden)
+""", "test_state_round_trip", "keep all state in optimizer.state"),
+    # backends
+    Case("training_mode", "Backend", """
+def load_flipped(params, module, example, device):
+    module.eval()
+    return toys.load_eager(params, module, example, device)
+component = change(toy_backend, load=load_flipped)
+""", "test_module_is_left_alone", "work on a copy"),
+    Case("inexact", "Backend", """
+def load_rough(params, module, example, device):
+    infer = toys.load_eager(params, module, example, device)
+    return lambda inputs: infer(inputs).astype(np.float16).astype(np.float32) * 1.01
+component = change(toy_backend, load=load_rough)
+""", "test_outputs_agree_with_eager", "differ from eager fp32"),
+    Case("buffer", "Backend", """
+def load_buffer(params, module, example, device):
+    infer = toys.load_eager(params, module, example, device)
+    buffer = infer(example)
+    def into(inputs):
+        buffer[...] = infer(inputs)
+        return buffer
+    return into
+component = change(toy_backend, load=load_buffer)
+""", "test_inference_is_repeatable", "overwrites earlier outputs"),
+    Case("any_device", "Backend", """
+def load_anywhere(params, module, example, device):
+    return toys.load_eager(params, module, example, "cpu")
+component = change(toy_backend, load=load_anywhere)
+""", "test_unknown_device_is_a_clear_error", "accepted the device"),
+    Case("silent_device", "Backend", """
+def devices_silent():
+    return [scalelab.Device("cpu"), scalelab.Device("npu", available=False)]
+component = change(toy_backend, devices=devices_silent)
+""", "test_devices_are_sound", "does not say why"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory):
+    """Runs the check of every case; returns the failure text by (case, check)."""
+    folder = tmp_path_factory.mktemp("broken")
+    code = HEAD + "\n".join(case.test_class().replace("NAME", case.name) for case in CASES)
+    (folder / "test_broken.py").write_text(code)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    checks = [f"test_broken.py::Test_{case.name}::{case.check}" for case in CASES]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *checks],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert result.returncode == 1, result.stdout[-3000:] + result.stderr
+    sections = re.split(r"^_+ (Test_\w+)\.(\w+) _+$", result.stdout, flags=re.MULTILINE)
+    return {
+        (name.removeprefix("Test_"), check): text
+        for name, check, text in zip(sections[1::3], sections[2::3], sections[3::3], strict=True)
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_broken_component_is_told_what_to_mend(case, failures):
+    text = failures.get((case.name, case.check))
+    assert text is not None, f"{case.check} passed"
+    assert re.search(case.message, " ".join(text.replace("\nE", "").split())), text
+
+
+def test_missing_fixture_says_which_to_define(tmp_path):
+    (tmp_path / "test_none.py").write_text(
+        "from scalelab.testing import ArchitectureContract\nclass TestNone(ArchitectureContract):\n    pass\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "descriptor_is_sound", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "define a fixture 'architecture'" in result.stdout

@@ -1,0 +1,79 @@
+"""The toys keep their contracts, can be learnt, and come as a plugin file."""
+
+import pytest
+
+from scalelab import testing
+
+
+class TestToyDataset(testing.DatasetContract):
+    @pytest.fixture
+    def dataset(self):
+        return testing.toy_dataset
+
+
+class TestToyArchitecture(testing.ArchitectureContract):
+    @pytest.fixture
+    def architecture(self):
+        return testing.toy_architecture
+
+    @pytest.fixture
+    def larger(self):
+        return {"width": 32}
+
+
+class TestToyOptimizer(testing.OptimizerContract):
+    @pytest.fixture
+    def optimizer(self):
+        return testing.toy_optimizer
+
+
+class TestToyBackend(testing.BackendContract):
+    @pytest.fixture
+    def backend(self):
+        return testing.toy_backend
+
+
+def test_toys_can_be_learnt():
+    import torch
+
+    from scalelab.testing import toys
+
+    data = toys.open_blobs(toys.ToyDatasetParams())
+    torch.manual_seed(0)
+    model = toys.build_conv(toys.ToyArchitectureParams(), data.task.input_shape, data.task.n_outputs)
+    optimizer = toys.build_sgd(toys.ToyOptimizerParams(), model)
+    inputs, targets = torch.from_numpy(data.train.inputs), torch.from_numpy(data.train.targets)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+    outputs = model(torch.from_numpy(data.validation.inputs)).argmax(1).numpy()
+    assert (outputs == data.validation.targets).mean() > 0.9
+
+
+def test_toy_plugin_file_gives_the_toys(tmp_path):
+    from scalelab.plugins import load_plugins
+
+    folder = testing.write_toy_plugin(tmp_path / "plugins")
+    catalogue = load_plugins(plugins_dirs=[folder], select="toys")
+    assert catalogue.warnings == ()
+    assert catalogue.dataset("toy-blobs") is testing.toy_dataset
+    assert catalogue.names("optimizer") == ("toy-sgd",)
+
+
+def test_toy_catalogue_takes_replacements():
+    import dataclasses
+
+    mine = dataclasses.replace(testing.toy_dataset, name="mine")
+    catalogue = testing.toy_catalogue(dataset=mine)
+    assert catalogue.names("dataset") == ("mine",)
+    assert catalogue.names("backend") == ("toy-eager",)
+
+
+def test_every_exported_name_is_there():
+    for name in testing.__all__:
+        assert getattr(testing, name).__name__ if name.endswith("Contract") else getattr(testing, name)
+    assert set(testing.__all__) <= set(dir(testing))
+    with pytest.raises(AttributeError, match="no attribute 'toy_datset'"):
+        testing.toy_datset  # noqa: B018
