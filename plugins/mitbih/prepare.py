@@ -1,0 +1,169 @@
+"""From the database's files to cached arrays, one set for each set of options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import scalelab
+
+from .beats import (
+    DS1,
+    DS1_VALIDATION,
+    DS2,
+    PACED,
+    labels_of,
+    stratified_split,
+    windows,
+)
+from .reader import REMEDY, Beats, files_of, read
+
+if TYPE_CHECKING:
+    from . import MitbihParams
+
+SPLITS = ("train", "validation", "test")
+FLAT = 0.005
+"""Floor in mV of the deviation that a window or lead is divided by: one step of the database's ADC."""
+
+
+def load(params: MitbihParams) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the arrays of all splits and the dataset's fingerprint, from the cache where it has them.
+
+    The arrays are ``<split>_inputs``, ``<split>_targets`` and ``<split>_records`` (each beat's record) for
+    each split, ``classes`` and ``dropped`` (beats of each class too near an end of their record).
+    """
+    from . import VERSION
+
+    folder = params.path.expanduser().resolve()
+    records = _records(folder, params)
+    options = params.model_dump(mode="json", exclude={"path", "augment"})
+    content = {"mitbih": VERSION, "files": _content_digest(folder, records), "options": options}
+    fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    arrays = scalelab.cached_arrays(f"mitbih-{fingerprint[:32]}", lambda: _prepare(folder, records, params))
+    return arrays, fingerprint
+
+
+def _records(folder: Path, params: MitbihParams) -> list[str]:
+    if not folder.is_dir():
+        raise scalelab.DataError(f"mitbih: the folder {folder} does not exist; {REMEDY}")
+    if params.split == "inter-patient":
+        return sorted(DS1 + DS2)
+    found = sorted(path.stem for path in folder.glob("*.hea"))
+    if not found:
+        raise scalelab.DataError(f"mitbih: the folder {folder} holds no records (*.hea); {REMEDY}")
+    records = [name for name in found if params.paced or name not in PACED]
+    if not records:
+        raise scalelab.DataError(f"mitbih: the folder {folder} holds paced records only; use paced = true")
+    return records
+
+
+def _content_digest(folder: Path, records: list[str]) -> str:
+    """Returns the SHA-256 over the records' files; hashed again only where a size or a time has changed."""
+    files = [file for name in records for file in files_of(folder, name)]
+    states = []
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise scalelab.DataError(f"{file} is missing ({error.strerror}); {REMEDY}") from error
+        states.append((str(file), state.st_size, state.st_mtime_ns))
+    key = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:32]
+    found = scalelab.cached_arrays(f"mitbih-files-{key}", lambda: {"sha256": _sha256(files)})
+    return found["sha256"].tobytes().hex()
+
+
+def _sha256(files: list[Path]) -> np.ndarray:
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise scalelab.DataError(f"{path} cannot be read: {error.strerror}; {REMEDY}") from error
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+
+def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str, np.ndarray]:
+    label_of, classes = labels_of(params.classes)
+    before, after = round(params.before * params.rate), round(params.after * params.rate)
+    inputs, labels, names = [], [], []
+    dropped = np.zeros(len(classes), dtype=np.int64)
+    for name in records:
+        beats = read(folder, name)
+        signal = _signal(beats, params)
+        if signal is None:
+            continue
+        is_beat = np.isin(beats.symbols, list(label_of))
+        label = np.array([label_of[symbol] for symbol in beats.symbols[is_beat]], dtype=np.int64)
+        peaks = np.rint(beats.samples[is_beat] * (params.rate / beats.rate)).astype(np.int64)
+        inside = (peaks >= before) & (peaks + after <= signal.shape[1])
+        dropped += np.bincount(label[~inside], minlength=len(classes))
+        if inside.any():
+            inputs.append(_normalised(windows(signal, peaks[inside], before, after), params.normalise))
+            labels.append(label[inside])
+            names.append(np.full(int(inside.sum()), name))
+    if not inputs:
+        raise scalelab.DataError(
+            f"mitbih: no beat of {folder} fits these options; "
+            "shorten the window (before, after) or choose leads = 'both'"
+        )
+    return _split(np.concatenate(inputs), np.concatenate(labels), np.concatenate(names), dropped, params)
+
+
+def _signal(beats: Beats, params: MitbihParams) -> np.ndarray | None:
+    """Returns the chosen leads at the chosen rate in float32, or ``None`` where the record lacks them."""
+    order = sorted(range(len(beats.leads)), key=lambda lead: beats.leads[lead] != "MLII")
+    if params.leads == "MLII":
+        order = [lead for lead in order if beats.leads[lead] == "MLII"]
+    elif params.leads == "precordial":
+        order = [lead for lead in order if beats.leads[lead] != "MLII"][:1]
+    if not order:
+        return None
+    signal = beats.signal[order]
+    if params.normalise == "record":
+        low, middle, high = np.percentile(signal, (25, 50, 75), axis=1, keepdims=True)
+        signal = (signal - middle) / np.maximum((high - low) / 1.349, FLAT)
+    if params.rate != beats.rate:
+        from scipy.signal import resample_poly
+
+        ratio = Fraction(params.rate / beats.rate).limit_denominator(1000)
+        signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    return np.asarray(signal, dtype=np.float32)
+
+
+def _normalised(beats: np.ndarray, normalise: str) -> np.ndarray:
+    if normalise == "beat":
+        beats = beats - beats.mean(axis=2, keepdims=True)
+        beats /= np.maximum(beats.std(axis=2, keepdims=True), FLAT)
+    return beats.astype(np.float16)
+
+
+def _split(
+    inputs: np.ndarray, labels: np.ndarray, names: np.ndarray, dropped: np.ndarray, params: MitbihParams
+) -> dict[str, np.ndarray]:
+    _, classes = labels_of(params.classes)
+    if params.classes == "symbols":
+        present, labels = np.unique(labels, return_inverse=True)
+        classes, dropped = tuple(classes[label] for label in present), dropped[present]
+    if params.split == "random":
+        fractions = (params.validation_fraction, params.test_fraction)
+        parts = stratified_split(labels, fractions, np.random.default_rng(params.seed))
+    else:
+        validation, test = np.isin(names, DS1_VALIDATION), np.isin(names, DS2)
+        parts = [np.flatnonzero(part) for part in (~(validation | test), validation, test)]
+    for split, part in zip(SPLITS[:2], parts, strict=False):
+        if len(part) == 0:
+            raise scalelab.DataError(f"mitbih: no beat is left for {split} with these options")
+    arrays = {"classes": np.array(classes), "dropped": dropped}
+    for split, part in zip(SPLITS, parts, strict=True):
+        arrays |= {
+            f"{split}_inputs": inputs[part],
+            f"{split}_targets": labels[part],
+            f"{split}_records": names[part],
+        }
+    return arrays

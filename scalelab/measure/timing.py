@@ -1,0 +1,160 @@
+"""How long a model takes to answer: a protocol that stops when the answer is known, not after a fixed count.
+
+Latencies are skewed and have outliers (another process, a clock change), so the median and quantiles are
+reported, never a mean, and the interval of the median assumes no distribution. It does assume independent
+calls; slow drifts of the machine's speed are not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalelab.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WINDOW = 10
+"""Calls in a warm-up window; two windows in a row whose medians agree end the warm-up."""
+
+LEAST_CALLS = 30
+"""Calls timed before the first look at the interval."""
+
+FEWEST_CALLS = 6
+"""Calls timed even where the time is up: fewer have no 95% interval of the median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time of one call on one batch, in seconds.
+
+    Attributes:
+        median: The median.
+        ci: The 95% confidence interval of the median.
+        p90: The 90th percentile.
+        p99: The 99th percentile.
+        throughput: Examples a second at the median latency.
+        batch_size: Examples a call.
+        n: Calls timed.
+        n_warmup: Calls before that, not counted.
+        warm: Whether the warm-up ended because latencies had settled, not because its time was up.
+        settled: Whether the interval became as narrow as asked, before the time was up.
+    """
+
+    median: float
+    ci: tuple[float, float]
+    p90: float
+    p99: float
+    throughput: float
+    batch_size: int
+    n: int
+    n_warmup: int
+    warm: bool
+    settled: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return {**asdict(self), "ci": list(self.ci)}
+
+
+def latency(
+    infer: Callable[[np.ndarray], object],
+    example: np.ndarray,
+    *,
+    precision: float = 0.02,
+    time_limit: float = 10.0,
+    warmup_limit: float = 3.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Latency:
+    """Times ``infer(example)``.
+
+    Warms up until the medians of two windows in a row agree to within ``precision``, then times single
+    calls until the 95% confidence interval of the median lies within ±``precision`` of the median, looking
+    at ever longer intervals so that looking costs nothing.
+
+    Args:
+        infer: Comes back when its result is there.
+        example: The batch, (batch, *input_shape).
+        precision: Half-width of the interval, relative to the median.
+        time_limit: Seconds after which to stop timing all the same, once `FEWEST_CALLS` calls were timed.
+        warmup_limit: Seconds after which to stop warming up.
+        clock: A clock in seconds; for tests.
+
+    Raises:
+        InputError: The batch is empty, or ``precision`` is not positive.
+    """
+    import numpy as np
+
+    if len(example) == 0 or precision <= 0:
+        raise InputError(
+            f"latency needs a batch of at least one and precision > 0, not {len(example)}, {precision}"
+        )
+
+    def timed() -> float:
+        start = clock()
+        infer(example)
+        return clock() - start
+
+    n_warmup, warm = _warm_up(timed, precision, warmup_limit, clock)
+    times: list[float] = []
+    began, settled, look_at = clock(), False, LEAST_CALLS
+    while not settled and (len(times) < FEWEST_CALLS or clock() - began < time_limit):
+        times.append(timed())
+        if len(times) >= look_at:
+            low, high = median_interval(np.array(times))
+            middle = float(np.median(times))
+            settled = max(high - middle, middle - low) <= precision * middle
+            look_at = int(1.2 * len(times)) + 1
+    values = np.array(times)
+    median = float(np.median(values))
+    return Latency(
+        median=median,
+        ci=median_interval(values),
+        p90=float(np.quantile(values, 0.9)),
+        p99=float(np.quantile(values, 0.99)),
+        throughput=len(example) / median,
+        batch_size=len(example),
+        n=len(values),
+        n_warmup=n_warmup,
+        warm=warm,
+        settled=settled,
+    )
+
+
+def _warm_up(
+    timed: Callable[[], float], precision: float, limit: float, clock: Callable[[], float]
+) -> tuple[int, bool]:
+    """Returns the calls made and whether latencies settled."""
+    from statistics import median
+
+    began, previous, calls = clock(), float("inf"), 0
+    while True:
+        window: list[float] = []
+        while len(window) < WINDOW:
+            window.append(timed())
+            calls += 1
+            if clock() - began >= limit:
+                return calls, False
+        middle = median(window)
+        if abs(middle - previous) <= precision * middle:
+            return calls, True
+        previous = middle
+
+
+def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the distribution-free confidence interval of the median, from order statistics.
+
+    The j-th and (n + 1 − j)-th smallest values enclose the median with probability 1 − 2·P(B < j), where B
+    is binomial(n, 1/2); j is the largest with at least ``confidence`` (David & Nagaraja 2003, "Order
+    Statistics", section 7.1). With fewer than six values the interval is their range, and the confidence is
+    lower.
+    """
+    from scipy.stats import binom
+
+    ordered = sorted(values.tolist())
+    n = len(ordered)
+    j = max(1, int(binom.ppf((1 - confidence) / 2, n, 0.5)))
+    return ordered[j - 1], ordered[n - j]

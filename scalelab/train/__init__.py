@@ -1,0 +1,55 @@
+"""Training: one loop, and what it is made of.
+
+Names are imported when they are first used: planning a study needs `resolve_steps` and must not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_ROOMS = {
+    "scalelab.train.loop": ("train",),
+    "scalelab.train.results": ("Progress", "TrainResult"),
+    "scalelab.train.schedules": ("lr_factor", "resolve_steps", "validation_steps"),
+    "scalelab.train.losses": ("resolve_loss",),
+    "scalelab.train.metrics": ("objective_of", "resolve_metric", "resolve_metrics"),
+    "scalelab.train.groups": ("parameter_groups",),
+    "scalelab.train.device": ("resolve_device", "resolve_precision", "seed_everything"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Progress",
+    "TrainResult",
+    "lr_factor",
+    "objective_of",
+    "parameter_groups",
+    "resolve_device",
+    "resolve_loss",
+    "resolve_metric",
+    "resolve_metrics",
+    "resolve_precision",
+    "resolve_steps",
+    "seed_everything",
+    "train",
+    "validation_steps",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'scalelab.train' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+if TYPE_CHECKING:
+    from scalelab.train.device import resolve_device, resolve_precision, seed_everything
+    from scalelab.train.groups import parameter_groups
+    from scalelab.train.loop import train
+    from scalelab.train.losses import resolve_loss
+    from scalelab.train.metrics import objective_of, resolve_metric, resolve_metrics
+    from scalelab.train.results import Progress, TrainResult
+    from scalelab.train.schedules import lr_factor, resolve_steps, validation_steps

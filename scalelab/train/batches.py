@@ -1,0 +1,156 @@
+"""Batches of a nested subset, in an order that is a pure function of the seed and the step.
+
+Trade-off: a batch may run across the border of two epochs, so that every step sees exactly ``batch_size``
+examples and n epochs are n · n_examples / batch_size steps, whatever the sizes; an epoch is therefore a
+stretch of the stream of examples, not of steps. In return a resumed run needs no iterator state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalelab.components import OpenDataset, Split
+from scalelab.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    import torch
+
+RESIDENT_BYTES = 2**30
+"""A subset up to this size is kept on the GPU; a larger one travels a batch at a time."""
+
+
+def subset_indices(n_total: int, n_examples: int, data_seed: int) -> np.ndarray:
+    """Returns the training examples of a trial: the first ``n_examples`` of one seeded permutation.
+
+    Subsets of one seed are nested, so that the curves of a study over data sizes share their examples.
+
+    Raises:
+        InputError: There are fewer than ``n_examples``.
+    """
+    if n_examples > n_total:
+        raise InputError(f"the trial asks for {n_examples} training examples; the dataset has {n_total}")
+    return np.random.default_rng(data_seed).permutation(n_total)[:n_examples]
+
+
+class BatchOrder:
+    """The endless stream of positions in a subset: a fresh permutation each epoch, cut into equal batches.
+
+    The permutation of an epoch depends on nothing but (seed, epoch), so any step can be asked for at any
+    time. One thread uses it; it keeps the last few permutations.
+    """
+
+    def __init__(self, n_examples: int, batch_size: int, seed: int) -> None:
+        self._n, self._batch_size, self._seed = n_examples, batch_size, seed
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def positions(self, step: int) -> np.ndarray:
+        """Returns the positions of the batch of ``step``, which counts from 1: (batch_size,) of int64."""
+        first = (step - 1) * self._batch_size
+        stop = first + self._batch_size
+        epoch, last_epoch = first // self._n, (stop - 1) // self._n
+        if epoch == last_epoch:
+            start = first - epoch * self._n
+            return self._epoch(epoch)[start : start + self._batch_size]
+        stream = np.concatenate([self._epoch(e) for e in range(epoch, last_epoch + 1)])
+        return stream[first - epoch * self._n : stop - epoch * self._n]
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epochs:
+            for past in [e for e in self._epochs if e < epoch - 1]:
+                del self._epochs[past]
+            generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
+            self._epochs[epoch] = generator.permutation(self._n)
+        return self._epochs[epoch]
+
+
+class Examples:
+    """Some rows of a split, delivered as float32 batches on a device.
+
+    On the CPU, rows are gathered from the split's own array: a memory map stays shared between processes, and
+    the page cache is the only copy. Elsewhere a small subset is moved to the device once, in the type it is
+    stored in, and a larger one is gathered a batch at a time.
+
+    Args:
+        split: Inputs and targets.
+        rows: Indices into the split, or ``None`` for all, in order.
+        device: Where batches go.
+        resident_bytes: The largest subset that is kept on a device other than the CPU.
+
+    Raises:
+        DataError: Inputs or targets are not numbers, or differ in length.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        rows: np.ndarray | None,
+        device: torch.device,
+        *,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
+        if len(split.inputs) != len(split.targets):
+            raise DataError(f"a split has {len(split.inputs)} inputs but {len(split.targets)} targets")
+        self._device = device
+        self._inputs = np.asarray(split.inputs)
+        self._rows = rows
+        self._n = len(split) if rows is None else len(rows)
+        self.targets = _target_tensor(split.targets if rows is None else split.targets[rows], device)
+        size = self._n * self._inputs[:1].nbytes
+        self._resident: torch.Tensor | None = None
+        if device.type != "cpu" and size <= resident_bytes:
+            self._resident = self._gather(np.arange(self._n)).to(device)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns inputs, float32 of (batch, …), and targets at ``positions`` of the subset."""
+        import torch
+
+        index = torch.from_numpy(positions).to(self._device)
+        targets = self.targets.index_select(0, index)
+        if self._resident is not None:
+            return self._resident.index_select(0, index).float(), targets
+        return self._gather(positions).to(self._device).float(), targets
+
+    def _gather(self, positions: np.ndarray) -> torch.Tensor:
+        import torch
+
+        rows = positions if self._rows is None else self._rows[positions]
+        inputs = np.take(self._inputs, rows, axis=0)
+        if inputs.dtype not in (np.float16, np.float32):
+            inputs = inputs.astype(np.float32)
+        return torch.from_numpy(inputs)
+
+
+def _target_tensor(targets: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Class indices (n,) become int64; everything else becomes float32."""
+    import torch
+
+    targets = np.asarray(targets)
+    if targets.dtype.kind not in "biuf":
+        raise DataError(f"targets are of type {targets.dtype}; they must be numbers")
+    kind = np.int64 if targets.ndim == 1 and targets.dtype.kind in "biu" else np.float32
+    return torch.from_numpy(targets.astype(kind)).to(device)
+
+
+def check_data(data: OpenDataset) -> None:
+    """Refuses a dataset that cannot be trained on.
+
+    Raises:
+        DataError: A split is empty or does not fit the task.
+    """
+    from scalelab.train.losses import check_targets
+
+    for name, split in (("training", data.train), ("validation", data.validation)):
+        if len(split) == 0:
+            raise DataError(f"the {name} split is empty")
+        check_targets(split.targets, data.task, name)
+        shape = tuple(split.inputs.shape[1:])
+        if data.prepare is None and shape != tuple(data.task.input_shape):
+            raise DataError(
+                f"{name} inputs have shape {shape} but the task says {tuple(data.task.input_shape)} "
+                "and there is no prepare function"
+            )

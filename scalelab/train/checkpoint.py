@@ -1,0 +1,152 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+
+Trade-off: one file, replaced by a rename, so that there is a whole checkpoint or none at any moment; the
+cost is that both the old and the new one are on disk for a while. A file that cannot be used is set aside,
+never deleted, and training starts over: a lost checkpoint costs time, a wrong one would cost the result.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253 - only the training loop imports this module
+from torch import nn  # noqa: TID253
+
+from scalelab.records import CurvePoint
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in its run a checkpoint was taken.
+
+    Attributes:
+        step: Optimizer steps taken.
+        curve: The curve so far; the best step follows from it.
+        loss_sum: Sum of the training losses since the curve's last point.
+        loss_count: Number of losses in that sum.
+        wall_seconds: Time in the loop so far.
+    """
+
+    step: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    wall_seconds: float = 0.0
+
+
+def save_checkpoint(
+    path: Path,
+    trial_id: str,
+    position: Position,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    augment_generator: torch.Generator,
+) -> None:
+    """Writes a checkpoint whole or not at all: a temporary file, fsync, rename.
+
+    A disk that is full (or any other refusal of the system) is a warning: training can go on without.
+    """
+    state = {
+        "format": FORMAT,
+        "trial_id": trial_id,
+        "step": position.step,
+        "curve": [point.model_dump() for point in position.curve],
+        "loss_sum": position.loss_sum,
+        "loss_count": position.loss_count,
+        "wall_seconds": position.wall_seconds,
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": _random_state(augment_generator),
+    }
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        warnings.warn(f"checkpoint {path} could not be written ({error}); training goes on", stacklevel=2)
+
+
+def load_checkpoint(
+    path: Path,
+    trial_id: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    augment_generator: torch.Generator,
+) -> Position:
+    """Restores module, optimizer and random generators from a checkpoint, and returns where it was taken.
+
+    Where there is none, nothing changes and the position is that of a fresh start. Where the file is
+    damaged, of another trial or of another format, it is renamed to end in ``.set-aside``, with a warning,
+    and the position is that of a fresh start too; module and optimizer are as they were, random generators
+    perhaps not.
+    """
+    if not path.exists():
+        return Position()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check(state, trial_id, module)
+        position = Position(
+            step=state["step"],
+            curve=tuple(CurvePoint(**point) for point in state["curve"]),
+            loss_sum=state["loss_sum"],
+            loss_count=state["loss_count"],
+            wall_seconds=state["wall_seconds"],
+        )
+        _restore_random_state(state["random"], augment_generator)
+        optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
+        module.load_state_dict(state["module"])
+    except Exception as error:  # a damaged pickle can raise anything
+        aside = path.with_name(path.name + ".set-aside")
+        os.replace(path, aside)
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        warnings.warn(
+            f"checkpoint {path} cannot be used ({reason}); kept as {aside.name}, training starts over",
+            stacklevel=2,
+        )
+        return Position()
+    return position
+
+
+def _check(state: Any, trial_id: str, module: nn.Module) -> None:
+    """Refuses a state before anything is restored from it, since a half-restored module would be worse."""
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError("it is not a checkpoint of this version of scalelab")
+    if state["trial_id"] != trial_id:
+        raise ValueError(f"it belongs to trial {state['trial_id']}, not {trial_id}")
+    here = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in state["module"].items()}
+    if here != there:
+        raise ValueError("its parameters are not those of this model")
+
+
+def _random_state(augment_generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+        "augment": augment_generator.get_state(),
+    }
+
+
+def _restore_random_state(state: Mapping[str, Any], augment_generator: torch.Generator) -> None:
+    augment_generator.set_state(state["augment"])
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

@@ -1,0 +1,159 @@
+"""Where to train, how precisely, from which seed, and how much memory it took."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from scalelab.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Returns the device of a name.
+
+    Args:
+        name: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"mps"``, or ``"auto"``: CUDA,
+            else Apple's MPS, else the CPU.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise InputError(
+            f"unknown device {name!r}{suggest(name, ('auto', 'cpu', 'cuda', 'mps'))}; "
+            "known are auto, cpu, cuda, cuda:N and mps"
+        )
+    if kind == "cpu":
+        return torch.device("cpu")
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("device 'mps' needs macOS on Apple silicon and a torch built for it; use 'auto'")
+        return torch.device("mps")
+    if not torch.cuda.is_available():
+        why = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
+        raise InputError(f"device {name!r} cannot be used: {why}; use 'auto' or 'cpu'")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} does not exist: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )
+    return torch.device("cuda", int(index or 0))
+
+
+def resolve_precision(asked: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+    """Returns the precision to train with; ``"auto"`` is bf16 autocast where the device is fast at it.
+
+    That is a GPU with bf16 units, or a CPU with AMX-BF16 or AVX512-BF16. Elsewhere bf16 is emulated and
+    slower than fp32.
+    """
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        import torch
+
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tells whether this CPU multiplies bf16 in hardware and torch has the kernels for it."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        flags = next(line.split() for line in lines if line.startswith("flags"))
+    except (OSError, StopIteration):
+        # Not Linux, or not x86: ask torch's own detection where this version has it.
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Returns the context of a forward pass in ``precision``."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+@contextmanager
+def deterministic_kernels() -> Iterator[None]:
+    """Makes cuDNN choose kernels that give the same bits each time, and choose them without timing.
+
+    On the CPU there is nothing to choose: torch's kernels give the same bits with the same number of threads.
+    """
+    import torch
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds torch on every device, NumPy's global generator and ``random``."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(np.random.SeedSequence(seed).generate_state(4))  # noqa: NPY002 - for models that use it
+    torch.manual_seed(seed)
+
+
+class PeakMemory:
+    """Measures the highest memory in use since it was made.
+
+    On CUDA that is torch's allocations on the device. Elsewhere it is the resident memory of the process:
+    since construction on Linux, where the kernel lets a process reset the mark, and since the process began
+    on other systems.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(device)
+        elif platform.system() == "Linux":
+            try:
+                Path("/proc/self/clear_refs").write_text("5")
+            except OSError:
+                return  # a sandbox may forbid it: the mark is then that of the whole process
+
+    def bytes(self) -> int | None:
+        """Returns the peak in bytes, ``None`` where the system does not tell."""
+        if self._device.type == "cuda":
+            import torch
+
+            return int(torch.cuda.max_memory_allocated(self._device))
+        if platform.system() == "Linux":
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+            return None
+        if platform.system() == "Windows":
+            import psutil
+
+            return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined, unused-ignore]
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

@@ -1,0 +1,317 @@
+"""The training loop, from top to bottom.
+
+Everything about a run is a function of its trial, its data and its machine: the batch of a step comes from
+(seed, step), the learning rate from the step, and all other randomness from torch's generators, which are
+seeded here and kept in checkpoints. A run that is stopped and resumed therefore gives the same curve, bit
+for bit, as one that is not, on one machine with one number of threads.
+
+Trade-off: the loop never waits for the device at each step. Losses are summed on the device and looked at
+every `CHECK_STEPS` steps and at validations, so a divergence is noticed up to that many steps late.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch  # noqa: TID253 - scalelab.train imports this module when training starts
+from torch import nn  # noqa: TID253
+
+from scalelab.components import OpenDataset
+from scalelab.errors import TrainingError
+from scalelab.records import CurvePoint, Measured, Trial
+from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
+from scalelab.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from scalelab.train.device import (
+    PeakMemory,
+    autocast,
+    deterministic_kernels,
+    resolve_device,
+    resolve_precision,
+    seed_everything,
+)
+from scalelab.train.losses import resolve_loss
+from scalelab.train.metrics import objective_of, resolve_metrics
+from scalelab.train.results import Progress, TrainResult, best_point, objective_at
+from scalelab.train.schedules import lr_factor, resolve_steps, validation_steps
+
+CHECK_STEPS = 50
+"""How often, in steps, the sum of losses is checked to be finite."""
+
+PROGRESS_SECONDS = 0.25
+"""How long at least between two calls of ``on_progress``."""
+
+VALIDATION_BATCH = 64
+"""Validation uses batches of this size, or of the training batch size where that is larger."""
+
+
+def train(
+    trial: Trial,
+    data: OpenDataset,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    train_flops_per_example: float,
+) -> TrainResult:
+    """Trains ``module`` as ``trial`` says.
+
+    Seeds torch's, NumPy's and Python's global generators with the trial's seed. A module's randomness must
+    come from torch, an augmentation's from the generator it is given; other generators are not kept in
+    checkpoints.
+
+    Args:
+        trial: What to do: subset, seed and training options.
+        data: The dataset; all of it, the subset is taken here.
+        module: The model, freshly initialised; moved to the device and changed in place.
+        optimizer: Over the module's parameters; the learning rates of its groups are the peak rates.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+        checkpoint: Where to keep a checkpoint, and to resume from if it is there; ``None`` for none.
+        checkpoint_seconds: How long at least between two checkpoints.
+        on_progress: Called now and then, and at every validation.
+        should_stop: Asked before every step; true ends the run as interrupted, with a checkpoint.
+        train_flops_per_example: Forward and backward FLOPs of one example (`scalelab.complexity`).
+
+    Raises:
+        InputError: The device does not exist, the subset is larger than the data, or the task names an
+            unknown loss, metric or objective.
+        DataError: The data do not fit the task.
+        TrainingError: The model's output has the wrong shape, or memory ran out.
+    """
+    run = _Run(
+        trial, data, module, optimizer, device, train_flops_per_example, checkpoint, checkpoint_seconds
+    )
+    with run.clear_errors(), deterministic_kernels():
+        run.start()
+        return run.loop(on_progress, should_stop)
+
+
+class _Run:
+    """One run; a class only so that the loop's parts can share what they work on."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        data: OpenDataset,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: str,
+        train_flops_per_example: float,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        check_data(data)
+        self.trial, self.data, self.options = trial, data, trial.training
+        self.module, self.optimizer = module, optimizer
+        self.device = resolve_device(device)
+        self.precision = resolve_precision(self.options.precision, self.device)
+        self.flops = train_flops_per_example
+        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.loss_function = resolve_loss(data.task.loss)
+        self.metrics = resolve_metrics(data.task)
+        self.objective, self.direction = objective_of(data.task)
+        self.n_steps = resolve_steps(self.options, trial.n_examples, train_flops_per_example)
+        self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
+        self.order = BatchOrder(trial.n_examples, self.options.batch_size, trial.seed)
+        self.peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def start(self) -> None:
+        """Moves everything to the device and takes up where a checkpoint left off, if there is one."""
+        self.memory = PeakMemory(self.device)
+        self.module.to(self.device).train()
+        self.examples = Examples(self.data.train, self.subset, self.device)
+        self.validation = Examples(self.data.validation, None, self.device)
+        self.generator = torch.Generator(self.device)
+        position = Position()
+        if self.checkpoint is not None:
+            position = load_checkpoint(
+                self.checkpoint, self.trial.id, self.module, self.optimizer, self.generator
+            )
+        if position.step == 0:
+            seed_everything(self.trial.seed)
+            self.generator.manual_seed(self.trial.seed)
+        self.first_step = position.step + 1
+        self.curve = list(position.curve)
+        self.best = best_point(self.curve, self.objective, self.direction)
+        accumulator = torch.float32 if self.device.type == "mps" else torch.float64
+        self.loss_sum = torch.tensor(position.loss_sum, device=self.device, dtype=accumulator)
+        self.loss_count = position.loss_count
+        self.began = time.perf_counter() - position.wall_seconds
+
+    def loop(
+        self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
+    ) -> TrainResult:
+        """Takes every step that is left."""
+        validate_at = frozenset(validation_steps(self.n_steps, self.options.validations))
+        reported = saved = time.perf_counter()
+        reported_step = self.first_step - 1
+        for step in range(self.first_step, self.n_steps + 1):
+            if should_stop is not None and should_stop():
+                self.save(step - 1)
+                return self.result("interrupted", step - 1)
+
+            self.update(step)
+
+            validating = step in validate_at
+            if (validating or step % CHECK_STEPS == 0) and not math.isfinite(self.train_loss()):
+                return self.result("diverged", step, f"the training loss is not finite at step {step}")
+            now = time.perf_counter()
+            reporting = validating or (on_progress is not None and now - reported >= PROGRESS_SECONDS)
+            train_loss = self.train_loss() if reporting else math.nan
+            if validating:
+                loss, metrics = self.validate()
+                if not math.isfinite(loss):
+                    return self.result("diverged", step, f"the validation loss is not finite at step {step}")
+                self.add_point(step, train_loss, loss, metrics)
+                now = time.perf_counter()
+            if on_progress is not None and math.isfinite(train_loss):
+                rate = (step - reported_step) * self.options.batch_size / (now - reported)
+                on_progress(Progress(step, self.n_steps, train_loss, self.best_objective(), rate))
+                reported, reported_step = now, step
+            if now - saved >= self.checkpoint_seconds and step < self.n_steps:
+                self.save(step)
+                saved = time.perf_counter()
+        return self.result("done", self.n_steps)
+
+    def update(self, step: int) -> None:
+        """Takes one optimizer step."""
+        inputs, targets = self.examples.batch(self.order.positions(step))
+        if self.options.augment and self.data.augment is not None:
+            inputs = self.data.augment(inputs, self.generator)
+        elif self.data.prepare is not None:
+            inputs = self.data.prepare(inputs)
+        factor = lr_factor(step, self.n_steps, self.options)
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * factor
+        with autocast(self.device, self.precision):
+            outputs = self.module(inputs)
+        if step == self.first_step:
+            self.check_outputs(outputs, len(inputs))
+        loss = self.loss_function(outputs.float(), targets)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
+        self.optimizer.step()
+        self.loss_sum += loss.detach()
+        self.loss_count += 1
+
+    def train_loss(self) -> float:
+        """Returns the mean training loss since the curve's last point; waits for the device."""
+        return self.loss_sum.item() / self.loss_count
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, dict[str, Measured]]:
+        """Returns the loss and the metrics over the whole validation split, in one fixed order of batches."""
+        size = max(VALIDATION_BATCH, self.options.batch_size)
+        positions = np.arange(len(self.validation))
+        batches = []
+        self.module.eval()
+        for first in range(0, len(positions), size):
+            inputs, _ = self.validation.batch(positions[first : first + size])
+            if self.data.prepare is not None:
+                inputs = self.data.prepare(inputs)
+            with autocast(self.device, self.precision):
+                batches.append(self.module(inputs).float())
+        self.module.train()
+        outputs = torch.cat(batches)
+        loss = float(self.loss_function(outputs, self.validation.targets))
+        if not math.isfinite(loss):
+            return loss, {}
+        answers = outputs.cpu().numpy()
+        return loss, {
+            metric.name: metric.compute(answers, self.data.validation.targets) for metric in self.metrics
+        }
+
+    def add_point(self, step: int, train_loss: float, loss: float, metrics: dict[str, Measured]) -> None:
+        """Adds a point to the curve and starts the next mean of training losses."""
+        n_seen = step * self.options.batch_size
+        point = CurvePoint(
+            step=step,
+            n_seen=n_seen,
+            train_flops=n_seen * self.flops,
+            wall_seconds=self.seconds(),
+            lr=self.optimizer.param_groups[0]["lr"],
+            train_loss=train_loss,
+            loss=loss,
+            metrics=metrics,
+        )
+        self.curve.append(point)
+        self.best = best_point([self.best, point] if self.best else [point], self.objective, self.direction)
+        self.loss_sum.zero_()
+        self.loss_count = 0
+
+    def save(self, step: int) -> None:
+        """Writes a checkpoint, where the run keeps one."""
+        if self.checkpoint is not None:
+            position = Position(
+                step, tuple(self.curve), self.loss_sum.item(), self.loss_count, self.seconds()
+            )
+            save_checkpoint(
+                self.checkpoint, self.trial.id, position, self.module, self.optimizer, self.generator
+            )
+
+    def result(
+        self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
+    ) -> TrainResult:
+        """Returns what became of the run after ``step`` steps."""
+        losses = [point.loss for point in self.curve if point.loss is not None]
+        last = self.curve[-1] if self.curve else None
+        return TrainResult(
+            status=status,
+            error=error,
+            curve=tuple(self.curve),
+            n_steps=step,
+            epochs=step * self.options.batch_size / self.trial.n_examples,
+            loss=min(losses, default=None),
+            loss_last=last.loss if last else None,
+            objective=self.best_objective(),
+            objective_last=objective_at(last, self.objective) if last else None,
+            best_step=self.best.step if self.best else None,
+            metrics=dict(self.best.metrics) if self.best else {},
+            precision=self.precision,
+            device=str(self.device),
+            wall_seconds=self.seconds(),
+            peak_memory_bytes=self.memory.bytes(),
+            resumed_from=self.first_step - 1,
+        )
+
+    def best_objective(self) -> float | None:
+        """Returns the best objective so far."""
+        return objective_at(self.best, self.objective) if self.best else None
+
+    def seconds(self) -> float:
+        """Returns the time in the loop so far, that before a resume included."""
+        return time.perf_counter() - self.began
+
+    def check_outputs(self, outputs: object, batch: int) -> None:
+        """Refuses a model whose output a loss would broadcast in silence."""
+        expected = (batch, self.data.task.n_outputs)
+        if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != expected:
+            got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+            raise TrainingError(f"the model's output is {got}; the task needs a tensor of shape {expected}")
+
+    @contextmanager
+    def clear_errors(self) -> Iterator[None]:
+        """Turns running out of memory, which has three faces, into one line."""
+        try:
+            yield
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            text = str(error)
+            known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            if not (known or "can't allocate memory" in text or "out of memory" in text):
+                raise
+            raise TrainingError(
+                f"memory ran out on {self.device} with batch_size = {self.options.batch_size}; "
+                "use a smaller batch or model, or fewer workers"
+            ) from error

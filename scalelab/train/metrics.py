@@ -1,0 +1,181 @@
+"""Metrics by name, for multi-class targets (n,) and multi-label targets (n, n_outputs) of 0 and 1.
+
+Predictions are the largest output (multi-class) or the outputs above 0 (multi-label, outputs being logits).
+A class is *absent* where a number is not defined for it; averages over classes leave absent classes out, and
+are NaN where every class is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from scalelab.components import Metric, Task
+from scalelab.errors import DataError, InputError, suggest
+from scalelab.records import Direction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Fraction of examples answered right; in multi-label tasks, of those with every label right."""
+    if targets.ndim == 1:
+        return float((outputs.argmax(1) == targets).mean())
+    return float(((outputs > 0) == _binary(targets)).all(1).mean())
+
+
+def balanced_accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean recall over the classes that occur; multi-label: mean of (sensitivity + specificity) / 2.
+
+    Labels without a positive or without a negative are absent. Source: Brodersen et al. 2010.
+    """
+    true_positive, false_positive, false_negative, true_negative = _counts(outputs, targets)
+    recall = _ratio(true_positive, true_positive + false_negative)
+    if targets.ndim == 1:
+        return _mean(recall)
+    return _mean((recall + _ratio(true_negative, true_negative + false_positive)) / 2)
+
+
+def macro_f1(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over classes of F1 = 2·TP / (2·TP + FP + FN); absent: never a target and never predicted."""
+    true_positive, false_positive, false_negative, _ = _counts(outputs, targets)
+    return _mean(_ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative))
+
+
+def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over classes of the area under the ROC curve, each class against the rest.
+
+    Scores are softmax probabilities (multi-class) or the outputs themselves (multi-label). Absent: a class
+    without a positive or without a negative.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    return _mean_over_classes(roc_auc_score, outputs, targets)
+
+
+def auprc(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over classes of the average precision (area under precision over recall), as for `auroc`."""
+    from sklearn.metrics import average_precision_score
+
+    return _mean_over_classes(average_precision_score, outputs, targets)
+
+
+def _binary(targets: np.ndarray) -> np.ndarray:
+    positive: np.ndarray = targets == 1
+    if not (positive | (targets == 0)).all():
+        raise DataError(
+            "a classification metric needs multi-label targets of 0 and 1; these have other values"
+        )
+    return positive
+
+
+def _one_hot(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return _binary(targets) if targets.ndim == 2 else targets[:, None] == np.arange(outputs.shape[1])
+
+
+def _counts(
+    outputs: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns true positives, false positives, false negatives and true negatives, each (n_outputs,)."""
+    truth = _one_hot(outputs, targets)
+    predicted = outputs > 0 if targets.ndim == 2 else _one_hot(outputs, outputs.argmax(1))
+    true_positive = (truth & predicted).sum(0)
+    false_positive = predicted.sum(0) - true_positive
+    false_negative = truth.sum(0) - true_positive
+    return (
+        true_positive,
+        false_positive,
+        false_negative,
+        len(truth) - true_positive - false_positive - false_negative,
+    )
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _mean(values: np.ndarray) -> float:
+    import numpy as np
+
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _mean_over_classes(
+    score: Callable[[np.ndarray, np.ndarray], float], outputs: np.ndarray, targets: np.ndarray
+) -> float:
+    import numpy as np
+
+    truth = _one_hot(outputs, targets)
+    scores = outputs.astype(np.float64)
+    if targets.ndim == 1:
+        scores = np.exp(scores - scores.max(1, keepdims=True))
+        scores /= scores.sum(1, keepdims=True)
+    positives = truth.sum(0)
+    defined = np.flatnonzero((positives > 0) & (positives < len(truth)))
+    return _mean(np.array([score(truth[:, k], scores[:, k]) for k in defined]))
+
+
+METRICS: dict[str, Metric] = {
+    name: Metric(name=name, compute=compute, direction="maximize", bounds=(0.0, 1.0))
+    for name, compute in {
+        "accuracy": accuracy,
+        "balanced-accuracy": balanced_accuracy,
+        "macro-f1": macro_f1,
+        "auroc": auroc,
+        "auprc": auprc,
+    }.items()
+}
+
+
+def resolve_metric(metric: str | Metric) -> Metric:
+    """Returns the built-in metric of a name; a `Metric` is returned as it is.
+
+    Raises:
+        InputError: There is no built-in metric of that name.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if metric not in METRICS:
+        raise InputError(
+            f"unknown metric {metric!r}{suggest(metric, METRICS) or ' (known: ' + ', '.join(METRICS) + ')'}"
+        )
+    return METRICS[metric]
+
+
+def resolve_metrics(task: Task) -> tuple[Metric, ...]:
+    """Returns the metrics of a task, in its order.
+
+    Raises:
+        InputError: A name is unknown, ``"loss"``, or there twice.
+    """
+    metrics = tuple(resolve_metric(metric) for metric in task.metrics)
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if name == "loss" or names.count(name) > 1:
+            reason = "is what the loss is called" if name == "loss" else "is there twice"
+            raise InputError(f"metric name {name!r} {reason}; give it another name")
+    return metrics
+
+
+def objective_of(task: Task) -> tuple[str, Direction]:
+    """Returns the name and the direction of a task's objective; ``"loss"`` is minimised.
+
+    Raises:
+        InputError: The objective is neither ``"loss"`` nor one of the task's metrics.
+    """
+    directions: dict[str, Direction] = {"loss": "minimize"}
+    directions.update({metric.name: metric.direction for metric in resolve_metrics(task)})
+    if task.objective not in directions:
+        raise InputError(
+            f"objective {task.objective!r} is not among the task's metrics"
+            f"{suggest(task.objective, directions) or ' (' + ', '.join(directions) + ')'}"
+        )
+    return task.objective, directions[task.objective]

@@ -1,0 +1,85 @@
+"""What the training loop tells while it runs, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scalelab.records import CurvePoint, Direction, Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimizer steps taken.
+        n_steps: Optimizer steps there will be.
+        loss: Mean training loss since the last validation.
+        objective: The best objective so far, ``None`` before the first validation.
+        examples_per_second: Training examples a second since the last report, validation included.
+    """
+
+    step: int
+    n_steps: int
+    loss: float
+    objective: float | None
+    examples_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """How a run ended; the fields of a `scalelab.Record` of the same names.
+
+    Attributes:
+        status: ``"done"``, ``"diverged"`` (a loss was not finite) or ``"interrupted"`` (asked to stop).
+        error: One line on a divergence.
+        curve: One point a validation.
+        n_steps: Optimizer steps taken, those before a resume included.
+        epochs: Passes over the trial's examples.
+        loss: The lowest validation loss of the curve.
+        loss_last: The validation loss of the last point.
+        objective: The best objective of the curve.
+        objective_last: The objective of the last point.
+        best_step: The step of the best objective, the earliest of equals.
+        metrics: Validation metrics at that step.
+        precision: ``"fp32"`` or ``"bf16"``, as used.
+        device: Such as ``"cpu"`` or ``"cuda:0"``, as used.
+        wall_seconds: Time in the loop, validation and time before a resume included.
+        peak_memory_bytes: Highest memory in use: of the device on CUDA, else resident memory of the process.
+        resumed_from: The step of the checkpoint this began from, 0 for a fresh start.
+    """
+
+    status: Literal["done", "diverged", "interrupted"]
+    error: str | None = None
+    curve: tuple[CurvePoint, ...]
+    n_steps: int
+    epochs: float
+    loss: float | None = None
+    loss_last: float | None = None
+    objective: float | None = None
+    objective_last: float | None = None
+    best_step: int | None = None
+    metrics: dict[str, Measured] = field(default_factory=dict)
+    precision: str
+    device: str
+    wall_seconds: float
+    peak_memory_bytes: int | None = None
+    resumed_from: int = 0
+
+
+def objective_at(point: CurvePoint, name: str) -> float | None:
+    """Returns the objective of a curve's point: a metric by name, or ``"loss"``."""
+    return point.loss if name == "loss" else point.metrics.get(name)
+
+
+def best_point(curve: Sequence[CurvePoint], name: str, direction: Direction) -> CurvePoint | None:
+    """Returns the point with the best objective, the earliest of equals; ``None`` where none is defined."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    best, best_value = None, float("inf")
+    for point in curve:
+        value = objective_at(point, name)
+        if value is not None and sign * value < best_value:
+            best, best_value = point, sign * value
+    return best

@@ -1,0 +1,71 @@
+"""Lengths and learning rates as pure functions of the step.
+
+Steps count from 1 to ``n_steps``: step t is the t-th update, taken with the peak rate times
+``lr_factor(t, …)``. Nothing here keeps state, so a resumed run continues as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scalelab.records import TrainingOptions
+
+
+def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_example: float) -> int:
+    """Returns the number of optimizer steps that a training length asks for, at least one.
+
+    Epochs and examples are rounded up to whole steps, so that every example asked for is seen; a FLOP budget
+    is rounded to the nearest step.
+
+    Args:
+        training: The options; ``length`` and ``batch_size`` are read.
+        n_examples: Unique training examples of the trial.
+        train_flops_per_example: Forward and backward FLOPs of one example.
+    """
+    length, batch_size = training.length, training.batch_size
+    if length.steps is not None:
+        return length.steps
+    if length.flops is not None:
+        return max(1, round(length.flops / (batch_size * train_flops_per_example)))
+    examples = length.examples if length.examples is not None else (length.epochs or 0.0) * n_examples
+    steps = examples / batch_size
+    # 0.1 epochs of 30 examples are 3.0000000000000004: that is no reason for another step.
+    return max(1, math.ceil(steps - 1e-9 * max(1.0, steps)))
+
+
+def validation_steps(n_steps: int, validations: int) -> tuple[int, ...]:
+    """Returns the steps after which to validate: evenly spaced, the last at the end, at most one a step."""
+    count = min(validations, n_steps)
+    return tuple(round(i * n_steps / count) for i in range(1, count + 1))
+
+
+def lr_factor(step: int, n_steps: int, training: TrainingOptions) -> float:
+    r"""Returns the factor on the peak learning rate at ``step``, from 1 to ``n_steps``.
+
+    Warm-up (Goyal et al. 2017, "Accurate, Large Minibatch SGD"): with w = round(warmup · n_steps), the factor
+    is t / w for t ≤ w. The factor is 1 at step p = max(w, 1). Then, with u = (t − p) / (n_steps − p) and
+    f = ``final_lr``:
+
+    - ``constant``: 1;
+    - ``cosine`` (Loshchilov & Hutter 2017, "SGDR", eq. 5): f + (1 − f) · (1 + cos πu) / 2;
+    - ``exponential`` (Li & Arora 2020, "An Exponential Learning Rate Schedule"): f^u;
+    - ``linear-cooldown`` (Zhai et al. 2022, "Scaling Vision Transformers"; Hägele et al. 2024, "Scaling Laws
+      and Compute-Optimal Training Beyond Fixed Training Durations"): 1 until the last c steps,
+      c = round(cooldown · n_steps) but not into the warm-up; there 1 − (1 − f) · (t − (n_steps − c)) / c.
+
+    All but ``constant`` reach f exactly at the last step (unless the last step is the peak itself).
+    """
+    warmup = round(training.warmup * n_steps)
+    if step < warmup:
+        return step / warmup
+    peak = max(warmup, 1)
+    final = training.final_lr
+    if training.schedule == "constant" or step <= peak:
+        return 1.0
+    if training.schedule == "linear-cooldown":
+        cooldown = min(max(1, round(training.cooldown * n_steps)), n_steps - peak)
+        return 1.0 - (1.0 - final) * max(0.0, step - (n_steps - cooldown)) / cooldown
+    progress = (step - peak) / (n_steps - peak)
+    if training.schedule == "exponential":
+        return float(final**progress)
+    return final + (1.0 - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
