@@ -1,0 +1,164 @@
+"""``scalelab store`` (check, rebuild, migrate, sql) and ``scalelab export``."""
+
+from __future__ import annotations
+
+import csv
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalelab.cli.context import DEFAULT_STORE, JsonOption, StoreOption, say
+from scalelab.errors import InputError
+
+if TYPE_CHECKING:
+    from scalelab.store.check import CheckReport
+
+store_app = typer.Typer(help="Look after a store: check, rebuild, migrate, query.", no_args_is_help=True)
+
+
+@store_app.command()
+def check(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Read all of a store, compare it with its journal, and say what is wrong; exit code 3 if so."""
+    from scalelab.store import Store
+
+    report = Store(store).check()
+    if json:
+        print(json_module.dumps(_report_dict(report), indent=2))
+    else:
+        _print_report(report)
+    if not report.healthy:
+        raise typer.Exit(3)
+
+
+def _report_dict(report: CheckReport) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return json_module.loads(json_module.dumps({**asdict(report), "healthy": report.healthy}, default=str))  # type: ignore[no-any-return]
+
+
+def _print_report(report: CheckReport) -> None:
+    print(f"{report.path}: {'healthy' if report.healthy else 'NOT healthy'}")
+    if report.schema_version is not None:
+        print(
+            f"  schema {report.schema_version}; "
+            + ", ".join(f"{n} {table}" for table, n in report.rows.items())
+        )
+    notes = {
+        "records and registrations wait in the journal; the next run takes them in": report.pending,
+        "records are in the database only; a rebuild would write them to the journal": report.without_journal,
+        "trials are claimed by a living process": len(report.live_claims),
+        "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
+        "files are in quarantine": len(report.quarantined),
+        "files were cut off while written, never acknowledged": len(report.unfinished),
+    }
+    for what, count in notes.items():
+        if count:
+            print(f"  {count} {what}")
+    if report.wal is not None:
+        print(
+            f"  a WAL of {report.wal} bytes stands beside the database; DuckDB replays it, do not delete it"
+        )
+    for path in report.quarantined:
+        print(f"    {path}")
+    for problem in report.problems:
+        print(f"  problem: {problem}")
+
+
+@store_app.command()
+def rebuild(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Make the database again from its journal; nothing is lost, and the old file is set aside."""
+    from scalelab.store import Store
+
+    report = Store(store).rebuild()
+    if report.problem:
+        say(f"warning: {report.problem}")
+    if json:
+        from dataclasses import asdict
+
+        print(json_module.dumps(asdict(report), indent=2, default=str))
+        return
+    print(f"{store}: {report.records} records of {report.studies} studies, {report.salvaged} salvaged")
+    for path in report.set_aside:
+        print(f"  set aside: {path}")
+    for name in report.lost:
+        print(f"  lost: {name} could not be read from the old database and the journal does not hold it")
+
+
+@store_app.command()
+def migrate(store: StoreOption = DEFAULT_STORE) -> None:
+    """Bring a store of an older scalelab to this one's schema."""
+    from scalelab.store import Store
+
+    before, after = Store(store).migrate()
+    if before == after:
+        print(f"{store} has schema {after} already")
+    else:
+        print(f"{store}: schema {before} is schema {after} now")
+
+
+@store_app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SQL statement; - reads it from standard input.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead.")] = False,
+) -> None:
+    """Query a store, which is opened for reading only; docs/store.md lists tables, views and columns.
+
+    For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
+    """
+    from scalelab.store import open_store
+
+    if json and as_csv:
+        raise InputError("--json and --csv exclude each other; give one")
+    names, rows = open_store(store).rows(sys.stdin.read() if query == "-" else query)
+    if json:
+        print(json_module.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, default=str))
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+    else:
+        print(_table(names, rows))
+
+
+def _table(names: list[str], rows: list[tuple[Any, ...]]) -> str:
+    """Returns aligned columns, numbers to the right."""
+    cells = [names, *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(names))]
+    lines = [
+        "  ".join(
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(str(value).split())
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made where it is missing.")],
+    store: StoreOption = DEFAULT_STORE,
+    study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write runs, curves, trials and studies as Parquet files."""
+    from scalelab.store import open_store
+
+    files = open_store(store).export(folder, study)
+    if json:
+        print(json_module.dumps([str(path) for path in files], indent=2))
+    else:
+        print("\n".join(str(path) for path in files))

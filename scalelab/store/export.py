@@ -1,0 +1,76 @@
+"""Parquet out: the views and tables that people analyse, one file each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.errors import InputError
+from scalelab.store import queries
+from scalelab.store.connection import Database
+from scalelab.store.schema import literal
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXPORTED = ("runs", "curves", "trials", "studies")
+
+
+def export(database: Database, folder: Path, study: str | None = None) -> list[Path]:
+    """Writes runs, curves, trials and studies as Parquet files; files of those names are replaced.
+
+    Args:
+        database: Of the store.
+        folder: Where to; made where it is missing.
+        study: Only this study.
+
+    Returns:
+        The files, ``runs.parquet`` first.
+
+    Raises:
+        InputError: The folder cannot be written, or there is no such study.
+        StoreError: The store cannot be read.
+    """
+    folder = folder.expanduser()
+    parts = {name: folder / f".{name}.parquet.{os.getpid()}" for name in EXPORTED}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with database.read() as connection:
+            if study is not None:
+                queries.require_study(connection, study, database.path)
+            for name, part in parts.items():
+                part.touch()
+                query = f"select * from {name}{_only(name, study)}"
+                _copy(connection, query, part)
+        targets = [folder / f"{name}.parquet" for name in EXPORTED]
+        for part, target in zip(parts.values(), targets, strict=True):
+            part.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be written: {error.strerror or error}; choose another one"
+        ) from error
+    finally:
+        for part in parts.values():
+            if folder.is_dir():
+                part.unlink(missing_ok=True)
+    return targets
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, part: Path) -> None:
+    import duckdb
+
+    try:
+        connection.execute(f"copy ({query}) to {literal(str(part))} (format parquet, compression zstd)")
+    except duckdb.IOException as error:
+        if str(part) not in str(error):
+            raise
+        raise OSError(str(error).splitlines()[0]) from error
+
+
+def _only(name: str, study: str | None) -> str:
+    if study is None:
+        return ""
+    if name == "trials":
+        return f" where trial_id in (select trial_id from study_trials where study = {literal(study)})"
+    return f" where study = {literal(study)}"

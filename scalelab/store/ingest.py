@@ -1,0 +1,105 @@
+"""From the journal into the database: every record exactly once, however often this is cut off.
+
+A batch is one transaction: records that the database has already are left out by their id, the rest is
+inserted with curves, trials and memberships. Files move from ``new`` to ``kept`` only after the commit and a
+checkpoint, so that a kill at any moment leaves them to be looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.store.connection import Database
+from scalelab.store.envelope import Entry
+from scalelab.store.insert import apply_registration, insert_records
+from scalelab.store.journal import Journal
+
+if TYPE_CHECKING:
+    import duckdb
+
+BATCH_RECORDS = 5000
+BATCH_BYTES = 32_000_000
+
+
+def ingest(database: Database, wait: float | None = None) -> int:
+    """Takes the journal's pending registrations and records into the database.
+
+    Returns:
+        How many records the database did not have before.
+
+    Raises:
+        StoreError: The database is locked for too long or cannot be written; what is not ingested is pending.
+    """
+    journal = database.journal
+    registrations = journal.pending_registrations()
+    if registrations:
+        with database.alone(wait):
+            with database.opened(wait) as connection:
+                applied = [path for path in registrations if apply_file(connection, journal, path)]
+                connection.execute("checkpoint")
+            journal.keep(applied)
+    count = 0
+    for batch in batches(journal, journal.pending()):
+        with database.alone(wait):
+            # Another process may have taken some of them in since they were read.
+            batch = [(path, entry) for path, entry in batch if os.path.exists(path)]
+            with database.opened(wait) as connection:
+                taken = insert_whole(connection, journal, batch)
+                connection.execute("checkpoint")
+            journal.keep(path for path, _ in taken)
+        count += sum(is_new for _, is_new in taken)
+    return count
+
+
+def apply_file(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> bool:
+    """Takes one registration in; a torn one is quarantined and gives ``False``."""
+    registration = journal.open_registration(path)
+    if registration is None:
+        return False
+    apply_registration(connection, registration, path.name.split(".")[0])
+    return True
+
+
+def batches(journal: Journal, paths: Iterable[Path]) -> Iterator[list[tuple[Path, Entry]]]:
+    """Reads records in batches of bounded size; torn files are quarantined on the way."""
+    batch: list[tuple[Path, Entry]] = []
+    size = 0
+    for path in paths:
+        entry = journal.open_record(path)
+        if entry is None:
+            continue
+        batch.append((path, entry))
+        size += len(entry.record) + len(entry.trial)
+        if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def insert_whole(
+    connection: duckdb.DuckDBPyConnection, journal: Journal, batch: list[tuple[Path, Entry]]
+) -> list[tuple[Path, bool]]:
+    """Inserts a batch; a record that the database refuses is quarantined and does not hold up the others.
+
+    Returns:
+        The files that are in the database now, and whether each was new there.
+    """
+    import duckdb
+
+    try:
+        new = insert_records(connection, [entry for _, entry in batch])
+    except (duckdb.DataError, duckdb.InvalidInputException, LookupError, TypeError, ValueError) as error:
+        if len(batch) == 1:
+            journal.set_aside(batch[0][0], f"the database refuses it: {str(error).splitlines()[0]}")
+            return []
+        half = len(batch) // 2
+        return [
+            part
+            for piece in (batch[:half], batch[half:])
+            for part in insert_whole(connection, journal, piece)
+        ]
+    return [(path, entry.id in new) for path, entry in batch]

@@ -1,0 +1,247 @@
+"""The journal: the folder beside a store that holds every record as a file of its own.
+
+A record counts as kept when `Journal.write` returns; the database is made from these files and can be made
+again from them. Folders::
+
+    new/             records that the database has not taken in yet
+    kept/<2 hex>/    records that it has, by the first two digits of the trial's id
+    kept/studies/    registrations of studies
+    quarantine/      what could not be read, and files that a rebuild replaced
+    claims/          who is at which trial
+    checkpoints/     states of unfinished trainings
+    logs/            tracebacks of failed attempts
+
+Invariants: a file in ``new`` or ``kept`` is whole and never changes; a record id is never given twice; a file
+moves from ``new`` to ``kept`` only after the database has committed it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from scalelab.errors import StoreError
+from scalelab.records import Record
+from scalelab.store.envelope import (
+    Entry,
+    Registration,
+    TornError,
+    open_record,
+    open_registration,
+    seal_record,
+    seal_registration,
+)
+from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
+
+STUDY_SUFFIX = ".study.json"
+log = logging.getLogger("scalelab.store")
+
+
+def resolve(store: Path | str) -> Path:
+    """Returns the one absolute path of a store, links followed, so that all its users share one journal."""
+    return Path(os.path.realpath(Path(store).expanduser()))
+
+
+class Journal:
+    """The journal of one store; any number of processes may write to it at once.
+
+    Args:
+        store_path: The store's file, which need not exist.
+    """
+
+    def __init__(self, store_path: Path | str) -> None:
+        self.folder = Path(f"{resolve(store_path)}.journal")
+        self.new = self.folder / "new"
+        self.kept = self.folder / "kept"
+        self.quarantine = self.folder / "quarantine"
+        self._scratch = self.folder / "tmp"
+
+    def write(self, record: Record, *, durable: bool = True) -> None:
+        """Keeps a record; returns quietly where one of that id is there already.
+
+        Args:
+            record: What an attempt produced.
+            durable: Whether to wait until the disk has it; ``False`` only for copies of what is elsewhere.
+
+        Raises:
+            StoreError: It cannot be written, the disk being full among the reasons.
+        """
+        try:
+            content = seal_record(record)
+        except ValueError as error:
+            raise StoreError(f"record {record.id} cannot be kept: {error}") from error
+        if not self.has(record.id):
+            self._put(f"{record.id}.json", content, durable=durable)
+
+    def write_registration(self, registration: Registration) -> str:
+        """Keeps what a study asks for; returns the registration's name, which starts with its time.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        digest = registration_digest(
+            registration.study, registration.text, [trial.id for trial in registration.trials]
+        )
+        name = f"{int(registration.registered_at * 1e6):017d}-{digest}"
+        try:
+            content = seal_registration(registration)
+        except ValueError as error:
+            raise StoreError(f"study {registration.study!r} cannot be kept: {error}") from error
+        self._put(f"{name}{STUDY_SUFFIX}", content, durable=True)
+        return name
+
+    def _put(self, name: str, content: bytes, *, durable: bool) -> None:
+        with writing(self.new):
+            try:
+                put_new(self.new / name, content, self._scratch, durable=durable)
+            except FileNotFoundError:
+                self.new.mkdir(parents=True, exist_ok=True)
+                self._scratch.mkdir(parents=True, exist_ok=True)
+                sync_folder(self.folder)
+                sync_folder(self.folder.parent)
+                put_new(self.new / name, content, self._scratch, durable=durable)
+
+    def has(self, record_id: str) -> bool:
+        """Whether a record of that id is in the journal."""
+        name = f"{record_id}.json"
+        return os.path.exists(self._home(name)) or os.path.exists(self.new / name)
+
+    def read(self, record_id: str) -> Record:
+        """Returns a record.
+
+        Raises:
+            StoreError: There is none of that id, or its file is torn.
+        """
+        name = f"{record_id}.json"
+        for path in (self.new / name, self._home(name), self.new / name):
+            try:
+                return open_record(path.read_bytes()).to_record()
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"the journal {self.folder} has no record {record_id}")
+
+    def _home(self, name: str) -> Path:
+        return self.kept / ("studies" if name.endswith(STUDY_SUFFIX) else name[:2]) / name
+
+    def pending(self) -> list[Path]:
+        """Returns the records that the database has not taken in, by name."""
+        return [path for path in _files(self.new) if not path.name.endswith(STUDY_SUFFIX)]
+
+    def pending_registrations(self) -> list[Path]:
+        """Returns the registrations that the database has not taken in, oldest first."""
+        return [path for path in _files(self.new) if path.name.endswith(STUDY_SUFFIX)]
+
+    def kept_records(self) -> Iterator[Path]:
+        """Yields the records that the database has taken in."""
+        for folder in _files(self.kept, suffix=""):
+            if len(folder.name) == 2:
+                yield from _files(folder)
+
+    def registrations(self) -> list[Path]:
+        """Returns all registrations, oldest first."""
+        paths = [*_files(self.kept / "studies"), *self.pending_registrations()]
+        return sorted(paths, key=lambda path: path.name)
+
+    def open_record(self, path: Path) -> Entry | None:
+        """Reads a file of the journal; a torn one is quarantined with a warning and gives ``None``."""
+        try:
+            with reading(path):
+                entry = open_record(path.read_bytes())
+            if path.name != f"{entry.id}.json":
+                raise TornError(f"it holds record {entry.id}")
+        except FileNotFoundError:
+            # Another process took it in just now.
+            return None
+        except ValueError as error:
+            self.set_aside(path, str(error))
+            return None
+        return entry
+
+    def open_registration(self, path: Path) -> Registration | None:
+        """Reads a registration; a torn one is quarantined with a warning and gives ``None``."""
+        try:
+            with reading(path):
+                return open_registration(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            self.set_aside(path, str(error))
+            return None
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Moves a file that cannot be used into quarantine and says so."""
+        with writing(self.quarantine):
+            try:
+                target = set_aside(path, self.quarantine)
+            except FileNotFoundError:
+                # Another process did it just now.
+                return
+        log.warning("warning: %s cannot be used: %s; it was moved to %s", path, reason, target)
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Moves files from ``new`` to ``kept``; a second file of a kept name goes into quarantine.
+
+        Only one process at a time may do so: the one that holds the store's write lock.
+        """
+        with writing(self.kept):
+            for path in paths:
+                home = self._home(path.name)
+                if not os.path.exists(home):
+                    os.makedirs(home.parent, exist_ok=True)
+                    os.rename(path, home)
+                elif home.read_bytes() == path.read_bytes():
+                    path.unlink()
+                else:
+                    self.set_aside(path, f"{home} was there first")
+
+    def checkpoint(self, trial_id: str) -> Path:
+        """Returns where an unfinished training of a trial keeps its state; the folder is made."""
+        folder = self.folder / "checkpoints"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{trial_id}.pt"
+
+    def write_log(self, name: str, text: str) -> Path:
+        """Keeps a text such as a traceback in ``logs`` and returns its file.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        path = self.folder / "logs" / f"{name}.txt"
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path
+
+    def quarantined(self) -> list[Path]:
+        """Returns what is in quarantine."""
+        return _files(self.quarantine, suffix="")
+
+    def unfinished(self) -> list[Path]:
+        """Returns files whose writing was cut off more than an hour ago: they were never acknowledged."""
+        old = time.time() - 3600
+        return [
+            path
+            for path in _files(self._scratch, suffix="")
+            if path.suffix != ".lock" and path.stat().st_mtime < old
+        ]
+
+
+def registration_digest(study: str, text: str, trial_ids: list[str]) -> str:
+    """Returns a digest that changes when a study, its text or its trials do."""
+    return hashlib.sha256("\0".join([study, text, *trial_ids]).encode()).hexdigest()[:16]
+
+
+def _files(folder: Path, suffix: str = ".json") -> list[Path]:
+    try:
+        with reading(folder), os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(suffix))
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names]

@@ -1,0 +1,136 @@
+"""Columns that plugins bring: every option of a component and every feature becomes one.
+
+A trial's options stand in columns of the table ``trials`` and a record's features in columns of ``records``,
+beside the JSON that they come from; the table ``parameters`` remembers which place of it a column shows.
+
+Types: whole numbers are BIGINT until a fraction appears, then DOUBLE; truth values are BOOLEAN; anything
+else, and any mixture of these, is VARCHAR. A list is shown as its JSON text. A column whose type widens is
+filled again from the JSON, so that a rebuilt store shows the same values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Holder = Literal["trials", "records"]
+Kind = Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]
+COMPONENTS = ("dataset", "architecture", "optimizer")
+_KINDS: dict[type, Kind] = {type(None): "NULL", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
+PREFIXES = (*COMPONENTS, "training", "feature")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that plugins brought.
+
+    Attributes:
+        name: Of the column.
+        holder: The table that has it.
+        pointer: JSON pointer (RFC 6901) to its value, in the trial's content or the record's features.
+        kind: The type of its values so far; ``NULL`` where there were none.
+    """
+
+    name: str
+    holder: Holder
+    pointer: str
+    kind: Kind
+
+    @property
+    def sql_type(self) -> str:
+        """The type in DuckDB."""
+        return "VARCHAR" if self.kind == "NULL" else self.kind
+
+
+def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the columns of a trial show, by JSON pointer into its content."""
+    values: dict[str, Any] = {}
+    for component in COMPONENTS:
+        _flatten(content[component]["params"], f"/{component}/params", values)
+    _flatten(content["training"], "/training", values)
+    return values
+
+
+def feature_values(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the columns of a record's features show, by JSON pointer into them."""
+    values: dict[str, Any] = {}
+    _flatten(features, "", values)
+    return values
+
+
+def _flatten(mapping: Mapping[str, Any], pointer: str, into: dict[str, Any]) -> None:
+    for key, value in mapping.items():
+        here = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+        if type(value) is dict and value:
+            _flatten(value, here, into)
+        else:
+            into[here] = value
+
+
+def kind_of(value: Any) -> Kind:
+    """Returns the type that a column needs to show a value."""
+    kind = _KINDS.get(type(value), "VARCHAR")
+    return "VARCHAR" if kind == "BIGINT" and not -(2**63) <= value < 2**63 else kind
+
+
+def wider(one: Kind, other: Kind) -> Kind:
+    """Returns the type that can show the values of both."""
+    if one == other or other == "NULL":
+        return one
+    if one == "NULL":
+        return other
+    return "DOUBLE" if {one, other} == {"BIGINT", "DOUBLE"} else "VARCHAR"
+
+
+def column_name(holder: Holder, pointer: str, taken: Iterable[str]) -> str:
+    """Returns a name for a new column that no other has; DuckDB does not tell cases apart."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    if holder == "records":
+        parts = ["feature", *parts]
+    elif parts[0] in COMPONENTS:
+        del parts[1]
+    base = re.sub(r"\W+", "_", "_".join(parts))
+    used = {name.lower() for name in taken}
+    name, number = base, 1
+    while name.lower() in used:
+        number += 1
+        name = f"{base}_{number}"
+    return name
+
+
+def plan(
+    known: Mapping[tuple[Holder, str], Column], holder: Holder, rows: Iterable[Mapping[str, Any]]
+) -> tuple[list[Column], list[Column]]:
+    """Returns the columns to add and those to widen, so that rows of values can be stored.
+
+    Args:
+        known: All columns there are, by holder and pointer.
+        holder: The table that the rows go to.
+        rows: Values by pointer.
+    """
+    seen: dict[str, Kind] = {}
+    for row in rows:
+        for pointer, value in row.items():
+            kind = kind_of(value)
+            if seen.get(pointer) != kind:
+                seen[pointer] = wider(seen.get(pointer, "NULL"), kind)
+    added: list[Column] = []
+    widened: list[Column] = []
+    taken = [column.name for column in known.values()]
+    for pointer in sorted(seen):
+        old = known.get((holder, pointer))
+        if old is None:
+            column = Column(column_name(holder, pointer, taken), holder, pointer, seen[pointer])
+            taken.append(column.name)
+            added.append(column)
+        elif wider(old.kind, seen[pointer]) != old.kind:
+            widened.append(Column(old.name, holder, pointer, wider(old.kind, seen[pointer])))
+    return added, widened
+
+
+def order(column: Column) -> tuple[int, str]:
+    """Sorts columns as the view ``runs`` shows them."""
+    prefix = column.name.split("_", 1)[0]
+    return (PREFIXES.index(prefix) if prefix in PREFIXES else len(PREFIXES), column.name)

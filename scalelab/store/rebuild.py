@@ -1,0 +1,126 @@
+"""Making the database again from the journal.
+
+The new database is built beside the old one and takes its place by one rename; until then nothing changes.
+The old file and its WAL go into the journal's quarantine with the time in their names: neither is ever
+deleted, because a WAL may hold what nothing else holds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalelab.errors import StoreError
+from scalelab.store.connection import Database, open_file
+from scalelab.store.files import sync_folder, writing
+from scalelab.store.ingest import apply_file, batches, insert_whole
+from scalelab.store.journal import Journal
+from scalelab.store.salvage import salvage
+
+
+@dataclass(frozen=True)
+class RebuildReport:
+    """What a rebuild did.
+
+    Attributes:
+        records: Records in the new database.
+        studies: Registered studies in it.
+        salvaged: Records that only the old database held.
+        lost: Ids of records that the old database named but could not give and the journal does not hold.
+        problem: Why the old database could not be read, or not whole; ``None`` where it could.
+        set_aside: The old database and its WAL, where they are now.
+    """
+
+    records: int
+    studies: int
+    salvaged: int
+    lost: tuple[str, ...]
+    problem: str | None
+    set_aside: tuple[Path, ...]
+
+
+def rebuild(database: Database, wait: float) -> RebuildReport:
+    """Makes a store's database again from its journal, after salvaging what only the database holds.
+
+    Raises:
+        StoreLockedError: Somebody else uses the store for too long.
+        StoreNewerError: A newer scalelab or DuckDB wrote it.
+        StoreError: There is nothing to rebuild from, or the disk is full; nothing was changed.
+    """
+    journal = database.journal
+    if not database.path.exists() and not journal.folder.is_dir():
+        database.require()
+    with database.alone(wait):
+        found = salvage(database, wait)
+        if found.problem and not (
+            journal.registrations() or journal.pending() or any(journal.kept_records())
+        ):
+            raise StoreError(
+                f"{found.problem}; but the journal {journal.folder} holds nothing to rebuild from: "
+                "restore the store from a copy"
+            )
+        with database.fresh() as part:
+            records, studies, taken = _build(database, part)
+            set_aside = _swap(database, part)
+        journal.keep(taken)
+    return RebuildReport(records, studies, found.records, tuple(found.lost), found.problem, set_aside)
+
+
+def _build(database: Database, part: Path) -> tuple[int, int, list[Path]]:
+    """Fills a fresh database.
+
+    Returns:
+        How many records and studies it holds, and the files of ``new`` that are in it.
+    """
+    journal = database.journal
+    pending = [*journal.pending_registrations(), *journal.pending()]
+    taken: set[Path] = set()
+    records = 0
+    with open_file(part, False, time.monotonic(), name=database.path) as connection:
+        for path in journal.registrations():
+            if apply_file(connection, journal, path):
+                taken.add(path)
+        for batch in batches(journal, _all_records(journal)):
+            done = insert_whole(connection, journal, batch)
+            records += sum(new for _, new in done)
+            taken.update(path for path, _ in done)
+        studies = connection.execute("select count(*) from studies").fetchall()[0][0]
+        connection.execute("checkpoint")
+    return records, studies, [path for path in pending if path in taken]
+
+
+def _all_records(journal: Journal) -> list[Path]:
+    return [*journal.kept_records(), *journal.pending()]
+
+
+def _swap(database: Database, part: Path) -> tuple[Path, ...]:
+    """Puts a new database in the old one's place.
+
+    The WAL goes first: left beside the new database, it would be replayed into it. The old file keeps its
+    place until the rename that replaces it.
+    """
+    quarantine = database.journal.quarantine
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{time.time_ns() % 1_000_000:06d}"
+    moved: list[Path] = []
+    with writing(quarantine):
+        quarantine.mkdir(parents=True, exist_ok=True)
+        wal = Path(f"{database.path}.wal")
+        if wal.exists():
+            target = quarantine / f"{stamp}-{wal.name}"
+            wal.rename(target)
+            moved.append(target)
+        if database.path.exists():
+            target = quarantine / f"{stamp}-{database.path.name}"
+            _second_name(database.path, target)
+            moved.append(target)
+        part.replace(database.path)
+        sync_folder(database.path.parent)
+    return tuple(moved)
+
+
+def _second_name(path: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        path.rename(target)

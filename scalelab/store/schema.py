@@ -1,0 +1,223 @@
+"""The tables and views of a store, and the steps from one schema to the next.
+
+Tables that are appended to have no primary key and no unique index: DuckDB's replay of a WAL after a kill
+does not go well with them. What must be unique is kept so by the one writer, which looks before it inserts.
+Every step runs in one transaction and is checkpointed at once, so that no DDL stays in a WAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.errors import StoreDamagedError, StoreError, StoreNewerError
+from scalelab.store.parameters import Column, Holder, order
+
+if TYPE_CHECKING:
+    import duckdb
+
+FIRST = """
+create table scalelab_schema (version bigint, scalelab_version varchar, applied_at timestamp);
+
+create table studies (
+    study varchar, text varchar, n_trials bigint, registration varchar, registered_at timestamp
+);
+
+create table study_trials (study varchar, trial_id varchar, position bigint, planned boolean);
+
+create table trials (
+    trial_id varchar, dataset varchar, architecture varchar, optimizer varchar, n_examples bigint,
+    seed bigint, data_seed bigint, batch_size bigint, schedule varchar, fingerprint varchar, content json
+);
+
+create table records (
+    trial_id varchar, attempt bigint, study varchar, status varchar, error varchar,
+    metric varchar, direction varchar,
+    loss double, loss_last double, objective double, objective_last double, best_step bigint, metrics json,
+    n_params bigint, n_params_body bigint, forward_flops double, train_flops double,
+    n_steps bigint, epochs double, precision varchar,
+    wall_seconds double, peak_memory_bytes bigint,
+    device varchar, device_name varchar, host varchar, threads bigint, machine json,
+    plugins json, features json, scalelab_version varchar, started_at double, finished_at double
+);
+
+create table curve_points (
+    trial_id varchar, attempt bigint, step bigint, n_seen bigint, train_flops double, wall_seconds double,
+    lr double, train_loss double, loss double, metrics json
+);
+
+create table parameters (column_name varchar, holder varchar, pointer varchar, kind varchar);
+"""
+
+MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [FIRST]
+"""Step n makes schema n from schema n - 1: statements, or a function of the connection."""
+
+VERSION = len(MIGRATIONS)
+
+# An attempt that ended beats one that did not, and a later one beats an earlier one.
+BEST_ATTEMPTS = """
+create or replace view best_attempts as
+select trial_id,
+       max(attempt + case when status in ('done', 'diverged') then 2147483648 else 0 end) % 2147483648
+           as attempt,
+       count(*) as attempts
+from records group by trial_id
+"""
+
+RUNS = """
+create or replace view runs as
+select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
+       t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
+       r.n_params, r.n_params_body, t.n_examples, r.forward_flops, r.train_flops, r.n_steps, r.epochs,
+       r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.metric, r.direction,
+       t.batch_size, t.schedule, r.precision, r.wall_seconds, r.peak_memory_bytes,
+       r.device, r.device_name, r.host, r.threads,
+       make_timestamp((r.started_at * 1e6)::bigint) as started_at,
+       make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
+       r.scalelab_version, r.plugins, r.machine, r.metrics, t.fingerprint, m.planned{columns}
+from study_trials m
+join best_attempts b on b.trial_id = m.trial_id
+join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
+join trials t on t.trial_id = m.trial_id
+"""
+
+CURVES = """
+create or replace view curves as
+select m.study, p.trial_id, p.attempt, p.step, p.n_seen, p.train_flops, p.wall_seconds, p.lr,
+       p.train_loss, p.loss, p.metrics
+from study_trials m
+join best_attempts b on b.trial_id = m.trial_id
+join curve_points p on p.trial_id = b.trial_id and p.attempt = b.attempt
+"""
+
+
+def quoted(name: str) -> str:
+    """Returns a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Returns a text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def verify(connection: duckdb.DuckDBPyConnection, path: Path, *, writing: bool) -> int:
+    """Returns the schema's version, after making sure that it can be used.
+
+    Raises:
+        StoreDamagedError: The database is not a store.
+        StoreNewerError: A newer scalelab wrote it.
+        StoreError: An older scalelab wrote it and it was opened for reading only.
+    """
+    version = version_of(connection)
+    if version is None:
+        raise StoreDamagedError(
+            f"{path} is a DuckDB database, but not a scalelab store: it has no table scalelab_schema"
+        )
+    if version > VERSION:
+        raise StoreNewerError(
+            f"the store {path} has schema {version}, this scalelab knows {VERSION}; "
+            "run: pip install -U scalelab"
+        )
+    if version < VERSION and not writing:
+        raise StoreError(
+            f"the store {path} has schema {version}, this scalelab reads {VERSION}; "
+            f"run: scalelab store migrate --store {path}"
+        )
+    return version
+
+
+def version_of(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """Returns the schema's version; ``None`` where the database is not a store."""
+    import duckdb
+
+    try:
+        version = one(connection.execute("select max(version) from scalelab_schema"))
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return None
+    return int(version) if version is not None else None
+
+
+def one(result: duckdb.DuckDBPyConnection) -> Any:
+    """Returns the one value of a one-row result."""
+    row = result.fetchone()
+    return row[0] if row else None
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """Brings a database to the newest schema; returns the versions that it went through.
+
+    An empty database becomes a store. Each step is one transaction, checkpointed at once.
+    """
+    import scalelab
+
+    start = version_of(connection) or 0
+    for version, step in enumerate(MIGRATIONS[start:], start=start + 1):
+        connection.execute("begin")
+        try:
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
+            connection.execute(
+                "insert into scalelab_schema values (?, ?, (now() at time zone 'UTC'))",
+                [version, scalelab.__version__],
+            )
+            create_views(connection)
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("checkpoint")
+    return list(range(start + 1, len(MIGRATIONS) + 1))
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the views again, with all columns that plugins brought."""
+    tables = {"trials": "t", "records": "r"}
+    columns = sorted(columns_of(connection).values(), key=order)
+    shown = "".join(f",\n       {tables[column.holder]}.{quoted(column.name)}" for column in columns)
+    connection.execute(BEST_ATTEMPTS)
+    connection.execute(RUNS.format(columns=shown))
+    connection.execute(CURVES)
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Holder, str], Column]:
+    """Returns the columns that plugins brought, by holder and pointer."""
+    rows = connection.execute("select column_name, holder, pointer, kind from parameters").fetchall()
+    return {(row[1], row[2]): Column(*row) for row in rows}
+
+
+def change_columns(
+    connection: duckdb.DuckDBPyConnection, added: Sequence[Column], widened: Sequence[Column]
+) -> None:
+    """Adds and widens columns in one transaction and makes the views again; checkpointed at once."""
+    if not added and not widened:
+        return
+    connection.execute("begin")
+    try:
+        for column in added:
+            connection.execute(
+                f"alter table {column.holder} add column {quoted(column.name)} {column.sql_type}"
+            )
+            connection.execute(
+                "insert into parameters values (?, ?, ?, ?)",
+                [column.name, column.holder, column.pointer, column.kind],
+            )
+        for column in widened:
+            source = "content" if column.holder == "trials" else "features"
+            value = f"{source}->>{literal(column.pointer)}"
+            connection.execute(
+                f"alter table {column.holder} alter column {quoted(column.name)} "
+                f"set data type {column.sql_type} using ({value})::{column.sql_type}"
+            )
+            connection.execute(
+                "update parameters set kind = ? where column_name = ?", [column.kind, column.name]
+            )
+        create_views(connection)
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("checkpoint")

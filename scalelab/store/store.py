@@ -1,0 +1,279 @@
+"""The store: every method opens the database, does its work, commits and closes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.errors import InputError
+from scalelab.records import Record, Trial
+from scalelab.store import queries, schema
+from scalelab.store.claims import Claim, Claims
+from scalelab.store.connection import Database
+from scalelab.store.envelope import Registration
+from scalelab.store.journal import Journal, registration_digest, resolve
+from scalelab.store.queries import Outcome, StudySummary
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from scalelab.store.check import CheckReport
+    from scalelab.store.rebuild import RebuildReport
+
+WAIT = 30.0
+
+
+class Store:
+    """Every run that was ever made: a DuckDB file and, beside it, the journal that it is made from.
+
+    Holds no connection, so that any number of readers and one writer at a time share the file; each method
+    waits up to ``wait`` seconds for the others. May be used from several threads and processes at once.
+    Reading never changes the file.
+
+    Args:
+        path: The store's file. Nothing is opened here; see `open_store`.
+        wait: Seconds to wait for other processes.
+    """
+
+    def __init__(self, path: Path | str, *, wait: float = WAIT) -> None:
+        self.path = resolve(path)
+        self.wait = wait
+        self.journal = Journal(self.path)
+        self.database = Database(self.path, self.journal, wait)
+        self.claims = Claims(self.journal, self._settle)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def ingest(self, wait: float | None = None) -> int:
+        """Takes the journal's pending records into the database.
+
+        Args:
+            wait: Seconds to wait for other processes; by default the store's.
+
+        Returns:
+            How many records the database did not have before.
+
+        Raises:
+            StoreLockedError: Somebody uses the database for too long; the records stay pending.
+            StoreError: The database cannot be written.
+        """
+        from scalelab.store.ingest import ingest
+
+        return ingest(self.database, wait)
+
+    def register(self, study: str, text: str, trials: Sequence[Trial]) -> None:
+        """Notes what a study asks for; nothing happens where that is what it asked for last.
+
+        Args:
+            study: The study's name.
+            text: The study file.
+            trials: The trials that it asks for, in order.
+
+        Raises:
+            StoreError: The journal or the database cannot be written.
+        """
+        digest = registration_digest(study, text, [trial.id for trial in trials])
+        with self.database.read() as connection:
+            last = schema.one(
+                connection.execute("select max(registration) from studies where study = ?", [study])
+            )
+        if last is not None and str(last).endswith(digest):
+            return
+        self.journal.write_registration(
+            Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
+        )
+        self.ingest()
+
+    def outcomes(self, trial_ids: Iterable[str] | None = None) -> dict[str, Outcome]:
+        """Returns how far trials have come, by id; those without a record are left out.
+
+        Args:
+            trial_ids: The trials; by default all.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        with self.database.read() as connection:
+            return queries.outcomes(connection, trial_ids)
+
+    def studies(self) -> list[StudySummary]:
+        """Returns how far the studies have come, by name.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        running = {claim.trial_id for claim in self.claims.live()}
+        with self.database.read() as connection:
+            return queries.studies(connection, running)
+
+    def runs(self, study: str | None = None) -> pd.DataFrame:
+        """Returns a row for each attempted trial of a study, or of all studies: the view ``runs``.
+
+        Raises:
+            InputError: There is no such study.
+            StoreError: The store cannot be read.
+        """
+        with self.database.read() as connection:
+            if study is not None:
+                queries.require_study(connection, study, self.path)
+            return queries.runs(connection, study)
+
+    def curves(self, study: str | None = None, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Returns a row for each validation of the runs: the view ``curves``.
+
+        Args:
+            study: Only this study.
+            trial_ids: Only these trials.
+
+        Raises:
+            InputError: There is no such study.
+            StoreError: The store cannot be read.
+        """
+        with self.database.read() as connection:
+            if study is not None:
+                queries.require_study(connection, study, self.path)
+            return queries.curves(connection, study, trial_ids)
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Returns the result of a query; the database is open for reading only.
+
+        Raises:
+            InputError: The query is wrong, or would change the store.
+            StoreError: The store cannot be read.
+        """
+        with self.database.read() as connection, self._asked():
+            return queries.frame(_result(connection, query))
+
+    def rows(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Returns the result of a query as names of columns and rows, exactly and without pandas.
+
+        Raises:
+            InputError: The query is wrong, or would change the store.
+            StoreError: The store cannot be read.
+        """
+        with self.database.read() as connection, self._asked():
+            result = _result(connection, query)
+            return [column[0] for column in result.description or []], result.fetchall()
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Tells what is wrong with a user's query from what is wrong with the store."""
+        import duckdb
+
+        try:
+            yield
+        except (duckdb.InterruptException, duckdb.FatalException, duckdb.InternalException):
+            raise
+        except duckdb.Error as error:
+            if "corrupt" in str(error).lower() or str(self.path) in str(error):
+                raise
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            shown = (
+                lines[:2] if lines[1:2] and lines[1].startswith(("Candidate", "Did you mean")) else lines[:1]
+            )
+            raise InputError(f"the query cannot be run: {' '.join(shown)}") from error
+
+    def check(self) -> CheckReport:
+        """Reads all of the store and compares it with its journal; changes nothing.
+
+        Raises:
+            StoreError: It is missing, locked for too long, or of another schema. Damage is in the report.
+        """
+        from scalelab.store.check import check
+
+        return check(self.database, self.claims)
+
+    def rebuild(self) -> RebuildReport:
+        """Makes the database again from the journal, after salvaging what only the database holds.
+
+        The old file and its WAL go into the journal's quarantine.
+
+        Raises:
+            StoreError: There is nothing to rebuild from, or it cannot be done now; nothing was changed.
+        """
+        from scalelab.store.rebuild import rebuild
+
+        return rebuild(self.database, self.wait)
+
+    def migrate(self) -> tuple[int, int]:
+        """Brings the database to this scalelab's schema; returns the version before and after.
+
+        Raises:
+            StoreError: It cannot be opened for writing, or a newer scalelab wrote it.
+        """
+        before = self.database.version()
+        with self.database.write():
+            return before, schema.VERSION
+
+    def export(self, folder: Path | str, study: str | None = None) -> list[Path]:
+        """Writes runs, curves, trials and studies as Parquet files.
+
+        Args:
+            folder: Where to; made where it is missing.
+            study: Only this study.
+
+        Raises:
+            InputError: The folder cannot be written, or there is no such study.
+            StoreError: The store cannot be read.
+        """
+        from scalelab.store.export import export
+
+        return export(self.database, Path(folder), study)
+
+    def _settle(self, claim: Claim) -> None:
+        """Records an attempt whose processes are gone as interrupted."""
+        with self.database.read() as connection:
+            there = queries.outcomes(connection, [claim.trial_id]).get(claim.trial_id)
+            if there is not None and there.attempts >= claim.attempt:
+                return
+            trial = queries.trial(connection, claim.trial_id)
+        if trial is not None:
+            self.journal.write(
+                Record(
+                    trial=trial,
+                    study=claim.study,
+                    attempt=claim.attempt,
+                    status="interrupted",
+                    error="its process is gone",
+                    started_at=claim.started_at,
+                    finished_at=time.time(),
+                )
+            )
+
+
+def open_store(path: Path | str, *, create: bool = False, wait: float = WAIT) -> Store:
+    """Opens a store and makes sure that it can be read.
+
+    Args:
+        path: The store's file, such as ``experiments.duckdb``.
+        create: Whether to make it where it is missing: empty, or from its journal where that is there.
+        wait: Seconds that every operation waits for other processes.
+
+    Raises:
+        StoreError: It is missing, a folder, locked for too long, damaged, or of another schema.
+    """
+    store = Store(path, wait=wait)
+    if create and not store.path.exists():
+        if any(store.journal.kept_records()) or store.journal.registrations():
+            store.rebuild()
+        else:
+            store.database.create()
+    if create:
+        if store.database.version() < schema.VERSION:
+            store.migrate()
+    else:
+        with store.database.read():
+            pass
+    return store
+
+
+def _result(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+    result: duckdb.DuckDBPyConnection | None = connection.execute(query)
+    if result is None or result.description is None:
+        raise InputError("the query is empty; give one such as: select * from runs limit 5")
+    return result

@@ -1,0 +1,103 @@
+"""``scalelab store …`` and ``scalelab export``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+import typer
+from store_samples import a_record, a_trial
+from typer.testing import CliRunner
+
+from scalelab.cli.store import export, store_app
+from scalelab.errors import InputError, StoreError
+from scalelab.store import Store
+
+
+@pytest.fixture
+def filled(store) -> Store:
+    store.register("s", "text", [a_trial(0), a_trial(1)])
+    store.journal.write(a_record(0))
+    store.ingest()
+    return store
+
+
+def call(*arguments, code: int = 0, stdin: str = "") -> str:
+    app = typer.Typer()
+    app.add_typer(store_app, name="store")
+    app.command()(export)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_check_of_a_healthy_store(filled):
+    text = call("store", "check", "--store", filled.path)
+    assert f"{filled.path}: healthy" in text
+    assert "2 trials, 1 records, 3 curve_points" in text
+    report = json.loads(call("store", "check", "--store", filled.path, "--json"))
+    assert report["healthy"] is True
+    assert report["rows"]["records"] == 1
+
+
+def test_check_of_a_store_in_disorder(filled):
+    filled.journal.write(a_record(1))
+    (filled.journal.quarantine).mkdir()
+    (filled.journal.quarantine / "torn.json").write_text("")
+    with filled.database.write() as connection:
+        connection.execute("insert into records select * from records")
+    text = call("store", "check", "--store", filled.path, code=3)
+    assert "NOT healthy" in text
+    assert "1 records and registrations wait" in text
+    assert "torn.json" in text
+    assert "problem: 1 records are in the database more than once; run `scalelab store rebuild" in text
+    filled.path.write_bytes(filled.path.read_bytes()[:5000])
+    assert json.loads(call("store", "check", "--store", filled.path, "--json", code=3))["healthy"] is False
+
+
+def test_rebuild(filled):
+    text = call("store", "rebuild", "--store", filled.path)
+    assert "1 records of 1 studies, 0 salvaged" in text
+    assert "set aside: " in text
+    assert json.loads(call("store", "rebuild", "--store", filled.path, "--json"))["records"] == 1
+
+
+def test_migrate(filled):
+    assert "has schema 1 already" in call("store", "migrate", "--store", filled.path)
+
+
+def test_sql(filled):
+    query = "select seed, loss, error, [1, 2] as several, 'two words' as text from runs"
+    text = call("store", "sql", query, "--store", filled.path)
+    assert text.splitlines() == [
+        "seed  loss  error  several  text",
+        "   0   0.1  -      [1, 2]   two words",
+    ]
+    rows = json.loads(call("store", "sql", query, "--store", filled.path, "--json"))
+    assert rows == [{"seed": 0, "loss": 0.1, "error": None, "several": [1, 2], "text": "two words"}]
+    table = list(csv.reader(io.StringIO(call("store", "sql", query, "--store", filled.path, "--csv"))))
+    assert table == [["seed", "loss", "error", "several", "text"], ["0", "0.1", "", "[1, 2]", "two words"]]
+    assert "loss" in call("store", "sql", "-", "--store", filled.path, stdin="select loss from runs")
+    dates = json.loads(call("store", "sql", "select started_at from runs", "--store", filled.path, "--json"))
+    assert dates[0]["started_at"].startswith("2027-01-15 08:00:01")
+
+
+def test_sql_that_is_wrong(filled):
+    with pytest.raises(InputError, match="the query cannot be run"):
+        call("store", "sql", "selct", "--store", filled.path)
+    with pytest.raises(InputError, match="exclude each other"):
+        call("store", "sql", "select 1", "--store", filled.path, "--json", "--csv")
+    with pytest.raises(StoreError, match="there is no store"):
+        call("store", "sql", "select 1", "--store", filled.path.with_name("no.duckdb"))
+
+
+def test_export(filled, tmp_path):
+    out = tmp_path / "out"
+    assert call("export", out, "--store", filled.path).split() == [
+        str(out / f"{name}.parquet") for name in ("runs", "curves", "trials", "studies")
+    ]
+    assert len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))) == 4

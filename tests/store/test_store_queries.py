@@ -1,0 +1,148 @@
+"""What callers and users ask, what they are told when they ask wrongly, and how fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import duckdb
+import pandas as pd
+import pytest
+from store_samples import a_record, a_trial
+
+from scalelab.errors import InputError, StoreDamagedError
+from scalelab.store import Store
+
+
+@pytest.fixture
+def filled(store) -> Store:
+    store.register("small", "text", [a_trial(seed) for seed in range(4)])
+    for seed in range(3):
+        store.journal.write(a_record(seed, study="small"))
+    store.ingest()
+    return store
+
+
+@pytest.mark.parametrize("method", ["runs", "curves"])
+def test_an_unknown_study_is_told_with_those_there_are(filled, method):
+    with pytest.raises(InputError, match=r"has no study 'smal'; did you mean 'small'\? \(studies: small\)"):
+        getattr(filled, method)("smal")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("selct 1", 'syntax error at or near "selct"'),
+        ("select losss from runs", 'Referenced column "losss" not found.*Candidate bindings: .*"loss'),
+        ("select * from runz", "Table with name runz does not exist"),
+        ("delete from records", "read-only"),
+        ("select cast(study as integer) from runs", "Could not convert string 'small' to INT32"),
+        ("select * from 'no/such.csv'", "No files found"),
+        ("", "the query is empty"),
+        ("-- nothing", "the query is empty"),
+    ],
+)
+@pytest.mark.parametrize("method", ["sql", "rows"])
+def test_a_wrong_query_is_told_in_one_line(filled, query, says, method):
+    with pytest.raises(InputError, match=says) as caught:
+        getattr(filled, method)(query)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_broken_store_is_not_blamed_on_the_query(filled):
+    content = bytearray(filled.path.read_bytes())
+    filled.path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StoreDamagedError):
+        filled.sql("select * from runs")
+
+
+def test_ctrl_c_stops_a_query(store):
+    signaller = threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    signaller.start()
+    with pytest.raises(KeyboardInterrupt):
+        store.rows("select count(*) from range(1000000000) a, range(1000000000) b where hash(a) = hash(b) + 1")
+    signaller.join()
+    assert store.outcomes() == {}
+
+
+def test_results_have_the_types_of_numpy(filled):
+    filled.journal.write(a_record(3, 1, "failed", study="small"))
+    filled.ingest()
+    runs = filled.runs("small")
+    assert runs.n_params.dtype == "float64"
+    assert runs.n_params.isna().sum() == 1
+    assert runs.seed.dtype == "int64"
+    assert runs.started_at.dtype.kind == "M"
+    assert filled.sql("select n_steps from runs").n_steps.dtype == "float64"
+    assert filled.rows("select n_steps, seed from runs where seed = 0") == (["n_steps", "seed"], [(30, 0)])
+
+
+def test_outcomes_of_a_thousand_trials_need_neither_pandas_nor_patience(store):
+    trials = [a_trial(seed) for seed in range(1000)]
+    store.register("s", "", trials)
+    for trial in trials:
+        store.journal.write(a_record(trial), durable=False)
+    store.ingest()
+    code = """
+import json, sys, time
+import duckdb
+from scalelab.store import open_store
+store = open_store(sys.argv[1])
+ids = json.load(sys.stdin)
+times = []
+for _ in range(5):
+    begun = time.perf_counter()
+    outcomes = store.outcomes(ids)
+    times.append(time.perf_counter() - begun)
+assert len(outcomes) == 1000 and all(outcome.status == "done" for outcome in outcomes.values())
+heavy = sorted({"pandas", "numpy", "torch"} & set(sys.modules))
+print(json.dumps({"seconds": min(times), "heavy": heavy}))
+"""
+    ids = json.dumps([trial.id for trial in trials])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(store.path)], input=ids, capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout)
+    assert result["heavy"] == []
+    assert result["seconds"] < 0.15
+
+
+def test_export_writes_parquet_that_holds_the_same(filled, tmp_path):
+    folder = tmp_path / "it's" / "out"
+    files = filled.export(folder)
+    assert [path.name for path in files] == [
+        "runs.parquet",
+        "curves.parquet",
+        "trials.parquet",
+        "studies.parquet",
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in files)
+    with duckdb.connect() as connection:
+        runs = connection.execute(
+            "select * from read_parquet(?) order by started_at, trial_id", [str(files[0])]
+        ).df()
+        assert len(connection.execute("select * from read_parquet(?)", [str(files[2])]).fetchall()) == 4
+    pd.testing.assert_frame_equal(runs, filled.sql("select * from runs order by started_at, trial_id"))
+    assert filled.export(folder) == files
+
+
+def test_export_of_one_study(filled, tmp_path):
+    filled.register("other", "", [a_trial(9)])
+    filled.export(tmp_path / "out", "other")
+    with duckdb.connect() as connection:
+        for name, count in {"runs": 0, "curves": 0, "trials": 1, "studies": 1}.items():
+            path = str(tmp_path / "out" / f"{name}.parquet")
+            assert len(connection.execute("select * from read_parquet(?)", [path]).fetchall()) == count
+    with pytest.raises(InputError, match="has no study 'none'"):
+        filled.export(tmp_path / "out", "none")
+
+
+def test_export_to_a_place_that_cannot_be_written_is_told(filled, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        filled.export(tmp_path / "file" / "out")
