@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalelab.components import Architecture, OpenDataset, Params, Task
-from scalelab.errors import DataError, PluginError, ScalelabError, StudyError
+from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError
 from scalelab.records import ComponentRef, Cost, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import one_line
@@ -82,6 +82,8 @@ def _open(study: Study, resolved: ResolvedStudy) -> OpenDataset:
     name = resolved.dataset.name
     try:
         dataset: Any = resolved.dataset.open(resolved.dataset_params)
+    except InputError as error:
+        raise type(error)(one_line(f"{study.source}: dataset {name!r}: {error}")) from error
     except ScalelabError:
         raise
     except OSError as error:

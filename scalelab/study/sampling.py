@@ -85,8 +85,9 @@ def _grid(resolved: Resolved[Any], n: int | None) -> list[Values]:
     every = (dict(zip(resolved.space, values, strict=True)) for values in itertools.product(*grids))
     allowed = [values for values in every if resolved.allows(values)]
     if not allowed:
+        texts = ", ".join(repr(constraint.text) for constraint in resolved.constraints)
         raise StudyError(
-            f"{resolved.where}.constraints: none of the {size:,} points of the grid satisfies them"
+            f"{resolved.where}.constraints: none of the {size:,} points of the grid satisfies {texts}"
         )
     return allowed
 

@@ -45,7 +45,7 @@ def adam(body):
         (mlp("space = { depths = [[2, 2], [2, 0.5]] }"), "architecture[0].space.depths.values[1][1] = 0.5: must be a whole number"),
         (mlp("constraints = ['width > dept']"), "architecture[0].constraints: 'width > dept' names 'dept': 'mlp' has no such option; did you mean 'depth' or 'depths'?"),
         (mlp("constraints = ['norm > 1']"), "architecture[0]: constraint 'norm > 1': norm is 'layer'; only numbers are compared"),
-        (mlp("constraints = ['width > 100']"), "architecture[0].constraints: none of the 1 points of the grid satisfies them"),
+        (mlp("constraints = ['width > 100']"), "architecture[0].constraints: none of the 1 points of the grid satisfies 'width >= 2 * depth', 'width > 100'"),
         (adam("options = { lr = 0 }"), "optimizer[0].options.lr = 0: must be above 0"),
         (adam("space = { lr = { type = 'float', low = 1e-3, high = 2 } }"), "optimizer[0].space.lr.high = 2.0: must be at most 1"),
         (toml(architecture="[[architecture]]\nname = 'needy'"), "architecture[0].options.size: missing"),

@@ -1,0 +1,114 @@
+"""``scalelab analyze``: laws, fronts, trees; in the terminal, as JSON, as figures, as one HTML page."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scalelab.cli.context import DEFAULT_STORE, JsonOption, StoreOption, say, warn
+
+if TYPE_CHECKING:
+    from scalelab.analysis.summary import Analysis
+    from scalelab.store import Store
+
+REPORT_HELP = "Write one self-contained page here; '-' names it after the store."
+
+
+def analyze(
+    ctx: typer.Context,
+    store: StoreOption = DEFAULT_STORE,
+    study: Annotated[str | None, typer.Option("--study", help="Only this study; all by default.")] = None,
+    law: Annotated[
+        str | None,
+        typer.Option("--law", help="Form to fit, such as power, power-offset, m4, chinchilla, auto."),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--axis", help="n_params, n_examples, train_flops or joint; may be given more than once."
+        ),
+    ] = None,
+    estimator: Annotated[str, typer.Option("--estimator", help="What the fits minimise.")] = "log-huber",
+    level: Annotated[float, typer.Option("--level", help="Coverage of the intervals.")] = 0.9,
+    trees: Annotated[bool, typer.Option("--trees/--no-trees", help="Fit tree models of the design.")] = True,
+    html: Annotated[Path | None, typer.Option("--html", help=REPORT_HELP)] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Fit the laws of a store's runs: loss by size, data and compute, Pareto fronts, importances.
+
+    Works while a run goes on, on the trials that are finished. What they cannot support is refused in words.
+    """
+    from scalelab.analysis.summary import analyze as analyze_runs
+
+    opened = ctx.obj.store(store)
+    planned = _planned(opened, store, study)
+    runs = opened.runs(study)
+    drawing = html is not None or figures is not None
+    say(f"analysing {len(runs):,} trials of {study or store}")
+    analysis = analyze_runs(
+        runs,
+        curves=opened.curves(study) if drawing else None,
+        planned=planned,
+        law=law,
+        axes=axis,
+        estimator=estimator,
+        level=level,
+        trees=trees,
+    )
+    for line in analysis.warnings:
+        warn(line)
+    if json:
+        print(json_module.dumps(analysis.to_dict(), indent=2))
+    else:
+        _print(analysis, plain=ctx.obj.plain)
+    if drawing:
+        _draw(analysis, html=html, figures=figures, title=study or store.stem, store=store)
+
+
+def _planned(opened: Store, path: Path, study: str | None) -> dict[str, int]:
+    """Returns how many trials each study asks for, after making sure that there is something to analyse."""
+    from scalelab.errors import InputError, suggest
+
+    known = {summary.study: summary for summary in opened.studies()}
+    if study is not None and study not in known:
+        raise InputError(
+            f"{path} has no study {study!r}{suggest(study, known)}; it has {', '.join(known) or 'none'}"
+        )
+    wanted = known if study is None else {study: known[study]}
+    if not any(summary.done for summary in wanted.values()):
+        what = f"study {study!r} in {path}" if study else str(path)
+        raise InputError(f"{what} has no finished runs yet; next: scalelab run STUDY.toml --store {path}")
+    return {name: summary.planned for name, summary in wanted.items()}
+
+
+def _print(analysis: Analysis, *, plain: bool) -> None:
+    from scalelab.report.headlines import headlines
+    from scalelab.report.tables import analysis_tables, show
+
+    for table in analysis_tables(analysis):
+        show(table, plain=plain)
+    for line in headlines(analysis):
+        print(line)
+
+
+def _draw(analysis: Analysis, *, html: Path | None, figures: Path | None, title: str, store: Path) -> None:
+    from scalelab.report.drawing import save
+    from scalelab.report.figures import figures_of
+
+    drawn = figures_of(analysis)
+    if figures is not None:
+        say(f"wrote {len(save(drawn, figures))} files to {figures}")
+    if html is not None:
+        from scalelab.report.html import html_page, write_html
+
+        path = Path(f"{store.stem}-report.html") if str(html) == "-" else html
+        write_html(
+            html_page(analysis, title=f"Scaling report: {title}", source=store.name, figures=drawn), path
+        )
+        say(f"wrote {path}")

@@ -1,0 +1,53 @@
+"""The ``scalelab`` command and its groups."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scalelab.cli.analyze import analyze
+from scalelab.cli.context import Context
+from scalelab.cli.plugins import plugins
+from scalelab.cli.run import plan, run, status
+from scalelab.cli.store import export, store_app
+
+app = typer.Typer(
+    name="scalelab",
+    help="Train families of models, keep every run, fit scaling laws with honest uncertainty.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(show: bool) -> None:
+    if show:
+        import scalelab
+
+        print(f"scalelab {scalelab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain text even on a terminal.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    import sys
+
+    ctx.obj = Context(plain=plain or not sys.stdout.isatty())
+
+
+app.command()(run)
+app.command()(plan)
+app.command()(status)
+app.command()(analyze)
+app.command()(plugins)
+app.command()(export)
+app.add_typer(store_app, name="store")

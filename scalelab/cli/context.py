@@ -1,0 +1,80 @@
+"""What the commands share: options that mean the same everywhere, and how errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalogue
+    from scalelab.store import Store
+
+DEFAULT_STORE = Path("experiments.duckdb")
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="SCALELAB_STORE", help="The store's file.", show_default=True)
+]
+PluginsDirOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugins-dir", help="Folder of single-file plugins; may be given more than once."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+@dataclass
+class Context:
+    """The commands' way to the store and the plugins.
+
+    Attributes:
+        plain: Whether output is plain text: asked for, or standard output is no terminal.
+    """
+
+    plain: bool = False
+
+    def store(self, path: Path, *, create: bool = False) -> Store:
+        """Opens the store, or makes it where ``create`` says so."""
+        from scalelab.store import open_store
+
+        return open_store(path, create=create)
+
+    def catalogue(self, plugins_dirs: Sequence[Path] | None = None) -> Catalogue:
+        """Loads the plugins and warns of the broken ones."""
+        from scalelab.plugins import load_plugins
+
+        catalogue = load_plugins(
+            plugins_dirs=tuple(plugins_dirs or ()), select=os.environ.get("SCALELAB_PLUGINS")
+        )
+        for warning in catalogue.warnings:
+            warn(warning)
+        return catalogue
+
+
+def say(line: str) -> None:
+    """Prints narration: to standard error, so that results can be piped."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def warn(line: str) -> None:
+    """Prints a warning to standard error."""
+    say(f"warning: {line}")
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people say it.
+
+    Example::
+
+        >>> duration(0.25), duration(75), duration(7260)
+        ('0.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

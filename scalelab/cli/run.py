@@ -1,0 +1,191 @@
+"""``scalelab run``, ``plan`` and ``status``."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalelab.cli.context import (
+    DEFAULT_STORE,
+    JsonOption,
+    PluginsDirOption,
+    StoreOption,
+    duration,
+    say,
+)
+
+if TYPE_CHECKING:
+    from scalelab.execute import Plan, RunSummary
+    from scalelab.plugins import Catalogue
+    from scalelab.report.progress import RunDisplay
+    from scalelab.study import Study
+
+StudyArgument = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 trains in this one.")]
+
+
+def _load(study: Path | None, catalogue: Catalogue) -> Study:
+    from scalelab.study import embedded_study_path, load_study
+
+    if study is None:
+        say("no study file given: running the embedded quick-start study on synthetic ECG")
+        return load_study(embedded_study_path(), catalogue)
+    return load_study(study, catalogue)
+
+
+def run(
+    ctx: typer.Context,
+    study: StudyArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    workers: WorkersOption = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Attempt failed trials again.")
+    ] = False,
+    stall_seconds: Annotated[
+        float, typer.Option(min=1.0, help="Silence after which a worker counts as hung.")
+    ] = 900.0,
+    plugins_dir: PluginsDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a study, or resume it; without a file, the embedded quick-start study.
+
+    Done trials are kept, interrupted ones go on from their checkpoint, new ones are added; a finished study
+    is a no-op. Ctrl-C once ends cleanly, twice at once; nothing is lost either way.
+    """
+    from scalelab.execute import run_study
+    from scalelab.execute.stop import StopSignal
+
+    catalogue = ctx.obj.catalogue(plugins_dir)
+    loaded = _load(study, catalogue)
+    with _display() as display, StopSignal(display.stopping) as stop:
+        summary = run_study(
+            loaded,
+            store,
+            workers=workers,
+            device=device,
+            retry_failed=retry_failed,
+            stall_seconds=stall_seconds,
+            catalogue=catalogue,
+            stop=stop,
+            on_event=display,
+        )
+    if json:
+        print(json_module.dumps(_summary_dict(summary), indent=2))
+    else:
+        _print_summary(summary, store)
+    if summary.failed:
+        raise typer.Exit(1)
+    if summary.stopped and not summary.complete:
+        raise typer.Exit(130)
+
+
+def _display() -> RunDisplay:
+    from scalelab.report.progress import LiveDisplay, PlainDisplay
+
+    if not sys.stderr.isatty():
+        return PlainDisplay(sys.stderr)
+    from rich.console import Console
+
+    return LiveDisplay(Console(stderr=True))
+
+
+def _summary_dict(summary: RunSummary) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(summary), "complete": summary.complete}
+
+
+def _print_summary(summary: RunSummary, store: Path) -> None:
+    counts = {
+        "kept": summary.kept,
+        "done": summary.done,
+        "diverged": summary.diverged,
+        "failed": len(summary.failed),
+        "interrupted": summary.interrupted,
+        "under way elsewhere": summary.elsewhere,
+    }
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)})")
+    for trial_id, reason in list(summary.failed.items())[:10]:
+        print(f"  failed {trial_id}: {reason}")
+    if len(summary.failed) > 10:
+        print(f"  … and {len(summary.failed) - 10} more; see: scalelab status --store {store}")
+    if summary.complete:
+        print(f"next: scalelab analyze --store {store} --study {summary.study}")
+    elif summary.failed:
+        print("next: mend the cause, then run the study again with --retry-failed")
+    else:
+        print("next: run the same command again to go on")
+
+
+def plan(
+    ctx: typer.Context,
+    study: StudyArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    workers: WorkersOption = 1,
+    plugins_dir: PluginsDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a study would do: trials, parameters, FLOPs, estimated time, what is done already."""
+    from scalelab.execute import plan_study
+
+    catalogue = ctx.obj.catalogue(plugins_dir)
+    opened = ctx.obj.store(store) if store.exists() else None
+    planned = plan_study(_load(study, catalogue), opened, workers=max(1, workers), catalogue=catalogue)
+    if json:
+        print(json_module.dumps(_plan_dict(planned), indent=2))
+        return
+    from scalelab.report.tables import plan_table, show
+
+    show(plan_table(planned), plain=ctx.obj.plain)
+    for reason in planned.skipped:
+        say(f"left out: {reason}")
+    flops = sum(row.train_flops for row in planned.pending)
+    crew = "1 worker" if planned.workers == 1 else f"{planned.workers} workers"
+    print(
+        f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops:.3g} FLOPs, "
+        f"about {duration(planned.seconds)} with {crew} on this machine"
+    )
+
+
+def _plan_dict(planned: Plan) -> dict[str, Any]:
+    return {
+        "study": planned.study,
+        "workers": planned.workers,
+        "seconds": planned.seconds,
+        "skipped": list(planned.skipped),
+        "trials": [
+            {
+                "trial_id": row.trial.id,
+                "status": row.status,
+                "n_params": row.n_params,
+                "n_examples": row.trial.n_examples,
+                "forward_flops": row.forward_flops,
+                "train_flops": row.train_flops,
+                "n_steps": row.n_steps,
+                "epochs": row.epochs,
+                "seconds": row.seconds,
+                "trial": row.trial.model_dump(mode="json"),
+            }
+            for row in planned.trials
+        ],
+    }
+
+
+def status(ctx: typer.Context, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """List the studies of a store: how many trials are done, failed, running and pending."""
+    studies = ctx.obj.store(store).studies()
+    if json:
+        print(json_module.dumps([study._asdict() for study in studies], indent=2))
+        return
+    from scalelab.report.tables import show, studies_table
+
+    if not studies:
+        print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")
+        return
+    show(studies_table(studies), plain=ctx.obj.plain)

@@ -1,0 +1,27 @@
+"""Execution: from a study's pending trials to records in the store, on one machine or many.
+
+`run_study` is the coordinator: it claims trials, hands them to an `Executor` as `Job`s, and is the only
+writer of the store. A worker writes its record into the journal before it says that it is done, so nothing
+that was acknowledged depends on the coordinator living on.
+"""
+
+from __future__ import annotations
+
+from scalelab.execute.coordinator import RunSummary, run_study
+from scalelab.execute.jobs import Executor, Finished, Job, Lost, Progressed
+from scalelab.execute.models import build_model, costs
+from scalelab.execute.plan import Plan, plan_study
+
+__all__ = [
+    "Executor",
+    "Finished",
+    "Job",
+    "Lost",
+    "Plan",
+    "Progressed",
+    "RunSummary",
+    "build_model",
+    "costs",
+    "plan_study",
+    "run_study",
+]

@@ -1,0 +1,352 @@
+"""The coordinator: makes a study's pending trials into records.
+
+Running a study again is resuming it: trials with a final record are kept, interrupted ones are attempted
+again from their checkpoint, new ones are added. Any number of coordinators may work on one store: a trial is
+claimed before it is attempted, and an attempt's record is written at most once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.errors import StoreError, StoreLockedError
+from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
+from scalelab.execute.stop import StopSignal
+from scalelab.records import FINAL_STATUSES, Frozen, Record, Trial
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalogue
+    from scalelab.store import Claim, Store
+    from scalelab.study import Study
+
+INGEST_SECONDS = 2.0
+POLL_SECONDS = 0.2
+
+
+class Planned(Frozen):
+    """The study was read; this much is to be done."""
+
+    study: str
+    trials: tuple[Trial, ...]
+    n_kept: int
+    n_elsewhere: int
+    n_pending: int
+    skipped: tuple[str, ...] = ()
+
+
+class Started(Frozen):
+    """A trial was handed to a worker."""
+
+    trial: Trial
+    attempt: int
+
+
+class Retried(Frozen):
+    """An attempt was lost and the trial will be attempted again."""
+
+    trial_id: str
+    reason: str
+
+
+RunEvent = Planned | Started | Retried | Progressed | Finished
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        study: The study's name.
+        n_trials: Trials of the study.
+        kept: Trials that had a final record before.
+        done: Trials that this run finished, ``diverged`` ones not counted.
+        diverged: Trials whose loss stopped being finite in this run.
+        failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
+            not retried among them.
+        interrupted: Trials that were stopped and will go on from their checkpoint.
+        elsewhere: Trials that another coordinator is at.
+        stopped: Whether somebody asked to stop.
+        seconds: Wall time of the run.
+    """
+
+    study: str
+    n_trials: int
+    kept: int
+    done: int
+    diverged: int
+    failed: dict[str, str]
+    interrupted: int
+    elsewhere: int
+    stopped: bool
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the study has a final record."""
+        return self.kept + self.done + self.diverged == self.n_trials
+
+
+def run_study(
+    study: Study | str | Path,
+    store: Store | str | Path,
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    retry_failed: bool = False,
+    max_attempts: int = 3,
+    threads: int | None = None,
+    stall_seconds: float = 900.0,
+    catalogue: Catalogue | None = None,
+    executor: Executor | None = None,
+    stop: StopSignal | None = None,
+    on_event: Callable[[RunEvent], None] | None = None,
+) -> RunSummary:
+    """Runs a study, or resumes it.
+
+    Args:
+        study: A study, or the path of its file.
+        store: A store, or the path of its file, which is made where it is missing.
+        workers: Supervised processes on this machine; 0 trains in this process, without supervision.
+        device: Where to train; ``"auto"`` takes a GPU where there is one.
+        retry_failed: Whether to attempt trials again that failed in an earlier run.
+        max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
+        threads: CPU threads for each worker; by default the cores divided by the workers.
+        stall_seconds: How long a worker may be silent before it counts as hung.
+        catalogue: The plugins; the installed ones by default.
+        executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
+        stop: Ends the run early when asked; by default Ctrl-C does.
+        on_event: Told of everything that happens, in order.
+
+    Returns:
+        What became of the trials.
+
+    Raises:
+        InputError: The study, a component or the dataset is wrong; nothing was trained.
+        StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
+    """
+    from scalelab.plugins import load_plugins
+    from scalelab.store import open_store
+    from scalelab.study import load_study
+
+    catalogue = catalogue or load_plugins()
+    if isinstance(study, (str, Path)):
+        study = load_study(study, catalogue)
+    if isinstance(store, (str, Path)):
+        store = open_store(store, create=True)
+    run = _Run(study, store, catalogue, device, max_attempts, stop or StopSignal(), on_event or _ignore)
+    run.prepare(retry_failed)
+    if not run.pending:
+        return run.summary()
+    own = None
+    if executor is None:
+        executor = own = _local_executor(workers, threads, stall_seconds, run)
+    try:
+        if stop is None:
+            with run.stop:
+                run.work(executor)
+        else:
+            run.work(executor)
+    finally:
+        if own is not None:
+            own.close()
+        run.settle()
+    return run.summary()
+
+
+def _ignore(_event: RunEvent) -> None:
+    return
+
+
+def _local_executor(workers: int, threads: int | None, stall_seconds: float, run: _Run) -> Executor:
+    from scalelab.execute.inline import InlineExecutor
+    from scalelab.execute.local import LocalExecutor
+
+    if workers == 0:
+        return InlineExecutor(run.catalogue, threads=threads, should_stop=lambda: run.stop.level > 0)
+    return LocalExecutor(min(workers, len(run.pending)), threads=threads, stall_seconds=stall_seconds)
+
+
+@dataclass
+class _Run:
+    """The state of one run; its methods are the steps of `run_study`, in order."""
+
+    study: Study
+    store: Store
+    catalogue: Catalogue
+    device: str
+    max_attempts: int
+    stop: StopSignal
+    on_event: Callable[[RunEvent], None]
+    trials: dict[str, Trial] = field(default_factory=dict)
+    dataset_options: dict[str, object] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    losses: dict[str, int] = field(default_factory=dict)
+    pending: deque[str] = field(default_factory=deque)
+    under_way: dict[str, Claim] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    kept: int = 0
+    elsewhere: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    last_ingest: float = 0.0
+
+    def prepare(self, retry_failed: bool) -> None:
+        """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
+        from scalelab.execute.models import costs
+        from scalelab.study import expand
+
+        expansion = expand(self.study, self.catalogue, cost=costs(self.catalogue))
+        self.trials = {trial.id: trial for trial in expansion.trials}
+        self.dataset_options = expansion.dataset_params.model_dump(mode="json")
+        self.store.register(self.study.name, self.study.text, expansion.trials)
+        self.store.claims.reap()
+        self.store.ingest()
+        outcomes = self.store.outcomes(self.trials)
+        busy = {claim.trial_id for claim in self.store.claims.live()}
+        for trial_id in self.trials:
+            outcome = outcomes.get(trial_id)
+            self.attempts[trial_id] = outcome.attempts if outcome else 0
+            if outcome and outcome.status in FINAL_STATUSES:
+                self.kept += 1
+            elif outcome and outcome.status == "failed" and not retry_failed:
+                self.failed[trial_id] = outcome.error or "no reason recorded"
+            elif trial_id in busy:
+                self.elsewhere += 1
+            else:
+                self.pending.append(trial_id)
+        self.on_event(
+            Planned(
+                study=self.study.name,
+                trials=expansion.trials,
+                n_kept=self.kept,
+                n_elsewhere=self.elsewhere,
+                n_pending=len(self.pending),
+                skipped=expansion.skipped,
+            )
+        )
+
+    def work(self, executor: Executor) -> None:
+        """Keeps the executor busy until nothing is pending or somebody asks to stop."""
+        asked = 0
+        while self.pending or self.under_way:
+            if self.stop.level == 0:
+                self._fill(executor)
+            elif self.stop.level > asked:
+                asked = self.stop.level
+                executor.interrupt()
+            if self.stop.level >= 2 or not self.under_way:
+                return
+            for event in executor.poll(POLL_SECONDS):
+                self._hear(event)
+            if time.monotonic() - self.last_ingest > INGEST_SECONDS:
+                self._ingest_if_free()
+
+    def _fill(self, executor: Executor) -> None:
+        while self.pending and len(self.under_way) < executor.slots:
+            trial_id = self.pending.popleft()
+            attempt = self.attempts[trial_id] + 1
+            claim = self.store.claims.claim(
+                trial_id, self.study.name, attempt, worker_pid=executor.worker_pid()
+            )
+            if claim is None:
+                # Another coordinator is at this trial, or made this attempt after we looked at the store.
+                self.elsewhere += 1
+                continue
+            self.under_way[trial_id] = claim
+            executor.submit(self._job(trial_id, attempt, executor))
+            self.on_event(Started(trial=self.trials[trial_id], attempt=attempt))
+
+    def _job(self, trial_id: str, attempt: int, executor: Executor) -> Job:
+        return Job(
+            trial=self.trials[trial_id],
+            study=self.study.name,
+            attempt=attempt,
+            dataset_options=self.dataset_options,
+            store=str(self.store.path),
+            device=self.device,
+            threads=executor.threads,
+            plugins_dirs=tuple(str(folder) for folder in self.catalogue.plugins_dirs),
+            select=self.catalogue.select,
+        )
+
+    def _hear(self, event: Progressed | Finished | Lost | Broken) -> None:
+        if isinstance(event, Progressed):
+            self.on_event(event)
+            return
+        claim = self.under_way.pop(event.trial_id)
+        if isinstance(event, Finished):
+            self.attempts[event.trial_id] = claim.attempt
+            self.ended[event.trial_id] = event.status
+            if event.status == "failed":
+                self.failed[event.trial_id] = event.error or "no reason given"
+            self.on_event(event)
+        elif isinstance(event, Lost):
+            self._lost(event, claim)
+        self.store.claims.release(claim)
+        if isinstance(event, Broken):
+            raise StoreError(event.message)
+
+    def _lost(self, event: Lost, claim: Claim) -> None:
+        trial_id = event.trial_id
+        self.attempts[trial_id] = claim.attempt
+        self.losses[trial_id] = self.losses.get(trial_id, 0) + 1
+        final = self.losses[trial_id] >= self.max_attempts
+        reason = f"lost {self.losses[trial_id]} times in this run; {event.reason}" if final else event.reason
+        self._record_loss(trial_id, claim.attempt, claim.started_at, reason, failed=final)
+        if final:
+            self.ended[trial_id], self.failed[trial_id] = "failed", reason
+        else:
+            self.pending.append(trial_id)
+            self.on_event(Retried(trial_id=trial_id, reason=reason))
+
+    def _record_loss(
+        self, trial_id: str, attempt: int, started_at: float, reason: str, *, failed: bool = False
+    ) -> None:
+        record = Record(
+            trial=self.trials[trial_id],
+            study=self.study.name,
+            attempt=attempt,
+            status="failed" if failed else "interrupted",
+            error=reason,
+            started_at=started_at,
+            finished_at=time.time(),
+        )
+        self.store.journal.write(record)
+
+    def _ingest_if_free(self) -> None:
+        """Ingests now unless somebody reads the store; the journal keeps what could not be ingested."""
+        self.last_ingest = time.monotonic()
+        try:
+            self.store.ingest(wait=0.5)
+        except StoreLockedError:
+            return
+
+    def settle(self) -> None:
+        """Gives claims back and ingests the last records."""
+        for trial_id, claim in self.under_way.items():
+            self.ended[trial_id] = "interrupted"
+            self._record_loss(trial_id, claim.attempt, claim.started_at, "stopped before it could end")
+            self.store.claims.release(claim)
+        self.under_way.clear()
+        self.store.ingest()
+
+    def summary(self) -> RunSummary:
+        """Returns how it went."""
+        count = list(self.ended.values()).count
+        return RunSummary(
+            study=self.study.name,
+            n_trials=len(self.trials),
+            kept=self.kept,
+            done=count("done"),
+            diverged=count("diverged"),
+            failed=dict(self.failed),
+            interrupted=count("interrupted"),
+            elsewhere=self.elsewhere,
+            stopped=self.stop.level > 0,
+            seconds=time.perf_counter() - self.began,
+        )

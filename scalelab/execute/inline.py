@@ -1,0 +1,63 @@
+"""Trials in the coordinator's own process: for notebooks, debuggers and tests.
+
+Trade-off: nothing supervises it. A trial that crashes the interpreter takes the study down with it, as a
+trial under a debugger should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
+from scalelab.execute.worker import Bench, attempt_job
+from scalelab.plugins import Catalogue
+
+
+class InlineExecutor:
+    """Runs each job when it is polled; see `scalelab.execute.jobs.Executor`.
+
+    Args:
+        catalogue: The plugins to use, so that components made in a notebook can be run.
+        threads: CPU threads; by default all cores.
+        should_stop: Asked at every step; true makes the job end as interrupted.
+    """
+
+    slots = 1
+
+    def __init__(
+        self,
+        catalogue: Catalogue | None = None,
+        *,
+        threads: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        from scalelab.execute.local import threads_per_worker
+
+        self.threads = threads or threads_per_worker(1)
+        self._bench = Bench(catalogue)
+        self._job: Job | None = None
+        self._stop = False
+        self._should_stop = should_stop
+
+    def worker_pid(self) -> int | None:
+        """Returns ``None``: the coordinator is the worker."""
+        return None
+
+    def submit(self, job: Job) -> None:
+        """Keeps the job for the next `poll`."""
+        self._job = job
+
+    def poll(self, _timeout: float) -> list[Progressed | Finished | Lost | Broken]:
+        """Runs the job to its end and returns its events."""
+        events: list[Progressed | Finished | Lost | Broken] = []
+        job, self._job = self._job, None
+        if job is not None:
+            attempt_job(job, self._bench, events.append, lambda: self._stop or self._should_stop())
+        return events
+
+    def interrupt(self) -> None:
+        """Makes the job under way end at its next step."""
+        self._stop = True
+
+    def close(self) -> None:
+        """Does nothing: there is no process to end."""

@@ -1,0 +1,110 @@
+"""What passes between the coordinator and whatever runs its trials.
+
+A `Job` and an `Event` are JSON all the way through, so that an executor may put processes, a queue or another
+machine between the two. An executor that is to run trials elsewhere (Ray, SLURM) implements `Executor` and
+runs `scalelab.execute.worker.run_job` there; the journal folder must be on a file system that both sides see.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field, TypeAdapter
+
+from scalelab.records import Frozen, Status, Trial
+
+
+class Job(Frozen):
+    """One attempt at one trial, with everything that a worker needs to make it.
+
+    Attributes:
+        trial: What to train.
+        study: The study on whose behalf.
+        attempt: 1 for the first attempt at this trial.
+        dataset_options: The dataset's resolved options, locations included, as JSON values.
+        store: Path of the store, whose journal gets the record.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        threads: CPU threads for torch.
+        plugins_dirs: Folders of single-file plugins.
+        select: The plugin selection (``SCALELAB_PLUGINS``), or ``None``.
+    """
+
+    trial: Trial
+    study: str
+    attempt: int = Field(ge=1)
+    dataset_options: dict[str, Any]
+    store: str
+    device: str = "auto"
+    threads: int = Field(1, ge=1)
+    plugins_dirs: tuple[str, ...] = ()
+    select: str | None = None
+
+
+class Progressed(Frozen):
+    """A trial is alive and got this far."""
+
+    kind: Literal["progressed"] = "progressed"
+    trial_id: str
+    step: int
+    n_steps: int
+    loss: float | None = None
+    examples_per_second: float | None = None
+
+
+class Finished(Frozen):
+    """A record of this attempt is in the journal."""
+
+    kind: Literal["finished"] = "finished"
+    trial_id: str
+    status: Status
+    wall_seconds: float
+    loss: float | None = None
+    objective: float | None = None
+    error: str | None = None
+
+
+class Lost(Frozen):
+    """The attempt ended without a record: its worker was killed, hung, or ran out of memory."""
+
+    kind: Literal["lost"] = "lost"
+    trial_id: str
+    reason: str
+
+
+class Broken(Frozen):
+    """No trial can be recorded any more: the journal cannot be written."""
+
+    kind: Literal["broken"] = "broken"
+    trial_id: str
+    message: str
+
+
+Event = Annotated[Progressed | Finished | Lost | Broken, Field(discriminator="kind")]
+event_from_json = TypeAdapter[Event](Event).validate_json
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere; driven by one thread, the coordinator's.
+
+    Every submitted job yields exactly one `Finished`, `Lost` or `Broken`, after any number of `Progressed`.
+    """
+
+    slots: int
+    """How many jobs may be under way at once."""
+    threads: int
+    """CPU threads that each job gets."""
+
+    def worker_pid(self) -> int | None:
+        """Returns the local process that the next job will run in, or ``None`` where that means nothing."""
+
+    def submit(self, job: Job) -> None:
+        """Starts a job; only called while fewer than ``slots`` are under way."""
+
+    def poll(self, timeout: float, /) -> list[Progressed | Finished | Lost | Broken]:
+        """Returns what happened, waiting up to ``timeout`` seconds for something to."""
+
+    def interrupt(self) -> None:
+        """Asks the jobs under way to write a checkpoint and end as ``interrupted``."""
+
+    def close(self) -> None:
+        """Ends every worker now; what was under way is left to the next run."""

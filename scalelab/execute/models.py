@@ -1,0 +1,100 @@
+"""Models and what they cost, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from scalelab.components import Params, Shape, Task
+from scalelab.errors import InputError, ScalelabError
+from scalelab.plugins import Catalogue, load_plugins
+from scalelab.records import Cost, Trial, canonical_json
+from scalelab.study.messages import describe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def resolve_params(model: type[Params], options: Params | Mapping[str, Any], where: str) -> Params:
+    """Returns validated options.
+
+    Raises:
+        InputError: An option is unknown or out of its bounds; the message starts with ``where``.
+    """
+    if isinstance(options, model):
+        return options
+    values = options.model_dump() if isinstance(options, Params) else dict(options)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {describe(error, model, 'options')}") from error
+
+
+def build_model(
+    architecture: str,
+    params: Params | Mapping[str, Any],
+    input_shape: Shape,
+    n_outputs: int,
+    *,
+    catalogue: Catalogue | None = None,
+) -> nn.Module:
+    """Builds a freshly initialised model from torch's global random generator.
+
+    Args:
+        architecture: Its name, such as ``"convnext1d"``.
+        params: Its options; what is left out takes its default.
+        input_shape: (channels, samples) of one example.
+        n_outputs: Width of the output.
+        catalogue: The plugins to look in; the installed ones by default.
+
+    Raises:
+        PluginError: No healthy plugin provides the architecture.
+        InputError: An option is wrong, or the options do not fit the input.
+
+    Example::
+
+        model = scalelab.build_model("convnext1d", {"width": 16}, (12, 1000), 9)
+    """
+    component = (catalogue or load_plugins()).architecture(architecture)
+    resolved = resolve_params(component.params, params, f"architecture {architecture!r}")
+    try:
+        return component.build(resolved, tuple(input_shape), n_outputs)
+    except ScalelabError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"architecture {architecture!r} cannot be built for input {tuple(input_shape)} with "
+            f"{params}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
+    """Returns a function that measures what one example of a task costs a trial's model, once a model."""
+    known: dict[str, Cost] = {}
+
+    def cost(trial: Trial, task: Task) -> Cost:
+        key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
+        if key not in known:
+            import torch
+
+            from scalelab.measure import complexity
+
+            with torch.random.fork_rng(devices=[]):
+                model = build_model(
+                    trial.architecture.name,
+                    trial.architecture.params,
+                    task.input_shape,
+                    task.n_outputs,
+                    catalogue=catalogue,
+                )
+            measured = complexity(model, task.input_shape)
+            known[key] = Cost(
+                n_params=measured.n_params,
+                forward_flops=measured.forward_flops,
+                train_flops_per_example=measured.train_flops_per_example,
+            )
+        return known[key]
+
+    return cost

@@ -1,0 +1,186 @@
+"""What a study would do: its trials with parameters, FLOPs and estimated time, without training any.
+
+The time is estimated by timing forward and backward passes of up to three of the study's models (smallest,
+middle, largest) on random input, and interpolating between them in the logarithms of FLOPs and seconds. It
+counts validation passes but not data preparation, and assumes that the machine stays as busy as it is now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.components import Task
+from scalelab.execute.models import build_model, costs
+from scalelab.records import Cost, Trial
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalogue
+    from scalelab.store import Store
+    from scalelab.study import Study
+
+TIMED_FLOPS = 2e10
+TIMED_STEPS = 3
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a plan.
+
+    Attributes:
+        trial: The trial.
+        n_params: Trainable parameters.
+        forward_flops: FLOPs of one example's forward pass.
+        train_flops: FLOPs of the whole training.
+        n_steps: Optimizer steps.
+        epochs: Passes over the trial's unique examples.
+        seconds: Estimated wall time on this machine.
+        status: What the store has of it: ``"pending"`` or the status of its record.
+    """
+
+    trial: Trial
+    n_params: int
+    forward_flops: float
+    train_flops: float
+    n_steps: int
+    epochs: float
+    seconds: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's trials and what they would cost.
+
+    Attributes:
+        study: The study's name.
+        trials: In the order in which they would run.
+        skipped: Points that sampling left out, each with the reason.
+        workers: The number of workers that ``seconds`` is for.
+    """
+
+    study: str
+    trials: tuple[PlannedTrial, ...]
+    skipped: tuple[str, ...]
+    workers: int
+
+    @property
+    def pending(self) -> tuple[PlannedTrial, ...]:
+        """The trials that a run would attempt."""
+        return tuple(row for row in self.trials if row.status not in ("done", "diverged"))
+
+    @property
+    def seconds(self) -> float:
+        """Estimated wall time of the pending trials, shared by the workers."""
+        rows = self.pending
+        longest = max((row.seconds for row in rows), default=0.0)
+        return max(longest, sum(row.seconds for row in rows) / self.workers)
+
+
+def plan_study(
+    study: Study | str | Path,
+    store: Store | None = None,
+    *,
+    workers: int = 1,
+    catalogue: Catalogue | None = None,
+) -> Plan:
+    """Returns what running a study would do; nothing is trained and nothing is written to the store.
+
+    Args:
+        study: A study, or the path of its file.
+        store: Where to look up what is done already; ``None`` counts everything as pending.
+        workers: How many workers would share the trials.
+        catalogue: The plugins; the installed ones by default.
+
+    Raises:
+        InputError: The study, a component or the dataset is wrong.
+        StoreError: The store cannot be read.
+    """
+    from scalelab.execute.local import threads_per_worker
+    from scalelab.plugins import load_plugins
+    from scalelab.study import expand, load_study
+    from scalelab.train import resolve_steps
+
+    catalogue = catalogue or load_plugins()
+    if isinstance(study, (str, Path)):
+        study = load_study(study, catalogue)
+    cost = costs(catalogue)
+    expansion = expand(study, catalogue, cost=cost)
+    task = expansion.dataset.task
+    measured = [(trial, cost(trial, task)) for trial in expansion.trials]
+    clock = _Clock(measured, task, catalogue, threads_per_worker(workers))
+    outcomes = store.outcomes([trial.id for trial in expansion.trials]) if store else {}
+    rows = []
+    for trial, costed in measured:
+        n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)
+        n_seen = n_steps * trial.training.batch_size
+        validated = trial.training.validations * len(expansion.dataset.validation)
+        rows.append(
+            PlannedTrial(
+                trial=trial,
+                n_params=costed.n_params,
+                forward_flops=costed.forward_flops,
+                train_flops=n_seen * costed.train_flops_per_example,
+                n_steps=n_steps,
+                epochs=n_seen / trial.n_examples,
+                seconds=clock.seconds(costed, n_seen, validated),
+                status=outcomes[trial.id].status if trial.id in outcomes else "pending",
+            )
+        )
+    return Plan(study.name, tuple(rows), expansion.skipped, workers)
+
+
+class _Clock:
+    """Seconds an example, as a function of FLOPs an example, from a few timed models."""
+
+    def __init__(
+        self, measured: Sequence[tuple[Trial, Cost]], task: Task, catalogue: Catalogue, threads: int
+    ) -> None:
+        import torch
+
+        by_flops = sorted({cost.train_flops_per_example: trial for trial, cost in measured}.items())
+        chosen = sorted({0, len(by_flops) // 2, len(by_flops) - 1}) if by_flops else []
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            timed = [
+                (by_flops[i][0], _time_example(by_flops[i][1], by_flops[i][0], task, catalogue))
+                for i in chosen
+            ]
+        finally:
+            torch.set_num_threads(before)
+        self._flops = [flops for flops, _ in timed]
+        self._seconds = [seconds for _, seconds in timed]
+
+    def seconds(self, cost: Cost, n_seen: int, n_validated: int) -> float:
+        """Returns the estimated time of training on ``n_seen`` and validating on ``n_validated`` examples."""
+        import numpy as np
+
+        flops = cost.train_flops_per_example
+        an_example = float(np.exp(np.interp(np.log(flops), np.log(self._flops), np.log(self._seconds))))
+        return an_example * (n_seen + n_validated * cost.forward_flops / flops)
+
+
+def _time_example(trial: Trial, flops: float, task: Task, catalogue: Catalogue) -> float:
+    """Returns seconds an example of a training step of the trial's model, in the middle of a few steps."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(
+            trial.architecture.name,
+            trial.architecture.params,
+            task.input_shape,
+            task.n_outputs,
+            catalogue=catalogue,
+        )
+        batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
+        inputs = torch.randn(batch, *task.input_shape)
+    times = []
+    for _ in range(1 + TIMED_STEPS):
+        start = time.perf_counter()
+        model(inputs).square().mean().backward()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[TIMED_STEPS // 2] / batch

@@ -1,0 +1,138 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scalelab.records import ComponentRef, CurvePoint, Record, Trial
+from scalelab.store import Journal, open_store
+
+SIZES = (1_000, 4_000, 16_000, 64_000)
+DATA_SIZES = (500, 2_000, 8_000, 32_000)
+
+
+def _records(study):
+    for width, n_params in enumerate(SIZES):
+        for n_examples in DATA_SIZES:
+            for seed in (0, 1):
+                loss = 0.1 + 5.0 * n_params**-0.4 + 4.0 * n_examples**-0.35
+                loss *= 1.002 if seed else 0.998
+                flops = 600.0 * n_params * n_examples
+                point = CurvePoint(
+                    step=10,
+                    n_seen=640,
+                    train_flops=flops,
+                    wall_seconds=1.0,
+                    lr=0.1,
+                    train_loss=loss,
+                    loss=loss,
+                )
+                yield Record(
+                    trial=Trial(
+                        dataset=ComponentRef(name="toy", params={"split": "random"}),
+                        fingerprint="0",
+                        architecture=ComponentRef(name="net", params={"widths": [8 * 2**width, 16]}),
+                        optimizer=ComponentRef(name="sgd", params={"lr": 0.1}),
+                        n_examples=n_examples,
+                        seed=seed,
+                    ),
+                    study=study,
+                    attempt=1,
+                    status="done",
+                    metric="accuracy",
+                    direction="maximize",
+                    loss=loss,
+                    objective=1 / (1 + loss),
+                    curve=(point.model_copy(update={"step": 5, "train_flops": flops / 2}), point),
+                    n_params=n_params,
+                    forward_flops=200.0 * n_params,
+                    train_flops=flops,
+                    started_at=0.0,
+                    finished_at=1.0,
+                )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store") / "toy.duckdb"
+    opened = open_store(path, create=True)
+    records = list(_records("grid"))
+    opened.register("grid", "", [record.trial for record in records])
+    for record in records:
+        Journal(path).write(record)
+    opened.ingest()
+    opened.register("later", "", [records[0].trial.model_copy(update={"seed": 99})])
+    return path
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "scalelab.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def test_tables_go_to_stdout_narration_to_stderr_and_torch_is_not_loaded(store):
+    script = (
+        "import sys\n"
+        "from scalelab.cli import main\n"
+        f"sys.argv = ['scalelab', 'analyze', '--store', {str(store)!r}, '--axis', 'n_params', '--no-trees']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'torch', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Scaling laws of the loss" in done.stdout
+    assert "L(N): power-offset, 4 model sizes at D = 32,000 (the largest)" in done.stdout
+    assert "falls as N^-0.4" in done.stdout
+    assert "analysing 32 trials" in done.stderr
+    assert "\x1b" not in done.stdout
+
+
+def test_json_page_and_figures(store, tmp_path):
+    options = ("--study", "grid", "--axis", "joint", "--json", "--html", "-", "--figures", "drawn")
+    done = run("analyze", "--store", store, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    (law,) = document["laws"]
+    assert law["params"]["alpha"]["value"] == pytest.approx(0.4, rel=0.05)
+    assert law["params"]["beta"]["value"] == pytest.approx(0.35, rel=0.05)
+    assert "refusal" in document["trees"][0]
+    assert (tmp_path / "toy-report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert {path.name for path in (tmp_path / "drawn").glob("*.png")} == {
+        "grid.png",
+        "front.png",
+        "curves.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--study", "gird"), "did you mean 'grid'"),
+        (("--study", "later"), "has no finished runs yet; next: scalelab run"),
+        (("--law", "powr"), "did you mean 'power'"),
+        (("--axis", "parms"), "unknown axis 'parms'"),
+        (("--level", "90"), "between 0 and 1"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(store, options, words):
+    done = run("analyze", "--store", store, *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_an_empty_store_says_what_to_do(tmp_path):
+    path = tmp_path / "empty.duckdb"
+    open_store(path, create=True)
+    done = run("analyze", "--store", path)
+    assert done.returncode == 2
+    assert "has no finished runs yet; next: scalelab run STUDY.toml" in done.stderr

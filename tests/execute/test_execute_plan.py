@@ -1,0 +1,52 @@
+"""A plan costs and times a study without training it."""
+
+from __future__ import annotations
+
+from scalelab import open_store, run_study
+from scalelab.execute import plan_study
+
+
+def test_a_plan_has_every_trial_with_its_cost_and_trains_none(lab):
+    plan = plan_study(lab.study(steps=6), catalogue=lab.catalogue(), workers=2)
+    assert len(plan.trials) == len(plan.pending) == 4
+    for row in plan.trials:
+        width = row.trial.architecture.params["width"]
+        assert row.n_params == 16 * width + width + width * 2 + 2
+        assert row.forward_flops == 2 * (16 * width + width * 2)
+        assert row.n_steps == 6
+        assert row.epochs == 6 * 8 / row.trial.n_examples
+        assert row.seconds > 0
+    assert plan.seconds >= max(row.seconds for row in plan.trials)
+    assert not lab.store.exists()
+
+
+def test_a_plan_knows_what_is_done(lab):
+    run_study(lab.study(), lab.store, catalogue=lab.catalogue(), workers=0)
+    plan = plan_study(lab.study(seeds=2), open_store(lab.store), catalogue=lab.catalogue())
+    assert [row.status for row in plan.trials].count("done") == 4
+    assert len(plan.pending) == 4
+
+
+def test_the_plan_agrees_with_what_running_records(lab):
+    plan = plan_study(lab.study(), catalogue=lab.catalogue())
+    run_study(lab.study(), lab.store, catalogue=lab.catalogue(), workers=0)
+    runs = open_store(lab.store).runs("tiny").set_index("trial_id")
+    for row in plan.trials:
+        recorded = runs.loc[row.trial.id]
+        assert recorded.n_params == row.n_params
+        assert recorded.train_flops == row.train_flops
+        assert recorded.n_steps == row.n_steps
+        assert recorded.epochs == row.epochs
+
+
+def test_isoflop_budgets_are_met_to_a_step(lab):
+    text = lab.study().read_text().replace("length = { steps = 4 }\n", "")
+    text += "[sampling]\nmethod = 'isoflop'\nbudgets = [2e5, 4e5]\nmodels = 2\nmin_steps = 2\nmax_epochs = 1000\n"
+    path = lab.folder / "isoflop.toml"
+    path.write_text(text)
+    plan = plan_study(path, catalogue=lab.catalogue())
+    assert len(plan.trials) == 8
+    for row in plan.trials:
+        budget = row.trial.training.length.flops
+        a_step = row.train_flops / row.n_steps
+        assert budget - a_step <= row.train_flops <= budget + a_step

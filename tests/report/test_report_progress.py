@@ -1,0 +1,79 @@
+"""What a run says while it goes on."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from scalelab.execute.coordinator import Planned, Retried, Started
+from scalelab.execute.jobs import Finished, Progressed
+from scalelab.records import ComponentRef, Trial
+from scalelab.report.progress import LiveDisplay, PlainDisplay
+from scalelab.report.trial_names import TrialNames
+
+
+def trial(width: int, n: int = 100, seed: int = 0) -> Trial:
+    return Trial(
+        dataset=ComponentRef(name="d"),
+        fingerprint="f",
+        architecture=ComponentRef(name="net", params={"width": width, "depth": 2}),
+        optimizer=ComponentRef(name="sgd", params={"lr": 0.1}),
+        n_examples=n,
+        seed=seed,
+    )
+
+
+def events(*trials: Trial):
+    yield Planned(
+        study="s", trials=trials, n_kept=0, n_elsewhere=1, n_pending=len(trials), skipped=("too large",)
+    )
+    for one in trials:
+        yield Started(trial=one, attempt=1)
+        yield Progressed(trial_id=one.id, step=1, n_steps=2, loss=0.5)
+        yield Retried(trial_id=one.id, reason="its worker was killed")
+        yield Started(trial=one, attempt=2)
+        yield Finished(trial_id=one.id, status="failed", wall_seconds=1.25, loss=0.25, error="why")
+
+
+@pytest.mark.parametrize(
+    ("trials", "name"),
+    [
+        ([trial(8)], "net sgd"),
+        ([trial(8), trial(16)], "net(width=8) sgd"),
+        ([trial(8), trial(8, n=1000)], "net sgd n=100"),
+        ([trial(8), trial(16, n=1000, seed=1)], "net(width=8) sgd n=100 seed=0"),
+    ],
+)
+def test_a_name_says_what_varies_and_nothing_else(trials, name):
+    assert TrialNames(trials).describe(trials[0]) == name
+
+
+def test_plain_lines_say_what_a_log_needs():
+    stream = io.StringIO()
+    with PlainDisplay(stream) as display:
+        for event in events(trial(8), trial(16)):
+            display(event)
+        display.stopping(1)
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    one = trial(8).id
+    assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 under way elsewhere"
+    assert lines[1] == "left out: too large"
+    assert lines[2] == f"lost {one}: its worker was killed; it will be tried again"
+    assert lines[3] == f"[1/2] failed {one} loss 0.2500 in 1.2 s  net(width=8) sgd: why"
+    assert lines[-1].startswith("stopping: running trials write a checkpoint")
+
+
+def test_the_live_display_shows_bars_and_keeps_what_ended():
+    from rich.console import Console
+
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, color_system=None)
+    with LiveDisplay(console) as display:
+        for event in events(trial(8), trial(16)):
+            display(event)
+        display.stopping(2)
+    text = stream.getvalue()
+    assert "study s: 2 trials" in text
+    assert "net(width=16) sgd: why" in text
+    assert "stopped at once" in text
