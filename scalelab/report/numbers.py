@@ -1,0 +1,85 @@
+"""Numbers as people read them: a few digits, a unit, an interval."""
+
+from __future__ import annotations
+
+import math
+
+from scalelab.analysis.scaling import Estimate
+
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+AXIS_LABELS = {
+    "n_params": "Parameters N",
+    "n_examples": "Training examples D",
+    "train_flops": "Training compute C (FLOP)",
+    "forward_flops": "Forward pass of one example (FLOP)",
+}
+AXIS_WORDS = {"n_params": "model size", "n_examples": "data size", "train_flops": "compute"}
+
+
+def short(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """Returns a number with its thousands as a prefix; an empty string where there is none.
+
+    Example::
+
+        >>> short(3_364_586), short(480), short(1.2e9, "FLOP")
+        ('3.36M', '480', '1.20 GFLOP')
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    space = " " if unit else ""
+    for size, prefix in _PREFIXES:
+        if abs(value) >= size * (1 - 0.5 * 10.0**-digits):
+            scaled = value / size
+            places = max(0, digits - 1 - max(0, math.floor(math.log10(abs(scaled)) + 1e-9)))
+            return f"{scaled:.{places}f}{space}{prefix}{unit}"
+    return f"{value:.{digits}g}{space}{unit}"
+
+
+def plain(value: float | None, digits: int = 3) -> str:
+    """Returns a number to some significant digits, without exponents where it is of ordinary size.
+
+    Example::
+
+        >>> plain(0.41999), plain(12.0), plain(3.4e-7), plain(None)
+        ('0.420', '12.0', '3.40e-07', '')
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 6:
+        return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def interval(estimate: Estimate, digits: int = 3) -> str:
+    """Returns an estimate with its interval in brackets, all to the same decimal place.
+
+    Example::
+
+        >>> interval(Estimate(0.4213, 0.38, 0.4671)), interval(Estimate(2.0, None, None))
+        ('0.421 [0.380, 0.467]', '2.00')
+    """
+    if estimate.low is None or estimate.high is None:
+        return plain(estimate.value, digits)
+    largest = max(abs(estimate.value), abs(estimate.low), abs(estimate.high))
+    if largest == 0 or not 1e-4 <= largest < 1e6:
+        return (
+            f"{plain(estimate.value, digits)} [{plain(estimate.low, digits)}, {plain(estimate.high, digits)}]"
+        )
+    size = abs(estimate.value) or largest
+    places = max(0, digits - 1 - math.floor(math.log10(max(size, 1e-3 * largest))))
+    return f"{estimate.value:.{places}f} [{estimate.low:.{places}f}, {estimate.high:.{places}f}]"
+
+
+def percent(share: float | None) -> str:
+    """Returns a share in percent, ``"1.3%"``; an empty string where there is none."""
+    if share is None or not math.isfinite(share):
+        return ""
+    return "<0.01%" if 0 < abs(share) < 1e-4 else f"{100 * share:.2g}%"
+
+
+def greek(parameter: str) -> str:
+    """Returns a parameter's name as it is written in papers."""
+    return {"alpha": "α", "beta": "β", "gamma": "γ"}.get(parameter, parameter)

@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_tables import design_runs, grid_runs
+
+from scalelab.analysis.summary import analyze
+from scalelab.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    runs = grid_runs(optimizers=("adamw", "sgd"))
+    runs.loc[0, "status"] = "diverged"
+    runs.loc[1, "status"] = "failed"
+    runs.loc[[0, 1], "loss"] = np.nan
+    return analyze(runs, planned={"demo": 200}, axes=["n_params"], trees=False)
+
+
+def test_studies_are_counted(analysis):
+    row = analysis.studies.iloc[0]
+    assert (row["trials"], row["done"], row["diverged"], row["failed"], row["unfinished"]) == (
+        200,
+        148,
+        1,
+        1,
+        50,
+    )
+    assert (row["designs"], row["metric"]) == (50, "macro-f1")
+
+
+def test_trials_that_left_the_study_are_counted_too():
+    runs = grid_runs(sizes=(3_000,), data_sizes=(500,), seeds=(0, 1)).assign(planned=[True, False])
+    studies = analyze(runs, planned={"demo": 4}, axes=["n_params"], trees=False).studies
+    assert (studies.loc[0, "trials"], studies.loc[0, "unfinished"]) == (5, 3)
+
+
+def test_what_is_left_out_is_said(analysis):
+    said = " ".join(analysis.warnings)
+    assert "1 of 200 trials diverged" in said
+    assert "1 of 200 trials failed" in said
+    assert "50 of 200 trials are not finished" in said
+
+
+def test_loss_by_scale_is_a_table(analysis):
+    scale = analysis.scales[0]
+    assert scale.loss.shape == (5, 5)
+    assert (scale.loss.diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
+    assert (scale.loss.diff(axis=0).iloc[1:] < 0).all(axis=None)
+    assert scale.seed_spread == pytest.approx(0.01, rel=0.4)
+
+
+def test_the_whole_is_json(analysis):
+    document = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
+    law = document["laws"][0]
+    assert law["params"]["alpha"].keys() == {"value", "low", "high"}
+    assert law["fit"]["provenance"]["law"] == "power-offset"
+    assert len(document["loss_by_scale"][0]["loss"]) == 25
+    assert document["fronts"][0]["points"][0]["n_params"] == 3_000
+
+
+def test_trees_and_refusals_are_json():
+    document = json.loads(
+        json.dumps(analyze(design_runs(24, seeds=(0,)), axes=["n_examples"]).to_dict(), allow_nan=False)
+    )
+    assert document["trees"][0]["importances"][0]["choice"]
+    assert document["trees"][1]["refusal"].startswith("a tree model needs")
+    assert [law for law in document["laws"] if law["refusal"]]
+
+
+def test_single_seeds_and_mixed_devices_are_warned_of():
+    runs = grid_runs(seeds=(0,), data_sizes=(500,))
+    runs["device"] = np.where(runs.index % 2, "cpu", "cuda")
+    said = " ".join(analyze(runs, axes=["n_params"], trees=False).warnings)
+    assert "no design was run with two seeds" in said
+    assert "several kinds of device" in said
+
+
+@pytest.mark.parametrize(
+    ("runs", "options", "words"),
+    [
+        (grid_runs().assign(status="interrupted"), {}, "none of 75 trials is finished"),
+        (pd.DataFrame({"loss": [1.0]}), {}, "lacks the columns"),
+        (grid_runs(), {"level": 90}, "must lie between 0 and 1"),
+    ],
+)
+def test_wrong_input_is_one_line(runs, options, words):
+    with pytest.raises(InputError, match=words) as caught:
+        analyze(runs, **options)
+    assert "\n" not in str(caught.value)

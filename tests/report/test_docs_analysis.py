@@ -1,0 +1,42 @@
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from scalelab.analysis.summary import analyze
+from scalelab.analysis.trees import FOLDS, MIN_DESIGNS, REPEATS
+from scalelab.cli.analyze import analyze as command
+
+PAGE = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("option", inspect.signature(command).parameters)
+def test_every_option_is_documented(option):
+    flag = {"ctx": "scalelab analyze", "trees": "--no-trees"}.get(option, f"--{option}")
+    assert flag in PAGE
+
+
+def test_every_documented_option_exists():
+    known = {f"--{name}" for name in inspect.signature(command).parameters} | {"--no-trees"}
+    assert set(re.findall(r"--[a-z][a-z-]*", PAGE)) <= known
+
+
+def test_numbers_in_words_are_those_of_the_code():
+    assert (REPEATS, FOLDS, MIN_DESIGNS) == (3, 5, 20)
+    assert "three times in five folds" in PAGE
+    assert "fewer than twenty designs" in PAGE
+
+
+def test_the_example_runs(grid_analysis, monkeypatch, capsys):
+    import scalelab
+
+    class Opened:
+        def runs(self):
+            return grid_analysis.runs
+
+    monkeypatch.setattr(scalelab, "open_store", lambda path: Opened())
+    monkeypatch.setattr("scalelab.analysis.summary.analyze", lambda runs: grid_analysis)
+    exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], {})
+    assert "sgd n_params" in capsys.readouterr().out
+    assert "runs" in inspect.signature(analyze).parameters

@@ -1,0 +1,137 @@
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalelab.analysis.frontier import pareto_mask
+from scalelab.errors import InputError
+from scalelab.report.drawing import draw, save, svg_text
+from scalelab.report.figures import MAX_CURVES, figures_of
+from scalelab.report.style import PALETTE, color, marker
+
+
+@pytest.fixture(scope="module")
+def grid_figures(grid_analysis):
+    return {figure.name: figure for figure in figures_of(grid_analysis)}
+
+
+@pytest.fixture(scope="module")
+def design_figures(design_analysis):
+    return {figure.name: figure for figure in figures_of(design_analysis)}
+
+
+def test_there_is_a_figure_for_everything(grid_figures, design_figures):
+    assert list(grid_figures) == ["laws", "grid", "front", "curves"]
+    assert list(design_figures) == ["front", "importances"]
+
+
+def test_law_panels_hold_points_and_bands(grid_figures, grid_analysis):
+    panels = grid_figures["laws"].panels
+    assert [panel.title for panel in panels] == [
+        "L(N) at D = 40,000",
+        "L(D) at N = 760,000",
+        "L(C) on the frontier",
+    ]
+    series = panels[0].series[0]
+    law = grid_analysis.laws[0]
+    assert series.x.tolist() == law.points.rows["n_params"].tolist()
+    assert series.y.tolist() == law.points.rows["loss"].tolist()
+    assert series.extrapolated_from == 760_000
+    assert series.band.x[-1] > 760_000
+    assert (series.band.low <= series.band.high).all()
+    assert series.label.startswith("adamw: α = 0.4")
+
+
+def test_a_family_has_one_colour_in_all_panels(grid_figures):
+    for panel in (*grid_figures["laws"].panels, *grid_figures["front"].panels):
+        assert [series.color for series in panel.series] == [0, 1]
+
+
+def test_grid_has_a_line_for_each_data_size(grid_figures):
+    panel = grid_figures["grid"].panels[0]
+    assert [series.level for series in panel.series] == [500, 1_500, 4_500, 13_500, 40_000]
+    series = panel.series[0]
+    at_points = np.interp(np.log(series.x), np.log(series.band.x), np.log(series.band.mean))
+    assert np.abs(at_points - np.log(series.y)).max() < 0.03
+
+
+def test_front_series_are_fronts(grid_figures):
+    for panel in grid_figures["front"].panels:
+        assert not panel.log_y
+        for series in panel.series:
+            assert pareto_mask(series.x, series.y, "maximize").all()
+            assert series.steps[0][-1] >= max(series.x.max(), series.others[0].max())
+
+
+def test_curves_are_coloured_by_size_and_limited(grid_figures):
+    panels = grid_figures["curves"].panels
+    assert [panel.title for panel in panels] == ["adamw", "sgd"]
+    assert len(panels[0].series) == 50 <= MAX_CURVES
+    assert {series.level for series in panels[0].series} == {3_000, 12_000, 48_000, 190_000, 760_000}
+    assert all(np.all(np.diff(series.x) > 0) for series in panels[0].series)
+
+
+def test_only_the_last_attempt_of_a_curve_is_drawn(grid_analysis):
+    both = pd.concat([grid_analysis.curves.assign(loss=99.0), grid_analysis.curves.assign(attempt=2)])
+    figures = {figure.name: figure for figure in figures_of(replace(grid_analysis, curves=both))}
+    assert max(series.y.max() for series in figures["curves"].panels[0].series) < 99.0
+
+
+def test_importance_bars_are_the_models(design_figures, design_analysis):
+    figure = design_figures["importances"]
+    table = design_analysis.trees[0].importances
+    assert figure.choices == tuple(table["choice"])
+    assert figure.bars["all"][:, 0].tolist() == table["importance"].tolist()
+    assert np.isnan(figure.bars["sgd"][figure.choices.index("optimizer")]).all()
+    assert figure.observed.size == figure.predicted.size == 96
+
+
+def test_a_second_dataset_has_its_own_figures(grid_analysis):
+    other = grid_analysis.runs.assign(dataset_label="other")
+    laws = tuple(replace(law, family=law.family._replace(dataset="other")) for law in grid_analysis.laws)
+    doubled = replace(
+        grid_analysis, runs=pd.concat([grid_analysis.runs, other]), laws=(*grid_analysis.laws, *laws)
+    )
+    names = [figure.name for figure in figures_of(doubled)]
+    assert {"laws", "laws-2", "grid", "grid-2"} <= {*names}
+    assert len(names) == len(set(names))
+
+
+def test_drawn_axes_are_labelled(grid_figures):
+    for figure in grid_figures.values():
+        axes = draw(figure).axes
+        assert axes[0].get_ylabel()
+        assert all(ax.get_xlabel() for ax in axes[: len(figure.panels)])
+    laws = draw(grid_figures["laws"]).axes
+    assert [ax.get_xlabel() for ax in laws] == [
+        "Parameters N",
+        "Training examples D",
+        "Training compute C (FLOP)",
+    ]
+    assert {ax.get_xscale() for ax in laws} == {"log"}
+
+
+def test_files_are_written_as_png_and_svg(design_figures, tmp_path):
+    paths = save(list(design_figures.values()), tmp_path / "made" / "here")
+    assert [path.name for path in paths] == ["front.png", "front.svg", "importances.png", "importances.svg"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(paths[1]).getroot().tag.endswith("svg")
+
+
+def test_the_same_numbers_give_the_same_file(design_figures):
+    assert svg_text(design_figures["front"]) == svg_text(design_figures["front"])
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(design_figures, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"figures cannot be written to .*file"):
+        save(list(design_figures.values()), tmp_path / "file")
+
+
+def test_families_beyond_the_palette_have_other_markers():
+    looks = {(color(i), marker(i)) for i in range(2 * len(PALETTE))}
+    assert len(looks) == 2 * len(PALETTE)
+    assert all(re.fullmatch("#[0-9a-f]{6}", tint) for tint in PALETTE)

@@ -1,0 +1,161 @@
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+from scalelab import records
+from scalelab.analysis.scaling import Estimate
+from scalelab.report.display import Table, plain_lines, show
+from scalelab.report.headlines import headlines, weakly_determined
+from scalelab.report.tables import analysis_tables, plan_table, studies_table
+
+TABLE = Table("Sizes", ("name", "n"), (("a", "1"), ("long", "1,000")), frozenset({"n"}), ("a note",))
+
+
+def test_plain_text_is_aligned():
+    assert plain_lines(TABLE) == [
+        "Sizes",
+        "name      n",
+        "----  -----",
+        "a         1",
+        "long  1,000",
+        "a note",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_show_prints_every_cell(plain, capsys):
+    show(TABLE, plain=plain)
+    printed = capsys.readouterr()
+    assert all(text in printed.out for text in ("Sizes", "name", "long", "1,000", "a note"))
+    assert printed.err == ""
+
+
+def test_optional_columns_go_where_a_table_does_not_fit():
+    table = Table("", ("a", "long one", "c"), (("1", "2", "3"),), optional=("c", "long one"))
+    assert table.within(20) is table
+    narrow = table.within(12)
+    assert narrow.columns == ("a", "long one")
+    assert narrow.rows == (("1", "2"),)
+    assert narrow.notes == ("for c use a wider terminal or --plain",)
+    assert table.within(3).columns == ("a",)
+
+
+def test_markup_in_cells_is_text(capsys):
+    show(Table("[bold]", ("[red]x",), (("[/nothing]",),)), plain=False)
+    out = capsys.readouterr().out
+    assert "[bold]" in out
+    assert "[/nothing]" in out
+
+
+def test_grid_tables_say_the_numbers(grid_analysis):
+    runs, adamw, sgd, laws, *fronts = analysis_tables(grid_analysis)
+    assert runs.rows[0][:4] == ("demo", "toy-ecg", "macro-f1", "100")
+    assert adamw.columns == ("N \\ D", "500", "1,500", "4,500", "13,500", "40,000")
+    assert [row[0] for row in sgd.rows] == ["3,000", "12,000", "48,000", "190,000", "760,000"]
+    assert [row[:2] for row in laws.rows[:4]] == [
+        ("adamw", "L(N)"),
+        ("adamw", "L(D)"),
+        ("adamw", "L(C)"),
+        ("adamw", "L(N, D)"),
+    ]
+    assert laws.rows[0][2].startswith("α 0.4")
+    assert (laws.rows[3][2][0], laws.rows[4][2][0]) == ("α", "β")
+    assert "L(N): power-offset, 5 model sizes at D = 40,000 (the largest) (adamw, sgd)" in laws.notes
+    assert [front.title.split(" against ")[1] for front in fronts] == [
+        "forward FLOPs: toy-ecg",
+        "training FLOPs: toy-ecg",
+    ]
+    assert [row[0] for row in fronts[0].rows] == ["adamw"] * 5 + ["sgd"] * 5
+    assert "higher is better" in fronts[0].title
+
+
+def test_all_rows_have_all_columns(grid_analysis, design_analysis):
+    for analysis in (grid_analysis, design_analysis):
+        for whole in (False, True):
+            for table in analysis_tables(analysis, whole=whole):
+                assert all(len(row) == len(table.columns) for row in table.rows), table.title
+
+
+def test_long_fronts_are_thinned_with_their_ends(grid_analysis):
+    short, whole = (analysis_tables(grid_analysis, whole=w)[5] for w in (False, True))
+    assert len(short.rows) == 12 < len(whole.rows)
+    assert (short.rows[0], short.rows[-1]) == (whole.rows[0], whole.rows[-1])
+    assert short.notes == (f"12 of {len(whole.rows)} designs on the fronts shown",)
+    assert whole.notes == ()
+
+
+def test_refusals_are_shown(design_analysis):
+    tables = {table.title: table for table in analysis_tables(design_analysis)}
+    notes = tables["Scaling laws of the loss"].notes
+    assert any("refused: a law in D needs 4 data sizes" in note for note in notes)
+
+
+def test_importances_are_shown(design_analysis):
+    table = next(t for t in analysis_tables(design_analysis) if t.title.startswith("What decides macro-f1"))
+    assert table.rows[0][0] == "architecture_width"
+    assert table.notes[0].startswith("held-out designs: Pearson r 0.")
+
+
+def test_headlines_say_the_laws(grid_analysis):
+    lines = headlines(grid_analysis)
+    assert lines[0].startswith(
+        "With model size (at D = 40,000), the loss of convnext1d on toy-ecg falls as N^-0.4"
+    )
+    assert "with adamw; N^-0.4" in lines[0]
+    assert lines[1].startswith("With data size (at N = 760,000)")
+    assert lines[3].startswith("The best macro-f1 on toy-ecg is 0.78")
+
+
+def test_headlines_say_what_matters(design_analysis):
+    assert "what matters most: architecture_width (ρ +" in headlines(design_analysis)[-1]
+
+
+def test_an_interval_wider_than_its_estimate_is_weak():
+    assert weakly_determined(Estimate(0.3, 0.1, 0.5))
+    assert not weakly_determined(Estimate(0.3, None, None))
+    assert not weakly_determined(Estimate(0.3, 0.25, 0.36))
+
+
+class _Summary(NamedTuple):
+    study: str
+    planned: int
+    registered_at: str | None
+
+
+def test_studies_table():
+    table = studies_table([_Summary("demo", 12, None)])
+    assert table.columns == ("study", "planned", "registered at")
+    assert table.rows == (("demo", "12", ""),)
+    assert table.numeric == {"planned"}
+
+
+def planned_trial(width: int, seed: int, status: str) -> SimpleNamespace:
+    ref = records.ComponentRef(
+        name="convnext1d", params={"widths": [8, width], "drop": 0.10000001, "none": None}
+    )
+    trial = records.Trial(
+        dataset=records.ComponentRef(name="d"),
+        fingerprint="f",
+        architecture=ref,
+        optimizer=records.ComponentRef(name="sgd"),
+        n_examples=5000,
+        seed=seed,
+    )
+    numbers = {"n_params": 1234, "forward_flops": 2e6, "train_flops": 3e12, "n_steps": 100, "epochs": 2.0}
+    return SimpleNamespace(trial=trial, **numbers, seconds=1.5, status=status)
+
+
+def test_plan_table_has_one_row_for_all_seeds_and_names_what_varies():
+    trials = [planned_trial(16, 0, "pending"), planned_trial(16, 1, "done"), planned_trial(32, 0, "done")]
+    table = plan_table(SimpleNamespace(study="demo", trials=trials))
+    first, second = table.rows
+    assert first[:4] == ("convnext1d(widths=8-16)", "sgd", "5,000", "1,234")
+    assert first[4:] == ("2.00 MFLOP", "3.00 TFLOP", "100", "2.00", "3.00 s", "2", "1")
+    assert second[0] == "convnext1d(widths=8-32)"
+
+
+def test_a_plan_of_one_design_needs_no_options():
+    table = plan_table(SimpleNamespace(study="demo", trials=[planned_trial(16, 0, "pending")]))
+    assert table.rows[0][0] == "convnext1d"
