@@ -1,0 +1,194 @@
+"""What a law is: a formula with its derivatives, bounds and starting points.
+
+A new law costs a page: it names itself, gives the formula with its analytic derivatives, a box of allowed
+values and a handful of starting points, and translates its parameters to the units of the data. Fitting,
+intervals, selection criteria, diagnostics, tables and plots come from the shared machinery and are the same
+for every law.
+
+Laws work in *internal* coordinates, in which every problem looks alike: an axis ``x`` becomes
+``u = log(x) - mean(log(x))`` and the loss is divided by its geometric mean. Coefficients are then of order
+one and hardly correlated with their exponents, whatever the units (parameters, billions of tokens, 1e30
+FLOPs); the public parameters are recovered by :meth:`Law.public`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalelab.errors import FitError
+
+Array = NDArray[np.float64]
+Index = NDArray[Any]
+"""Row numbers or a mask of rows."""
+
+MAX_EXPONENT = 10.0
+"""No measured exponent comes near it; a fit that stops here is reported as stopped at a bound."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The change of units between a data set and the internal coordinates of a law.
+
+    Attributes:
+        centres: for every axis what is subtracted from ``log(x)`` (from ``x`` itself if not ``log_axes``).
+        units: for every axis what the difference is divided by; one for logarithmic axes.
+        y_scale: what the outcome is divided by.
+        log_axes: whether axes enter as logarithms.
+    """
+
+    centres: tuple[float, ...]
+    units: tuple[float, ...]
+    y_scale: float
+    log_axes: bool = True
+
+    @classmethod
+    def identity(cls, n_axes: int, *, log_axes: bool = True) -> Frame:
+        """Returns the frame in which internal and public units agree (but for logarithms)."""
+        return cls((0.0,) * n_axes, (1.0,) * n_axes, 1.0, log_axes)
+
+    @classmethod
+    def of(cls, columns: Sequence[Array], y: Array, *, log_axes: bool = True) -> Frame:
+        """Returns the frame that centres these data.
+
+        Args:
+            columns: one array of shape (n,) an axis.
+            y: outcomes, shape (n,).
+            log_axes: whether axes enter as logarithms; if not, they are standardised and ``y`` is kept.
+        """
+        if log_axes:
+            centres = tuple(float(np.mean(np.log(column))) for column in columns)
+            return cls(centres, (1.0,) * len(centres), float(np.exp(np.mean(np.log(y)))), True)
+        centres = tuple(float(np.mean(column)) for column in columns)
+        return cls(centres, tuple(float(np.std(column)) or 1.0 for column in columns), 1.0, False)
+
+    def inward(self, columns: Sequence[Array]) -> tuple[Array, ...]:
+        """Returns the axes in internal coordinates, each of the shape it came with."""
+        raw = [np.log(column) if self.log_axes else np.asarray(column) for column in columns]
+        moved = zip(raw, self.centres, self.units, strict=True)
+        return tuple((column - centre) / unit for column, centre, unit in moved)
+
+
+class Law(ABC):
+    """One scaling law. Stateless: a law is a formula, a :class:`~scalelab.analysis.fit.Fit` is its result.
+
+    Class attributes:
+        name: how users ask for it, such as ``"power-offset"``.
+        equation: the formula in the public parameters, in plain text.
+        paper: where it comes from.
+        axes: names of its axes; ``("x",)`` stands for any one axis, ``("...",)`` for any number of axes.
+        params: names of the public parameters, in the order of every parameter vector.
+        exponents: those of ``params`` whose value is a rate with scale, the ones people compare.
+        coefficients: those of ``params`` that are positive and range over orders of magnitude.
+        log_axes: whether axes enter as logarithms.
+        positive: whether the outcome must be positive, so that log residuals exist.
+        n_starts: how many starting points a fit refines.
+    """
+
+    name: ClassVar[str]
+    equation: ClassVar[str]
+    paper: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]]
+    params: tuple[str, ...]
+    exponents: tuple[str, ...] = ()
+    coefficients: tuple[str, ...] = ()
+    log_axes: ClassVar[bool] = True
+    positive: ClassVar[bool] = True
+    n_starts: ClassVar[int] = 8
+
+    @abstractmethod
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        """Evaluates the law and its derivatives for a batch of parameter vectors.
+
+        Args:
+            theta: internal parameters, shape (batch, parameters).
+            u: axes in internal coordinates, each of shape (n,).
+
+        Returns:
+            Values of shape (batch, n) and derivatives of shape (batch, parameters, n).
+        """
+
+    @abstractmethod
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        """Returns the lowest and highest internal parameters, each of shape (parameters,)."""
+
+    @abstractmethod
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        """Returns starting points, shape (starts, parameters); they may lie outside of the bounds.
+
+        Args:
+            u: axes in internal coordinates, each of shape (n,).
+            y: scaled outcomes, shape (n,).
+        """
+
+    @abstractmethod
+    def public(self, theta: Array, frame: Frame) -> Array:
+        """Translates internal to public parameters; analytic, so that it may be differentiated.
+
+        Args:
+            theta: internal parameters, shape (..., parameters); may be complex.
+            frame: the change of units.
+
+        Returns:
+            Public parameters in the units of the data, shape (..., parameters).
+        """
+
+    @abstractmethod
+    def internal(self, params: Array) -> Array:
+        """Translates public parameters, shape (..., parameters), to internal ones of the identity frame."""
+
+    def specialise(self, axes: tuple[str, ...]) -> Law:  # noqa: ARG002, for laws of any axes
+        """Returns the law for axes of these names; laws with a fixed number of parameters are their own."""
+        return self
+
+    def frame(self, frame: Frame) -> Frame:
+        """Returns the change of units that this law wants, given the one that centres every axis."""
+        return frame
+
+    def predict(self, params: Mapping[str, float], x: Mapping[str, Array]) -> Array:
+        """Evaluates the law for public parameters.
+
+        Args:
+            params: a value for each of the law's parameters.
+            x: arrays of shape (n,) by axis.
+
+        Returns:
+            Outcomes, shape (n,).
+
+        Raises:
+            FitError: a parameter is missing or unknown.
+        """
+        law = self.specialise(tuple(x))
+        if set(params) != set(law.params):
+            raise FitError(
+                f"law {self.name!r} has parameters {', '.join(law.params)}; got {', '.join(params)}"
+            )
+        columns = [np.asarray(column, dtype=float) for column in x.values()]
+        frame = Frame.identity(len(columns), log_axes=self.log_axes)
+        vector = np.array([[params[name] for name in law.params]], dtype=float)
+        value: Array = law.value_jac(law.internal(vector), frame.inward(columns))[0][0]
+        return value
+
+
+def softplus(z: Array) -> Array:
+    """Returns log(1 + exp(z)) without overflow."""
+    return np.logaddexp(0.0, z)
+
+
+def sigmoid(z: Array) -> Array:
+    """Returns 1 / (1 + exp(-z)) without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * z))
+
+
+def stack(parts: Sequence[Array]) -> Array:
+    """Stacks derivative rows of shape (batch, n), or that broadcast to it, into (batch, parameters, n)."""
+    shape = np.broadcast_shapes(*(np.shape(part) for part in parts))
+    out = np.empty((shape[0], len(parts), shape[1]))
+    for index, part in enumerate(parts):
+        out[:, index] = part
+    return out

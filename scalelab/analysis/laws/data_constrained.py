@@ -1,0 +1,111 @@
+"""The law of repeated data of Muennighoff et al."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import override
+
+from scalelab.analysis.laws.base import MAX_EXPONENT, Array, Frame, Law, stack
+from scalelab.analysis.laws.starts import mesh, solve_offset
+
+
+class DataConstrained(Law):
+    """``L(N, U, epochs) = E + A * N'^-alpha + B * D'^-beta`` (Muennighoff et al. 2023, eq. 5 and 6).
+
+    Repeated data are worth less than new ones: U unique examples read in ``epochs`` passes count as
+    ``D' = U + U * R_D * (1 - exp(-(epochs - 1) / R_D))``. Likewise for parameters beyond those that U can
+    make use of: ``N' = U_N + U_N * R_N * (1 - exp(-(N / U_N - 1) / R_N))`` with ``U_N = min(N, N_opt(U))``,
+    where N_opt is the compute-optimal size for U under the same A, B, alpha and beta.
+
+    Internal parameters: E, log A, log B, alpha, beta, log R_D, log R_N. Bounds: E >= 0, exponents in [0.01,
+    10], R_D and R_N in [0.01, 10^4]; a value at the upper end says that no loss of worth was seen.
+    """
+
+    name = "data-constrained"
+    equation = (
+        "L = E + A * N'^-alpha + B * D'^-beta, D' = U + U*R_D*(1 - exp(-(epochs - 1)/R_D)), N' likewise"
+    )
+    paper = "Muennighoff et al. 2023, Scaling Data-Constrained Language Models, arXiv:2305.16264, eq. 5 and 6"
+    n_starts = 12
+    axes = ("n_params", "n_examples", "epochs")
+    params = ("E", "A", "B", "alpha", "beta", "R_D", "R_N")
+    exponents = ("alpha", "beta")
+    coefficients = ("A", "B", "R_D", "R_N")
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        log_a, log_b = theta[:, 1:2], theta[:, 2:3]
+        alpha, beta = theta[:, 3:4], theta[:, 4:5]
+        # log G of Hoffmann et al. 2022, eq. 4. Centring N and D moves G as it moves N and 1/D, so that the
+        # formula is the same in internal units.
+        ratio = np.log(alpha) + log_a - np.log(beta) - log_b
+        total = alpha + beta
+        log_g = ratio / total
+        useful = log_g + (beta / alpha) * (u[1] + log_g)
+        limited = u[0] > useful
+        base = np.where(limited, useful, u[0])
+        # An overflow would only say that a model is hopelessly too large; e^50 says so as well.
+        excess = np.where(limited, np.expm1(np.minimum(u[0] - base, 50.0)), 0.0)
+        gain, by_excess, by_rn = _worth(excess, np.exp(theta[:, 6:7]))
+        data_gain, _, by_rd = _worth(np.maximum(np.expm1(u[2]), 0.0)[None], np.exp(theta[:, 5:6]))
+        size = np.exp(log_a - alpha * (base + gain))
+        data = np.exp(log_b - beta * (u[1] + data_gain))
+        through = -alpha * size * np.where(limited, 1.0 - by_excess * (excess + 1.0), 0.0)
+        slope = 1.0 + beta / alpha
+        by_alpha = (1.0 / alpha - log_g) / total * slope - beta / alpha**2 * (u[1] + log_g)
+        by_beta = (-1.0 / beta - log_g) / total * slope + (u[1] + log_g) / alpha
+        rows = [
+            np.ones_like(size),
+            size + through * slope / total,
+            data - through * slope / total,
+            -(base + gain) * size + through * by_alpha,
+            -(u[1] + data_gain) * data + through * by_beta,
+            -beta * data * by_rd,
+            -alpha * size * by_rn,
+        ]
+        return theta[:, :1] + size + data, stack(rows)
+
+    @override
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        low = np.array([0.0, -50.0, -50.0, 0.01, 0.01, np.log(0.01), np.log(0.01)])
+        high = np.array([float(y.max()), 50.0, 50.0, MAX_EXPONENT, MAX_EXPONENT, np.log(1e4), np.log(1e4)])
+        return low, high
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        exponents = np.geomspace(0.08, 1.5, 6)
+        nodes = mesh(exponents, exponents, np.log([1.0, 5.0, 20.0, 100.0]), np.log([3.0, 30.0]))
+        gain = _worth(np.maximum(np.expm1(u[2]), 0.0)[None], np.exp(nodes[:, 2:3]))[0]
+        terms = np.stack([np.exp(-nodes[:, :1] * u[0]), np.exp(-nodes[:, 1:2] * (u[1] + gain))], axis=1)
+        offset, coefficients = solve_offset(terms, y)
+        return np.column_stack([offset, np.log(coefficients), nodes])
+
+    @override
+    def frame(self, frame: Frame) -> Frame:
+        # Passes have a natural unit, so that axis is not centred.
+        return Frame((*frame.centres[:2], 0.0), frame.units, frame.y_scale)
+
+    @override
+    def public(self, theta: Array, frame: Frame) -> Array:
+        scale, centre = frame.y_scale, frame.centres
+        size = scale * np.exp(theta[..., 1] + theta[..., 3] * centre[0])
+        data = scale * np.exp(theta[..., 2] + theta[..., 4] * centre[1])
+        worth = np.exp(theta[..., 5:])
+        out = [scale * theta[..., 0], size, data, theta[..., 3], theta[..., 4], worth[..., 0], worth[..., 1]]
+        return np.stack(out, axis=-1)
+
+    @override
+    def internal(self, params: Array) -> Array:
+        out = np.array(params, dtype=float)
+        out[..., [1, 2, 5, 6]] = np.log(out[..., [1, 2, 5, 6]])
+        return out
+
+
+def _worth(repeats: Array, decay: Array) -> tuple[Array, Array, Array]:
+    """Returns log(1 + R * (1 - exp(-r/R))) and its derivatives with respect to r and to log R."""
+    faded = np.exp(-repeats / decay)
+    total = 1.0 + decay * -np.expm1(-repeats / decay)
+    by_decay = (decay * -np.expm1(-repeats / decay) - repeats * faded) / total
+    return np.log(total), faded / total, by_decay

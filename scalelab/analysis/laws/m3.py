@@ -1,0 +1,58 @@
+"""Alabdulmohsin's M3: a power law that saturates at large scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import override
+
+from scalelab.analysis.laws.base import MAX_EXPONENT, Array, Frame, Law, sigmoid, stack
+from scalelab.analysis.laws.starts import solve_linear
+
+
+class M3(Law):
+    """``L(x) = beta * (1/x + gamma)^c`` (Alabdulmohsin et al. 2022, section 3, M3).
+
+    A power law of exponent c at small scale that levels off at ``beta * gamma^c`` where x passes 1/gamma.
+    Internal parameters: log beta, c, log gamma, each at the centre of the data. Bounds: c in [0, 10], and the
+    turning point 1/gamma within e^12 of the data on either side, beyond which the data cannot tell.
+    """
+
+    name = "m3"
+    equation = "L = beta * (1/x + gamma)^c"
+    paper = (
+        "Alabdulmohsin et al. 2022, Revisiting Neural Scaling Laws in Language and Vision, arXiv:2209.06640"
+    )
+    axes = ("x",)
+    params = ("beta", "c", "gamma")
+    exponents = ("c",)
+    coefficients = ("beta", "gamma")
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        shifted = np.logaddexp(-u[0], theta[:, 2:3])
+        value = np.exp(theta[:, :1] + theta[:, 1:2] * shifted)
+        share = sigmoid(theta[:, 2:3] + u[0])
+        return value, stack([value, shifted * value, theta[:, 1:2] * share * value])
+
+    @override
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        lowest, highest = float(-u[0].max()) - 12.0, float(-u[0].min()) + 12.0
+        return np.array([-60.0, 0.0, lowest]), np.array([60.0, MAX_EXPONENT, highest])
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        gammas = np.linspace(-u[0].max() - 6.0, -u[0].min() + 2.0, 24)
+        shifted = np.logaddexp(-u[0][None], gammas[:, None])
+        line = solve_linear(np.stack([np.ones_like(shifted), shifted], axis=1), np.log(y))
+        return np.column_stack([line, gammas])
+
+    @override
+    def public(self, theta: Array, frame: Frame) -> Array:
+        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centres[0])
+        return np.stack([scale, theta[..., 1], np.exp(theta[..., 2] - frame.centres[0])], axis=-1)
+
+    @override
+    def internal(self, params: Array) -> Array:
+        return np.stack([np.log(params[..., 0]), params[..., 1], np.log(params[..., 2])], axis=-1)

@@ -1,0 +1,60 @@
+"""Starting points by variable projection (Golub & Pereyra 1973).
+
+Where a law is linear in some parameters once the others are given, a grid over the others and a least squares
+solve in closed form for each of its nodes finds the neighbourhood of every optimum without an iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scalelab.analysis.laws.base import Array
+
+_RIDGE = 1e-9
+
+
+def mesh(*axes: Sequence[float] | Array) -> Array:
+    """Returns all combinations of the values, shape (nodes, axes)."""
+    grids = np.meshgrid(*[np.asarray(axis, dtype=float) for axis in axes], indexing="ij")
+    return np.stack([grid.ravel() for grid in grids], axis=1)
+
+
+def solve_linear(basis: Array, target: Array, weights: Array | None = None) -> Array:
+    """Solves many small least squares problems at once.
+
+    Args:
+        basis: columns, shape (batch, columns, n).
+        target: what they shall sum to, shape (n,) or (batch, n).
+        weights: weights of the squared residuals, shape (n,) or (batch, n); default one.
+
+    Returns:
+        Coefficients, shape (batch, columns). A vanishing ridge keeps collinear columns solvable.
+    """
+    weighted = basis if weights is None else basis * np.atleast_2d(weights)[:, None, :]
+    gram = weighted @ basis.transpose(0, 2, 1)
+    right = np.einsum("bkn,bn->bk", weighted, np.broadcast_to(target, (basis.shape[0], basis.shape[2])))
+    size = gram.shape[1]
+    trace = np.einsum("bkk->b", gram)
+    gram[:, np.arange(size), np.arange(size)] += (_RIDGE / size * trace + 1e-300)[:, None]
+    return np.linalg.solve(gram, right[..., None])[..., 0]
+
+
+def solve_offset(terms: Array, y: Array) -> tuple[Array, Array]:
+    """Solves ``y = E + sum of coefficients * terms`` for relative residuals, E >= 0, coefficients > 0.
+
+    Args:
+        terms: the decaying terms, shape (batch, terms, n).
+        y: positive outcomes, shape (n,).
+
+    Returns:
+        E of shape (batch,), and the coefficients of shape (batch, terms). An E outside of [0, min(y)] is
+        moved to the nearer end and the coefficients are solved again.
+    """
+    weights = y**-2.0
+    ones = np.ones((terms.shape[0], 1, terms.shape[2]))
+    first = solve_linear(np.concatenate([ones, terms], axis=1), y, weights)
+    offset = np.clip(first[:, 0], 0.0, 0.99 * y.min())
+    coefficients = solve_linear(terms, y - offset[:, None], weights)
+    return offset, np.maximum(coefficients, 1e-4)

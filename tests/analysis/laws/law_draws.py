@@ -1,0 +1,170 @@
+"""Draws of laws that their designs identify, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+SCALES = np.geomspace(1e5, 1e9, 30)
+CENTRE = 1e7
+
+
+def uniform(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, width=64)
+
+
+def log_uniform(low: float, high: float) -> st.SearchStrategy[float]:
+    return uniform(np.log(low), np.log(high)).map(lambda z: float(np.exp(z)))
+
+
+def coefficient(exponent: float, level: float, centre: float = CENTRE) -> float:
+    """A coefficient whose term has this level at the centre of the scales."""
+    return level * centre**exponent
+
+
+@st.composite
+def power(draw):
+    alpha = draw(uniform(0.03, 1.2))
+    return {"A": coefficient(alpha, draw(log_uniform(0.2, 5))), "alpha": alpha}
+
+
+@st.composite
+def power_offset(draw):
+    return {"E": draw(log_uniform(0.1, 3)), **draw(power())}
+
+
+@st.composite
+def m3(draw):
+    c = draw(uniform(0.1, 1.2))
+    return {
+        "beta": coefficient(c, draw(log_uniform(0.2, 5))),
+        "c": c,
+        "gamma": 1 / draw(log_uniform(1e6, 1e9)),
+    }
+
+
+@st.composite
+def m4(draw):
+    c, low = draw(uniform(0.2, 1.0)), draw(log_uniform(0.05, 1))
+    level = draw(log_uniform(0.3, 3))
+    high = low + draw(log_uniform(1, 5))
+    return {"E": low, "E0": high, "beta": coefficient(c, level), "c": c, "alpha": draw(log_uniform(0.3, 3))}
+
+
+@st.composite
+def bnsl(draw):
+    c0 = draw(uniform(0.05, 0.5))
+    return {
+        "E": draw(log_uniform(0.05, 1)),
+        "b": coefficient(c0, draw(log_uniform(0.3, 3))),
+        "c0": c0,
+        "c1": draw(uniform(0.1, 0.8)),
+        "d1": draw(log_uniform(1e6, 1e8)),
+        "f1": draw(log_uniform(0.2, 1.5)),
+    }
+
+
+@st.composite
+def chinchilla(draw):
+    alpha, beta = draw(uniform(0.15, 0.8)), draw(uniform(0.15, 0.8))
+    return {
+        "E": draw(log_uniform(0.3, 3)),
+        "A": coefficient(alpha, draw(log_uniform(0.3, 3))),
+        "B": coefficient(beta, draw(log_uniform(0.3, 3))),
+        "alpha": alpha,
+        "beta": beta,
+    }
+
+
+@st.composite
+def kaplan(draw):
+    # Where one term is lost beside the other its parameters cannot come back: the exponents stay near each
+    # other and the terms balance within the grid.
+    by_n = draw(uniform(0.08, 0.5))
+    by_d = by_n * draw(log_uniform(0.6, 1.6))
+    return {
+        "N_c": CENTRE * draw(log_uniform(0.7, 1.5)) ** (1 / by_n),
+        "D_c": CENTRE * draw(log_uniform(0.7, 1.5)) ** (1 / by_d),
+        "alpha_N": by_n,
+        "alpha_D": by_d,
+    }
+
+
+@st.composite
+def data_constrained(draw):
+    # R_N shows only where models exceed what the unique data can use: equal terms keep that inside of the
+    # grid.
+    alpha = draw(uniform(0.25, 0.5))
+    beta = alpha * draw(log_uniform(0.8, 1.25))
+    return {
+        "E": draw(log_uniform(0.3, 3)),
+        "A": coefficient(alpha, draw(log_uniform(0.7, 1.5))),
+        "B": coefficient(beta, draw(log_uniform(0.7, 1.5))),
+        "alpha": alpha,
+        "beta": beta,
+        "R_D": draw(log_uniform(3, 40)),
+        "R_N": draw(log_uniform(2, 20)),
+    }
+
+
+@st.composite
+def sigmoid(draw):
+    return {
+        "low": draw(uniform(0, 0.3)),
+        "high": draw(uniform(0.7, 1)),
+        "k": draw(log_uniform(1, 8)),
+        "middle": draw(uniform(1, 2)),
+    }
+
+
+@st.composite
+def loglog(draw):
+    return {"A": draw(log_uniform(1, 10)), "alpha": draw(uniform(0.02, 1))}
+
+
+@st.composite
+def bnsl2(draw):
+    one = draw(bnsl())
+    place = draw(log_uniform(2e7, 2e8))
+    return one | {
+        "d1": place / 30,
+        "c2": draw(uniform(0.1, 0.6)),
+        "d2": place,
+        "f2": draw(log_uniform(0.2, 0.6)),
+    }
+
+
+def grid(*axes):
+    return [column.ravel() for column in np.meshgrid(*axes)]
+
+
+def design(law: str) -> dict[str, np.ndarray]:
+    """Rows that identify the law."""
+    if law in ("chinchilla", "kaplan"):
+        n, d = grid(np.geomspace(1e5, 1e9, 6), np.geomspace(1e5, 1e9, 6))
+        return {"n_params": n, "n_examples": d}
+    if law == "data-constrained":
+        n, d, e = grid(
+            np.geomspace(1e5, 1e9, 5), np.geomspace(1e5, 1e9, 5), np.array([1.0, 2, 4, 10, 40, 100])
+        )
+        return {"n_params": n, "n_examples": d, "epochs": e}
+    if law == "sigmoid":
+        return {"loss": np.linspace(0.3, 3, 25)}
+    if law.startswith("bnsl"):
+        return {"n_examples": np.geomspace(1e5, 1e9, 60)}
+    return {"n_params": SCALES}
+
+
+DRAWS = {
+    "power": power(),
+    "power-offset": power_offset(),
+    "m3": m3(),
+    "m4": m4(),
+    "bnsl": bnsl(),
+    "bnsl2": bnsl2(),
+    "chinchilla": chinchilla(),
+    "kaplan": kaplan(),
+    "data-constrained": data_constrained(),
+    "loglog": loglog(),
+    "sigmoid": sigmoid(),
+}

@@ -1,0 +1,107 @@
+"""Families: tests of shared exponents, multipliers, crossings, and the sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scalelab.analysis.compare import compare, holm
+from scalelab.errors import FitError
+
+X = np.geomspace(1e15, 1e19, 25)
+
+
+def family(level, alpha, offset=1.0, sigma=0.004, seed=0):
+    y = offset + level * (X / 1e17) ** -alpha
+    return X, y * np.exp(np.random.default_rng(seed).normal(0, sigma, X.size))
+
+
+@pytest.fixture(scope="module")
+def different():
+    # The losses meet where 0.5 z^-0.2 = 0.6 z^-0.35, z = 1.2^(1/0.15) = 3.37.
+    families = {"cnn": family(0.5, 0.2, 0.0), "transformer": family(0.6, 0.35, 0.0, seed=1)}
+    return compare(families, "power", estimator="log-mse")
+
+
+def test_different_exponents_are_found(different):
+    (test,) = different.tests
+    assert test.dof == 1
+    assert test.p_lr < 1e-6
+    assert test.p_bootstrap < 0.01
+    gap = different.difference("cnn", "transformer", "alpha")
+    assert gap.lower < 0.15 < gap.upper
+    assert gap.lower > 0.1
+
+
+def test_equal_exponents_are_not_told_apart():
+    p_values = []
+    for seed in range(12):
+        pair = {"a": family(0.5, 0.3, seed=2 * seed), "b": family(0.7, 0.3, seed=2 * seed + 1)}
+        (test,) = compare(pair, "power-offset", estimator="log-mse").tests
+        p_values.append((test.p_lr, test.p_bootstrap))
+    assert 0.1 < np.median(p_values) < 0.95
+    assert (np.array(p_values) < 0.02).mean() <= 0.2
+
+
+def test_the_multiplier_is_the_ratio_of_scales_at_equal_loss(different):
+    found = different.multiplier("cnn", "transformer", 1e19)
+    z = 1e19 / 1e17
+    exact = (0.5 / (0.6 * z**-0.35)) ** (1 / 0.2) / z
+    assert found.lower < exact < found.upper
+    assert found.value == pytest.approx(exact, rel=0.2)
+    assert different.multiplier("cnn", "cnn", 1e18).value == pytest.approx(1.0)
+
+
+def test_laws_cross_where_their_losses_meet(different):
+    found, share = different.crossing("cnn", "transformer")
+    assert found.lower < 3.37e17 < found.upper
+    assert share == 1.0
+    other, share = different.crossing("transformer", "cnn")
+    assert np.isnan(other.value)
+    assert share == 0.0
+
+
+def test_the_answer_is_a_sentence_with_numbers(different):
+    text = different.sentence("cnn", "transformer")
+    assert text.startswith("transformer scales better than cnn")
+    assert "times the x" in text
+    assert "lower loss beyond" in text
+    back = different.sentence("transformer", "cnn")
+    assert "scales worse" in back
+    assert "does not come to lie below" in back
+
+
+def test_pairs_are_corrected_by_holm(different):
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    three = compare(
+        {"a": family(0.5, 0.2, 0.0), "b": family(0.5, 0.2, 0.0, seed=5), "c": family(0.6, 0.3, 0.0, seed=6)},
+        "power",
+    )
+    assert len(three.tests) == 3
+    assert all(test.p_holm >= test.p_bootstrap for test in three.tests)
+    table = three.summary()
+    assert list(zip(table["first"], table["second"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert (table.lower <= table.difference).all()
+
+
+def test_several_axes_are_tested_but_not_multiplied():
+    n, d = (column.ravel() for column in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e10, 6)))
+    rng = np.random.default_rng(0)
+
+    def rows(alpha):
+        clean = 1.5 + 1.0 * (n / 3e7) ** -alpha + 0.8 * (d / 1e9) ** -0.3
+        return {"n_params": n, "n_examples": d}, clean * np.exp(rng.normal(0, 0.002, n.size))
+
+    found = compare({"a": rows(0.3), "b": rows(0.5)}, "chinchilla")
+    assert found.tests[0].dof == 2
+    assert found.tests[0].p_bootstrap < 0.01
+    with pytest.raises(FitError, match="compare along one"):
+        found.sentence("a", "b")
+
+
+def test_wrong_families_are_named():
+    with pytest.raises(FitError, match="family 'b'"):
+        compare({"a": family(0.5, 0.2), "b": (X[:2], [2.0, 1.9])})
+    with pytest.raises(FitError, match="at least two"):
+        compare({"a": family(0.5, 0.2)})

@@ -1,0 +1,80 @@
+"""Diagnostics notice what they are for, and keep quiet otherwise; the checklist is filled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scalelab.analysis.checklist import checklist
+from scalelab.analysis.diagnostics import diagnose
+from scalelab.analysis.fit import fit_law
+
+X = np.geomspace(1e5, 1e9, 40)
+
+
+def noisy(clean, sigma=0.01, seed=0):
+    return clean * np.exp(np.random.default_rng(seed).normal(0, sigma, clean.size))
+
+
+def warned(fit, words: str) -> bool:
+    return any(words in warning for warning in diagnose(fit).warnings())
+
+
+def test_a_sound_fit_has_nothing_to_report():
+    fit = fit_law("power", X, noisy(30 * X**-0.2))
+    found = diagnose(fit)
+    assert found.warnings() == []
+    assert found.leverage.sum() == pytest.approx(2)
+    assert found.span_decades == {"x": pytest.approx(4.0)}
+    assert found.to_dict()["warnings"] == []
+
+
+def test_the_wrong_shape_shows_in_the_residuals():
+    assert warned(fit_law("power", X, noisy(1.0 + 300 * X**-0.4)), "wrong shape")
+
+
+def test_bounds_narrow_axes_and_trade_offs_are_named():
+    bent = np.exp(-0.3 * np.log(X) - 0.01 * (np.log(X) - np.log(1e7)) ** 2)
+    assert warned(fit_law("power-offset", X, bent), "E stopped at a bound")
+    narrow = np.geomspace(1e6, 4e6, 30)
+    assert warned(fit_law("power", narrow, noisy(30 * narrow**-0.2, 0.001)), "spans only 0.6 decades")
+    assert warned(fit_law("power-offset", narrow, noisy(1 + 30 * narrow**-0.1, 0.0001)), "trade off")
+
+
+def test_one_row_that_decides_alone_is_named():
+    x = np.append(np.geomspace(1e6, 3e6, 15), 1e10)
+    y = noisy(30 * x**-0.2, 0.01)
+    fit = fit_law("power", x, y, estimator="log-mse")
+    assert warned(fit, "row 15 has leverage")
+    influential = y.copy()
+    influential[15] *= 1.3
+    found = diagnose(fit_law("power", x, influential, estimator="log-mse"))
+    assert found.influence is not None
+    assert np.argmax(found.influence) == 15
+
+
+def test_near_duplicates_are_counted_and_repeats_are_not():
+    x = np.append(X, X[3] * 1.0001)
+    assert diagnose(fit_law("power", x, noisy(30 * x**-0.2))).near_duplicates == 1
+    twice = np.tile(X, 2)
+    assert diagnose(fit_law("power", twice, noisy(30 * twice**-0.2))).near_duplicates == 0
+
+
+def test_repeats_reveal_what_the_law_misses():
+    x = np.repeat(np.geomspace(1e5, 1e9, 12), 4)
+    assert warned(fit_law("power", x, noisy(0.5 + 30 * x**-0.3)), "times the variance of repeats")
+
+
+def test_the_checklist_is_filled_from_the_fit_and_asks_for_the_rest():
+    fit = fit_law("power", {"n_params": X}, noisy(30 * X**-0.2), groups=np.arange(40) // 4)
+    question = "which runs were excluded, and why"
+    table = checklist(fit, {question: "none"}).set_index("question")
+    assert table.answer["power law and its variables"] == fit.law.equation
+    assert table.answer["how many runs"] == "40"
+    assert table.answer[question] == "none"
+    assert "10 groups" in table.answer["whether checkpoints of one run are used, and after what schedule"]
+    assert "alpha [" in table.answer["uncertainty (90% intervals)"]
+    assert fit.data_hash[:16] in table.answer["seed and data"]
+    asked = table[~table.filled]
+    assert len(asked) == 6
+    assert (asked.answer == "not known to the fit; say it in your report").all()

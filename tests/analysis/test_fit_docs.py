@@ -1,0 +1,18 @@
+"""The page on laws knows every form, estimator and interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scalelab.analysis.estimators import ESTIMATORS
+from scalelab.analysis.intervals import METHODS
+from scalelab.analysis.laws import law_names
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "laws.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*law_names(), *ESTIMATORS, *METHODS])
+def test_the_page_names(name):
+    assert f"`{name}`" in PAGE

@@ -1,0 +1,140 @@
+"""Malformed or degenerate rows end in a clear refusal or a right answer, never in anything else."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scalelab.analysis.fit import fit_law
+from scalelab.errors import FitError
+
+X = np.geomspace(1e5, 1e9, 12)
+Y = 1.5 + 300 * X**-0.4
+ONE_AXIS = ["power", "power-offset", "m3", "m4", "bnsl", "loglog"]
+
+
+@pytest.mark.parametrize("law", ONE_AXIS)
+def test_two_points_are_too_few(law):
+    with pytest.raises(FitError, match="at least"):
+        fit_law(law, X[:2], Y[:2])
+
+
+@pytest.mark.parametrize("law", ONE_AXIS)
+def test_one_scale_is_refused(law):
+    with pytest.raises(FitError, match="different scales"):
+        fit_law(law, np.full(12, 1e6), Y)
+
+
+@pytest.mark.parametrize("law", ONE_AXIS)
+def test_a_constant_loss_is_refused(law):
+    with pytest.raises(FitError, match="the same in all"):
+        fit_law(law, X, np.full(12, 2.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_values_that_are_not_finite_are_refused(value):
+    bad = Y.copy()
+    bad[3] = value
+    with pytest.raises(FitError, match="row 3"):
+        fit_law("power", X, bad)
+    with pytest.raises(FitError, match="row 3"):
+        fit_law("power", np.where(np.arange(12) == 3, value, X), Y)
+
+
+def test_negative_losses_and_scales_are_refused_with_a_way_out():
+    with pytest.raises(FitError, match="sigmoid"):
+        fit_law("power", X, np.where(np.arange(12) == 5, -0.1, Y))
+    with pytest.raises(FitError, match="must be positive"):
+        fit_law("power", np.where(np.arange(12) == 5, 0.0, X), Y)
+
+
+def test_a_rising_metric_is_refused_with_a_way_out():
+    with pytest.raises(FitError, match=r"rises with scale.*1 - metric"):
+        fit_law("power-offset", X, 0.9 - 3 * X**-0.3)
+
+
+def test_malformed_tables_are_refused():
+    with pytest.raises(FitError, match="12 values and y has 11"):
+        fit_law("power", X, Y[:-1])
+    with pytest.raises(FitError, match="one axis"):
+        fit_law("power", {"a": X, "b": X}, Y)
+    with pytest.raises(FitError, match="exactly the axes n_params, n_examples"):
+        fit_law("chinchilla", {"n_params": X}, Y)
+    with pytest.raises(FitError, match="move together"):
+        fit_law("chinchilla", {"n_params": X, "n_examples": 20 * X}, Y)
+    with pytest.raises(FitError, match="must be numbers"):
+        fit_law("power", ["a"] * 12, Y)
+    with pytest.raises(FitError, match="no axis"):
+        fit_law("power", {}, Y)
+    with pytest.raises(FitError, match="negative"):
+        fit_law("power", X, Y, weights=-np.ones(12))
+    with pytest.raises(FitError, match="groups has 3"):
+        fit_law("power", X, Y, groups=[1, 2, 3])
+    with pytest.raises(FitError, match="delta"):
+        fit_law("power", X, Y, delta=0)
+    with pytest.raises(FitError, match="did you mean 'log-huber'"):
+        fit_law("power", X, Y, estimator="log-hubber")
+    with pytest.raises(FitError, match="positive loss"):
+        fit_law("sigmoid", np.linspace(1, 3, 12), np.linspace(0.9, 0.1, 12), estimator="lad")
+
+
+def test_duplicated_rows_change_nothing_but_the_objective():
+    once = fit_law("power-offset", X, Y * (1 + 0.01 * np.cos(np.arange(12))))
+    twice = fit_law("power-offset", np.tile(X, 3), np.tile(Y * (1 + 0.01 * np.cos(np.arange(12))), 3))
+    assert twice.params == pytest.approx(once.params, rel=1e-6)
+    assert twice.objective == pytest.approx(3 * once.objective, rel=1e-9)
+
+
+def test_weights_count_like_copies_and_zero_leaves_out():
+    y = Y * (1 + 0.01 * np.cos(np.arange(12)))
+    weights = np.array([2.0] * 3 + [1.0] * 8 + [0.0])
+    rows = np.concatenate([np.arange(3), np.arange(11)])
+    weighted = fit_law("power-offset", X, y, weights=weights)
+    assert weighted.params == pytest.approx(fit_law("power-offset", X[rows], y[rows]).params, rel=1e-6)
+
+
+def test_a_million_rows_are_fitted_in_seconds():
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.uniform(np.log(1e5), np.log(1e9), 1_000_000))
+    y = (1.5 + 300 * x**-0.4) * np.exp(rng.normal(0, 0.02, x.size))
+    start = time.perf_counter()
+    fit = fit_law("power-offset", x, y)
+    assert time.perf_counter() - start < 20
+    assert fit.params["alpha"] == pytest.approx(0.4, abs=2e-3)
+    assert fit.starts.rows < 5000
+
+
+values = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(1e-30, 1e30),
+    st.sampled_from([0.0, -1.0, 1.0, 1e30, 1e-30, 1e6]),
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    law=st.sampled_from(["power", "power-offset", "m3", "m4", "loglog", "chinchilla", "kaplan"]),
+    rows=st.lists(st.tuples(values, values, values), min_size=0, max_size=12),
+    copies=st.integers(1, 3),
+)
+def test_any_table_is_refused_or_fitted(law, rows, copies):
+    columns = np.array(rows * copies, dtype=float).reshape(-1, 3).T
+    names = ("n_params", "n_examples") if law in ("chinchilla", "kaplan") else ("n_params",)
+    try:
+        fit = fit_law(law, dict(zip(names, columns, strict=False)), columns[2])
+    except FitError as refusal:
+        words = str(refusal)
+    else:
+        words = ""
+    if words:
+        assert len(words) > 20
+        assert "\n" not in words
+        return
+    assert np.isfinite(fit.objective)
+    prediction = fit.predict(dict(zip(names, columns, strict=False)))
+    assert (prediction >= 0).all()
+    assert np.isfinite(prediction).all()
