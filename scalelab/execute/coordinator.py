@@ -232,6 +232,7 @@ class _Run:
 
     def work(self, executor: Executor) -> None:
         """Keeps the executor busy until nothing is pending or somebody asks to stop."""
+        self.stop.graceful = True
         asked = 0
         while self.pending or self.under_way:
             if self.stop.level == 0:

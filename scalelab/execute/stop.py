@@ -13,8 +13,9 @@ class StopSignal:
     """Counts requests to stop; as a context manager it takes over SIGINT and SIGTERM for its duration.
 
     ``level`` is 0 while nobody asked, 1 after the first request (running trials write a checkpoint and end),
-    2 after the second (workers are killed; the last checkpoints stay). Outside the main thread no signal can
-    be taken over; `request` works everywhere.
+    2 after the second (workers are killed; the last checkpoints stay). While ``graceful`` is false, before
+    the first trial, there is nothing to end cleanly: a signal raises `KeyboardInterrupt` at once. Outside the
+    main thread no signal can be taken over; `request` works everywhere.
 
     Args:
         on_request: Called with the new level, from the signal handler: keep it short.
@@ -22,6 +23,7 @@ class StopSignal:
 
     def __init__(self, on_request: Callable[[int], None] | None = None) -> None:
         self.level = 0
+        self.graceful = False
         self._on_request = on_request
         self._before: dict[int, Any] = {}
 
@@ -32,6 +34,8 @@ class StopSignal:
             self._on_request(self.level)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.graceful:
+            raise KeyboardInterrupt
         self.request()
 
     def __enter__(self) -> StopSignal:

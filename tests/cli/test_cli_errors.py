@@ -96,7 +96,8 @@ def test_a_study_that_is_wrong(run, tmp_path, old, new, words):
 
 
 def test_a_space_that_no_point_satisfies(run):
-    space = 'space = { width = { type = "int", low = 2, high = 8 } }\nconstraints = ["width > 100"]\n[[optimizer]]'
+    space = 'space = { width = { type = "int", low = 2, high = 8 } }\nconstraints = ["width > 100"]\n'
+    space += "[[optimizer]]"
     line = one_line_error(run(GOOD.replace("[[optimizer]]", space, 1)), 2)
     assert "width > 100" in line
 

@@ -49,7 +49,9 @@ def wait_a_while(process: subprocess.Popen, log_path: Path, rng: random.Random) 
     """Waits for a random moment: of start-up, or after another trial was acknowledged."""
     if rng.random() < 0.5:
         before, deadline = len(acknowledged(log_path)), time.monotonic() + 20
-        while len(acknowledged(log_path)) == before and time.monotonic() < deadline and process.poll() is None:
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(acknowledged(log_path)) > before:
+                break
             time.sleep(0.02)
     time.sleep(rng.uniform(0.0, 1.0))
 

@@ -41,6 +41,15 @@ def test_a_signal_counts_only_inside_the_context():
     import signal
 
     with StopSignal() as stop:
+        stop.graceful = True
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.level == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_before_the_first_trial_a_signal_ends_at_once():
+    import signal
+
+    with StopSignal() as stop, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert stop.level == 0

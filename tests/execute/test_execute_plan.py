@@ -41,7 +41,8 @@ def test_the_plan_agrees_with_what_running_records(lab):
 
 def test_isoflop_budgets_are_met_to_a_step(lab):
     text = lab.study().read_text().replace("length = { steps = 4 }\n", "")
-    text += "[sampling]\nmethod = 'isoflop'\nbudgets = [2e5, 4e5]\nmodels = 2\nmin_steps = 2\nmax_epochs = 1000\n"
+    text += "[sampling]\nmethod = 'isoflop'\nbudgets = [2e5, 4e5]\nmodels = 2\n"
+    text += "min_steps = 2\nmax_epochs = 1000\n"
     path = lab.folder / "isoflop.toml"
     path.write_text(text)
     plan = plan_study(path, catalogue=lab.catalogue())

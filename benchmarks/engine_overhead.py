@@ -1,0 +1,165 @@
+"""Overhead of the engine per trial, against optuna with its SQLite storage, side by side in one run.
+
+A trial that trains nothing: scalelab expands a study, claims each trial, hands it to an executor,
+writes and fsyncs its record into the journal and ingests it into DuckDB; optuna asks for a trial, samples two
+parameters, and tells its result to SQLite. The two alternate, so that a noisy machine hits both.
+
+Run: ``python benchmarks/engine_overhead.py [--trials 300] [--repeats 5]`` (with the extra ``benchmark``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import scalelab
+from scalelab.execute.jobs import Finished, Job
+from scalelab.records import Record
+from scalelab.store import Journal
+
+STUDY = """
+name = "nothing"
+seeds = [{seeds}]
+[dataset]
+name = "zeros"
+[[architecture]]
+name = "nothing"
+[[optimizer]]
+name = "nothing"
+[training]
+length = {{ steps = 1 }}
+"""
+
+
+def open_zeros(_params: scalelab.NoParams) -> scalelab.OpenDataset:
+    split = scalelab.Split(np.zeros((8, 1, 8), np.float32), np.zeros(8, np.int64))
+    task = scalelab.Task(input_shape=(1, 8), n_outputs=2)
+    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="zeros")
+
+
+class NoTraining:
+    """An executor whose worker writes a record without training."""
+
+    slots = 1
+    threads = 1
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    def worker_pid(self) -> int | None:
+        """Returns ``None``: there is no worker process."""
+        return None
+
+    def submit(self, job: Job) -> None:
+        """Takes the job."""
+        self._jobs.append(job)
+
+    def poll(self, _timeout: float) -> list[Finished]:
+        """Writes the record of each job taken and says so."""
+        jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            now = time.time()
+            record = Record(
+                trial=job.trial,
+                study=job.study,
+                attempt=job.attempt,
+                status="done",
+                loss=0.0,
+                objective=0.0,
+                started_at=now,
+                finished_at=now,
+            )
+            Journal(Path(job.store)).write(record)
+        return [Finished(trial_id=job.trial.id, status="done", wall_seconds=0.0) for job in jobs]
+
+    def interrupt(self) -> None:
+        """Does nothing: a job ends at once."""
+
+    def close(self) -> None:
+        """Does nothing: there is no process."""
+
+
+def scalelab_seconds(folder: Path, trials: int) -> float:
+    from scalelab.plugins import load_plugins
+    from scalelab.study import load_study
+
+    plugins = folder / "plugins"
+    plugins.mkdir()
+    (plugins / "nothing.py").write_text(PLUGIN)
+    catalogue = load_plugins(plugins_dirs=(plugins,))
+    path = folder / "study.toml"
+    path.write_text(STUDY.format(seeds=", ".join(map(str, range(trials)))))
+    start = time.perf_counter()
+    summary = scalelab.run_study(
+        load_study(path, catalogue), folder / "store.duckdb", catalogue=catalogue, executor=NoTraining()
+    )
+    seconds = time.perf_counter() - start
+    assert summary.done == trials
+    return seconds
+
+
+def optuna_seconds(folder: Path, trials: int) -> float:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    start = time.perf_counter()
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder}/optuna.db", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    study.optimize(
+        lambda trial: (
+            0.0 * trial.suggest_float("lr", 1e-4, 1e-1, log=True) * trial.suggest_int("width", 8, 64)
+        ),
+        n_trials=trials,
+    )
+    return time.perf_counter() - start
+
+
+PLUGIN = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import scalelab
+from engine_overhead import open_zeros
+
+def nothing(*_):
+    raise AssertionError("nothing is built")
+
+@scalelab.hookimpl
+def scalelab_datasets():
+    return [scalelab.Dataset(name="zeros", summary="Zeros", open=open_zeros)]
+
+@scalelab.hookimpl
+def scalelab_architectures():
+    return [scalelab.Architecture(name="nothing", summary="Nothing", build=nothing)]
+
+@scalelab.hookimpl
+def scalelab_optimizers():
+    return [scalelab.Optimizer(name="nothing", summary="Nothing", build=nothing)]
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    ours, theirs = [], []
+    for _ in range(args.repeats):
+        for times, measure in ((ours, scalelab_seconds), (theirs, optuna_seconds)):
+            with tempfile.TemporaryDirectory() as folder:
+                times.append(1000 * measure(Path(folder), args.trials) / args.trials)
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    print(f"| {args.trials} trials, {args.repeats} alternated repeats | median ms per trial | min | max |")
+    print("|---|---|---|---|")
+    for name, times in (("scalelab", ours), ("optuna, SQLite", theirs)):
+        print(f"| {name} | {statistics.median(times):.2f} | {min(times):.2f} | {max(times):.2f} |")
+    print(f"| optuna / scalelab | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
