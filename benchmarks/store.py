@@ -90,7 +90,7 @@ def seconds(action: Callable[[], object], repeats: int = 1) -> float:
 
 
 def timed(action: Callable[[], object], repeats: int = 1) -> tuple[float, float]:
-    """Returns the median wall time and this process's median CPU time, which a busy machine blurs less."""
+    """Returns the median wall time and this process's median CPU time, less blurred on a busy machine."""
     times = []
     for _ in range(repeats):
         start, cpu = time.perf_counter(), time.process_time()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import StoreError, StoreLockedError
+from scalelab.errors import InputError, StoreError, StoreLockedError
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.stop import StopSignal
 from scalelab.records import FINAL_STATUSES, Frozen, Record, Trial
@@ -133,6 +133,7 @@ def run_study(
     from scalelab.store import open_store
     from scalelab.study import load_study
 
+    _check(workers, device)
     catalogue = catalogue or load_plugins()
     if isinstance(study, (str, Path)):
         study = load_study(study, catalogue)
@@ -156,6 +157,16 @@ def run_study(
             own.close()
         run.settle()
     return run.summary()
+
+
+def _check(workers: int, device: str) -> None:
+    if workers < 0:
+        raise InputError(f"workers = {workers}: must be 0 (train in this process) or more")
+    if device not in ("auto", "cpu"):
+        # The two that are always there need no torch to say so, which keeps a finished study's no-op quick.
+        from scalelab.train import resolve_device
+
+        resolve_device(device)
 
 
 def _ignore(_event: RunEvent) -> None:
@@ -244,6 +255,7 @@ class _Run:
                 return
             for event in executor.poll(POLL_SECONDS):
                 self._hear(event)
+            self.store.claims.beat()
             if time.monotonic() - self.last_ingest > INGEST_SECONDS:
                 self._ingest_if_free()
 

@@ -255,20 +255,27 @@ def attempt_job(
     )
 
 
-def _die_with_parent() -> None:
-    """Asks Linux to kill this process with its parent; elsewhere the end of standard input must do."""
+def _serve_the_coordinator() -> None:
+    """Asks Linux to kill this process with its parent, and before it when memory runs out.
+
+    Elsewhere the end of standard input must do.
+    """
     if sys.platform == "linux":
+        import contextlib
         import ctypes
         import signal
 
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def main() -> None:
     """Serves jobs from standard input until it ends."""
     import queue
 
-    _die_with_parent()
+    _serve_the_coordinator()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()

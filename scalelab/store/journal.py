@@ -189,11 +189,14 @@ class Journal:
 
         Only one process at a time may do so: the one that holds the store's write lock.
         """
+        folders: set[Path] = set()
         with writing(self.kept):
             for path in paths:
                 home = self._home(path.name)
+                if home.parent not in folders:
+                    home.parent.mkdir(parents=True, exist_ok=True)
+                    folders.add(home.parent)
                 if not os.path.exists(home):
-                    os.makedirs(home.parent, exist_ok=True)
                     os.rename(path, home)
                 elif home.read_bytes() == path.read_bytes():
                     path.unlink()

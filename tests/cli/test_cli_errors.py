@@ -111,6 +111,12 @@ def test_a_study_that_is_not_there(scalelab_command, tmp_path):
     assert "nothing.toml" in one_line_error(scalelab_command("run", tmp_path / "nothing.toml"), 2)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cdua"])
+def test_a_device_that_is_not_there(run, tmp_path, device):
+    assert device in one_line_error(run(GOOD, "--device", device), 2)
+    assert not (tmp_path / "store.duckdb").exists()
+
+
 def test_a_plugins_folder_that_is_not_there(scalelab_command, tmp_path):
     answer = scalelab_command("plugins", "--plugins-dir", tmp_path / "none")
     assert "none" in one_line_error(answer, 2)

@@ -1,0 +1,108 @@
+"""What README says is what a reader gets."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+STORE = ROOT / "experiments.duckdb"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def analysis() -> str:
+    before = hashlib.sha256(STORE.read_bytes()).hexdigest()
+    command = [sys.executable, "-m", "scalelab.cli", "--plain", "analyze", "--store", str(STORE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analysing changed the store"
+    return done.stdout
+
+
+def test_the_output_shown_is_the_output_printed(analysis):
+    shown = README.split("<!-- real output: begin -->")[1].split("<!-- real output: end -->")[0]
+    lines = [line for line in shown.splitlines() if line.strip() and line not in ("```", "…")]
+    assert len(lines) > 20
+    printed = set(analysis.splitlines())
+    assert [line for line in lines if line not in printed] == []
+
+
+def test_the_committed_store_is_a_small_real_study():
+    from scalelab import open_store
+
+    assert STORE.stat().st_size < 5_000_000
+    runs = open_store(STORE).runs("mitbih-convnext")
+    assert (runs.status == "done").sum() >= 40
+    assert runs.optimizer.nunique() == 3
+    assert runs.architecture_width.nunique() >= 4
+    assert runs.n_examples.nunique() >= 3
+    assert (runs.wall_seconds > 0).all()
+
+
+def test_loss_falls_with_data_and_with_size_in_the_committed_store():
+    """At the largest of the other axis, from the smallest to the largest, for every optimizer."""
+    from scalelab import open_store
+
+    runs = open_store(STORE).runs("mitbih-convnext")
+    for _, family in runs.groupby("optimizer"):
+        by_size = family[family.n_examples == family.n_examples.max()].sort_values("n_params").loss
+        by_data = family[family.n_params == family.n_params.max()].sort_values("n_examples").loss
+        assert by_size.iloc[-1] < by_size.iloc[0]
+        assert by_data.iloc[-1] < by_data.iloc[0]
+
+
+def test_the_studies_shown_are_studies():
+    from scalelab import load_plugins
+    from scalelab.study import parse_study
+
+    for page in ("README.md", "docs/tutorial.md"):
+        (text,) = blocks((ROOT / page).read_text(encoding="utf-8"), "toml")
+        assert parse_study(text, page, load_plugins()).name == "beats"
+
+
+def test_the_reference_study_is_the_one_in_examples():
+    from scalelab import load_plugins, load_study
+
+    assert load_study(ROOT / "examples/mitbih-convnext.toml", load_plugins()).name == "mitbih-convnext"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_every_command_shown_exists(page):
+    """Each ``scalelab`` line parses up to its arguments: the command and its options are known."""
+    import typer.main
+
+    from scalelab.cli.app import app
+
+    commands = typer.main.get_command(app).commands
+    lines = [
+        line.split("#")[0].split()
+        for block in blocks((ROOT / page).read_text(encoding="utf-8"), "")
+        for line in block.splitlines()
+        if line.startswith("scalelab ") and "│" not in line
+    ]
+    assert lines
+    for _, name, *arguments in lines:
+        command = commands[name]
+        if hasattr(command, "commands"):
+            command = command.commands[arguments.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        asked = {argument for argument in arguments if argument.startswith("--")}
+        assert asked <= known, (name, asked - known)
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda p: p.name
+)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
