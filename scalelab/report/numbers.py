@@ -68,8 +68,9 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
         return (
             f"{plain(estimate.value, digits)} [{plain(estimate.low, digits)}, {plain(estimate.high, digits)}]"
         )
-    size = abs(estimate.value) or largest
-    places = max(0, digits - 1 - math.floor(math.log10(max(size, 1e-3 * largest))))
+    # Where the interval is wide, digits far below its ends would say nothing.
+    size = max(abs(estimate.value), 0.5 * largest)
+    places = max(0, digits - 1 - math.floor(math.log10(size)))
     return f"{estimate.value:.{places}f} [{estimate.low:.{places}f}, {estimate.high:.{places}f}]"
 
 

@@ -7,8 +7,9 @@ checkpoint, so that a kill at any moment leaves them to be looked at again.
 
 from __future__ import annotations
 
-import os
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ def ingest(database: Database, wait: float | None = None) -> int:
     Raises:
         StoreError: The database is locked for too long or cannot be written; what is not ingested is pending.
     """
+    with no_garbage_collection():
+        return _ingest(database, wait)
+
+
+def _ingest(database: Database, wait: float | None) -> int:
     journal = database.journal
     registrations = journal.pending_registrations()
     if registrations:
@@ -44,14 +50,24 @@ def ingest(database: Database, wait: float | None = None) -> int:
     count = 0
     for batch in batches(journal, journal.pending()):
         with database.alone(wait):
-            # Another process may have taken some of them in since they were read.
-            batch = [(path, entry) for path, entry in batch if os.path.exists(path)]
             with database.opened(wait) as connection:
                 taken = insert_whole(connection, journal, batch)
                 connection.execute("checkpoint")
             journal.keep(path for path, _ in taken)
         count += sum(is_new for _, is_new in taken)
     return count
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keeps Python from looking for cycles among a batch's many small objects; there are none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def apply_file(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> bool:

@@ -198,6 +198,9 @@ class Journal:
                     folders.add(home.parent)
                 if not os.path.exists(home):
                     os.rename(path, home)
+                elif not os.path.exists(path):
+                    # Another process took it in since it was read here.
+                    continue
                 elif home.read_bytes() == path.read_bytes():
                     path.unlink()
                 else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from scalelab.errors import StoreError
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import sync_folder, writing
-from scalelab.store.ingest import apply_file, batches, insert_whole
+from scalelab.store.ingest import apply_file, batches, insert_whole, no_garbage_collection
 from scalelab.store.journal import Journal
 from scalelab.store.salvage import salvage
 
@@ -60,7 +60,7 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
                 f"{found.problem}; but the journal {journal.folder} holds nothing to rebuild from: "
                 "restore the store from a copy"
             )
-        with database.fresh() as part:
+        with database.fresh() as part, no_garbage_collection():
             records, studies, taken = _build(database, part)
             set_aside = _swap(database, part)
         journal.keep(taken)

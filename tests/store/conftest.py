@@ -7,9 +7,15 @@ import pytest
 from scalelab.store import Store, open_store
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> bytes:
+    return open_store(tmp_path_factory.mktemp("empty") / "x.duckdb", create=True).path.read_bytes()
+
+
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return open_store(tmp_path / "x.duckdb", create=True, wait=5.0)
+def store(tmp_path, empty_store) -> Store:
+    (tmp_path / "x.duckdb").write_bytes(empty_store)
+    return open_store(tmp_path / "x.duckdb", wait=5.0)
 
 
 @pytest.fixture(scope="session")

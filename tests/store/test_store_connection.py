@@ -150,7 +150,7 @@ def test_a_truncated_store_names_the_way_out(tmp_path, sample, share):
     assert not Store(path).check().healthy
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_changed_byte_never_gives_another_answer(tmp_path, sample, data):
     path = tmp_path / "x.duckdb"
