@@ -346,7 +346,14 @@ class _Run:
             self._record_loss(trial_id, claim.attempt, claim.started_at, "stopped before it could end")
             self.store.claims.release(claim)
         self.under_way.clear()
-        self.store.ingest()
+        try:
+            self.store.ingest()
+        except StoreLockedError as error:
+            waiting = len(self.store.journal.pending())
+            raise StoreLockedError(
+                f"{error}; {waiting} records wait in the journal, where nothing is lost: "
+                "run the same command again to take them in"
+            ) from error
 
     def summary(self) -> RunSummary:
         """Returns how it went."""
