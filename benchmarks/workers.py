@@ -6,9 +6,9 @@ Run: ``python benchmarks/workers.py [--repeats 3]`` (about two minutes; makes sy
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from pathlib import Path
+from statistics import median
 
 import scalelab
 
@@ -53,12 +53,8 @@ def main() -> None:
     print(f"| 6 trials, start-up included, {args.repeats} alternated repeats | median s | min | max |")
     print("|---|---|---|---|")
     for workers, values in times.items():
-        print(
-            f"| workers: {workers} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |"
-        )
-    print(
-        f"| 2 workers / 1 worker | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |"
-    )
+        print(f"| workers: {workers} | {median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
+    print(f"| 2 workers / 1 worker | {median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
 
 
 if __name__ == "__main__":
