@@ -6,8 +6,9 @@ nothing. Plugins import from here and from `scalelab.testing`, and from nowhere 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scalelab.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -32,7 +33,6 @@ _ROOMS = {
     "scalelab.execute": ("RunSummary", "build_model", "run_study"),
     "scalelab.analysis.fit": ("Fit", "fit_law"),
 }  # fmt: skip
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Architecture",
@@ -87,12 +87,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'scalelab' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -19,8 +19,10 @@ ROOT = Path(__file__).parents[1]
 CORE, PLUGINS, EXAMPLES, DOCS = (ROOT / name for name in ("scalelab", "plugins", "examples", "docs"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
+HOME = {name: room for room, names in scalelab._ROOMS.items() for name in names}
 FLOORS = {
     "errors": 0, "constraints": 0, "space": 0, "components": 0, "records": 0, "cache": 0,
+    "lazy": 0,
     "hookspecs": 1,
     "plugins": 2, "study": 2,
     "train": 3, "measure": 3, "store": 3,
@@ -72,7 +74,7 @@ def room_of(name):
         return None
     if f"scalelab.{parts[1]}" in MODULES:
         return parts[1]
-    home = scalelab._HOME.get(parts[1])
+    home = HOME.get(parts[1])
     return home.split(".")[1] if home else None
 
 

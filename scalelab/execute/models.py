@@ -70,6 +70,20 @@ def build_model(
         ) from error
 
 
+def trial_model(trial: Trial, task: Task, catalogue: Catalogue) -> nn.Module:
+    """Builds a trial's model to look at, leaving torch's global random generator as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return build_model(
+            trial.architecture.name,
+            trial.architecture.params,
+            task.input_shape,
+            task.n_outputs,
+            catalogue=catalogue,
+        )
+
+
 def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
     """Returns a function that measures what one example of a task costs a trial's model, once a model."""
     known: dict[str, Cost] = {}
@@ -77,19 +91,9 @@ def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
     def cost(trial: Trial, task: Task) -> Cost:
         key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
         if key not in known:
-            import torch
-
             from scalelab.measure import complexity
 
-            with torch.random.fork_rng(devices=[]):
-                model = build_model(
-                    trial.architecture.name,
-                    trial.architecture.params,
-                    task.input_shape,
-                    task.n_outputs,
-                    catalogue=catalogue,
-                )
-            measured = complexity(model, task.input_shape)
+            measured = complexity(trial_model(trial, task, catalogue), task.input_shape)
             known[key] = Cost(
                 n_params=measured.n_params,
                 forward_flops=measured.forward_flops,

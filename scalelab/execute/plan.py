@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.components import Task
-from scalelab.execute.models import build_model, costs
+from scalelab.execute.models import costs, trial_model
 from scalelab.records import Cost, Trial
 
 if TYPE_CHECKING:
@@ -168,16 +168,9 @@ def _time_example(trial: Trial, flops: float, task: Task, catalogue: Catalogue) 
     """Returns seconds an example of a training step of the trial's model, in the middle of a few steps."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(
-            trial.architecture.name,
-            trial.architecture.params,
-            task.input_shape,
-            task.n_outputs,
-            catalogue=catalogue,
-        )
-        batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
-        inputs = torch.randn(batch, *task.input_shape)
+    model = trial_model(trial, task, catalogue)
+    batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
+    inputs = torch.randn(batch, *task.input_shape, generator=torch.Generator().manual_seed(0))
     times = []
     for _ in range(1 + TIMED_STEPS):
         start = time.perf_counter()

@@ -5,25 +5,20 @@ Names are imported when they are first used; nothing here loads torch until a fu
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scalelab.lazy import lazy_names
 
 _ROOMS = {
     "scalelab.measure.flops": ("Complexity", "complexity"),
     "scalelab.measure.timing": ("Latency", "latency"),
     "scalelab.measure.machine": ("machine_facts",),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["Complexity", "Latency", "complexity", "latency", "machine_facts"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'scalelab.measure' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _ROOMS)
 
 
 if TYPE_CHECKING:

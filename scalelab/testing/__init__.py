@@ -15,15 +15,20 @@ Each failure says what to mend. The contracts need pytest (``pip install 'scalel
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scalelab.lazy import lazy_names
 
 _ROOMS = {
-    "ArchitectureContract": "architecture",
-    "BackendContract": "backend",
-    "DatasetContract": "dataset",
-    "OptimizerContract": "optimizer",
-}
+    "scalelab.testing.architecture": ("ArchitectureContract",),
+    "scalelab.testing.backend": ("BackendContract",),
+    "scalelab.testing.dataset": ("DatasetContract",),
+    "scalelab.testing.optimizer": ("OptimizerContract",),
+    "scalelab.testing.toys": (
+        "toy_architecture", "toy_backend", "toy_catalogue", "toy_dataset", "toy_optimizer",
+        "write_toy_plugin",
+    ),
+}  # fmt: skip
 
 __all__ = [
     "ArchitectureContract",
@@ -39,10 +44,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'scalelab.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"scalelab.testing.{_ROOMS.get(name, 'toys')}"), name)
+__getattr__ = lazy_names(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

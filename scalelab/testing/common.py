@@ -192,7 +192,10 @@ def _global_state() -> dict[str, Any]:
         "torch's gradient mode": torch.is_grad_enabled(),
         "torch's number of threads": torch.get_num_threads(),
         "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
-        "the environment variables": dict(os.environ),
+        # torch notes its compiler's cache there when the first optimizer is made; no plugin can help that.
+        "the environment variables": {
+            name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR_")
+        },
         "the working directory": os.getcwd(),
     }
 

@@ -5,8 +5,9 @@ Names are imported when they are first used: planning a study needs `resolve_ste
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scalelab.lazy import lazy_names
 
 _ROOMS = {
     "scalelab.train.loop": ("train",),
@@ -17,7 +18,6 @@ _ROOMS = {
     "scalelab.train.groups": ("parameter_groups",),
     "scalelab.train.device": ("resolve_device", "resolve_precision", "seed_everything"),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Progress",
@@ -37,12 +37,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'scalelab.train' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _ROOMS)
 
 
 if TYPE_CHECKING:
