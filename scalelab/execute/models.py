@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from scalelab.cache import cached_arrays
 from scalelab.components import Params, Shape, Task
 from scalelab.errors import InputError, ScalelabError
 from scalelab.plugins import Catalogue, load_plugins
@@ -14,6 +18,7 @@ from scalelab.records import Cost, Trial, canonical_json
 from scalelab.study.messages import describe
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
 
@@ -85,20 +90,61 @@ def trial_model(trial: Trial, task: Task, catalogue: Catalogue) -> nn.Module:
 
 
 def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
-    """Returns a function that measures what one example of a task costs a trial's model, once a model."""
+    """Returns a function that gives what one example of a task costs a trial's model.
+
+    A model is measured once and its cost kept in the cache, so that a finished isoFLOP study, which is
+    sampled by cost, answers without importing torch. An entry counts only for the very source files that
+    lie beside the architecture's builder and for this scalelab.
+    """
     known: dict[str, Cost] = {}
 
     def cost(trial: Trial, task: Task) -> Cost:
         key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
         if key not in known:
-            from scalelab.measure import complexity
-
-            measured = complexity(trial_model(trial, task, catalogue), task.input_shape)
-            known[key] = Cost(
-                n_params=measured.n_params,
-                forward_flops=measured.forward_flops,
-                train_flops_per_example=measured.train_flops_per_example,
-            )
+            sources = _sources_of(catalogue.architecture(trial.architecture.name).build)
+            if sources is None:
+                known[key] = _measure(trial, task, catalogue)
+            else:
+                digest = hashlib.sha256(f"{key}{sources}".encode()).hexdigest()[:32]
+                entry = cached_arrays(f"cost-{digest}", lambda: _as_array(_measure(trial, task, catalogue)))
+                n_params, forward, train = entry["cost"].tolist()
+                known[key] = Cost(
+                    n_params=int(n_params), forward_flops=forward, train_flops_per_example=train
+                )
         return known[key]
 
     return cost
+
+
+def _measure(trial: Trial, task: Task, catalogue: Catalogue) -> Cost:
+    from scalelab.measure import complexity
+
+    measured = complexity(trial_model(trial, task, catalogue), task.input_shape)
+    return Cost(
+        n_params=measured.n_params,
+        forward_flops=measured.forward_flops,
+        train_flops_per_example=measured.train_flops_per_example,
+    )
+
+
+def _as_array(cost: Cost) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    return {"cost": np.array([cost.n_params, cost.forward_flops, cost.train_flops_per_example])}
+
+
+def _sources_of(build: Callable[..., object]) -> str | None:
+    """Returns a digest of the code that builds and counts; ``None`` where the builder has no file."""
+    from scalelab import measure
+
+    try:
+        source = inspect.getsourcefile(inspect.unwrap(build))
+    except TypeError:
+        return None
+    if source is None or not Path(source).is_file():
+        return None
+    digest = hashlib.sha256(build.__qualname__.encode())
+    for folder in (Path(source).parent, Path(measure.__file__).parent):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -51,3 +51,30 @@ def test_isoflop_budgets_are_met_to_a_step(lab):
         budget = row.trial.training.length.flops
         a_step = row.train_flops / row.n_steps
         assert budget - a_step <= row.train_flops <= budget + a_step
+
+
+def test_a_cost_is_measured_once_and_again_when_the_code_changes(lab, monkeypatch, tmp_path):
+    from scalelab.execute import models
+    from scalelab.study import expand, load_study
+
+    monkeypatch.setenv("SCALELAB_CACHE", str(tmp_path / "cache"))
+    measured = []
+    real = models._measure
+    monkeypatch.setattr(models, "_measure", lambda *asked: measured.append(asked) or real(*asked))
+
+    def total() -> float:
+        catalogue = lab.catalogue()
+        expansion = expand(load_study(lab.study(), catalogue), catalogue)
+        cost = models.costs(catalogue)
+        return sum(cost(trial, expansion.dataset.task).forward_flops for trial in expansion.trials)
+
+    first = total()
+    assert len(measured) == 2
+    assert total() == first
+    assert len(measured) == 2
+    plugin = lab.plugins / "toys.py"
+    plugin.write_text(
+        plugin.read_text().replace("nn.ReLU()", "nn.ReLU(), nn.Linear(params.width, params.width)")
+    )
+    assert total() > first
+    assert len(measured) == 4
