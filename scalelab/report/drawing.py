@@ -108,6 +108,8 @@ def _draw_panels(content: PanelFigure) -> Figure:
         for series in panel.series:
             _DRAWERS[content.kind](axes, series, colors)
         _finish(axes, panel, first=axes is all_axes[0])
+    if content.kind == "laws":
+        _look_at_the_points(all_axes[0], content)
     if content.kind == "curves":
         _color_bar(figure, all_axes, colors, content.level_label)
     elif content.kind == "grid":
@@ -116,6 +118,20 @@ def _draw_panels(content: PanelFigure) -> Figure:
     elif content.kind == "fronts":
         all_axes[-1].legend(loc="best")
     return figure
+
+
+def _look_at_the_points(axes: Axes, content: PanelFigure) -> None:
+    """Keeps a band that says next to nothing from squeezing points and curves; it leaves the panel."""
+    series = [series for panel in content.panels for series in panel.series]
+    drawn = [line.y for line in series] + [line.band.mean for line in series if line.band is not None]
+    drawn += [line.others[1] for line in series if line.others is not None]
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values) & (values > 0)]
+    if len(values):
+        low, high = values.min(), values.max()
+        room = max((high / low) ** 0.5, 1.3)
+        shown_low, shown_high = axes.get_ylim()
+        axes.set_ylim(max(shown_low, low / room), min(shown_high, high * room))
 
 
 def _finish(axes: Axes, panel: Panel, *, first: bool) -> None:
