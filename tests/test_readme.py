@@ -128,3 +128,10 @@ def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_public_name_is_on_the_page_of_the_python_api():
+    import scalelab
+
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in scalelab.__all__ if not re.search(rf"`(scalelab\.)?{name}`", page)] == []
