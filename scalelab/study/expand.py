@@ -83,7 +83,7 @@ def _open(study: Study, resolved: ResolvedStudy) -> OpenDataset:
     try:
         dataset: Any = resolved.dataset.open(resolved.dataset_params)
     except InputError as error:
-        raise type(error)(one_line(f"{study.source}: dataset {name!r}: {error}")) from error
+        raise type(error)(one_line(f"{study.source}: dataset.options: {error}")) from error
     except ScalelabError:
         raise
     except OSError as error:
