@@ -97,11 +97,17 @@ def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
     lie beside the architecture's builder and for this scalelab.
     """
     known: dict[str, Cost] = {}
+    digests: dict[str, str | None] = {}
+
+    def sources_of(architecture: str) -> str | None:
+        if architecture not in digests:
+            digests[architecture] = _sources_of(catalogue.architecture(architecture).build)
+        return digests[architecture]
 
     def cost(trial: Trial, task: Task) -> Cost:
         key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
         if key not in known:
-            sources = _sources_of(catalogue.architecture(trial.architecture.name).build)
+            sources = sources_of(trial.architecture.name)
             if sources is None:
                 known[key] = _measure(trial, task, catalogue)
             else:
