@@ -46,7 +46,7 @@ class ConvNeXt1d(nn.Module):
         layer_scale: float = 1e-6,
     ) -> None:
         super().__init__()
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
         layers: list[nn.Module] = []
         for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             if i == 0:
