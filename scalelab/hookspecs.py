@@ -1,4 +1,4 @@
-"""The whole extension surface: four hooks, each returning frozen descriptors.
+"""The whole extension surface: five hooks, each returning frozen descriptors.
 
 A plugin is a module that implements one or more of these functions, marked with ``scalelab.hookimpl`` and
 named by an entry point of the group ``scalelab``, or one file in a folder given as ``--plugins-dir``. A hook
@@ -8,9 +8,14 @@ The examples are whole: each is a plugin that loads.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pluggy
 
 from scalelab.components import Architecture, Backend, Dataset, Optimizer
+
+if TYPE_CHECKING:
+    from scalelab.law import Law
 
 hookspec = pluggy.HookspecMarker("scalelab")
 hookimpl = pluggy.HookimplMarker("scalelab")
@@ -98,23 +103,77 @@ def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
     Example::
 
         import copy
+        import time
+        from typing import Literal
+        from pydantic import Field
         import scalelab
+
+        class F64Params(scalelab.BackendParams):
+            precision: Literal["f32"] = Field("f32", description="of inputs and outputs; f64 inside")
 
         def devices():
             return [scalelab.Device("cpu", detail="eager PyTorch in double precision")]
 
-        def load(params, module, example, device):
+        def load(params, module, example, device, calibration):
             import torch
             if device != "cpu":
                 raise scalelab.InputError(f"torch-f64 has the device 'cpu', not {device!r}")
+            start = time.perf_counter()
             model = copy.deepcopy(module).eval().double()
+            seconds = {"convert": time.perf_counter() - start}
             def infer(inputs):
                 with torch.inference_mode():
                     return model(torch.from_numpy(inputs).double()).float().numpy()
-            return infer
+            facts = {"torch": torch.__version__}
+            threads = torch.get_num_threads()
+            return scalelab.Executable(
+                infer=infer, seconds=seconds, model_bytes=None, threads=threads, facts=facts
+            )
 
         @scalelab.hookimpl
         def scalelab_backends():
-            summary = "Eager PyTorch in double precision"
-            return [scalelab.Backend(name="torch-f64", summary=summary, devices=devices, load=load)]
+            return [scalelab.Backend(
+                name="torch-f64", summary="Eager double precision", devices=devices, load=load, params=F64Params,
+            )]
+    """
+
+
+@hookspec
+def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
+    """Forms of scaling laws that runs can be fitted with.
+
+    Example::
+
+        import numpy as np
+        import scalelab
+
+        class Logarithmic(scalelab.Law):
+            # What a power law of a tiny exponent looks like.
+            name = "logarithmic"
+            equation = "L = A - B * log(x)"
+            paper = "Viering & Loog 2023, arXiv:2103.10948, table 1 (LOG2)"
+            axes = ("x",)
+            params = ("A", "B")
+
+            def value_jac(self, theta, u):
+                ones = np.ones((len(theta), u[0].size))
+                return theta[:, :1] - theta[:, 1:] * u[0], np.stack([ones, -u[0] * ones], axis=1)
+
+            def bounds(self, u, y):
+                return np.array([0.0, 0.0]), np.array([10 * y.max(), 10.0])
+
+            def starts(self, u, y):
+                slope, level = np.polyfit(u[0], y, 1)
+                return np.array([[level, -slope]])
+
+            def public(self, theta, frame):
+                level = theta[..., 0] + theta[..., 1] * frame.centres[0]
+                return frame.y_scale * np.stack([level, theta[..., 1]], axis=-1)
+
+            def internal(self, params):
+                return params
+
+        @scalelab.hookimpl
+        def scalelab_laws():
+            return [Logarithmic()]
     """

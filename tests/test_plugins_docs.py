@@ -91,6 +91,7 @@ HOOKS = {
     "scalelab_architectures": ("architecture", "mlp"),
     "scalelab_optimizers": ("optimizer", "rmsprop"),
     "scalelab_backends": ("backend", "torch-f64"),
+    "scalelab_laws": ("law", "logarithmic"),
 }
 
 
@@ -138,6 +139,16 @@ class TestExampleBackend(testing.BackendContract):
     @pytest.fixture
     def backend(self, from_docs):
         return from_docs("scalelab_backends")
+
+
+class TestExampleLaw(testing.LawContract):
+    @pytest.fixture
+    def law(self, from_docs):
+        return from_docs("scalelab_laws")
+
+    @pytest.fixture
+    def truth(self):
+        return {"A": 4.0, "B": 0.1}
 
 
 def test_pages_name_every_fixture_and_attribute_of_the_contracts():

@@ -10,8 +10,7 @@ import typer
 from scalelab.cli.context import JsonOption, PluginsDirOption
 
 if TYPE_CHECKING:
-    from scalelab.components import Component
-    from scalelab.plugins import Catalogue, Kind, Option, PluginInfo
+    from scalelab.plugins import Catalogue, Kind, Option, PluginInfo, Provided
     from scalelab.report.display import Table
 
 
@@ -23,7 +22,7 @@ def plugins(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the plugins: who gives them, their hooks and components, and whether they are healthy."""
+    """List the plugins: who gives them, their hooks, components and laws, and whether they are healthy."""
     from scalelab.report.display import show
 
     catalogue = ctx.obj.catalogue(plugins_dir)
@@ -55,10 +54,13 @@ def _plugins_table(catalogue: Catalogue) -> Table:
     return Table("", columns, rows, notes=notes or (() if rows else ("no plugin is installed",)))
 
 
-def _options_table(kind: Kind, name: str, component: Component) -> Table:
+def _options_table(kind: Kind, name: str, component: Provided) -> Table:
+    from scalelab.law import Law
     from scalelab.plugins import options_of
     from scalelab.report.display import Table
 
+    if isinstance(component, Law):
+        return Table(f"{kind} {name}: {component.equation}", (), (), notes=(f"  {component.paper}",))
     lines = tuple(_option_line(option) for option in options_of(component.params))
     return Table(f"{kind} {name}: {component.summary}", (), (), notes=lines or ("  no options",))
 
@@ -74,7 +76,7 @@ def _option_line(option: Option) -> str:
     return f"  {option.name}{default}  ({facts}): {option.help}"
 
 
-def _components(catalogue: Catalogue) -> list[tuple[Kind, str, Component]]:
+def _components(catalogue: Catalogue) -> list[tuple[Kind, str, Provided]]:
     from scalelab.plugins import KINDS
 
     return [(kind, name, catalogue.find(kind, name)) for kind in KINDS for name in catalogue.names(kind)]
@@ -106,16 +108,19 @@ def _plugin_dict(info: PluginInfo) -> dict[str, Any]:
     }
 
 
-def _component_dict(catalogue: Catalogue, kind: Kind, name: str, component: Component) -> dict[str, Any]:
+def _component_dict(catalogue: Catalogue, kind: Kind, name: str, component: Provided) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from scalelab.law import Law
     from scalelab.plugins import options_of
 
+    provenance = catalogue.provenance(kind, name).model_dump(mode="json")
+    common = {"kind": kind, "name": name, "provenance": provenance}
+    if isinstance(component, Law):
+        return {**common, "equation": component.equation, "paper": component.paper}
     return {
-        "kind": kind,
-        "name": name,
+        **common,
         "summary": component.summary,
         "version": component.version,
-        "provenance": catalogue.provenance(kind, name).model_dump(mode="json"),
         "options": [asdict(option) for option in options_of(component.params)],
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from scalelab.plugins.catalogue import KINDS, Catalogue, PluginInfo
 from scalelab.plugins.loader import load_plugins
 from scalelab.plugins.options import Option, options_of
-from scalelab.plugins.verify import Kind, verify_component
+from scalelab.plugins.verify import Kind, Provided, verify_component
 
 __all__ = [
     "KINDS",
@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "Option",
     "PluginInfo",
+    "Provided",
     "load_plugins",
     "options_of",
     "verify_component",

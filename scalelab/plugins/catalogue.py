@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scalelab.components import Architecture, Backend, Component, Dataset, Optimizer
+from scalelab.components import Architecture, Backend, Dataset, Optimizer
 from scalelab.errors import PluginError, suggest
+from scalelab.law import Law
 from scalelab.plugins.selection import VARIABLE
-from scalelab.plugins.verify import Kind, kind_of, verify_component
+from scalelab.plugins.verify import Kind, Provided, kind_of, verify_component
 from scalelab.records import Provenance
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -55,8 +56,8 @@ class PluginInfo:
         return f"{self.name} ({source})"
 
 
-Provider = tuple[PluginInfo, Component]
-Loaded = tuple[PluginInfo, tuple[Component, ...]]
+Provider = tuple[PluginInfo, Provided]
+Loaded = tuple[PluginInfo, tuple[Provided, ...]]
 """A plugin, and the components that it returned."""
 
 
@@ -91,7 +92,7 @@ class Catalogue:
         plugins = tuple(_judged(info, components, providers) for info, components in loaded)
         return cls(plugins, plugins_dirs, select, loaded, providers)
 
-    def with_components(self, *components: Component, plugin: str = "session") -> Catalogue:
+    def with_components(self, *components: Provided, plugin: str = "session") -> Catalogue:
         """Returns a catalogue with components of one's own, made in a notebook or a test.
 
         Processes that load the plugins again do not have them, so only runs in this process can use them.
@@ -136,8 +137,14 @@ class Catalogue:
         assert isinstance(component, Backend)
         return component
 
-    def find(self, kind: Kind, name: str) -> Component:
-        """Returns a component.
+    def law(self, name: str) -> Law:
+        """Returns a law that a plugin provides; see `find` for the errors."""
+        component = self.find("law", name)
+        assert isinstance(component, Law)
+        return component
+
+    def find(self, kind: Kind, name: str) -> Provided:
+        """Returns a component, or a law.
 
         Raises:
             PluginError: No plugin provides it (with close matches, and the broken and blocked plugins, which
@@ -193,7 +200,7 @@ def _sound(found: Iterable[Provider]) -> list[Provider]:
 
 def _judged(
     info: PluginInfo,
-    components: Iterable[Component],
+    components: Iterable[Provided],
     providers: Mapping[tuple[str, str], tuple[Provider, ...]],
 ) -> PluginInfo:
     """Returns a plugin with the names of what it returned and its conflicts with other plugins."""

@@ -24,11 +24,10 @@ from typing import Any
 import pluggy
 
 from scalelab import hookspecs
-from scalelab.components import Component
 from scalelab.errors import PluginError, suggest
 from scalelab.plugins.catalogue import Catalogue, PluginInfo
 from scalelab.plugins.selection import VARIABLE, Selection
-from scalelab.plugins.verify import HOOKS, claimed, one_line, verify_returned
+from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
 
 GROUP = "scalelab"
 FILE = "file"
@@ -135,10 +134,10 @@ def _info(source: _Source, status: Any, **fields: Any) -> PluginInfo:
     )
 
 
-def _load(source: _Source) -> tuple[PluginInfo, tuple[Component, ...]]:
+def _load(source: _Source) -> tuple[PluginInfo, tuple[Provided, ...]]:
     """Imports a plugin and asks its hooks; what goes wrong becomes its problem."""
     hooks: tuple[str, ...] = ()
-    components: list[Component] = []
+    components: list[Provided] = []
     problems: list[str] = []
     # What a plugin prints must not mix with results: those alone go to standard output.
     with contextlib.redirect_stdout(sys.stderr):

@@ -8,25 +8,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from scalelab.components import Architecture, Backend, Component, Dataset, Optimizer, Params
+from scalelab.components import (
+    Architecture,
+    Backend,
+    BackendParams,
+    Component,
+    Dataset,
+    FileCommand,
+    Optimizer,
+    Params,
+    Precision,
+)
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
+from scalelab.law import Law
 from scalelab.space import Dimension
 
-Kind = Literal["dataset", "architecture", "optimizer", "backend"]
+Kind = Literal["dataset", "architecture", "optimizer", "backend", "law"]
+Provided = Component | Law
+"""What a hook gives an element of."""
 
-HOOKS: dict[str, tuple[Kind, type[Component]]] = {
+HOOKS: dict[str, tuple[Kind, type[Provided]]] = {
     "scalelab_datasets": ("dataset", Dataset),
     "scalelab_architectures": ("architecture", Architecture),
     "scalelab_optimizers": ("optimizer", Optimizer),
     "scalelab_backends": ("backend", Backend),
+    "scalelab_laws": ("law", Law),
 }
 """The kind and the class that each hook gives."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-"""Names of components: they stand in study files, on command lines and in columns."""
+"""Names of components and laws: they stand in study files, on command lines and in columns."""
+
+FILE_COMMANDS = ("download", "inspect", "synthesize")
+"""The fields of a dataset that are commands of ``scalelab data``."""
 
 _FUNCTIONS = {
     "dataset": ("open",),
@@ -36,16 +53,16 @@ _FUNCTIONS = {
 }
 
 
-def kind_of(component: Component) -> Kind:
-    """Returns the kind of a component."""
+def kind_of(component: Provided) -> Kind:
+    """Returns the kind of a component, or ``"law"``."""
     return next(kind for kind, cls in HOOKS.values() if isinstance(component, cls))
 
 
-def claimed(hook: str, returned: Any) -> list[Component]:
+def claimed(hook: str, returned: Any) -> list[Provided]:
     """Returns the components in a hook's value, sound or not: a broken plugin is asked for by name too."""
     _, cls = HOOKS[hook]
     found = returned if isinstance(returned, list) else []
-    return [item for item in found if isinstance(item, cls) and isinstance(item.name, str)]
+    return [item for item in found if isinstance(item, cls) and isinstance(getattr(item, "name", None), str)]
 
 
 def verify_returned(hook: str, returned: Any) -> None:
@@ -75,20 +92,20 @@ def verify_returned(hook: str, returned: Any) -> None:
             raise PluginError(f"{hook}() returned {names.count(name)} components called {name!r}; rename one")
 
 
-def verify_component(component: Component) -> None:
-    """Checks one descriptor.
+def verify_component(component: Provided) -> None:
+    """Checks one descriptor, or one law.
 
     Raises:
         PluginError: A field is wrong; the message names the first one, its value and what is expected.
     """
     kind = kind_of(component)
-    for problem in _problems(component, kind):
-        raise PluginError(f"{kind} {component.name!r}: {problem}")
+    problems = _law_problems(component) if isinstance(component, Law) else _problems(component, kind)
+    for problem in problems:
+        raise PluginError(f"{kind} {getattr(component, 'name', type(component).__name__)!r}: {problem}")
 
 
 def _problems(component: Any, kind: Kind) -> Iterator[str]:
-    if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
-        yield "a name is lower-case letters, digits, '.', '_' and '-', and starts with a letter or digit"
+    yield from _name_problems(component.name)
     if not isinstance(component.summary, str) or not component.summary.strip() or "\n" in component.summary:
         yield f"summary must be one line of text, got {_describe(component.summary)}"
     for field in _FUNCTIONS[kind]:
@@ -98,6 +115,12 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
         yield f"params must be a subclass of scalelab.Params, got {_describe(component.params)}"
     if not isinstance(component.version, int) or isinstance(component.version, bool) or component.version < 1:
         yield f"version must be a whole number of 1 or more, got {component.version!r}"
+    if kind == "dataset":
+        yield from _file_command_problems(component)
+    if kind == "backend":
+        yield from _precision_problems(component)
+        if not isinstance(component.packages, tuple):
+            yield f"packages must be a tuple of distributions' names, got {_describe(component.packages)}"
     if kind in ("architecture", "optimizer"):
         yield from _space_problems(component)
     if kind == "architecture":
@@ -105,6 +128,53 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
             yield f"features must be a function or None, got {_describe(component.features)}"
         if component.head is not None and not isinstance(component.head, str):
             yield f"head must be the name of a submodule or None, got {_describe(component.head)}"
+
+
+def _precision_problems(backend: Any) -> Iterator[str]:
+    if not (isinstance(backend.params, type) and issubclass(backend.params, BackendParams)):
+        yield f"params must be a subclass of scalelab.BackendParams, got {_describe(backend.params)}"
+        return
+    offered, known = backend.precisions, get_args(Precision)
+    if not offered or not set(offered) <= set(known):
+        yield f"precision must be a Literal of some of {', '.join(known)}, got {', '.join(map(str, offered))}"
+
+
+def _file_command_problems(dataset: Any) -> Iterator[str]:
+    for field in FILE_COMMANDS:
+        command: Any = getattr(dataset, field)
+        if command is None:
+            continue
+        if not isinstance(command, FileCommand):
+            yield f"{field} must be a scalelab.FileCommand or None, got {_describe(command)}"
+            continue
+        run, params = cast(Any, command.run), cast(Any, command.params)
+        if not callable(run):
+            yield f"{field}.run must be a function, got {_describe(run)}"
+        if not (isinstance(params, type) and issubclass(params, Params)):
+            yield f"{field}.params must be a subclass of scalelab.Params, got {_describe(params)}"
+
+
+def _name_problems(name: Any) -> Iterator[str]:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        yield "a name is lower-case letters, digits, '.', '_' and '-', and starts with a letter or digit"
+
+
+def _law_problems(law: Any) -> Iterator[str]:
+    yield from _name_problems(getattr(law, "name", None))
+    for part in ("equation", "paper"):
+        text = getattr(law, part, None)
+        if not isinstance(text, str) or not text.strip() or "\n" in text:
+            yield f"{part} must be one line of text, got {_describe(text)}"
+    for part in ("axes", "params"):
+        names = getattr(law, part, None)
+        if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+            yield f"{part} must be a tuple of names, got {_describe(names)}"
+        elif len(set(names)) < len(names):
+            yield f"{part} names one twice: {', '.join(names)}"
+    for part in ("exponents", "coefficients"):
+        unknown = [name for name in getattr(law, part) if name not in law.params]
+        if unknown:
+            yield f"{part} names {unknown[0]!r}, which is no parameter{suggest(unknown[0], law.params)}"
 
 
 def _space_problems(component: Any) -> Iterator[str]:

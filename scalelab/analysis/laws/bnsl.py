@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.base import Array, Frame, Law, sigmoid, softplus, stack
 from scalelab.analysis.laws.starts import mesh, solve_linear
+from scalelab.law import Array, Frame, Law, sigmoid, softplus, stack
 
 _STEEPEST = 60.0
 _WIDEST = 4.0
@@ -76,12 +76,11 @@ class Bnsl(Law):
     @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         k = self.n_breaks
-        floor, places = (
-            [0.0, 0.3, 0.6, 0.85, 0.97],
-            np.quantile(u[0], np.linspace(0.1, 0.95, 9 if k == 1 else 6)),
-        )
-        widths = [0.05, 0.2, 0.6, 1.5] if k == 1 else [0.1, 0.7]
-        nodes = mesh(floor, *[places] * k, *[widths] * k)
+        # After two breaks the loss may come within a percent of E before the data end.
+        floors = [0.0, 0.3, 0.6, 0.85, 0.97] if k == 1 else [0.0, 0.6, 0.9, 0.98, 0.996]
+        widths = [0.05, 0.2, 0.6, 1.5] if k == 1 else [0.1, 0.3, 0.9]
+        places = np.quantile(u[0], np.linspace(0.1, 0.95, 9 if k == 1 else 7))
+        nodes = mesh(floors, *[places] * k, *[widths] * k)
         if k == 2:
             nodes = nodes[nodes[:, 1] < nodes[:, 2]]
         offset = nodes[:, 0] * y.min()
@@ -121,7 +120,7 @@ class Bnsl2(Bnsl):
     """The same law with two breaks; nine parameters, so at least ten distinct scales."""
 
     name = "bnsl2"
-    n_starts = 120
+    n_starts = 240
 
     def __init__(self) -> None:
         """Makes the law with two breaks."""

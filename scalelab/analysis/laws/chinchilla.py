@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.base import MAX_EXPONENT, Array, Frame, Law
 from scalelab.analysis.laws.starts import mesh, solve_offset
+from scalelab.law import MAX_EXPONENT, Array, Frame, Law
 
 
 class Chinchilla(Law):

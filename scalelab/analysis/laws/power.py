@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.base import MAX_EXPONENT, Array, Frame, Law, stack
 from scalelab.analysis.laws.starts import solve_linear
+from scalelab.law import MAX_EXPONENT, Array, Frame, Law, stack
 
 
 class Power(Law):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.base import Array, Frame, Law, sigmoid, stack
 from scalelab.analysis.laws.starts import mesh, solve_linear
+from scalelab.law import Array, Frame, Law, sigmoid, stack
 
 
 class SigmoidLink(Law):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scalelab.analysis.laws.base import Array
+from scalelab.law import Array
 
 _RIDGE = 1e-9
 

@@ -126,9 +126,11 @@ def loglog(draw):
 def bnsl2(draw):
     one = draw(bnsl())
     place = draw(log_uniform(2e7, 2e8))
+    # The second break may flatten the curve as well as steepen it, but the loss must not end by rising.
+    flatter = min(0.4, one["c0"] + one["c1"] - 0.05)
     return one | {
         "d1": place / 30,
-        "c2": draw(uniform(0.1, 0.6)),
+        "c2": draw(uniform(0.1, 0.6) | uniform(-flatter, -flatter / 4)),
         "d2": place,
         "f2": draw(log_uniform(0.2, 0.6)),
     }

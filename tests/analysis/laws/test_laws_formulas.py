@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from law_draws import DRAWS, design
 
-from scalelab.analysis.laws import Law, get_law, law_names, register_law
-from scalelab.analysis.laws.base import Frame
-from scalelab.errors import FitError, InputError
+from scalelab.analysis.laws import LAWS, get_law
+from scalelab.errors import FitError, PluginError
+from scalelab.law import Frame
+from scalelab.plugins import Catalogue, verify_component
 
 quick = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -113,16 +114,28 @@ def test_an_unknown_law_is_answered_with_close_matches():
         get_law("chinchila")
 
 
-def test_a_third_party_may_add_a_law_but_not_replace_one():
+def test_a_law_of_a_plugin_is_found_among_others_but_cannot_replace_one():
+    class Twice(type(get_law("power"))):
+        name = "twice"
+
+    law = Twice()
+    assert Catalogue().with_components(law).law("twice") is law
+    assert get_law("twice", {"twice": law}) is law
+    assert get_law(law) is law
+    assert get_law("power", {"power": law}) is LAWS["power"]
+    with pytest.raises(FitError, match=r"unknown law 'twice'.*load_plugins\(\).law"):
+        get_law("twice")
+
+
+def test_a_law_that_lacks_a_part_is_refused():
     class Bad(type(get_law("power"))):
         name = "nameless"
         paper = ""
 
-    with pytest.raises(InputError, match="paper"):
-        register_law(Bad())
-    with pytest.raises(InputError, match="taken"):
-        register_law(get_law("power"))
-    with pytest.raises(InputError, match="instance"):
-        register_law("power")  # type: ignore[arg-type]
-    assert "nameless" not in law_names()
-    assert isinstance(get_law("power"), Law)
+    class Odd(type(get_law("power"))):
+        name = "odd"
+        exponents = ("gamma",)
+
+    for law, message in ((Bad(), "paper must be one line"), (Odd(), "'gamma', which is no parameter")):
+        with pytest.raises(PluginError, match=message):
+            verify_component(law)

@@ -1,0 +1,26 @@
+"""``scalelab new-plugin``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def new_plugin(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What it will be called, such as wavelet-net.")],
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="dataset, architecture, optimizer, backend or law.", show_default=False),
+    ],
+    to: Annotated[Path, typer.Option("--to", help="Folder to put it into.", show_default="here")] = Path(),
+) -> None:
+    """Write a new plugin: a small distribution that installs and passes its contract tests as it is."""
+    import shlex
+
+    from scalelab.plugins.scaffold import write_plugin
+
+    folder = write_plugin(name, kind, to, ctx.obj.catalogue())
+    print(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
