@@ -110,6 +110,19 @@ def census(params: MitbihParams) -> dict[str, dict[str, int]]:
     return {name: dict(zip(classes, map(int, row), strict=True)) for name, row in counts.items()}
 
 
+class InspectParams(scalelab.Params):
+    """Options of ``scalelab data inspect mitbih``."""
+
+    folder: scalelab.Location = Field(description="folder with the database's .hea, .dat and .atr files")
+
+
+def inspect(params: InspectParams, progress: scalelab.Progress) -> scalelab.Inspection:
+    """Looks through a folder; see `scalelab_plugins.mitbih.inspection.inspect_records`."""
+    from .inspection import inspect_records
+
+    return inspect_records(params, progress)
+
+
 @scalelab.hookimpl
 def scalelab_datasets() -> list[scalelab.Dataset]:
     """Provides ``mitbih``."""
@@ -120,5 +133,6 @@ def scalelab_datasets() -> list[scalelab.Dataset]:
             open=open_mitbih,
             params=MitbihParams,
             version=VERSION,
+            inspect=scalelab.FileCommand(run=inspect, params=InspectParams),
         )
     ]

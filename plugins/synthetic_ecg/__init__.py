@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 import scalelab
 
+from ..processes import default_jobs
 from .conditions import NAMES, ConditionName, SplitName
 
 VERSION = 1
@@ -27,7 +28,7 @@ class SyntheticEcgParams(scalelab.Params):
     n_test: int = Field(1000, ge=0, le=10_000_000, description="test records")
     leads: int = Field(12, ge=1, le=12, description="number of leads: 1 is II; 2: I, II; 3: I, II, V2; …")
     rate: int = Field(100, ge=50, le=1000, description="sampling rate in Hz")
-    seconds: float = Field(10.0, ge=2, le=60, description="length of a record")
+    seconds: float = Field(10.0, ge=2, le=1800, description="length of a record")
     classes: tuple[ConditionName, ...] = Field(NAMES, description="the conditions, in order of their labels")
     noise: float = Field(1.0, ge=0, le=10, description="amplitude of the noise; 1: an ordinary recording")
     difficulty: float = Field(
@@ -44,6 +45,25 @@ class SyntheticEcgParams(scalelab.Params):
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes needs two or more different conditions")
         return self
+
+
+class SynthesizeParams(scalelab.Params):
+    """Options of ``scalelab data synthesize synthetic-ecg``."""
+
+    to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
+    records: int = Field(ge=1, le=10_000_000, description="number of records")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything")
+    rate: int = Field(500, ge=50, le=1000, description="sampling rate in Hz")
+    seconds: float = Field(10.0, ge=2, le=1800, description="length of a record")
+    source: str = Field(
+        "synthetic", pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$", description="name of the source's folder"
+    )
+    classes: tuple[ConditionName, ...] = Field(NAMES, description="the conditions, drawn with equal chances")
+    noise: float = Field(1.0, ge=0, le=10, description="amplitude of the noise; 1: an ordinary recording")
+    difficulty: float = Field(0.5, ge=0, le=1, description="as in the dataset's options")
+    label_noise: float = Field(0.02, ge=0, lt=0.5, description="part of the labels that are wrong")
+    jobs: int = Field(default_factory=default_jobs, ge=1, le=64, description="processes")
+    wfdb: bool = Field(False, description="write WFDB headers and MATLAB v4 files; the only form there is")
 
 
 def open_synthetic_ecg(params: SyntheticEcgParams) -> scalelab.OpenDataset:
@@ -92,6 +112,13 @@ def _digest(params: SyntheticEcgParams, without: set[str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def synthesize(params: SynthesizeParams, progress: scalelab.Progress) -> str:
+    """Writes records as files; see `scalelab_plugins.synthetic_ecg.wfdb.write_records`."""
+    from .wfdb import write_records
+
+    return write_records(params, progress)
+
+
 @scalelab.hookimpl
 def scalelab_datasets() -> list[scalelab.Dataset]:
     """Provides ``synthetic-ecg``."""
@@ -102,5 +129,6 @@ def scalelab_datasets() -> list[scalelab.Dataset]:
             open=open_synthetic_ecg,
             params=SyntheticEcgParams,
             version=VERSION,
+            synthesize=scalelab.FileCommand(run=synthesize, params=SynthesizeParams),
         )
     ]

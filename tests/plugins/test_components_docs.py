@@ -13,10 +13,13 @@ from scalelab.plugins import options_of
 PAGE = (Path(__file__).parents[2] / "docs" / "components.md").read_text(encoding="utf-8")
 BUNDLED = [
     ("architecture", "convnext1d"),
+    ("architecture", "regnet1d"),
     ("optimizer", "adamw"),
     ("optimizer", "sgd"),
     ("optimizer", "sgdm"),
     ("backend", "torch"),
+    ("backend", "openvino"),
+    ("backend", "onnxruntime"),
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 from scalelab_plugins.mitbih import MitbihParams
 from scalelab_plugins.mitbih.beats import AAMI, DS1_VALIDATION, PACED
+from scalelab_plugins.physionet2021 import Physionet2021Params
 from scalelab_plugins.synthetic_ecg import SyntheticEcgParams
 from scalelab_plugins.synthetic_ecg.conditions import CONDITIONS
 
@@ -39,14 +40,15 @@ def row(name, field):
     if field.default is PydanticUndefined:
         default = "required"
     elif isinstance(field.default, tuple):
-        default = "all twelve"
+        default = "all twelve" if field.default else "all"
     else:
         default = f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
     return f"| `{name}` | {default} | {allowed(field)} | {field.description} |"
 
 
 @pytest.mark.parametrize(
-    ("dataset", "params"), [("mitbih", MitbihParams), ("synthetic-ecg", SyntheticEcgParams)]
+    ("dataset", "params"),
+    [("mitbih", MitbihParams), ("physionet2021", Physionet2021Params), ("synthetic-ecg", SyntheticEcgParams)],
 )
 def test_option_tables(dataset, params):
     documented = [line for line in section(dataset).splitlines() if re.match(r"\| `\w+` \| ", line)]

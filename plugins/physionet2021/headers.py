@@ -1,0 +1,252 @@
+"""The header (``.hea``) of one record, in either of the forms that the database uses.
+
+The 2020 form has a date and bare keys (``16+24 1000/mV``, ``#Age: 85``), the 2021 form has neither date nor
+time (``16x1+24 1000.0(0)/mV``, ``# Age: 84``). The fields are those of the WFDB header(5) manual page; what
+challenge participants were known to trip over is taken as it is meant, and said in the header's notes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import scalelab
+
+Sex = Literal["male", "female"]
+
+RATES = (50.0, 10_000.0)
+"""Lowest and highest sampling rate in Hz that is taken for that of an ECG."""
+OLDEST = 120
+"""Ages above are codes (PTB-XL writes 300 for "over 89") or mistakes; they are taken as unknown."""
+LARGEST = 1 << 20
+"""Bytes of the longest header that is read; those of the database have less than a thousand."""
+
+_INTEGER = re.compile(r"[-+]?[0-9]{1,10}")
+_RECORD = re.compile(r"(?P<name>[^\s/]+)(?P<segments>/[0-9]+)?")
+_FORMAT = re.compile(
+    r"(?P<format>[0-9]+)(?:x(?P<frame>[0-9]{1,6}))?(?::(?P<skew>[0-9]{1,6}))?(?:\+(?P<offset>[0-9]{1,10}))?"
+)
+_GAIN = re.compile(
+    r"(?P<gain>[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?)"
+    r"(?:\((?P<baseline>[-+]?[0-9]{1,10})\))?(?:/(?P<units>\S+))?"
+)
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_CODE = re.compile(r"[0-9]{6,18}")
+_SEXES: dict[str, Sex] = {"male": "male", "m": "male", "female": "female", "f": "female"}
+_UNKNOWN = {"", "nan", "unknown", "none", "n/a", "na", "u", "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLine:
+    """How one lead is stored.
+
+    Attributes:
+        file: Name of the signal file.
+        format: WFDB storage format, ``"16"`` for 16-bit integers.
+        frame: Samples per frame.
+        skew: Samples by which the lead lags.
+        offset: Bytes before the first sample.
+        gain: ADC units per physical unit, ``None`` where the header gives none (or 0).
+        baseline: ADC value of zero.
+        units: Physical unit as written, ``"mV"`` where none is.
+        initial: ADC value of the first sample, or ``None``.
+        checksum: 16-bit sum of the samples, as written, or ``None``.
+        lead: Name of the lead as written.
+    """
+
+    file: str
+    format: str
+    frame: int
+    skew: int
+    offset: int
+    gain: float | None
+    baseline: int
+    units: str
+    initial: int | None
+    checksum: int | None
+    lead: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a header says.
+
+    Attributes:
+        name: The record's name as the header has it.
+        rate: Sampling rate in Hz.
+        n_samples: Samples of each lead, ``None`` where the header leaves it to the file.
+        signals: The leads, in the order in which their samples are interleaved.
+        codes: SNOMED CT codes of ``Dx``, without duplicates, in their order.
+        age: In years, ``None`` where unknown.
+        sex: ``None`` where unknown.
+        notes: What was not quite as it should be, and does no harm.
+    """
+
+    name: str
+    rate: float
+    n_samples: int | None
+    signals: tuple[SignalLine, ...]
+    codes: tuple[str, ...]
+    age: float | None
+    sex: Sex | None
+    notes: tuple[str, ...]
+
+
+def read_header(header: Path) -> Header:
+    """Reads a header file.
+
+    Raises:
+        scalelab.DataError: It is missing, or is no header of one record; names the file.
+    """
+    try:
+        return parse_header(header_text(header))
+    except scalelab.DataError as error:
+        raise scalelab.DataError(f"{header}: {error}") from None
+
+
+def header_text(header: Path) -> str:
+    """Returns a header's text; every byte is some character, so that decoding cannot fail.
+
+    Raises:
+        scalelab.DataError: It cannot be read, or is far too long.
+    """
+    try:
+        with header.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise scalelab.DataError(f"header cannot be read: {error.strerror or error}") from error
+    if len(content) > LARGEST:
+        raise scalelab.DataError("header is no text: it has more than a million bytes")
+    return content.decode("latin-1")
+
+
+def parse_header(text: str) -> Header:
+    """Parses a header's text.
+
+    Raises:
+        scalelab.DataError: It is no header of one record; the message is ``kind: details``.
+    """
+    lines = [line.strip() for line in text.split("\n")]
+    fields = [line for line in lines if line and not line.startswith("#")]
+    if not fields:
+        raise scalelab.DataError("header is empty: it has no record line")
+    name, n_leads, rate, n_samples = _record_line(fields[0])
+    if len(fields) - 1 != n_leads:
+        raise scalelab.DataError(
+            f"header is incomplete: {len(fields) - 1} signal lines where its first line says {n_leads}"
+        )
+    signals = tuple(_signal_line(line) for line in fields[1:])
+    said: dict[str, str] = {}
+    for line in lines:
+        if line.startswith("#"):
+            key, _, value = line.lstrip("# \t").partition(":")
+            said.setdefault(key.strip().lower(), value.strip())
+    notes: list[str] = []
+    codes = _codes(said.get("dx", ""), notes)
+    age, sex = _age(said.get("age", ""), notes), _sex(said.get("sex", ""), notes)
+    return Header(name, rate, n_samples, signals, codes, age, sex, tuple(notes))
+
+
+def _record_line(line: str) -> tuple[str, int, float, int | None]:
+    words = line.split()
+    name = _RECORD.fullmatch(words[0])
+    if name is None:
+        raise scalelab.DataError(f"record line: {_shown(words[0])} is no record name")
+    if name["segments"]:
+        raise scalelab.DataError("record line: a record of several segments is not in this layout")
+    n_leads = _integer(words[1]) if len(words) > 1 else None
+    if n_leads is None or n_leads < 1:
+        raise scalelab.DataError("record line: it gives no number of leads")
+    rate = _NUMBER.match(words[2]) if len(words) > 2 else None
+    if rate is None or (rate.end() < len(words[2]) and words[2][rate.end()] not in "/("):
+        raise scalelab.DataError("record line: it gives no sampling rate")
+    hertz = float(rate[0])
+    if not RATES[0] <= hertz <= RATES[1]:
+        raise scalelab.DataError(f"sampling rate: {hertz:g} Hz is not between {RATES[0]:g} and {RATES[1]:g}")
+    n_samples = _integer(words[3]) if len(words) > 3 else 0
+    if n_samples is None or n_samples < 0:
+        raise scalelab.DataError(f"record line: {_shown(words[3])} is no number of samples")
+    return name["name"], n_leads, hertz, n_samples or None
+
+
+def _signal_line(line: str) -> SignalLine:
+    words = line.split()
+    stored = _FORMAT.fullmatch(words[1]) if len(words) > 1 else None
+    if stored is None:
+        raise scalelab.DataError(f"signal line: {_shown(line)} gives no storage format")
+    scale = _GAIN.fullmatch(words[2]) if len(words) > 2 else None
+    if len(words) > 2 and scale is None:
+        raise scalelab.DataError(f"signal line: {_shown(words[2])} is no gain")
+    numbers: list[int] = []
+    for word in words[3:8]:
+        number = _integer(word)
+        if number is None:
+            break
+        numbers.append(number)
+    zero, initial, checksum = (
+        numbers[place] if len(numbers) > place else None for place in (1, 2, 3)
+    )  # the ADC's resolution stands before them
+    gain = float(scale["gain"]) if scale else 0.0
+    if not math.isfinite(gain):
+        raise scalelab.DataError(f"signal line: {_shown(words[2])} is no gain")
+    baseline = scale["baseline"] if scale else None
+    return SignalLine(
+        file=words[0],
+        format=stored["format"],
+        frame=int(stored["frame"] or 1),
+        skew=int(stored["skew"] or 0),
+        offset=int(stored["offset"] or 0),
+        gain=gain or None,
+        baseline=int(baseline) if baseline else zero or 0,
+        units=(scale["units"] if scale else None) or "mV",
+        initial=initial,
+        checksum=checksum,
+        lead=" ".join(words[3 + len(numbers) :]),
+    )
+
+
+def _codes(text: str, notes: list[str]) -> tuple[str, ...]:
+    words = [word for word in re.split(r"[,;\s]+", text) if word]
+    codes = dict.fromkeys(word for word in words if _CODE.fullmatch(word))
+    strange = [word for word in words if word not in codes and word.lower() not in _UNKNOWN]
+    if strange:
+        notes.append(f"no SNOMED CT code: {', '.join(map(_shown, strange[:3]))} in Dx")
+    if not codes:
+        notes.append("no diagnosis")
+    return tuple(codes)
+
+
+def _age(text: str, notes: list[str]) -> float | None:
+    if text.lower() in _UNKNOWN:
+        return None
+    number = _NUMBER.fullmatch(text.lower().removesuffix("y").strip())
+    if number is None or float(number[0]) > OLDEST:
+        notes.append(f"age: {_shown(text)} is taken as unknown")
+        return None
+    return float(number[0])
+
+
+def _sex(text: str, notes: list[str]) -> Sex | None:
+    sex = _SEXES.get(text.lower())
+    if sex is None and text.lower() not in _UNKNOWN:
+        notes.append(f"sex: {_shown(text)} is taken as unknown")
+    return sex
+
+
+def _integer(word: str) -> int | None:
+    """``int`` itself takes underscores and digits of other scripts."""
+    return int(word) if _INTEGER.fullmatch(word) else None
+
+
+def printable(text: str, limit: int = 40) -> str:
+    """Returns a word of a file as it fits into a message of one line: in ASCII, cut to some characters."""
+    safe = text.encode("ascii", "backslashreplace").decode()
+    safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in safe)
+    return safe if len(safe) <= limit else f"{safe[: limit - 1]}…"
+
+
+def _shown(text: str) -> str:
+    return f"'{printable(text)}'"

@@ -1,0 +1,111 @@
+"""The index of a prepared entry, in Parquet: a row for each window, and one for each record left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import scalelab
+
+from .chunks import Row
+from .labels import abbreviations_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def write_index(path: Path, rows: Sequence[Row], folds: Sequence[int], order: np.ndarray, rate: int) -> None:
+    """Writes the index; it appears by one rename.
+
+    Args:
+        path: The Parquet file.
+        rows: Every record.
+        folds: Fold of each record, -1 where it is not used.
+        order: The records that are used, in the order in which their windows are stored.
+        rate: Sampling rate of the windows in Hz.
+
+    Raises:
+        scalelab.DataError: The file cannot be written.
+    """
+    used = set(order.tolist())
+    lines = [
+        _line(rows[record], int(folds[record]), start / rate)
+        for record in order.tolist()
+        for start in rows[record].starts
+    ]
+    lines = [{"row": number, **line} for number, line in enumerate(lines)]
+    lines += [{"row": None, **_line(row, None, None)} for i, row in enumerate(rows) if i not in used]
+    _write(path, lines)
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """Returns the index.
+
+    Raises:
+        scalelab.DataError: It is missing or damaged.
+    """
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            query = f"SELECT * FROM read_parquet({_quoted(path)}) ORDER BY row NULLS LAST"
+            table: pd.DataFrame = connection.execute(query).df()
+            return table
+    except duckdb.Error as error:
+        raise scalelab.DataError(
+            f"the index {path} cannot be read; delete {path.with_suffix('')} and it is prepared again"
+        ) from error
+
+
+def _line(row: Row, fold: int | None, start: float | None) -> dict[str, object]:
+    return {
+        "record": row.record,
+        "source": row.source,
+        "fold": fold,
+        "start": start,
+        "classes": abbreviations_of(row.codes),
+        "codes": ",".join(row.codes),
+        "age": row.age,
+        "sex": row.sex,
+        "rate": row.rate,
+        "n_samples": row.n_samples,
+        "status": row.status,
+        "repairs": "; ".join(row.repairs),
+        "reason": row.reason,
+        "signal": row.signal,
+    }
+
+
+_TYPES = {
+    "row": "BIGINT", "record": "VARCHAR", "source": "VARCHAR", "fold": "TINYINT", "start": "DOUBLE",
+    "classes": "VARCHAR", "codes": "VARCHAR", "age": "DOUBLE", "sex": "VARCHAR", "rate": "DOUBLE",
+    "n_samples": "BIGINT", "status": "VARCHAR", "repairs": "VARCHAR", "reason": "VARCHAR",
+    "signal": "VARCHAR",
+}  # fmt: skip
+
+
+def _write(path: Path, lines: list[dict[str, object]]) -> None:
+    import duckdb
+    import pandas as pd
+
+    table = pd.DataFrame({name: [line[name] for line in lines] for name in _TYPES}, dtype=object)
+    columns = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in _TYPES.items())
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with duckdb.connect() as connection:
+            connection.register("lines", table)
+            connection.execute(f"COPY (SELECT {columns} FROM lines) TO {_quoted(part)} (FORMAT parquet)")
+        part.replace(path)
+    except (OSError, duckdb.Error) as error:
+        part.unlink(missing_ok=True)
+        raise scalelab.DataError(
+            f"the index {path} cannot be written: {error}; free some space or point SCALELAB_CACHE to "
+            "another folder"
+        ) from error
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,220 @@
+"""``scalelab data inspect physionet2021``: every record of a folder, read as training would read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import scalelab
+
+from ..processes import in_processes
+from .records import find_records, read_record
+from .sources import SOURCES, URL
+
+if TYPE_CHECKING:
+    from .commands import InspectParams
+
+_PART = 100
+"""Records that a process reads before it reports."""
+_LENGTHS = (
+    (10.0, "below 10 s"),
+    (10.001, "10 s"),
+    (20.0, "10 to 20 s"),
+    (60.0, "20 to 60 s"),
+    (600.0, "1 to 10 min"),
+    (float("inf"), "10 min and more"),
+)
+"""Lengths that are counted together, each with the bound that they lie below."""
+
+
+class Found(NamedTuple):
+    """What inspection keeps of a record: everything but its samples, which are kept as a digest."""
+
+    record: str
+    source: str
+    status: str
+    rate: float | None
+    n_samples: int
+    age: float | None
+    sex: str | None
+    codes: tuple[str, ...]
+    repairs: tuple[str, ...]
+    notes: tuple[str, ...]
+    reason: str | None
+    path: str
+    digest: bytes
+
+
+def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scalelab.Inspection:
+    """Reads every record beneath a folder and counts what is there.
+
+    Raises:
+        scalelab.DataError: The folder is missing or holds no records.
+    """
+    folder = params.folder.expanduser().resolve()
+    headers = find_records(folder)
+    if not headers:
+        raise scalelab.DataError(
+            f"physionet2021: {folder} holds no records (*.hea); get them with "
+            f"scalelab data download physionet2021 --to {params.folder}, or from {URL}"
+        )
+    found: list[Found] = []
+    for part in in_processes(partial(_look, folder), headers, jobs=params.jobs, size=_PART):
+        found += part
+        progress(len(found), len(headers), "reading")
+    tables = {
+        "Records by source": _sources(found),
+        "Records by rate and length": _lengths(found),
+        "Records by label (scored classes first)": _labels(found),
+        "Repairs": _kinds((record, record.repairs) for record in found),
+        "Rejections": _kinds((record, (record.reason,)) for record in found if record.reason),
+        "Notes": _kinds((record, record.notes) for record in found),
+    }
+    counts = Counter(record.status for record in found)
+    return scalelab.Inspection(
+        title=f"{folder}: {len(found):,} records: {counts['read']:,} read, {counts['repaired']:,} repaired, "
+        f"{counts['rejected']:,} rejected",
+        tables={title: rows for title, rows in tables.items() if rows},
+        records=[_row(record) for record in found],
+        notes=tuple(_identical(found)),
+    )
+
+
+def _look(folder: Path, headers: Sequence[Path]) -> list[Found]:
+    return [_found(header, folder) for header in headers]
+
+
+def _found(header: Path, folder: Path) -> Found:
+    record = read_record(header)
+    digest = b""
+    if record.signal is not None:
+        digest = hashlib.blake2b(record.signal.tobytes(), digest_size=16).digest()
+    return Found(
+        record.name,
+        record.source,
+        record.status,
+        record.rate if record.rate == record.rate else None,
+        record.n_samples,
+        record.age,
+        record.sex,
+        record.codes,
+        record.repairs,
+        record.notes,
+        record.reason,
+        header.relative_to(folder).as_posix(),
+        digest,
+    )
+
+
+def _by_source(found: Iterable[Found]) -> dict[str, list[Found]]:
+    groups: dict[str, list[Found]] = {name: [] for name in SOURCES}
+    for record in found:
+        groups.setdefault(record.source, []).append(record)
+    return {name: records for name, records in groups.items() if records}
+
+
+def _sources(found: Sequence[Found]) -> list[scalelab.Row]:
+    rows = [_source_row(name, records) for name, records in _by_source(found).items()]
+    return rows if len(rows) < 2 else [*rows, _source_row("all", found)]
+
+
+def _source_row(name: str, records: Sequence[Found]) -> scalelab.Row:
+    counts = Counter(record.status for record in records)
+    rates = sorted({record.rate for record in records if record.rate})
+    seconds = [record.n_samples / record.rate for record in records if record.rate and record.n_samples]
+    ages = [record.age for record in records if record.age is not None]
+    sexes = [record.sex for record in records if record.sex is not None]
+    return {
+        "source": name,
+        "records": len(records),
+        "read": counts["read"],
+        "repaired": counts["repaired"],
+        "rejected": counts["rejected"],
+        "Hz": ", ".join(f"{rate:g}" for rate in rates),
+        "shortest s": round(min(seconds), 2) if seconds else None,
+        "longest s": round(max(seconds), 2) if seconds else None,
+        "hours": round(sum(seconds) / 3600, 2),
+        "median age": median(ages) if ages else None,
+        "female %": round(100 * sexes.count("female") / len(sexes), 1) if sexes else None,
+    }
+
+
+def _lengths(found: Sequence[Found]) -> list[scalelab.Row]:
+    counts: dict[tuple[float, int], int] = Counter()
+    for record in found:
+        if record.rate and record.n_samples:
+            seconds = record.n_samples / record.rate
+            counts[record.rate, next(i for i, (end, _) in enumerate(_LENGTHS) if seconds < end)] += 1
+    return [
+        {"Hz": rate, "length": _LENGTHS[place][1], "records": n}
+        for (rate, place), n in sorted(counts.items())
+    ]
+
+
+def _labels(found: Sequence[Found]) -> list[scalelab.Row]:
+    """Counts records by code as the headers have it, a code of a scored class under the class's name."""
+    from .classes import CLASSES
+
+    scored = {code: scored for scored in CLASSES for code in scored.codes}
+    groups = _by_source(found)
+    each = {
+        name: Counter(code for record in group for code in record.codes) for name, group in groups.items()
+    }
+    total: Counter[str] = sum(each.values(), Counter())
+    order = [code for code in scored if code in total]
+    order += [
+        code for code, _ in sorted(total.items(), key=lambda item: (-item[1], item[0])) if code not in scored
+    ]
+    return [
+        {
+            "code": code,
+            "class": scored[code].abbreviation if code in scored else "",
+            "records": total[code],
+            **{name: each[name][code] for name in groups if len(groups) > 1},
+        }
+        for code in order
+    ]
+
+
+def _kinds(said: Iterable[tuple[Found, Iterable[str]]]) -> list[scalelab.Row]:
+    """Counts texts of the form ``kind: details`` by their kind, with one of them as an example."""
+    examples: dict[str, list[str]] = defaultdict(list)
+    for record, texts in said:
+        for text in texts:
+            kind, _, details = text.partition(": ")
+            examples[kind].append(f"{record.record}: {details}" if details else record.record)
+    ordered = sorted(examples.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [{"what": kind, "records": len(lines), "for example": lines[0]} for kind, lines in ordered]
+
+
+def _identical(found: Sequence[Found]) -> list[str]:
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for record in found:
+        if record.digest:
+            groups[record.digest].append(record.record)
+    alike = [names for names in groups.values() if len(names) > 1]
+    if not alike:
+        return []
+    shown = "; ".join(" = ".join(names) for names in alike[:5])
+    more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
+    return [f"identical signals under several names, kept on one side of a split: {shown}{more}"]
+
+
+def _row(record: Found) -> scalelab.Row:
+    return {
+        "record": record.record,
+        "source": record.source,
+        "status": record.status,
+        "Hz": record.rate,
+        "samples": record.n_samples,
+        "age": record.age,
+        "sex": record.sex,
+        "codes": ",".join(record.codes),
+        "remarks": "; ".join(filter(None, (record.reason, *record.repairs, *record.notes))),
+        "path": record.path,
+    }

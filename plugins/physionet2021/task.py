@@ -1,0 +1,29 @@
+"""What a model must do with twelve leads: 26 answers, scored as the Challenge scores them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import scalelab
+
+from .classes import ABBREVIATIONS, N_CLASSES
+from .losses import asymmetric_loss
+from .metrics import challenge_metrics
+from .records import LEADS
+
+if TYPE_CHECKING:
+    from . import Physionet2021Params
+
+
+def make_task(params: Physionet2021Params) -> scalelab.Task:
+    """Returns the task; its objective is the challenge metric."""
+    return scalelab.Task(
+        input_shape=(len(LEADS), params.length),
+        n_outputs=N_CLASSES,
+        loss="bce"
+        if params.loss == "bce"
+        else asymmetric_loss(params.gamma_negative, params.gamma_positive, params.margin),
+        metrics=challenge_metrics(params.threshold),
+        objective="challenge-metric",
+        classes=ABBREVIATIONS,
+    )

@@ -1,0 +1,65 @@
+"""Models and examples that the tests of the backends share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scalelab_plugins import convnext1d, regnet1d
+from torch import nn
+
+import scalelab
+
+EXAMPLE = np.random.default_rng(0).standard_normal((3, 2, 96)).astype(np.float32)
+CALIBRATION = np.random.default_rng(1).standard_normal((24, 2, 96)).astype(np.float32)
+MODELS = ("convnext1d", "regnet1d", "encoder")
+
+
+class Encoder(nn.Module):
+    """A transformer whose two layers begin with the same weights, which exporters store once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv1d(2, 16, 8, stride=8)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(self.patches(x).transpose(1, 2)).mean(1))
+
+
+class Bessel(nn.Module):
+    """A model with an operator that no runtime but PyTorch has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(96, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.special.bessel_j0(x)).mean(1)
+
+
+def network(name: str) -> nn.Module:
+    """A small network of the name, in training mode as a study leaves it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if name == "encoder":
+            return Encoder().train()
+        if name == "convnext1d":
+            params = convnext1d.ConvNeXt1dParams(width=8, depths=(1, 1), layer_scale=1.0)
+            return convnext1d.build(params, EXAMPLE.shape[1:], 5).train()
+        return regnet1d.build(
+            regnet1d.RegNet1dParams(depth=3, w_0=8, w_init=8, w_a=8.0), EXAMPLE.shape[1:], 5
+        ).train()
+
+
+def relative_error(executable: scalelab.Executable, module: nn.Module) -> float:
+    """Largest difference from eager fp32 PyTorch, over the largest output."""
+    was_training = module.training
+    with torch.inference_mode():
+        expected = module.eval()(torch.from_numpy(EXAMPLE)).numpy()
+    module.train(was_training)
+    outputs = executable.infer(EXAMPLE)
+    assert outputs.dtype == np.float32
+    assert outputs.shape == expected.shape
+    return float(np.abs(outputs - expected).max() / np.abs(expected).max())

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+from runtime_models import CALIBRATION, EXAMPLE, MODELS, Bessel, network, relative_error
+from scalelab_plugins import openvino_backend, runtimes
+from scalelab_plugins.openvino_backend import OpenvinoParams, devices, load, scalelab_backends
+from torch import nn
+
+from scalelab import Backend, BackendError, Executable, InputError
+from scalelab.measure import throughput
+from scalelab.testing import BackendContract
+
+# found, not imported: only the backend imports them such that they do not report their use
+if not all(map(importlib.util.find_spec, ("openvino", "nncf"))):
+    pytest.skip("needs openvino and nncf: pip install 'scalelab[openvino]'", allow_module_level=True)
+
+
+def params(**options: object) -> OpenvinoParams:
+    return OpenvinoParams(**{"threads": 1, **options})
+
+
+def test_every_device_is_listed_and_what_is_missing_says_how_to_get_it() -> None:
+    found = {device.name: device for device in devices()}
+    assert found["CPU"].available
+    assert found["AUTO"].available
+    families = {name.partition(".")[0] for name in found}
+    assert {"CPU", "GPU", "NPU", "AUTO"} <= families
+    for device in found.values():
+        assert device.available or "driver" in device.detail
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def loaded(request: pytest.FixtureRequest) -> dict[str, tuple[Executable, nn.Module]]:
+    module = network(request.param)
+    targets = {
+        "CPU": ("CPU", params()),
+        "AUTO": ("AUTO", params()),
+        "bf16": ("CPU", params(precision="bf16")),
+        "int8": ("CPU", params(precision="int8", hint="throughput", threads=2)),
+    }
+    return {
+        name: (load(options, module, EXAMPLE, device, CALIBRATION), module)
+        for name, (device, options) in targets.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("CPU", 1e-4), ("AUTO", 1e-4), ("bf16", 0.05), ("int8", 0.3)]
+)
+def test_outputs_agree_with_pytorch(
+    loaded: dict[str, tuple[Executable, nn.Module]], name: str, tolerance: float
+) -> None:
+    executable, module = loaded[name]
+    assert relative_error(executable, module) <= tolerance
+    assert module.training
+
+
+def test_it_says_what_it_did(loaded: dict[str, tuple[Executable, nn.Module]]) -> None:
+    exact, brain, quick = (loaded[name][0] for name in ("CPU", "bf16", "int8"))
+    n_bytes = 4 * sum(p.numel() for p in loaded["CPU"][1].parameters())
+    assert set(exact.seconds) == {"convert", "compile"}
+    assert exact.threads == 1
+    assert n_bytes * 0.8 < (exact.model_bytes or 0)
+    assert exact.facts["inference_precision"] == "f32"
+    assert exact.facts["execution_devices"] == loaded["AUTO"][0].facts["execution_devices"] == "CPU"
+    assert loaded["AUTO"][0].threads == 1
+    assert brain.facts["inference_precision"] == "bf16"
+    capabilities = (
+        openvino_backend._import("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    )
+    assert brain.facts["emulated"] is ("BF16" not in capabilities)
+    assert exact.facts["emulated"] is loaded["AUTO"][0].facts["emulated"] is False
+    assert quick.facts["emulated"] is ("INT8" not in capabilities)
+    assert set(quick.seconds) == {"convert", "quantize", "compile"}
+    assert quick.facts["hint"] == "throughput"
+    assert int(quick.facts["num_streams"]) >= 1
+    for executable, _ in loaded.values():
+        assert "openvino" in executable.facts
+
+
+def test_throughput_keeps_several_requests_on_their_way(
+    loaded: dict[str, tuple[Executable, nn.Module]],
+) -> None:
+    found = throughput(loaded["int8"][0], EXAMPLE, seconds=0.3)
+    assert found.several
+    assert 0 < found.ci[0] <= found.examples_per_second <= found.ci[1]
+
+
+def test_a_precision_that_the_device_lacks_is_refused_in_words() -> None:
+    import openvino
+
+    if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor computes in f16")
+    with pytest.raises(InputError, match="openvino has no f16 on CPU: the runtime computes in f32 there"):
+        load(params(precision="f16"), network("regnet1d"), EXAMPLE, "CPU", None)
+
+
+def test_int8_needs_examples() -> None:
+    with pytest.raises(InputError, match="openvino has no int8 on CPU: NNCF needs examples"):
+        load(params(precision="int8"), network("regnet1d"), EXAMPLE, "CPU", None)
+
+
+def test_an_operator_that_does_not_convert_is_named_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BackendError, match=r"cannot convert the model on CPU in f32: .*bessel_j0") as caught:
+        load(params(), Bessel(), EXAMPLE, "CPU", None)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match=r"cannot use 'XPU': there is no such device \(usable: AUTO, CPU"):
+        load(params(), network("regnet1d"), EXAMPLE, "XPU", None)
+    absent = next(device for device in devices() if not device.available)
+    with pytest.raises(InputError, match="driver"):
+        load(params(), network("regnet1d"), EXAMPLE, absent.name, None)
+
+
+def test_without_the_package_devices_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
+    found = devices()
+    assert [device.name for device in found] == ["AUTO", "CPU", "GPU", "NPU"]
+    for device in found:
+        assert not device.available
+        assert device.detail == "openvino is not installed: pip install 'scalelab[openvino]'"
+    with pytest.raises(InputError, match=r"pip install 'scalelab\[openvino\]'"):
+        load(params(), network("regnet1d"), EXAMPLE, "CPU", None)
+
+
+def test_without_nncf_int8_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    monkeypatch.setattr(
+        openvino_backend, "find_device", lambda *_: next(d for d in devices() if d.name == "CPU")
+    )
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"nncf is not installed: pip install 'scalelab\[openvino\]'"):
+        openvino_backend.convert(params(precision="int8"), network("regnet1d"), EXAMPLE, CALIBRATION)
+
+
+def test_nothing_is_reported_over_the_network() -> None:
+    for package in ("openvino", "nncf"):
+        openvino_backend._import(package)
+    import nncf.telemetry.wrapper
+    import openvino.tools.ovc.telemetry_utils as ovc
+
+    assert "openvino_telemetry" not in sys.modules
+    assert ovc.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+    assert type(nncf.telemetry.wrapper.telemetry).__name__ == "MagicMock"
+
+
+def test_calibration_fills_whole_batches() -> None:
+    batches = runtimes.calibration_batches(np.arange(10, dtype=np.float64).reshape(5, 2), 2, 3)
+    assert [batch[:, 0].tolist() for batch in batches] == [[0, 2], [4, 0]]
+    assert batches[0].dtype == np.float32
+
+
+class TestOpenvinoBackend(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return scalelab_backends()[0]
+
+    @pytest.fixture
+    def options(self) -> dict[str, object]:
+        return {"threads": 1}
