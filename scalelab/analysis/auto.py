@@ -17,7 +17,7 @@ The rule, the same for all data:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +27,10 @@ from scalelab.analysis.bootstrap import check_level
 from scalelab.analysis.estimators import Estimator
 from scalelab.analysis.fit import Fit, Prediction, fit_table
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.laws.base import Array
+from scalelab.analysis.noise import sampled
 from scalelab.analysis.table import Table, read_axes, read_table
 from scalelab.errors import FitError
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,33 +76,49 @@ class AutoFit:
         """Weighted mean of the backtests' errors of the log loss, to be shown beside every extrapolation."""
         return float(sum(weight * self.backtests[name].rmse for name, weight in self.weights.items()))
 
-    def predict(self, x: Any, level: float | None = None) -> Any:
+    @property
+    def backtest(self) -> Backtest:
+        """The backtest of the heaviest law, with `backtest_error` for its errors."""
+        own = self.backtests[self.best.law.name]
+        errors = (self.backtest_error,) if np.isfinite(self.backtest_error) else ()
+        return replace(own, law="auto", errors=errors)
+
+    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Any:
         """Predicts the loss at given scales.
 
         Args:
             x: scales, as in :func:`~scalelab.analysis.fit.fit_law`.
             level: coverage of the interval; default none. It holds that share of the refits of all laws,
                 each law with its weight, and so contains how much the laws disagree.
+            noise: whether the interval is for a new run, with its noise, or for the laws alone.
 
         Returns:
             Without a level an array of shape (n,), with it a :class:`~scalelab.analysis.fit.Prediction`.
         """
-        shares = self.weights
-        mean = np.exp(sum(shares[name] * np.log(fit.predict(x)) for name, fit in self.fits.items()))
+        mean = np.exp(sum(self.weights[name] * np.log(fit.predict(x)) for name, fit in self.fits.items()))
         if level is None:
             return mean
         check_level(level)
-        values, weights = [], []
-        for name, fit in self.fits.items():
-            draws = fit.bootstrap(
-                _REFITS, kind="clusters" if fit.table.groups is not None else "residuals"
-            ).draws
-            values.append(draws.at(fit.inward(x)))
-            weights.append(np.full(len(draws), shares[name] / len(draws)))
-        pool, mass = np.concatenate(values), np.concatenate(weights)
+        pool, mass = self._pool(x, noise=noise)
         lower = _quantile(pool, mass, 0.5 - level / 2)
         upper = _quantile(pool, mass, 0.5 + level / 2)
         return Prediction(mean, np.minimum(lower, mean), np.maximum(upper, mean))
+
+    def sample(self, x: Any, n: int, *, noise: bool = False) -> Array:
+        """Returns predictions of refits, of each law as often as its weight says, shape (n, scales)."""
+        pool, mass = self._pool(x, noise=noise)
+        rows = np.random.default_rng(self.best.seed).choice(len(pool), n, p=mass)
+        return np.asarray(pool[rows])
+
+    def _pool(self, x: Any, *, noise: bool) -> tuple[Array, Array]:
+        """Returns predictions of refits of all laws, shape (refits, scales), and the weight of each."""
+        values, weights = [], []
+        for name, fit in self.fits.items():
+            kind = "clusters" if fit.table.groups is not None else "residuals"
+            at = sampled(fit, fit.bootstrap(_REFITS, kind=kind).draws, x, of_runs=noise)
+            values.append(at)
+            weights.append(np.full(len(at), self.weights[name] / len(at)))
+        return np.concatenate(values), np.concatenate(weights)
 
     def summary(self) -> pd.DataFrame:
         """Returns a row a law, heaviest first: weight, error and reach of the backtest, AICc, parameters."""

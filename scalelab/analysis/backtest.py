@@ -15,9 +15,9 @@ import numpy as np
 from scalelab.analysis.estimators import Estimator
 from scalelab.analysis.fit import Fit, fit_table
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.laws.base import Array, Law
 from scalelab.analysis.table import Table, read_table
 from scalelab.errors import FitError
+from scalelab.law import Array, Law
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 """Shares of the rows, ordered by scale, that are fitted."""
@@ -45,6 +45,16 @@ class Backtest:
     def rmse(self) -> float:
         """Root of the mean over origins of the squared error; infinite if no origin supported the law."""
         return float(np.sqrt(np.mean(np.square(self.errors)))) if self.errors else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the backtest as JSON values; ``rms_log_error`` is ``None`` without one."""
+        return {
+            "rms_log_error": self.rmse if self.errors else None,
+            "origins": list(self.origins),
+            "reach": list(self.reach),
+            "errors": list(self.errors),
+            "refused": list(self.refused),
+        }
 
     def describe(self) -> str:
         """Returns the backtest as a sentence."""
@@ -85,7 +95,7 @@ def backtest(
     Raises:
         FitError: the rows are malformed, or there is no such axis.
     """
-    form = get_law(law) if isinstance(law, str) else law
+    form = get_law(law)
     table = read_table(form, x, y, weights, groups)
     penalty = Estimator.named("log-mse" if form.axes == ("...",) else estimator, delta)
     return backtest_table(form, table, penalty if form.positive else penalty.linear(), seed, axis, origins)

@@ -14,9 +14,9 @@ import numpy as np
 
 from scalelab.analysis.draws import Draws, Quantity, estimate, evaluate
 from scalelab.analysis.estimators import Estimator
-from scalelab.analysis.laws.base import Array, Index
 from scalelab.analysis.solver import Problem, minimise
 from scalelab.errors import FitError, InputError
+from scalelab.law import Array, Index
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,9 +23,9 @@ import numpy as np
 from scalelab.analysis.derived import FLOPS_PER, allocation_exponent, optimal_params
 from scalelab.analysis.draws import estimate
 from scalelab.analysis.fit import Fit, fit_law
-from scalelab.analysis.laws.base import Array, Index
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.errors import FitError
+from scalelab.law import Array, Index
 
 if TYPE_CHECKING:
     import pandas as pd

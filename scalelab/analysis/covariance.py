@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.analysis.laws.base import Array
 from scalelab.analysis.laws.loglog import LogLog
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.analysis.draws import Draws
-from scalelab.analysis.laws.base import Array
 from scalelab.errors import FitError
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit
@@ -28,6 +28,12 @@ def loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
     """Returns the quantity: the loss at one point, given as in :func:`~scalelab.analysis.fit.fit_law`."""
     u = fit.inward(x)
     return lambda draws: draws.at(u)[:, 0]
+
+
+def log_loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
+    """Returns the quantity: the logarithm of the loss at one point."""
+    u = fit.inward(x)
+    return lambda draws: np.asarray(np.log(draws.at(u)[:, 0]))
 
 
 def allocation_exponent(draws: Draws) -> Array:

@@ -13,9 +13,9 @@ import numpy as np
 
 from scalelab.analysis.bootstrap import refit, smooth_problem
 from scalelab.analysis.draws import Draws
-from scalelab.analysis.laws.base import Array
 from scalelab.analysis.noise import noise
 from scalelab.analysis.report_tables import at_bounds
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit

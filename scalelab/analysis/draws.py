@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.analysis.laws.base import Array, Frame, Law
 from scalelab.errors import FitError, suggest
+from scalelab.law import Array, Frame, Law
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit

@@ -14,11 +14,11 @@ import numpy as np
 
 from scalelab.analysis.estimators import Estimator
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.laws.base import Array, Frame, Law
 from scalelab.analysis.search import Starts, search
 from scalelab.analysis.solver import Problem
 from scalelab.analysis.table import Table, check_scales, read_axes, read_table
 from scalelab.errors import FitError
+from scalelab.law import Array, Frame, Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,7 +213,7 @@ def fit_law(
         from scalelab.analysis.auto import fit_auto
 
         return fit_auto(x, y, **options)
-    form = get_law(law) if isinstance(law, str) else law
+    form = get_law(law)
     table = read_table(form, x, y, weights, groups)
     penalty = Estimator.named("log-mse" if form.axes == ("...",) else estimator, delta)
     return fit_table(form, table, penalty if form.positive else penalty.linear(), seed)

@@ -18,17 +18,18 @@ How well each covers is measured by ``benchmarks/coverage.py``.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
 from scalelab.analysis.bootstrap import Bootstrap, check_level, simulator
-from scalelab.analysis.draws import Draws, Quantity, evaluate, gradient
-from scalelab.analysis.laws.base import Array
+from scalelab.analysis.draws import Draws, Quantity, estimate, gradient
 from scalelab.analysis.noise import noise as noise_of
-from scalelab.analysis.profile import profile_interval
+from scalelab.analysis.profile import profile_intervals
 from scalelab.errors import InputError
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit
@@ -44,13 +45,25 @@ _UNEVEN = 0.01
 def interval(
     fit: Fit, quantity: Quantity, level: float = 0.9, *, method: str = "auto", seed: int | None = None
 ) -> tuple[float, float]:
-    """Returns an interval of a quantity.
+    """Returns an interval of a quantity; see :func:`intervals`."""
+    return intervals(fit, [quantity], level, method=method, seed=seed)[0]
+
+
+def intervals(
+    fit: Fit,
+    quantities: Sequence[Quantity],
+    level: float = 0.9,
+    *,
+    method: str = "auto",
+    seed: int | None = None,
+) -> list[tuple[float, float]]:
+    """Returns an interval of each of some quantities, in much less time than one after the other.
 
     Args:
         fit: the fit.
-        quantity: a parameter's name, or a function of :class:`~scalelab.analysis.draws.Draws` that returns a
+        quantities: names of parameters, or functions of :class:`~scalelab.analysis.draws.Draws` that return a
             number a draw, such as those of :mod:`scalelab.analysis.derived`.
-        level: its coverage.
+        level: coverage of each.
         method: see the table above.
         seed: of what is random; default the fit's.
 
@@ -59,22 +72,24 @@ def interval(
     """
     check_level(level)
     method = _method(fit, method)
-    if isinstance(quantity, str) and quantity in fit.law.coefficients:
-        name = str(quantity)
+    logs = [isinstance(quantity, str) and quantity in fit.law.coefficients for quantity in quantities]
+    asked = [_log_of(str(q)) if log else q for q, log in zip(quantities, logs, strict=True)]
+    ends = _intervals(fit, asked, level, method, seed)
+    return [
+        (float(np.exp(low)), float(np.exp(high))) if log else (low, high)
+        for (low, high), log in zip(ends, logs, strict=True)
+    ]
 
-        def log_value(draws: Draws) -> Array:
-            return np.asarray(np.log(draws.params[name]))
 
-        low, high = _interval(fit, log_value, level, method, seed)
-        return float(np.exp(low)), float(np.exp(high))
-    return _interval(fit, quantity, level, method, seed)
+def _log_of(name: str) -> Quantity:
+    return lambda draws: np.asarray(np.log(draws.params[name]))
 
 
 def stderr(fit: Fit, quantity: Quantity, method: str = "covariance") -> float:
     """Returns the standard error of a quantity: over refits where the method resamples, or Gauss-Newton's."""
     method = _method(fit, method)
     if method not in ("profile", "covariance"):
-        return _refits(fit, method).stderr(quantity)
+        return refits(fit, method).stderr(quantity)
     slope = gradient(fit, quantity)
     return float(np.sqrt(max(float(slope @ fit.covariance() @ slope), 0.0)))
 
@@ -101,15 +116,15 @@ def predict_interval(
     n = u[0].size
     if n > _NODES and len(u) == 1 and method == "profile":
         nodes = np.linspace(u[0].min(), u[0].max(), _NODES)
-        ends = np.array([_end_points(fit, (nodes[i : i + 1],), level, method) for i in range(_NODES)])
+        ends = _end_points(fit, (nodes,), level, method)
         centre = _scores(fit, Draws(fit.law, fit.frame, fit.theta[None]), (nodes,))[0]
         low = mean + np.interp(u[0], nodes, ends[:, 0] - centre)
         high = mean + np.interp(u[0], nodes, ends[:, 1] - centre)
     elif (method == "profile" and n <= _NODES) or method == "covariance":
-        ends = np.array([_end_points(fit, tuple(c[i : i + 1] for c in u), level, method) for i in range(n)])
+        ends = _end_points(fit, u, level, method)
         low, high = ends[:, 0], ends[:, 1]
     else:
-        values = _scores(fit, _refits(fit, method).draws, u)
+        values = _scores(fit, refits(fit, method).draws, u)
         low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     if noise:
         found = noise_of(fit)
@@ -124,8 +139,14 @@ def _scores(fit: Fit, draws: Draws, u: tuple[Array, ...]) -> Array:
     return np.log(values) if fit.estimator.log else values
 
 
-def _end_points(fit: Fit, u: tuple[Array, ...], level: float, method: str) -> tuple[float, float]:
-    return _interval(fit, lambda draws: _scores(fit, draws, u)[:, 0], level, method, None)
+def _end_points(fit: Fit, u: tuple[Array, ...], level: float, method: str) -> Array:
+    """Returns the ends of the interval of each of n predictions, shape (n, 2)."""
+    places = [tuple(column[i : i + 1] for column in u) for i in range(u[0].size)]
+    return np.array(_intervals(fit, [_score_at(fit, at) for at in places], level, method, None))
+
+
+def _score_at(fit: Fit, u: tuple[Array, ...]) -> Quantity:
+    return lambda draws: _scores(fit, draws, u)[:, 0]
 
 
 def _method(fit: Fit, method: str) -> str:
@@ -155,25 +176,37 @@ def uneven_noise(fit: Fit) -> float:
     return float(special.chdtrc(rank - 1, len(squares) * explained))
 
 
-def _interval(
-    fit: Fit, quantity: Quantity, level: float, method: str, seed: int | None
-) -> tuple[float, float]:
+def _intervals(
+    fit: Fit, quantities: Sequence[Quantity], level: float, method: str, seed: int | None
+) -> list[tuple[float, float]]:
     if method == "profile":
-        return profile_interval(fit, quantity, level, seed=seed)
+        return profile_intervals(fit, quantities, level, seed=seed)
     if method == "covariance":
-        reach = stderr(fit, quantity) * special.stdtrit(len(fit.table) - fit.theta.size, 0.5 + level / 2)
-        centre = float(evaluate(quantity, Draws(fit.law, fit.frame, fit.theta[None]))[0])
-        return centre - float(reach), centre + float(reach)
-    refits = _refits(fit, method, seed)
-    return refits.interval(quantity, level, "bca" if method == "bca" else "percentile")
+        return [_normal(fit, quantity, level) for quantity in quantities]
+    found = refits(fit, method, seed)
+    kind = "bca" if method == "bca" else "percentile"
+    return [found.interval(quantity, level, kind) for quantity in quantities]
+
+
+def _normal(fit: Fit, quantity: Quantity, level: float) -> tuple[float, float]:
+    reach = stderr(fit, quantity) * special.stdtrit(len(fit.table) - fit.theta.size, 0.5 + level / 2)
+    centre = estimate(fit, quantity)
+    return centre - float(reach), centre + float(reach)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Fit, dict[tuple[str | None, int], Bootstrap]] = weakref.WeakKeyDictionary()
 
 
-def _refits(fit: Fit, method: str, seed: int | None = None) -> Bootstrap:
-    """Returns the refits of a method; all quantities of a fit share them."""
-    kind = {"bca": None, "profile": "residuals"}.get(method, method)
+def refits(fit: Fit, method: str = "auto", seed: int | None = None) -> Bootstrap:
+    """Returns the refits of a method, made once; where the method refits nothing, those to drawn residuals.
+
+    Args:
+        fit: the fit.
+        method: see the table above.
+        seed: of the resampling; default the fit's.
+    """
+    method = _method(fit, method)
+    kind = {"bca": None, "profile": "residuals", "covariance": "residuals"}.get(method, method)
     key = (kind, fit.seed if seed is None else seed)
     known = _KNOWN.setdefault(fit, {})
     if key not in known:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalelab.analysis.bootstrap import check_level
 from scalelab.analysis.fit import Fit, Prediction
+from scalelab.analysis.intervals import refits
+from scalelab.analysis.noise import noise as noise_of
+from scalelab.analysis.noise import sampled
 from scalelab.errors import FitError
+
+if TYPE_CHECKING:
+    from scalelab.analysis.auto import AutoFit
 
 _REFITS = 1000
 
@@ -19,20 +25,21 @@ class Chain:
     """A law of the loss followed by the link from loss to metric.
 
     Attributes:
-        loss: fit of a law of the loss against scale.
+        loss: fit of a law of the loss against scale, or an average of laws.
         link: fit of the law ``sigmoid`` of the metric against the loss, on the same or other runs.
     """
 
-    loss: Fit
+    loss: Fit | AutoFit
     link: Fit
 
-    def predict(self, x: Any, level: float | None = None) -> Any:
+    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Any:
         """Predicts the metric at given scales.
 
         Args:
             x: scales, as the law of the loss takes them.
             level: coverage of the interval, default none. It combines 1,000 refits of the law with as many
                 of the link, drawn independently of each other.
+            noise: whether the interval is for a new run, with the noise of its loss and of its metric.
 
         Returns:
             Without a level an array of shape (n,), with it a :class:`~scalelab.analysis.fit.Prediction`.
@@ -42,7 +49,10 @@ class Chain:
         if level is None:
             return mean
         check_level(level)
-        losses = self.loss.bootstrap(_REFITS).draws.at(self.loss.inward(x))
+        if isinstance(self.loss, Fit):
+            losses = sampled(self.loss, refits(self.loss).draws, x, of_runs=noise)
+        else:
+            losses = self.loss.sample(x, _REFITS, noise=noise)
         links = self.link.bootstrap(_REFITS, seed=self.link.seed + 1).draws
         n = min(len(losses), len(links))
         centre, unit = self.link.frame.centres[0], self.link.frame.units[0]
@@ -50,16 +60,19 @@ class Chain:
         for i in range(n):
             u = ((losses[i] - centre) / unit,)
             values[i] = links.law.value_jac(links.theta[i : i + 1], u)[0][0]
+        if noise:
+            own = noise_of(self.link)
+            values += own.sigma * np.random.default_rng(self.link.seed).standard_t(own.dof, values.shape)
         lower, upper = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         return Prediction(mean, lower, upper)
 
 
-def chain(loss: Fit, link: Fit) -> Chain:
+def chain(loss: Fit | AutoFit, link: Fit) -> Chain:
     """Chains a law of the loss with a link to a bounded metric.
 
     Raises:
         FitError: the second fit is not one of the law ``sigmoid``, or the first one is.
     """
-    if link.law.name != "sigmoid" or loss.law.name == "sigmoid":
+    if link.law.name != "sigmoid" or (isinstance(loss, Fit) and loss.law.name == "sigmoid"):
         raise FitError("chain a fit of a law of the loss with a fit of the law 'sigmoid', in this order")
     return Chain(loss, link)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalelab.analysis.bootstrap import simulator
+from scalelab.analysis.draws import Draws
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit
@@ -56,3 +58,20 @@ def noise(fit: Fit) -> Noise:
         # Rows that agree to the last digit are copies, not repeats.
         return Noise(overall, n - p, "residuals")
     return Noise(pure, dof, "repeats", (overall / pure) ** 2)
+
+
+def sampled(fit: Fit, draws: Draws, x: Any, *, of_runs: bool = False) -> Array:
+    """Returns predictions of refits at some scales, shape (draws, n).
+
+    Args:
+        fit: the fit.
+        draws: its refits.
+        x: scales, as the fit takes them, n of them.
+        of_runs: whether to add the noise of one run to each, drawn with the fit's seed.
+    """
+    at = draws.at(fit.inward(x))
+    if not of_runs:
+        return at
+    own = noise(fit)
+    extra = own.sigma * np.random.default_rng(fit.seed).standard_t(own.dof, at.shape)
+    return at * np.exp(extra) if fit.estimator.log else at + extra

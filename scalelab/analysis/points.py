@@ -43,7 +43,8 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
 
     The result has every column of `SCALES`, ``objective``, ``metric``, ``direction`` and ``dataset_label``,
-    made up where the table lacks them (the loss is then the objective).
+    made up where the table lacks them (the loss is then the objective). Of a study in which no run has a
+    loss, such as an imported table of another metric, a finite objective is enough.
 
     Args:
         runs: A row a trial, as the store's ``runs``.
@@ -56,10 +57,7 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in _REQUIRED if name not in runs.columns]
     if missing:
         raise InputError(f"the table of runs lacks the columns {', '.join(missing)}; map or add them")
-    loss = pd.to_numeric(runs["loss"], errors="coerce")
-    done: pd.DataFrame = runs[
-        (runs["status"] == "done") & np.isfinite(loss.to_numpy(dtype=float, na_value=np.nan))
-    ].copy()
+    done: pd.DataFrame = runs[(runs["status"] == "done") & _has_outcome(runs)].copy()
     if "trial_id" in done.columns:
         done = done.drop_duplicates("trial_id")
     done = done.reset_index(drop=True)
@@ -73,6 +71,20 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         done[name] = done[name].fillna(default) if name in done.columns else default
     done["dataset_label"] = _dataset_labels(done)
     return done
+
+
+def _has_outcome(runs: pd.DataFrame) -> pd.Series:
+    import pandas as pd
+
+    def finite(name: str) -> pd.Series:
+        values = pd.to_numeric(runs[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        return pd.Series(np.isfinite(values), index=runs.index)
+
+    has_loss = finite("loss")
+    if "objective" not in runs.columns:
+        return has_loss
+    studies = runs["study"].fillna("-") if "study" in runs.columns else pd.Series("-", index=runs.index)
+    return has_loss | (finite("objective") & ~has_loss.groupby(studies).transform("any"))
 
 
 def _dataset_labels(done: pd.DataFrame) -> pd.Series:

@@ -6,22 +6,26 @@ the set of c with T(c) below a cut-off. Under Gaussian noise and squares the cut
 distribution; here it is *calibrated*: the law is simulated at its estimates with resampled residuals, and
 the cut-off is the quantile of the T that the true value gets there. That holds for every penalty, keeps the
 asymmetry that bounds and curvature give an interval, and needs no smoothness of the penalty.
+
+All quantities and both sides of a fit are searched as one batch: the rows are few, so that what a step
+costs hardly depends on how many it minimises at once.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.bootstrap import check_level, simulator, smooth_problem
+from scalelab.analysis.bootstrap import check_level, chunk_of, simulator, smooth_problem
 from scalelab.analysis.covariance import covariance, mean_curvature
 from scalelab.analysis.draws import Draws, Quantity, estimate, evaluate, gradient
-from scalelab.analysis.laws.base import Array, Frame, Index
 from scalelab.analysis.solver import Problem, minimise
+from scalelab.law import Array, Frame, Index
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit
@@ -44,49 +48,79 @@ class Pinned(Problem):
     that.
 
     Attributes:
-        frame: the change of units, for the quantity.
-        quantity: what is pinned.
+        frame: the change of units, for the quantities.
+        quantities: what may be pinned.
+        which: which of them is, shape (batch,).
         targets: to which values, shape (batch,).
-        unit: what the distance to the target is divided by.
+        units: what the distance to the target is divided by, shape (batch,).
     """
 
     frame: Frame = field(default_factory=lambda: Frame.identity(0))
-    quantity: Quantity = ""
+    quantities: tuple[Quantity, ...] = ()
+    which: Index = field(default_factory=lambda: np.zeros(0, dtype=int))
     targets: Array = field(default_factory=lambda: np.zeros(0))
-    unit: float = 1.0
+    units: Array = field(default_factory=lambda: np.zeros(0))
 
     @override
     def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
         r, jac = super().residuals(theta, rows)
-        batch, size = theta.shape
+        size = theta.shape[1]
+        which, targets, units = self.which, self.targets, self.units
+        if rows is not None:
+            which, targets, units = which[rows], targets[rows], units[rows]
         moves = _STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
         around = (theta[:, None, :] + moves).reshape(-1, size)
-        values = evaluate(self.quantity, Draws(self.law, self.frame, around)).reshape(batch, -1)
-        targets = self.targets if rows is None else self.targets[rows]
-        slopes = (values[:, 1 : 1 + size] - values[:, 1 + size :]) / (2 * _STEP * self.unit)
-        r = np.concatenate([r, (values[:, :1] - targets[:, None]) / self.unit], axis=1)
+        values = self.evaluated(around, np.repeat(which, len(moves))).reshape(len(theta), -1)
+        slopes = (values[:, 1 : 1 + size] - values[:, 1 + size :]) / (2 * _STEP * units[:, None])
+        r = np.concatenate([r, ((values[:, 0] - targets) / units)[:, None]], axis=1)
         return r, np.concatenate([jac, slopes[:, :, None]], axis=2)
+
+    def evaluated(self, theta: Array, which: Index) -> Array:
+        """Returns for each parameter vector the value of its own quantity, shape (batch,)."""
+        values = np.empty(len(theta))
+        for number, quantity in enumerate(self.quantities):
+            own = which == number
+            if own.any():
+                values[own] = evaluate(quantity, Draws(self.law, self.frame, theta[own]))
+        return values
 
 
 def profile_interval(
     fit: Fit, quantity: Quantity, level: float = 0.9, *, n: int = N_CALIBRATE, seed: int | None = None
 ) -> tuple[float, float]:
-    """Returns the calibrated profile interval of a quantity.
+    """Returns the calibrated profile interval of a quantity; see :func:`profile_intervals`."""
+    return profile_intervals(fit, [quantity], level, n=n, seed=seed)[0]
+
+
+def profile_intervals(
+    fit: Fit,
+    quantities: Sequence[Quantity],
+    level: float = 0.9,
+    *,
+    n: int = N_CALIBRATE,
+    seed: int | None = None,
+) -> list[tuple[float, float]]:
+    """Returns the calibrated profile intervals of several quantities.
 
     Args:
         fit: the fit.
-        quantity: a parameter's name or a function of draws.
-        level: its coverage.
+        quantities: names of parameters, or functions of draws.
+        level: coverage of each.
         n: simulations of the calibration.
         seed: of the simulations; default the fit's.
 
     Returns:
-        The ends; infinite where the rows never object, on that side, within 40 standard errors.
+        The ends of each; infinite where the rows never object, on that side, within 40 standard errors.
     """
     check_level(level)
-    profile = _Profile(fit, quantity)
-    cut = profile.cut(level, n, fit.seed if seed is None else seed)
-    return profile.end(-1, cut), profile.end(1, cut)
+    seed = fit.seed if seed is None else seed
+    together = max(1, chunk_of(fit.problem) // (2 * _STEPS.size))
+    out: list[tuple[float, float]] = []
+    for begin in range(0, len(quantities), together):
+        profile = _Profile(fit, quantities[begin : begin + together])
+        ends = profile.ends(profile.cuts(level, n, seed))
+        out += zip(ends[::2], ends[1::2], strict=True)
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,104 +142,225 @@ def _simulation(profile: _Profile, n: int, seed: int) -> _Simulation:
         imitate = simulator(fit)
         problem = replace(profile.problem, y=imitate.draw(np.random.default_rng(seed), n))
         start = np.broadcast_to(imitate.theta, (n, imitate.theta.size))
-        _, lowest = profile.minimum(problem, start, profile.weights)
+        _, lowest = profile.minimum(problem, start, fit.table.weights)
         known[n, seed] = _Simulation(problem, Draws(fit.law, fit.frame, imitate.theta[None]), lowest)
     return known[n, seed]
 
 
-class _Profile:
-    """The rise of a fit's objective along one quantity; holds what all its evaluations share."""
+@dataclass(eq=False)
+class _Side:
+    """The profile of one quantity on one side of the estimate, as far as it is known.
 
-    def __init__(self, fit: Fit, quantity: Quantity) -> None:
-        self.fit, self.quantity = fit, quantity
+    Attributes:
+        number: which quantity.
+        sign: -1 below the estimate, 1 above it.
+        centre: the estimate.
+        theta: parameters at the points, shape (points, parameters).
+        values: values of the quantity there, shape (points,).
+        rise: relative rises of the objective there, shape (points,).
+    """
+
+    number: int
+    sign: int
+    centre: float
+    theta: Array
+    values: Array
+    rise: Array
+
+    def outward(self) -> tuple[Array, Array, Index]:
+        """Returns values and roots of the rise from the centre outward, and their original order."""
+        at, sign = self.values, self.sign
+        chosen = np.flatnonzero(np.isfinite(at) & np.isfinite(self.rise) & (at * sign > self.centre * sign))
+        order = chosen[np.argsort(sign * at[chosen], kind="stable")]
+        x = np.concatenate([[self.centre], at[order]])
+        root = np.concatenate([[0.0], np.sqrt(self.rise[order])])
+        # A value further away cannot cost less; where it seems to, the nearer one stopped in another valley.
+        return x, np.minimum.accumulate(root[::-1])[::-1], order
+
+    def between(self, cut: float, middle: Array) -> tuple[Array, Array] | None:
+        """Returns targets and starts around the crossing of a cut-off, or None where it is well known.
+
+        Args:
+            cut: the cut-off of the relative rise.
+            middle: parameters at the estimate, shape (parameters,).
+        """
+        x, root, order = self.outward()
+        above = np.flatnonzero(root > np.sqrt(cut))
+        if not above.size or root[above[0]] < 1.5 * np.sqrt(cut):
+            return None
+        i = int(above[0])
+        inner = middle if i == 1 else self.theta[order[i - 2]]
+        outer = self.theta[order[i - 1]]
+        return x[i - 1] + _SHARES * (x[i] - x[i - 1]), inner + _SHARES[:, None] * (outer - inner)
+
+    def crossing(self, cut: float, unit: float) -> float:
+        """Returns where the root of the rise crosses that of a cut-off.
+
+        Between points the root is taken as straight, which it is for a law linear in its parameters. Without
+        a crossing the end is infinite, unless the quantity stopped short of where it was pulled, as at a
+        bound.
+        """
+        x, root, _ = self.outward()
+        above = np.flatnonzero(root > np.sqrt(cut))
+        if not above.size:
+            stopped = abs(x[-1] - x[0]) < 0.9 * _STEPS[-1] * unit
+            return float(x[-1] if stopped else self.sign * np.inf)
+        i = int(above[0])
+        share = (np.sqrt(cut) - root[i - 1]) / (root[i] - root[i - 1])
+        return float(x[i - 1] + share * (x[i] - x[i - 1]))
+
+
+class _Profile:
+    """The rise of a fit's objective along some quantities; holds what all its evaluations share."""
+
+    def __init__(self, fit: Fit, quantities: Sequence[Quantity]) -> None:
+        self.fit, self.quantities = fit, tuple(quantities)
         self.problem = smooth_problem(fit)
-        self.weights = fit.table.weights
-        self.centre = estimate(fit, quantity)
-        slope = gradient(fit, quantity)
-        spread = fit.covariance()
+        self.centres = [estimate(fit, quantity) for quantity in quantities]
+        moves = [self._unit(quantity) for quantity in quantities]
+        self.units = np.array([unit for unit, _ in moves])
+        # How the parameters move, to first order, for one standard error of each quantity.
+        self.directions = [direction for _, direction in moves]
+        penalty, weights = self.problem.estimator, fit.table.weights
+        first = penalty.derivatives(fit.residuals)[0]
+        # What a distance of one standard error costs in the objective.
+        cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit), 1e-300)
+        self.soft = penalty.delta / _REACH if penalty.huberised else 1.0
+        self.weights = np.append(weights, _SPRING * cost / self.soft**2)
+        self.spread = 1.345 * float(np.median(np.abs(fit.residuals))) / 0.6745
+        polished = minimise(self.problem, fit.theta[None], weights, max_iter=60)
+        self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
+
+    def _unit(self, quantity: Quantity) -> tuple[float, Array]:
+        """Returns a quantity's standard error, and how the parameters move for it."""
+        fit = self.fit
+        slope, spread = gradient(fit, quantity), fit.covariance()
         if not slope @ spread @ slope > 0:
             # At a bound the estimate cannot move to first order; further away it can.
             spread = covariance(fit, bounded=False)
         variance = float(slope @ spread @ slope)
-        known = np.isfinite(variance) and variance > 0
-        self.unit = float(np.sqrt(variance)) if known else max(1e-3 * abs(self.centre), 1e-12)
-        # How the parameters move, to first order, for one standard error of the quantity.
-        self.direction = spread @ slope / self.unit if known else np.zeros_like(fit.theta)
-        penalty = self.problem.estimator
-        first = penalty.derivatives(fit.residuals)[0]
-        # What a distance of one standard error costs in the objective.
-        cost = max(0.5 * float(np.mean(self.weights * first**2)) / mean_curvature(fit), 1e-300)
-        self.soft = penalty.delta / _REACH if penalty.huberised else 1.0
-        self.pinned_weights = np.append(self.weights, _SPRING * cost / self.soft**2)
-        self.spread = 1.345 * float(np.median(np.abs(fit.residuals))) / 0.6745
-        polished = minimise(self.problem, fit.theta[None], self.weights, max_iter=60)
-        self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
+        if np.isfinite(variance) and variance > 0:
+            unit = float(np.sqrt(variance))
+            return unit, spread @ slope / unit
+        return max(1e-3 * abs(estimate(fit, quantity)), 1e-12), np.zeros_like(fit.theta)
 
-    def pinned(self, problem: Problem, targets: Array) -> Pinned:
-        """Returns a problem with the quantity pulled to a target for each of a batch."""
+    def pinned(self, problem: Problem, which: Index, targets: Array) -> Pinned:
+        """Returns a problem with a quantity pulled to a target for each of a batch."""
         parts = {name: getattr(problem, name) for name in Problem.__dataclass_fields__}
-        unit = self.unit / self.soft
-        return Pinned(**parts, frame=self.fit.frame, quantity=self.quantity, targets=targets, unit=unit)
+        return Pinned(
+            **parts,
+            frame=self.fit.frame,
+            quantities=self.quantities,
+            which=which,
+            targets=targets,
+            units=self.units[which] / self.soft,
+        )
 
-    def end(self, side: int, cut: float) -> float:
-        """Returns where the relative rise exceeds a cut-off on one side of the estimate, or infinity.
+    def ends(self, cuts: Sequence[float]) -> list[float]:
+        """Returns the lower and upper end of each quantity: where its rise exceeds its cut-off.
 
         A spring need not be stiff: where it comes to rest the objective is the lowest for the value of the
         quantity there, whatever that is. The profile is refined around the crossing, which also finds the
         ends of a quantity whose standard error is far from its true uncertainty.
         """
-        targets = self.centre + side * _STEPS * self.unit
-        starts = self.theta + side * np.minimum(_STEPS, 4.0)[:, None] * self.direction
-        theta, values, rise = self.points(targets, starts)
-        for _ in range(_REFINEMENTS):
-            x, root, order = _outward(values, rise, self.centre, side)
-            above = np.flatnonzero(root > np.sqrt(cut))
-            if not above.size or root[above[0]] < 1.5 * np.sqrt(cut):
-                break
-            i = int(above[0])
-            inner = self.theta if i == 1 else theta[order[i - 2]]
-            outer = theta[order[i - 1]]
-            more = x[i - 1] + _SHARES * (x[i] - x[i - 1])
-            found = self.points(more, inner + _SHARES[:, None] * (outer - inner))
-            theta, values, rise = (
-                np.concatenate(pair) for pair in zip((theta, values, rise), found, strict=True)
+        empty = np.empty(0)
+        sides = [
+            _Side(number, sign, centre, np.empty((0, self.theta.size)), empty, empty)
+            for number, centre in enumerate(self.centres)
+            for sign in (-1, 1)
+        ]
+        steps = np.minimum(_STEPS, 4.0)[:, None]
+        work = [
+            (
+                side,
+                side.centre + side.sign * _STEPS * self.units[side.number],
+                self.theta + side.sign * steps * self.directions[side.number],
             )
-        return _crossing(*_outward(values, rise, self.centre, side)[:2], cut, side * self.unit)
+            for side in sides
+        ]
+        for _ in range(1 + _REFINEMENTS):
+            if not work:
+                break
+            self._explore(*zip(*work, strict=True))
+            found = [(side, side.between(cuts[side.number], self.theta)) for side in sides]
+            work = [(side, *more) for side, more in found if more is not None]
+        return [side.crossing(cuts[side.number], float(self.units[side.number])) for side in sides]
 
-    def points(self, targets: Array, starts: Array) -> tuple[Array, Array, Array]:
-        """Returns points of the profile: parameters, values of the quantity, and relative rises there.
+    def _explore(self, sides: Sequence[_Side], targets: Sequence[Array], starts: Sequence[Array]) -> None:
+        """Adds points of the profile to sides.
 
         Args:
-            targets: values to pull the quantity to, outward, shape (points,).
-            starts: internal parameters to start from, shape (points, parameters).
+            sides: which ones.
+            targets: values to pull each one's quantity to, outward, all of shape (points,).
+            starts: internal parameters to start from, all of shape (points, parameters).
         """
-        problem = self.pinned(self.problem, targets)
-        theta, total = self.minimum(problem, starts, self.pinned_weights)
+        numbers = np.array([side.number for side in sides])
+        goals, begin = np.stack(targets), np.stack(starts)
+        theta, total = self._pulled(numbers, goals, begin)
+        open_ = np.arange(len(sides))
         for _ in range(_SWEEPS):
             # Each is tried again from the end of its inner neighbour: a curved valley is easily lost from
             # afar.
-            inner = np.concatenate([self.theta[None], theta[:-1]])
-            again = minimise(problem, inner, self.pinned_weights, **_QUICK)
-            better = again.objective < total - 1e-3 * np.abs(total - self.lowest)
-            if not better.any():
+            middle = np.broadcast_to(self.theta, (len(open_), 1, self.theta.size))
+            inner = np.concatenate([middle, theta[open_, :-1]], axis=1)
+            again, lower = self._pulled(numbers[open_], goals[open_], inner, staged=False)
+            known = np.where(np.isfinite(total[open_]), total[open_], np.finfo(float).max)
+            better = lower < known - 1e-3 * np.abs(known - self.lowest)
+            theta[open_] = np.where(better[:, :, None], again, theta[open_])
+            total[open_] = np.where(better, lower, total[open_])
+            open_ = open_[better.any(axis=1)]
+            if not open_.size:
                 break
-            theta[better], total[better] = again.theta[better], again.objective[better]
-        values = evaluate(self.quantity, Draws(self.fit.law, self.fit.frame, theta))
-        rise = self.problem.objective(theta, self.weights) / max(self.lowest, 1e-300) - 1.0
-        return theta, values, np.maximum(rise, 0.0)
+        for side, own in zip(sides, theta, strict=True):
+            draws = Draws(self.fit.law, self.fit.frame, own)
+            objective = self.problem.objective(own, self.fit.table.weights)
+            rise = np.maximum(objective / max(self.lowest, 1e-300) - 1.0, 0.0)
+            side.theta = np.concatenate([side.theta, own])
+            side.values = np.concatenate([side.values, evaluate(self.quantities[side.number], draws)])
+            side.rise = np.concatenate([side.rise, rise])
 
-    def cut(self, level: float, n: int, seed: int) -> float:
-        """Returns the quantile of the relative rise at the true value, over simulations of the fit."""
+    def _pulled(
+        self, numbers: Index, targets: Array, starts: Array, *, staged: bool = True
+    ) -> tuple[Array, Array]:
+        """Minimises with quantities pulled to targets.
+
+        Args:
+            numbers: the quantity of each side, shape (sides,).
+            targets: shape (sides, points).
+            starts: shape (sides, points, parameters).
+            staged: whether to pass through wider penalties.
+
+        Returns:
+            Parameters of shape (sides, points, parameters) and objectives of shape (sides, points).
+        """
+        problem = self.pinned(self.problem, np.repeat(numbers, targets.shape[1]), targets.ravel())
+        flat = starts.reshape(-1, starts.shape[2])
+        if staged:
+            theta, total = self.minimum(problem, flat, self.weights)
+        else:
+            solution = minimise(problem, flat, self.weights, **_QUICK)
+            theta, total = solution.theta, solution.objective
+        return theta.reshape(starts.shape), total.reshape(targets.shape)
+
+    def cuts(self, level: float, n: int, seed: int) -> list[float]:
+        """Returns for each quantity the quantile of the relative rise at its true value, over simulations."""
         simulation = _simulation(self, n, seed)
-        truth = evaluate(self.quantity, simulation.truth)[0]
-        pinned = self.pinned(simulation.problem, np.full(n, truth))
-        start = np.broadcast_to(simulation.truth.theta, (n, self.theta.size))
-        theta, total = self.minimum(pinned, start, self.pinned_weights)
-        bare = simulation.problem.objective(theta, self.weights)
-        # The spring's tension times its extension is what the last bit of the way would cost.
-        held = bare + 2.0 * (total - bare)
-        rise = held / np.maximum(simulation.lowest, 1e-300) - 1.0
-        return float(np.quantile(np.maximum(rise[np.isfinite(rise)], 0.0), level))
+        base = simulation.problem
+        together = max(1, chunk_of(base) // n)
+        out: list[float] = []
+        for begin in range(0, len(self.quantities), together):
+            numbers = np.arange(begin, min(begin + together, len(self.quantities)))
+            truths = np.array([evaluate(self.quantities[i], simulation.truth)[0] for i in numbers])
+            problem = replace(base, y=np.tile(base.y, (len(numbers), 1)))
+            pinned = self.pinned(problem, np.repeat(numbers, n), np.repeat(truths, n))
+            start = np.broadcast_to(simulation.truth.theta, (n * len(numbers), self.theta.size))
+            theta, total = self.minimum(pinned, start, self.weights)
+            bare = problem.objective(theta, self.fit.table.weights)
+            # The spring's tension times its extension is what the last bit of the way would cost.
+            held = (bare + 2.0 * (total - bare)).reshape(-1, n)
+            rise = np.maximum(held / np.maximum(simulation.lowest, 1e-300) - 1.0, 0.0)
+            out += [float(np.quantile(row[np.isfinite(row)], level)) for row in rise]
+        return out
 
     def minimum(self, problem: Problem, theta: Array, weights: Array) -> tuple[Array, Array]:
         """Returns where the minimisations from each start end, and the objectives there; both by start.
@@ -221,28 +376,3 @@ class _Profile:
                     theta = minimise(staged, theta, weights, **_QUICK).theta
         solution = minimise(problem, theta, weights, **_QUICK)
         return solution.theta, solution.objective
-
-
-def _outward(values: Array, rise: Array, centre: float, side: int) -> tuple[Array, Array, Index]:
-    """Returns values and roots of the rise from the centre outward on one side, and their original order."""
-    chosen = np.flatnonzero(np.isfinite(values) & np.isfinite(rise) & (values * side > centre * side))
-    order = chosen[np.argsort(side * values[chosen], kind="stable")]
-    x = np.concatenate([[centre], values[order]])
-    root = np.concatenate([[0.0], np.sqrt(rise[order])])
-    # A value further away cannot cost less; where it seems to, the nearer one stopped in another valley.
-    return x, np.minimum.accumulate(root[::-1])[::-1], order
-
-
-def _crossing(x: Array, root: Array, cut: float, unit: float) -> float:
-    """Returns where the root of the rise crosses that of the cut-off.
-
-    Between points the root is taken as straight, which it is for a law linear in its parameters. Without a
-    crossing the end is infinite, unless the quantity stopped short of where it was pulled, as at a bound.
-    """
-    above = np.flatnonzero(root > np.sqrt(cut))
-    if not above.size:
-        stopped = abs(x[-1] - x[0]) < 0.9 * _STEPS[-1] * abs(unit)
-        return float(x[-1] if stopped else np.sign(unit) * np.inf)
-    i = int(above[0])
-    share = (np.sqrt(cut) - root[i - 1]) / (root[i] - root[i - 1])
-    return float(x[i - 1] + share * (x[i] - x[i - 1]))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.analysis.intervals import interval, stderr
-from scalelab.analysis.laws.base import Array
+from scalelab.analysis.intervals import intervals, stderr
 from scalelab.errors import FitError
+from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ def parameter_table(fit: Fit, level: float = 0.9, method: str = "auto") -> pd.Da
 
     bounded = at_bounds(fit)
     rows = {}
-    for name, value in fit.params.items():
-        low, high = interval(fit, name, level, method=method)
+    ends = intervals(fit, list(fit.params), level, method=method)
+    for (name, value), (low, high) in zip(fit.params.items(), ends, strict=True):
         rows[name] = {
             "estimate": value,
             "stderr": stderr(fit, name, method),

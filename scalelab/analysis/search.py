@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scalelab.analysis.estimators import Estimator
-from scalelab.analysis.laws.base import Array, Index
 from scalelab.analysis.solver import Problem, minimise, stages
+from scalelab.law import Array, Index
 
 _MANY_ROWS = 4000
 _AGREE = 1e-6

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scalelab.analysis.estimators import Estimator
-from scalelab.analysis.laws.base import Array, Index, Law
+from scalelab.law import Array, Index, Law
 
 _TINY = 1e-300
 _LAM_START, _LAM_LOW, _LAM_HIGH = 1e-2, 1e-12, 1e9

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.analysis.laws.base import Array, Index, Law
 from scalelab.errors import FitError
+from scalelab.law import Array, Index, Law
 
 _ALIASES = {"n_examples": ("n_tokens",)}
 _COLLINEAR = 1.0 - 1e-10

@@ -1,0 +1,205 @@
+"""The best use of a budget: the published optimum, known optima, and what is said where runs do not say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from reference_tables import chinchilla_rows, needs_reference
+from run_tables import grid_runs
+
+from scalelab.analysis.advice import FRONTIER, SPLIT, advise, best_run, price_of
+from scalelab.analysis.optimum import family_optima, optimum_dict
+from scalelab.analysis.points import designs, finished_runs
+from scalelab.errors import InputError
+
+TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
+PER = 20.0
+
+
+def optimum(flops):
+    t = TRUTH
+    g = (t["alpha"] * t["A"] / t["beta"] / t["B"]) ** (1 / (t["alpha"] + t["beta"]))
+    return g * (flops / PER) ** (t["beta"] / (t["alpha"] + t["beta"]))
+
+
+def isoflop_runs(*, optimizer="adamw", penalty=1.0, epochs=1.0, sigma=0.003, seed=0):
+    """Seven sizes around the optimum of each of five budgets; compute is 20 N D."""
+    t, rng, rows = TRUTH, np.random.default_rng(seed), []
+    for budget in np.geomspace(1e12, 1e15, 5):
+        for n in (optimum(budget) * np.geomspace(0.2, 5, 7)).round():
+            seen = budget / PER / n
+            loss = t["E"] + t["A"] * n ** -t["alpha"] + t["B"] * seen ** -t["beta"]
+            rows.append(
+                {
+                    "status": "done",
+                    "dataset": "signals",
+                    "architecture": "net",
+                    "optimizer": optimizer,
+                    "trial_id": f"{optimizer}-{budget:g}-{n:g}",
+                    "n_params": n,
+                    "n_examples": seen / epochs if epochs == 1.0 else 5000.0,
+                    "epochs": epochs if epochs == 1.0 else seen / 5000.0,
+                    "train_flops": budget,
+                    "wall_seconds": budget / 1e12,
+                    "loss": penalty * loss * np.exp(rng.normal(0, sigma)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def two():
+    runs = pd.concat([isoflop_runs(), isoflop_runs(optimizer="sgd", penalty=1.1, seed=1)])
+    return advise(designs(finished_runs(runs)), 1e16)
+
+
+def test_a_known_optimum_is_found(two):
+    best = two.families[0]
+    assert best.basis == SPLIT
+    assert best.flops_per == pytest.approx(PER)
+    assert best.n_params.low < optimum(1e16) < best.n_params.high
+    assert best.n_params.value * best.n_seen.value * PER == pytest.approx(1e16)
+    n, t = optimum(1e16), TRUTH
+    truth = t["E"] + t["A"] * n ** -t["alpha"] + t["B"] * (1e16 / PER / n) ** -t["beta"]
+    assert best.loss.low < truth < best.loss.high
+    assert best.beyond == pytest.approx(10.0)
+    assert best.unique is None
+    assert best.n_examples == best.n_seen.value
+
+
+def test_three_approaches_agree_on_the_size(two):
+    sizes = two.families[0].sizes
+    assert set(sizes) == {"envelope", "parabola", "parametric"}
+    assert max(sizes.values()) < 3 * min(sizes.values())
+
+
+def test_the_best_family_stands_first_with_its_share(two):
+    assert [one.family.optimizer for one in two.families] == ["adamw", "sgd"]
+    assert two.families[0].share > 0.95
+    assert sum(one.share for one in two.families) == pytest.approx(1.0)
+
+
+def test_families_alike_share_the_first_place():
+    runs = pd.concat([isoflop_runs(), isoflop_runs(optimizer="sgd", seed=7)])
+    shares = [one.share for one in advise(designs(finished_runs(runs)), 1e16).families]
+    assert max(shares) < 0.97
+    assert min(shares) > 0.03
+
+
+def test_the_loss_of_another_size_is_what_the_law_says(two):
+    best = two.families[0]
+    other = best.expect(best.n_params.value * 2, best.n_seen.value / 2, 1e16, 0.9)
+    assert other.value >= best.loss.value
+
+
+def test_repeated_data_are_named():
+    runs = isoflop_runs(epochs=2.0)
+    best = advise(designs(finished_runs(runs)), 1e16).families[0]
+    assert best.basis == SPLIT
+    assert best.unique == 5000
+    assert "at 5,000 unique examples" in best.points.selection
+    assert best.n_examples == 5000
+    assert any("passes over 5,000 different examples" in line for line in best.warnings)
+
+
+def test_runs_of_the_same_passes_belong_together():
+    runs = isoflop_runs()
+    runs["n_examples"], runs["epochs"] = runs["n_examples"] / 10, 10.0
+    best = advise(designs(finished_runs(runs)), 1e16).families[0]
+    assert "35 designs of 10 passes over their data" in best.points.selection
+    assert best.unique is None
+    assert best.n_examples == pytest.approx(best.n_seen.value / 10)
+    assert any("that is 10 passes" in line for line in best.warnings)
+
+
+def test_without_lengths_the_frontier_answers():
+    runs = grid_runs(seeds=(0,), noise=0.01)
+    runs["epochs"] = 64_000 / runs["n_examples"]
+    runs["train_flops"] = 3 * runs["forward_flops"] * 64_000
+    best = advise(designs(finished_runs(runs)), 1e14).families[0]
+    assert best.basis == FRONTIER
+    assert best.fit.table.axes == ("train_flops",)
+    assert best.n_seen.value == pytest.approx(64_000, rel=0.01)
+    assert best.n_params.value == pytest.approx(1e14 / (3 * 220 * 64_000), rel=0.01)
+    assert "not an optimum" in best.warnings[0]
+    assert "all saw 64,000 examples" in best.warnings[0]
+
+
+def test_a_document_is_json(two):
+    document = json.loads(json.dumps(two.to_dict()))
+    assert document["families"][0]["backtest"]["rms_log_error"] > 0
+    assert document["families"][0]["sizes"]["parametric"] == two.families[0].n_params.value
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, math.inf, math.nan])
+def test_a_budget_that_is_none_is_refused(budget):
+    with pytest.raises(InputError, match="positive number of training FLOPs"):
+        advise(designs(finished_runs(isoflop_runs())), budget)
+
+
+def test_a_budget_that_buys_nothing_is_refused():
+    with pytest.raises(InputError, match="too little for a run"):
+        advise(designs(finished_runs(isoflop_runs())), 1.0)
+
+
+def test_losses_of_several_datasets_are_not_compared():
+    runs = pd.concat([isoflop_runs(), isoflop_runs().assign(dataset="speech", trial_id="s")])
+    with pytest.raises(InputError, match="choose one with --dataset, of signals, speech"):
+        advise(designs(finished_runs(runs)), 1e16)
+
+
+def test_runs_that_support_nothing_are_refused_with_both_reasons():
+    with pytest.raises(InputError, match=r"no split of compute: .*; no frontier: "):
+        advise(designs(finished_runs(isoflop_runs().head(3))), 1e16)
+
+
+def test_settings_come_from_the_run_of_lowest_loss(two):
+    done = finished_runs(pd.concat([isoflop_runs(), isoflop_runs(optimizer="sgd", penalty=1.1, seed=1)]))
+    own = done[done["optimizer"] == "adamw"]
+    assert best_run(two.families[0], done) == own.loc[own["loss"].idxmin(), "trial_id"]
+
+
+def test_what_it_costs():
+    runs = isoflop_runs()
+    assert price_of(1e16, runs, cost_per_flop=1e-16, hourly=None) == {
+        "seconds": pytest.approx(1e4),
+        "price": pytest.approx(1.0),
+    }
+    assert price_of(3.6e15, runs, cost_per_flop=None, hourly=2.0)["price"] == pytest.approx(2.0)
+    with pytest.raises(InputError, match="not both"):
+        price_of(1e16, runs, cost_per_flop=1.0, hourly=1.0)
+    with pytest.raises(InputError, match="zero or more"):
+        price_of(1e16, runs, cost_per_flop=-1.0, hourly=None)
+    with pytest.raises(InputError, match="wall_seconds"):
+        price_of(1e16, runs.drop(columns="wall_seconds"), cost_per_flop=None, hourly=1.0)
+
+
+@needs_reference
+def test_the_published_optimum_of_chinchilla():
+    """Besiroglu et al. 2024: a = 0.513; at Gopher's 5.76e23 FLOPs about 70B parameters, 20 tokens each."""
+    x, loss = chinchilla_rows()
+    runs = pd.DataFrame(
+        {
+            "status": "done",
+            "dataset": "massivetext",
+            "architecture": "transformer",
+            "optimizer": "adamw",
+            "loss": loss,
+            **x,
+            "train_flops": 6 * x["n_params"] * x["n_examples"],
+        }
+    )
+    table = designs(finished_runs(runs))
+    (one,) = family_optima(table)
+    assert one.flops_per == pytest.approx(6.0)
+    assert optimum_dict(one)["approaches"]["parametric"]["a"] == pytest.approx(0.513, abs=0.002)
+    assert optimum_dict(one)["agree"]
+    best = advise(table, 5.76e23).families[0]
+    assert best.fit.params["alpha"] == pytest.approx(0.3473, abs=1e-4)
+    assert best.n_params.low < 70e9 < best.n_params.high
+    assert best.per_param.low < 20 < best.per_param.high
+    assert best.backtest.rmse < 0.02

@@ -1,0 +1,82 @@
+"""Families side by side, as an analysis compares them."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from run_tables import PENALTY, grid_runs
+
+from scalelab.analysis.comparisons import compare_families, group_dicts
+from scalelab.analysis.points import designs, finished_runs
+from scalelab.analysis.scaling import fit_families
+
+
+@pytest.fixture(scope="module")
+def laws():
+    runs = grid_runs(optimizers=("adamw", "sgd", "sgdm"), seeds=(0, 1), noise=0.002)
+    other = runs[runs["optimizer"] == "sgd"].assign(architecture="transformer")
+    other["loss"] = 0.12 + (other["loss"] - 0.12) * 0.9
+    other["trial_id"] += "-t"
+    return fit_families(designs(finished_runs(pd.concat([runs, other]))), axes=["train_flops", "n_params"])
+
+
+@pytest.fixture(scope="module")
+def groups(laws):
+    return compare_families(laws, 0.9)
+
+
+def test_what_is_alike_but_for_one_thing_is_compared(groups):
+    found = {(group.varies, group.held): len(group.pairs) for group in groups}
+    assert found == {("architecture", "sgd"): 1, ("optimizer", "convnext1d"): 3}
+    assert {group.axis for group in groups} == {"train_flops"}
+
+
+def test_the_second_of_a_pair_has_the_larger_exponent(groups):
+    for group in groups:
+        for pair in group.pairs:
+            assert pair.values[0] <= pair.values[1]
+            assert pair.difference.value == pytest.approx(pair.values[1] - pair.values[0])
+            assert pair.difference.low <= pair.difference.value <= pair.difference.high
+
+
+def test_a_constant_penalty_is_no_other_exponent_but_another_worth(groups):
+    (optimizers,) = (group for group in groups if group.varies == "optimizer")
+    for pair in optimizers.pairs:
+        assert pair.difference.low <= 0 <= pair.difference.high
+        better = PENALTY[pair.second] < PENALTY[pair.first]
+        assert (pair.multiplier.value > 1) == better
+        assert "does not scale measurably differently" in pair.sentence
+
+
+def test_p_values_are_corrected_within_a_group(groups):
+    for group in groups:
+        for pair in group.pairs:
+            assert pair.test.p_bootstrap <= pair.test.p_holm <= 1
+
+
+def test_the_multiplier_is_followed_along_the_common_scales(groups):
+    pair = groups[0].pairs[0]
+    assert pair.curve.shape[1] == 4
+    assert pair.curve[-1, 0] == pytest.approx(pair.scale)
+    assert pair.curve[-1, 1] == pytest.approx(pair.multiplier.value)
+
+
+def test_an_axis_without_two_laws_gives_way_to_the_next(laws):
+    (group, *_) = compare_families([law for law in laws if law.axis == "n_params"], 0.9)
+    assert group.axis == "n_params"
+    assert compare_families([law for law in laws if law.family.optimizer == "adamw"], 0.9) == ()
+
+
+def test_averages_of_forms_are_refused_in_words(laws):
+    runs = grid_runs(optimizers=("adamw", "sgd"), seeds=(0,), noise=0.002)
+    table = designs(finished_runs(runs))
+    (group,) = compare_families(fit_families(table, law="auto", axes=["n_params"]), 0.9)
+    assert group.pairs == ()
+    assert "no exponent to compare" in group.refusal
+
+
+def test_documents_are_json(groups):
+    document = json.loads(json.dumps(group_dicts(groups)))
+    assert document[0]["pairs"][0]["p_holm"] <= 1

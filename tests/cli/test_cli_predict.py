@@ -1,0 +1,93 @@
+"""``scalelab predict``: tables, documents, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from outlook_store import PLUGIN, make_store
+
+from scalelab.plugins import load_plugins
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict")
+    (folder / "specks_plugin.py").write_text(PLUGIN)
+    make_store(folder / "iso.duckdb", load_plugins(plugins_dirs=(folder,), select=""))
+    return folder / "iso.duckdb"
+
+
+@pytest.fixture
+def predict(scalelab_command, store):
+    return lambda *options: scalelab_command("predict", "--store", store, *options)
+
+
+def test_a_forecast_says_how_far_it_is_and_how_far_off_it_was(predict):
+    code, out, _ = predict("--at", "train_flops=3.2e9")
+    assert code == 0
+    assert out.startswith("At C = 3.2e+09")
+    lines = {line.split()[0]: line for line in out.splitlines()[3:5]}
+    assert set(lines) == {"plain", "other"}
+    for line in lines.values():
+        assert "× C (1.0 decades)" in line
+        assert line.rstrip().endswith(("%", "none"))
+
+
+def test_the_document_has_the_numbers(predict):
+    code, out, _ = predict("--at", "train_flops=3.2e9", "--optimizer", "plain", "--json")
+    assert code == 0
+    (one,) = json.loads(out)
+    assert one["optimizer"] == "plain"
+    assert one["loss"]["low"] < one["loss"]["value"] < one["loss"]["high"]
+    assert one["times_beyond"]["train_flops"] == pytest.approx(10, rel=0.05)
+    assert set(one["backtest"]) == {"rms_log_error", "origins", "reach", "errors", "refused"}
+    assert one["fit"]["provenance"]["law"] == "power-offset"
+
+
+def test_a_target_has_a_scale_or_is_never_reached(predict):
+    code, out, _ = predict("--reach", "0.45", "--json")
+    assert code == 0
+    plain = next(one for one in json.loads(out) if one["optimizer"] == "plain")
+    assert plain["axes"] == ["train_flops"]
+    assert plain["scale"]["value"] > 0
+    code, out, _ = predict("--reach", "0.001")
+    assert code == 0
+    assert "never [" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "give either --at AXIS=NUMBER"),
+        (("--at", "n_params=1", "--reach", "1"), "give either --at AXIS=NUMBER"),
+        (("--at", "n_params"), "must be AXIS=NUMBER"),
+        (("--at", "n_params=many"), "must be AXIS=NUMBER"),
+        (("--at", "=3"), "unknown axis ''"),
+        (("--at", "n_param=3"), "did you mean 'n_params'"),
+        (("--at", "n_params=0"), "must be a positive number"),
+        (("--at", "n_params=-3"), "must be a positive number"),
+        (("--at", "n_params=inf"), "must be a positive number"),
+        (("--at", "n_params=1", "--at", "n_params=2"), "was given already"),
+        (("--at", "n_params=1", "--axis", "n_params"), "--axis goes with --reach"),
+        (("--at", "train_flops=1e9", "--optimizer", "plane"), "did you mean 'plain'"),
+        (("--at", "train_flops=1e9", "--architecture", "stak"), "did you mean 'stack'"),
+        (("--at", "train_flops=1e9", "--dataset", "speks"), "did you mean 'specks'"),
+        (("--at", "train_flops=1e9", "--law", "bnsl2"), "the runs support no prediction: law 'bnsl2' has"),
+        (("--at", "train_flops=1e9", "--law", "powr"), "did you mean 'power'"),
+        (("--at", "train_flops=1e9", "--level", "0"), "between 0 and 1"),
+        (("--reach", "0"), "must be a positive number"),
+        (("--reach", "1", "--axis", "joint"), "unknown axis 'joint'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(predict, options, words):
+    code, out, err = predict(*options)
+    assert code == 2
+    assert out == ""
+    assert words in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("error: ")

@@ -1,0 +1,236 @@
+"""A study for a size that was never run: the search, the file, and what cannot be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import Field, model_validator
+
+import scalelab
+from scalelab.errors import InputError, StudyError
+from scalelab.execute.proposal import known_run, nearest, propose
+from scalelab.records import Cost
+from scalelab.store import open_store
+from scalelab.study import expand, parse_study
+from scalelab.study.resolve import resolve
+
+STUDY = """
+name = "small"
+[dataset]
+name = "specks"
+options = { folder = "specks" }
+[data]
+sizes = [20]
+[[architecture]]
+name = "stack"
+options = { depth = 2 }
+space = { width = { type = "doubling", low = 4, high = 16 } }
+[[optimizer]]
+name = "sgdx"
+options = { lr = 0.2 }
+[training]
+length = { steps = 3 }
+batch_size = 8
+"""
+
+
+class SpecksParams(scalelab.Params):
+    folder: scalelab.Location
+
+
+def open_specks(params):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    split = scalelab.Split(rng.normal(size=(32, 1, 16)).astype("float32"), np.arange(32) % 2)
+    task = scalelab.Task(input_shape=(1, 16), n_outputs=2)
+    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="specks")
+
+
+class StackParams(scalelab.Params):
+    width: int = Field(4, ge=1, le=300)
+    depth: float = Field(1.0, gt=0, le=8)
+
+    @model_validator(mode="after")
+    def _narrow(self):
+        if self.width == 77:
+            raise ValueError("77 is unlucky")
+        return self
+
+
+def build_stack(params, input_shape, n_outputs):
+    from torch import nn
+
+    blocks = [nn.Linear(params.width, params.width) for _ in range(max(1, round(params.depth)))]
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(16, params.width), *blocks, nn.Linear(params.width, n_outputs)
+    )
+
+
+class SgdxParams(scalelab.Params):
+    lr: float = 0.1
+
+
+def build_sgdx(params, module):
+    import torch
+
+    return torch.optim.SGD(module.parameters(), lr=params.lr)
+
+
+def n_params(width, depth=2):
+    return 17 * width + depth * width * (width + 1) + 2 * (width + 1)
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return scalelab.load_plugins(select="").with_components(
+        scalelab.Dataset(name="specks", summary="s", open=open_specks, params=SpecksParams),
+        scalelab.Architecture(
+            name="stack",
+            summary="s",
+            build=build_stack,
+            params=StackParams,
+            space={"width": scalelab.Doubling(4, 64)},
+        ),
+        scalelab.Optimizer(name="sgdx", summary="s", build=build_sgdx, params=SgdxParams),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "specks").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def study(folder):
+    return parse_study(STUDY, folder / "small.toml")
+
+
+def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, catalogue):
+    start = expand(study, catalogue).trials[-1]
+    target, path = n_params(50), folder / "sub" / "next.toml"
+    found = propose(start, study, path, n_params=target, n_examples=25.4, budget=1e7, catalogue=catalogue)
+    assert found.trial.architecture.params["width"] == 50
+    assert found.cost.n_params == target
+    assert found.trial.n_examples == 26
+    assert found.trial.optimizer.params == {"lr": 0.2}
+    assert found.train_flops == pytest.approx(1e7, rel=8 * found.cost.train_flops_per_example / 1e7)
+    path.parent.mkdir()
+    path.write_text(found.text)
+    again = scalelab.load_study(path, catalogue)
+    assert expand(again, catalogue).trials == (found.trial,)
+    assert again.dataset.options["folder"] == "../specks"
+
+
+def test_more_examples_than_there_are_take_all(study, folder, catalogue):
+    start = expand(study, catalogue).trials[0]
+    path = folder / "next.toml"
+    found = propose(start, study, path, n_params=500, n_examples=1e6, budget=1e7, catalogue=catalogue)
+    assert found.trial.n_examples == found.available == 32
+
+
+def test_a_budget_below_one_step_is_refused(study, folder, catalogue):
+    start = expand(study, catalogue).trials[0]
+    with pytest.raises(InputError, match="does not pay for one step"):
+        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=10.0, catalogue=catalogue)
+
+
+def test_a_dataset_that_is_not_there_asks_for_the_study(study, folder, catalogue):
+    start = expand(study, catalogue).trials[0]
+    (folder / "specks").rmdir()
+    with pytest.raises(StudyError, match=r"dataset.options.folder = 'specks' is not there.*--from"):
+        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalogue=catalogue)
+
+
+def test_a_study_of_something_else_is_refused(study, folder, catalogue):
+    start = expand(study, catalogue).trials[0]
+    other = start.model_copy(update={"architecture": start.architecture.model_copy(update={"name": "net"})})
+    with pytest.raises(StudyError, match=r"has no architecture 'net' on dataset 'specks'"):
+        propose(other, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalogue=catalogue)
+
+
+@pytest.fixture
+def architecture(study, catalogue):
+    return resolve(study, catalogue).architectures[0]
+
+
+def exact(options):
+    width = StackParams(width=options["width"]).width
+    return Cost(n_params=n_params(width), forward_flops=1.0, train_flops_per_example=3.0)
+
+
+def counted(architecture, target):
+    calls = []
+
+    def cost(options):
+        calls.append(options)
+        try:
+            return exact(options)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    return *nearest(target, {"width": 16}, architecture, cost), len(calls)
+
+
+@pytest.mark.parametrize("width", [1, 3, 50, 76, 128, 290])
+def test_a_width_is_found_in_a_few_tries(architecture, width):
+    options, cost, tries = counted(architecture, n_params(width))
+    assert options == {"width": width}
+    assert cost.n_params == n_params(width)
+    assert tries <= 12
+
+
+def test_a_width_that_is_refused_gives_way_to_its_neighbour(architecture):
+    options, _, _ = counted(architecture, n_params(77))
+    assert options["width"] in (76, 78)
+
+
+def test_bounds_of_the_component_hold(architecture):
+    options, cost, _ = counted(architecture, n_params(360))
+    assert options["width"] <= 300
+    assert cost.n_params > n_params(200)
+    with pytest.raises(StudyError, match="no value of width gives about"):
+        counted(architecture, n_params(3000))
+
+
+def test_a_giant_is_refused_before_it_is_built(architecture):
+    with pytest.raises(InputError, match="does not fit into the"):
+        counted(architecture, 1e15)
+
+
+def test_a_space_without_numbers_is_refused(study, catalogue, folder):
+    text = STUDY.replace('{ type = "doubling", low = 4, high = 16 }', '{ type = "choice", values = [4, 8] }')
+    architecture = resolve(parse_study(text, folder / "s.toml"), catalogue).architectures[0]
+    with pytest.raises(StudyError, match="nothing that sets its size varies"):
+        counted(architecture, 500)
+
+
+def test_a_fraction_is_found(study, catalogue, folder):
+    text = STUDY.replace("options = { depth = 2 }\n", "").replace(
+        'width = { type = "doubling", low = 4, high = 16 }',
+        'depth = { type = "float", low = 0.5, high = 4.0 }',
+    )
+    architecture = resolve(parse_study(text, folder / "s.toml"), catalogue).architectures[0]
+
+    def cost(options):
+        return Cost(n_params=round(1000 * options["depth"]), forward_flops=1.0, train_flops_per_example=3.0)
+
+    options, found = nearest(5300, {"depth": 1.0}, architecture, cost)
+    assert math.isclose(options["depth"], 5.3, rel_tol=0.02)
+    assert abs(found.n_params - 5300) < 120
+
+
+def test_a_run_is_found_with_its_study(study, folder, catalogue):
+    store = open_store(folder / "s.duckdb", create=True)
+    trials = expand(study, catalogue).trials
+    store.register("small", STUDY, trials)
+    trial, known = known_run(store, trials[0].id, folder, None)
+    assert trial == trials[0]
+    assert known.name == "small"
+    assert known.path.parent == folder
+    (folder / "other.toml").write_text(STUDY.replace('"small"', '"other"'))
+    assert known_run(store, trials[0].id, folder, folder / "other.toml")[1].name == "other"
+    with pytest.raises(InputError, match="was imported"):
+        known_run(store, "none", folder, None)
