@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-import platform
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
+from scalelab_plugins.runtimes import Loading, find_device, threads_of
 
 import scalelab
 
@@ -18,28 +19,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class TorchParams(scalelab.Params):
+class TorchParams(scalelab.BackendParams):
     """Options of the ``torch`` backend."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="type of weights and activations")
+    precision: Literal["f32", "bf16", "f16", "int8"] = Field(
+        "f32", description="of weights and activations; int8: of linear and recurrent layers, on the CPU"
+    )
     compile: bool = Field(False, description="compile the model with torch.compile before the first call")
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; torch's setting by default")
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if names:
-            return names[0].partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def devices() -> list[scalelab.Device]:
     """Lists the CPU, every CUDA device and Apple's MPS, each with its name or the reason why not."""
     import torch
 
-    found = [scalelab.Device("cpu", _cpu_name())]
+    found = [scalelab.Device("cpu", scalelab.machine_facts("cpu", threads=1).cpu)]
     if torch.cuda.is_available():
         found += [
             scalelab.Device(f"cuda:{i}", torch.cuda.get_device_name(i))
@@ -59,42 +52,115 @@ def devices() -> list[scalelab.Device]:
 
 
 def load(
-    params: TorchParams, module: nn.Module, example: np.ndarray, device: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that runs a copy of ``module`` on ``device`` and waits for the outputs.
+    params: TorchParams,
+    module: nn.Module,
+    example: np.ndarray,
+    device: str,
+    calibration: np.ndarray | None,  # noqa: ARG001 - dynamic quantization needs none
+) -> scalelab.Executable:
+    """Loads a copy of ``module`` on ``device`` and runs it once, compilation included.
 
     Raises:
-        scalelab.InputError: The device is unknown or unavailable, or the model does not run there in this
-            precision; the first call is made here, compilation included.
+        scalelab.InputError: The device is unknown or unavailable, or has no such precision.
+        scalelab.BackendError: The model does not run there.
     """
     import torch
 
-    known = {entry.name: entry for entry in devices()}
-    if device not in known or not known[device].available:
-        usable = ", ".join(entry.name for entry in known.values() if entry.available)
-        reason = known[device].detail if device in known else "there is no such device"
-        raise scalelab.InputError(f"backend torch cannot use {device!r}: {reason} (usable: {usable})")
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[params.precision]
-    model: Callable[[torch.Tensor], torch.Tensor] = copy.deepcopy(module).eval().to(device, kind)
-    if params.compile:
-        model = torch.compile(model)
-    if params.threads is not None:
-        torch.set_num_threads(params.threads)
+    device = find_device("torch", devices(), device).name
+    loading = Loading("torch", device, params.precision)
+    facts: dict[str, str | int | float | bool] = {"torch": torch.__version__, "compiled": params.compile}
+    if torch.version.cuda is not None and device.startswith("cuda"):
+        facts["cuda"] = torch.version.cuda
+    kinds = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "int8": torch.float32}
+    kind = kinds[params.precision]
+    with loading.step("load"):
+        weights: nn.Module = copy.deepcopy(module).eval().to(device, kind)
+    if params.precision == "int8":
+        with loading.step("quantize"):
+            weights, facts["int8_weights"] = quantized(weights, loading)
+    with loading.step("save"):
+        model_bytes = size_on_disk(weights)
+    del loading.seconds["save"]
+    model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(weights) if params.compile else weights
+    threads = threads_of(params)
 
     def infer(inputs: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            outputs = model(torch.from_numpy(inputs).to(device, kind))
-            return outputs.float().cpu().numpy()  # the copy to the CPU waits for the device
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode(), exact_f32(device, kind), plain_attention(params.precision):
+                outputs = model(torch.from_numpy(inputs).to(device, kind))
+                return outputs.float().cpu().numpy()  # the copy to the CPU waits for the device
+        finally:
+            torch.set_num_threads(before)
 
+    checked = loading.guarded(infer, example.shape)
+    if params.compile:
+        with loading.step("compile"):
+            checked(example)
+    else:
+        checked(example)
+    return scalelab.Executable(
+        infer=checked, seconds=loading.seconds, model_bytes=model_bytes, threads=threads, facts=facts
+    )
+
+
+def quantized(model: nn.Module, loading: Loading) -> tuple[nn.Module, float]:
+    """Returns the model with int8 linear and recurrent layers, and the share of weights that are int8.
+
+    Weights are quantized once, activations at each call (PyTorch's dynamic quantization, which has no
+    convolutions and runs on the CPU alone).
+
+    Raises:
+        scalelab.InputError: The device is not the CPU, this torch cannot do it, or there is no such layer.
+    """
+    from torch import nn, qint8
+
+    if loading.device != "cpu":
+        raise loading.refusal("PyTorch's dynamic quantization runs on the CPU alone")
     try:
-        infer(example)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise scalelab.InputError(
-            f"backend torch cannot run the model on {device} in {params.precision}"
-            f"{' compiled' if params.compile else ''}: {type(error).__name__}: {reason}"
-        ) from error
-    return infer
+        from torch.ao.quantization import quantize_dynamic
+    except ImportError:
+        raise loading.refusal("this torch no longer has dynamic quantization; use f32 or bf16") from None
+    kinds = {nn.Linear, nn.LSTM, nn.GRU}
+    layers = [layer for layer in model.modules() if type(layer) in kinds]
+    n_weights = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+    if not layers:
+        raise loading.refusal("it quantizes linear and recurrent layers, and the model has none; use f32")
+    share = n_weights / sum(parameter.numel() for parameter in model.parameters())
+    result: nn.Module = quantize_dynamic(model, kinds, dtype=qint8)  # type: ignore[no-untyped-call]
+    return result, round(share, 4)
+
+
+def exact_f32(device: str, kind: torch.dtype) -> AbstractContextManager[Any]:
+    """Turns TF32 off on CUDA: its convolutions would round inputs of f32 to ten bits of mantissa."""
+    import torch
+
+    if device.startswith("cuda") and kind == torch.float32:
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return nullcontext()
+
+
+@contextmanager
+def plain_attention(precision: str) -> Iterator[None]:
+    """Keeps torch's fused transformer layers out of int8: they read weights that quantized layers hide."""
+    from torch.backends import mha
+
+    before = mha.get_fastpath_enabled()  # type: ignore[no-untyped-call]
+    mha.set_fastpath_enabled(before and precision != "int8")  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)  # type: ignore[no-untyped-call]
+
+
+def size_on_disk(model: nn.Module) -> int:
+    """Returns the bytes of the model's saved weights."""
+    import torch
+
+    with tempfile.TemporaryFile() as file:
+        torch.save(model.state_dict(), file)
+        return file.tell()
 
 
 @scalelab.hookimpl
@@ -102,6 +168,11 @@ def scalelab_backends() -> list[scalelab.Backend]:
     """PyTorch."""
     return [
         scalelab.Backend(
-            name="torch", summary="PyTorch, eager or compiled", devices=devices, load=load, params=TorchParams
+            name="torch",
+            summary="PyTorch, eager or compiled",
+            devices=devices,
+            load=load,
+            params=TorchParams,
+            packages=("torch",),
         )
     ]

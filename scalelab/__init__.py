@@ -14,13 +14,16 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "scalelab.components": (
-        "Architecture", "Backend", "Dataset", "Device", "Location", "Metric", "NoParams", "OpenDataset",
-        "Optimizer", "Params", "Split", "Task",
+        "Architecture", "Backend", "BackendParams", "Dataset", "Device", "Download", "Executable",
+        "FileCommand", "Inspection", "Location", "Metric", "NoParams", "OpenDataset", "Optimizer", "Params", "Progress", "Row", "Split",
+        "Task",
     ),
+    "scalelab.law": ("Frame", "Law"),
     "scalelab.space": ("Choice", "Doubling", "Float", "Int"),
     "scalelab.errors": (
-        "DataError", "FitError", "InputError", "PluginError", "ScalelabError", "StoreDamagedError",
-        "StoreError", "StoreLockedError", "StoreNewerError", "StudyError", "TrainingError",
+        "BackendError", "DataError", "FitError", "InputError", "PluginError", "ScalelabError",
+        "StoreDamagedError", "StoreError", "StoreLockedError", "StoreNewerError", "StudyError",
+        "TrainingError",
     ),
     "scalelab.records": ("Length", "Record", "Trial", "TrainingOptions"),
     "scalelab.cache": ("cache_dir", "cached_arrays"),
@@ -28,15 +31,18 @@ _ROOMS = {
     "scalelab.plugins": ("Catalogue", "load_plugins"),
     "scalelab.study": ("Study", "load_study"),
     "scalelab.store": ("Store", "open_store"),
-    "scalelab.measure": ("Complexity", "complexity"),
+    "scalelab.measure": ("Complexity", "complexity", "machine_facts"),
     "scalelab.train": ("parameter_groups",),
     "scalelab.execute": ("RunSummary", "build_model", "run_study"),
     "scalelab.analysis.fit": ("Fit", "fit_law"),
+    "scalelab.analysis.laws.starts": ("solve_offset",),
 }  # fmt: skip
 
 __all__ = [
     "Architecture",
     "Backend",
+    "BackendError",
+    "BackendParams",
     "Catalogue",
     "Choice",
     "Complexity",
@@ -44,11 +50,17 @@ __all__ = [
     "Dataset",
     "Device",
     "Doubling",
+    "Download",
+    "Executable",
+    "FileCommand",
     "Fit",
     "FitError",
     "Float",
+    "Frame",
     "InputError",
+    "Inspection",
     "Int",
+    "Law",
     "Length",
     "Location",
     "Metric",
@@ -57,7 +69,9 @@ __all__ = [
     "Optimizer",
     "Params",
     "PluginError",
+    "Progress",
     "Record",
+    "Row",
     "RunSummary",
     "ScalelabError",
     "Split",
@@ -81,9 +95,11 @@ __all__ = [
     "hookimpl",
     "load_plugins",
     "load_study",
+    "machine_facts",
     "open_store",
     "parameter_groups",
     "run_study",
+    "solve_offset",
 ]
 
 
@@ -96,22 +112,31 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from scalelab.analysis.fit import Fit, fit_law
+    from scalelab.analysis.laws.starts import solve_offset
     from scalelab.cache import cache_dir, cached_arrays
     from scalelab.components import (
         Architecture,
         Backend,
+        BackendParams,
         Dataset,
         Device,
+        Download,
+        Executable,
+        FileCommand,
+        Inspection,
         Location,
         Metric,
         NoParams,
         OpenDataset,
         Optimizer,
         Params,
+        Progress,
+        Row,
         Split,
         Task,
     )
     from scalelab.errors import (
+        BackendError,
         DataError,
         FitError,
         InputError,
@@ -126,7 +151,8 @@ if TYPE_CHECKING:
     )
     from scalelab.execute import RunSummary, build_model, run_study
     from scalelab.hookspecs import hookimpl
-    from scalelab.measure import Complexity, complexity
+    from scalelab.law import Frame, Law
+    from scalelab.measure import Complexity, complexity, machine_facts
     from scalelab.plugins import Catalogue, load_plugins
     from scalelab.records import Length, Record, TrainingOptions, Trial
     from scalelab.space import Choice, Doubling, Float, Int

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from scalelab.records import Direction
 from scalelab.space import Dimension
@@ -136,6 +136,65 @@ class OpenDataset:
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
 
 
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, what)``: called now and then by what takes long; ``total`` is 0 where unknown."""
+
+Cell = str | int | float | None
+Row = Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCommand:
+    """What ``scalelab data download``, ``inspect`` or ``synthesize`` does for one dataset.
+
+    Attributes:
+        run: The function; see `Dataset` for what it takes and returns.
+        params: The model of its options: each field is an option of the command.
+    """
+
+    run: Callable[..., Any]
+    params: type[Params]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Files that could be fetched, counted, so that somebody can be asked first. Nothing is written yet.
+
+    Attributes:
+        title: What comes from where, in one line.
+        n_files: How many are to be fetched; those that are there and whole are not among them.
+        n_bytes: Their size, ``None`` where nobody knows.
+        exact: Whether the size is exact, not estimated.
+        fetch: ``fetch(progress) -> problems``: fetches them, bytes counted, and returns a line for each file
+            that could not be had. Called again, or by another process later, it goes on where it ended.
+        notes: Lines that whoever is asked should read.
+    """
+
+    title: str
+    n_files: int
+    n_bytes: int | None
+    exact: bool
+    fetch: Callable[[Progress], Sequence[str]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What the files of a dataset hold.
+
+    Attributes:
+        title: One line above everything.
+        tables: Counts, a table by its title; the rows of a table have the same columns.
+        records: One row for each record.
+        notes: Lines below.
+    """
+
+    title: str
+    tables: Mapping[str, Sequence[Row]]
+    records: Sequence[Row]
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """A source of labelled examples.
@@ -148,6 +207,10 @@ class Dataset:
             It raises `scalelab.DataError` where the folder is missing or its content cannot be used.
         params: The model of its options.
         version: Raised when the same options and files give other examples; part of a trial's identity.
+        download: ``run(params, progress) -> Download``: what its files are and how to fetch them, or ``None``
+            where it does not.
+        inspect: ``run(params, progress) -> Inspection``: reads its files and counts what they hold.
+        synthesize: ``run(params, progress) -> str``: writes made-up files; says in a line what it wrote.
     """
 
     name: str
@@ -155,6 +218,9 @@ class Dataset:
     open: Callable[[Any], OpenDataset]
     params: type[Params] = NoParams
     version: int = 1
+    download: FileCommand | None = None
+    inspect: FileCommand | None = None
+    synthesize: FileCommand | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +294,43 @@ class Device:
     available: bool = True
 
 
+Precision = Literal["f32", "bf16", "f16", "int8"]
+"""What a runtime computes in: one vocabulary for all of them."""
+
+
+class BackendParams(Params):
+    """Base of every backend's options; a subclass narrows ``precision`` to what its runtime offers."""
+
+    precision: Precision = Field("f32", description="type of weights and activations")
+    threads: int | None = Field(
+        None, ge=1, le=4096, description="CPU threads; by default all cores that the process may use"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """A model in a runtime, ready to run on one device.
+
+    Attributes:
+        infer: ``infer(inputs) -> outputs``: float32 inputs of the shape that was loaded for to float32
+            outputs; comes back only when they are there.
+        seconds: What it took to get here, by step: ``"convert"``, ``"quantize"``, ``"compile"``, ``"load"``;
+            those that apply. Inference is not among them.
+        model_bytes: Size on disk as this runtime stores the model; ``None`` where it stores none.
+        threads: CPU threads it is pinned to; ``None`` where the runtime does not say.
+        facts: Versions, the device that really executes, hints, driver.
+        throughput: ``throughput(inputs, seconds) -> examples a second`` with several batches on their way at
+            once, where the runtime can do that.
+    """
+
+    infer: Callable[[np.ndarray], np.ndarray]
+    seconds: Mapping[str, float]
+    model_bytes: int | None
+    threads: int | None
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    throughput: Callable[[np.ndarray, float], float] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """A runtime that executes trained models, for timing them.
@@ -236,19 +339,30 @@ class Backend:
         name: What the command line calls it.
         summary: One line for listings.
         devices: Lists the devices it knows of, the unavailable ones with the reason.
-        load: ``load(params, module, example, device) -> infer``: converts the module for inputs shaped like
-            ``example`` (batch, *input_shape) and returns ``infer(inputs) -> outputs`` on NumPy arrays, which
-            comes back only when the outputs are there.
-        params: The model of its options, precision among them.
+        load: ``load(params, module, example, device, calibration) -> Executable``: converts a copy of the
+            module for inputs of exactly the shape of ``example``, (batch, *input_shape). ``calibration`` are
+            real model inputs (n, *input_shape), float32, for precisions that need them, or ``None``. It
+            raises `scalelab.InputError` where the device is unknown or absent, or the precision is not to be
+            had there, and `scalelab.BackendError` where the model does not convert, fit or run.
+        params: The model of its options; its ``precision`` names what the runtime offers.
         version: Raised when the same options run differently.
+        packages: Distributions that the runtime is made of, such as ``("openvino", "nncf")``: their versions
+            are recorded, and a new version is measured anew.
     """
 
     name: str
     summary: str
     devices: Callable[[], Sequence[Device]]
-    load: Callable[[Any, nn.Module, np.ndarray, str], Callable[[np.ndarray], np.ndarray]]
-    params: type[Params] = NoParams
+    load: Callable[[Any, nn.Module, np.ndarray, str, np.ndarray | None], Executable]
+    params: type[BackendParams]
     version: int = 1
+    packages: tuple[str, ...] = ()
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that its options name, the default one first; a device may lack some of them."""
+        field = self.params.model_fields["precision"]
+        return tuple(sorted(get_args(field.annotation), key=lambda name: name != field.default))
 
 
 Component = Dataset | Architecture | Optimizer | Backend

@@ -12,7 +12,8 @@
     │   ├── StoreLockedError          another process holds it for too long
     │   ├── StoreNewerError           a newer scalelab wrote it
     │   └── StoreDamagedError         its file is not what DuckDB or scalelab wrote
-    └── TrainingError             exit code 1   one trial could not be trained
+    ├── TrainingError             exit code 1   one trial could not be trained
+    └── BackendError              exit code 1   one model could not be run on one device
 
 Every message is one line that says *what* is wrong, *where*, and *what to do*. The command line prints it
 after ``error:`` and ends with the class's ``exit_code``; a traceback is always a bug of ours.
@@ -73,6 +74,10 @@ class StoreDamagedError(StoreError):
 
 class TrainingError(ScalelabError):
     """One trial could not be trained; the study goes on without it."""
+
+
+class BackendError(ScalelabError):
+    """A runtime could not convert, load or run one model on one device; other models may run there."""
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[str], str] = repr) -> str:

@@ -1,7 +1,7 @@
-"""Trials and records: what was asked for, and what an attempt at it produced.
+"""Trials and records, benchmarks and measurements: what was asked for, and what an attempt at it produced.
 
-A `Trial` is named by a hash of its content. A `Record` is immutable once written; retrying makes another one
-with the next attempt number.
+A `Trial` (and a `Benchmark`) is named by a hash of its content. A `Record` (and a `Measurement`) is immutable
+once written; retrying makes another one with the next attempt number.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ IDENTITY_VERSION = 1
 
 Direction = Literal["minimize", "maximize"]
 Status = Literal["done", "diverged", "failed", "interrupted"]
+MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailable"]
+UNSPECIFIED = "unspecified"
+"""The architecture or optimizer of runs from elsewhere that do not say theirs."""
 FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
 """Outcomes that running the study again keeps; ``failed`` is retried on request, ``interrupted`` always."""
 
@@ -145,8 +148,7 @@ class Trial(Frozen):
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
-        content = {"identity": IDENTITY_VERSION, **self.model_dump(mode="json")}
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+        return _digest(self)
 
 
 class CurvePoint(Frozen):
@@ -240,3 +242,124 @@ class Cost(Frozen):
     n_params: int
     forward_flops: float
     train_flops_per_example: float
+
+
+class Benchmark(Frozen):
+    """One network on one target: what is measured once is not measured again.
+
+    Attributes:
+        architecture: Component and options.
+        input_shape: Of one example, without the batch.
+        n_outputs: Width of the output.
+        fingerprint: Content of the dataset whose examples go in: they calibrate, and outputs are compared on
+            them.
+        weights: The trial whose trained weights are used; ``None`` for freshly initialised ones, which cost
+            the same time.
+        backend: Component and options, precision and threads among them.
+        device: As the runtime spells it.
+        batch_size: Examples a call.
+        host: The machine.
+        packages: Versions of the installed packages that the runtime is made of.
+    """
+
+    architecture: ComponentRef
+    input_shape: tuple[int, ...]
+    n_outputs: int
+    fingerprint: str
+    weights: str | None = None
+    backend: ComponentRef
+    device: str
+    batch_size: int = Field(1, ge=1)
+    host: str
+    packages: dict[str, str] = Field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
+        return _digest(self)
+
+    @property
+    def precision(self) -> str:
+        """What the target computes in."""
+        return str(self.backend.params.get("precision", "f32"))
+
+    @property
+    def target(self) -> str:
+        """``backend:device:precision``."""
+        return f"{self.backend.name}:{self.device}:{self.precision}"
+
+
+class Footprint(Frozen):
+    """What one example's forward pass asks of any machine, counted and not measured.
+
+    Attributes:
+        n_params: Trainable parameters.
+        forward_flops: FLOPs; a multiply-add is two.
+        grouped_flops: The part of them in grouped and depthwise convolutions.
+        activation_bytes: Bytes that operations read and write, weights excepted, each operation by itself and
+            in 32-bit floats.
+        n_ops: Operations that compute or move something; views are none.
+        n_layers: Convolutions, matrix products and recurrent layers among them.
+    """
+
+    n_params: int
+    forward_flops: float
+    grouped_flops: float
+    activation_bytes: float
+    n_ops: int
+    n_layers: int
+
+
+class Measurement(Frozen):
+    """What one attempt at a benchmark gave. Times are in seconds; what was not measured is ``None``.
+
+    ``latency`` is the median time of a call, ``latency_low`` and ``latency_high`` its 95% interval, in which
+    the differences between the rounds of an interleaved measurement are counted.
+    """
+
+    benchmark: Benchmark
+    attempt: int = Field(ge=1)
+    status: MeasurementStatus
+    reason: str | None = Field(None, description="one line, where the status is not ok")
+    study: str
+    footprint: Footprint | None = None
+    latency: Measured = None
+    latency_low: Measured = None
+    latency_high: Measured = None
+    p90: Measured = None
+    p99: Measured = None
+    n_calls: int | None = None
+    n_rounds: int | None = None
+    settled: bool | None = Field(None, description="the interval became as narrow as asked")
+    throughput: Measured = Field(None, description="examples a second, one call after another")
+    throughput_async: Measured = Field(None, description="examples a second, several calls at once")
+    seconds: dict[str, Measured] = Field(default_factory=dict, description="convert, quantize, compile, load")
+    model_bytes: int | None = None
+    peak_memory_bytes: int | None = Field(None, description="rise of the peak while it was loaded and timed")
+    threads: int | None = None
+    max_abs_error: Measured = Field(None, description="largest difference from PyTorch f32")
+    relative_error: Measured = Field(None, description="that, relative to the largest output")
+    rms_error: Measured = Field(None, description="RMS of the differences, relative to that of outputs")
+    agreement: Measured = Field(None, description="fraction of examples that get the same answer")
+    n_compared: int | None = Field(None, description="validation examples that were compared")
+    metric: str | None = Field(None, description="name of the objective")
+    direction: Direction | None = None
+    objective_f32: Measured = Field(None, description="of the trained weights in PyTorch f32")
+    objective_here: Measured = Field(None, description="of the same weights and examples on the target")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime says of itself")
+    machine: Machine | None = None
+    environment: dict[str, Any] = Field(default_factory=dict, description="clock policy, load, driver")
+    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
+    scalelab_version: str = ""
+    started_at: float = Field(description="seconds since the epoch, UTC")
+    finished_at: float
+
+    @property
+    def id(self) -> str:
+        """The benchmark's id and the attempt's number."""
+        return f"{self.benchmark.id}-{self.attempt}"
+
+
+def _digest(content: Frozen) -> str:
+    text = canonical_json({"identity": IDENTITY_VERSION, **content.model_dump(mode="json")})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -233,6 +233,8 @@ class TestVerify:
             ("optimizer", {"build": None}, "build must be a function, got None"),
             ("backend", {"devices": ["cpu"]}, "devices must be a function"),
             ("backend", {"load": 1}, "load must be a function"),
+            ("backend", {"packages": "torch"}, "packages must be a tuple of distributions' names"),
+            ("backend", {"params": scalelab.NoParams}, "params must be a subclass of scalelab.BackendParams"),
         ],
     )
     def test_bad_fields(self, component, fields, message):

@@ -39,7 +39,7 @@ def test_verbose_prints_options_as_a_study_gives_them(output):
     text = output("--verbose")
     assert "dataset toy-blobs: Two classes of a blob in noise; synthetic, for tests" in text
     assert "  noise = 0.5  (float, >= 0, <= 10): standard deviation of the noise; a blob is 1 high" in text
-    assert "backend toy-eager: Eager PyTorch on the CPU; for tests\n  no options" in text
+    assert "backend toy-eager: Eager PyTorch on the CPU; for tests\n" in text
 
 
 def test_json_holds_all_of_it(output):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DECADES_BEYOND = 3.0
+_ENOUGH = 2
+"""Points a parameter below which the sentence gives no verdict: such laws pass through their points."""
+
 _NOUNS = {"train_flops": "FLOPs", "n_params": "parameters", "n_examples": "examples"}
 _GRID = 400
 
@@ -157,11 +160,13 @@ class Comparison:
         test = next(t for t in self.tests if set(t.families) == {first, second})
         gap = self.difference(first, second, name)
         sure = test.p_holm < 1 - self.level and not gap.lower <= 0 <= gap.upper
-        verdict = (
-            ("scales better than" if gap.value > 0 else "scales worse than")
-            if sure
-            else "does not scale measurably differently from"
-        )
+        n_points = min(self.fits[family].table.y.size for family in (first, second))
+        if n_points < _ENOUGH * len(self.fits[first].law.params):
+            verdict = f"cannot be told, from {n_points} points, to scale better or worse than"
+        elif sure:
+            verdict = "scales better than" if gap.value > 0 else "scales worse than"
+        else:
+            verdict = "does not scale measurably differently from"
         if scale is None:
             scale = min(float(fit.table.columns[0].max()) for fit in (self.fits[first], self.fits[second]))
         worth = self.multiplier(first, second, scale)

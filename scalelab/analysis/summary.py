@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scalelab.analysis.comparisons import Group, compare_families, group_dicts
+from scalelab.analysis.designspace import DesignSpace, design_space
+from scalelab.analysis.designspace.export import design_dict, forests_of, records, value_of
 from scalelab.analysis.frontier import Front, pareto_fronts
+from scalelab.analysis.optimum import FamilyOptimum, family_optima, optimum_dict
 from scalelab.analysis.points import Family, design_ids, designs, families, finished_runs, seed_spread
 from scalelab.analysis.scaling import FittedLaw, LawResult, RefusedLaw, fit_families
+from scalelab.analysis.selection import JOINT
 from scalelab.analysis.trees import RefusedTree, TreeModel, TreeResult, tree_models
 from scalelab.errors import InputError
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +50,11 @@ class Analysis:
         warnings: What a reader should know before believing the rest, a line each.
         scales: Loss by model and data size, of families with a grid of at most `MAX_GRID` sizes each way.
         laws: A law a family and axis, refusals among them.
+        comparisons: Families that differ in one thing, side by side.
+        optima: How each family should spend compute, where its runs say; refusals among them.
         fronts: Pareto fronts of the objective.
         trees: Tree models, refusals among them.
+        design: The design space; ``None`` where it was not asked for.
         runs: The finished runs that all this is about.
         curves: Their learning curves; ``None`` where they were not given.
         level: Coverage of all intervals.
@@ -57,8 +66,11 @@ class Analysis:
     warnings: tuple[str, ...]
     scales: tuple[ScaleTable, ...]
     laws: tuple[LawResult, ...]
+    comparisons: tuple[Group, ...]
+    optima: tuple[FamilyOptimum, ...]
     fronts: tuple[Front, ...]
     trees: tuple[TreeResult, ...]
+    design: DesignSpace | None
     runs: pd.DataFrame
     curves: pd.DataFrame | None
     level: float
@@ -86,14 +98,14 @@ class Analysis:
             "level": self.level,
             "estimator": self.estimator,
             "seed": self.seed,
-            "studies": _records(self.studies),
+            "studies": records(self.studies),
             "warnings": list(self.warnings),
             "loss_by_scale": [
                 {
                     **table.family._asdict(),
                     "seed_spread": table.seed_spread,
                     "loss": [
-                        {"n_params": int(size), "n_examples": int(n_examples), "loss": _value(loss)}
+                        {"n_params": int(size), "n_examples": int(n_examples), "loss": value_of(loss)}
                         for size, row in zip(table.loss.index, table.loss.to_numpy(), strict=True)
                         for n_examples, loss in zip(table.loss.columns, row, strict=True)
                         if not math.isnan(loss)
@@ -102,6 +114,8 @@ class Analysis:
                 for table in self.scales
             ],
             "laws": [_law_dict(law) for law in self.laws],
+            "comparisons": group_dicts(self.comparisons),
+            "compute_optimal": [optimum_dict(one) for one in self.optima],
             "fronts": [
                 {
                     "dataset": front.dataset,
@@ -109,11 +123,12 @@ class Analysis:
                     "metric": front.metric,
                     "direction": front.direction,
                     "cost": front.cost,
-                    "points": _records(front.points),
+                    "points": records(front.points),
                 }
                 for front in self.fronts
             ],
             "trees": [_tree_dict(tree) for tree in self.trees],
+            "design": design_dict(self.design) if self.design is not None else None,
         }
 
 
@@ -122,11 +137,12 @@ def analyze(
     *,
     curves: pd.DataFrame | None = None,
     planned: Mapping[str, int] | None = None,
-    law: str | None = None,
+    law: str | Law | None = None,
     axes: Sequence[str] | None = None,
     estimator: str = "log-huber",
     level: float = 0.9,
     trees: bool = True,
+    design: bool = False,
     seed: int = 0,
 ) -> Analysis:
     """Analyses a table of runs.
@@ -136,11 +152,12 @@ def analyze(
             ``dataset``, ``architecture``, ``optimizer``, ``loss`` and the scales are enough.
         curves: Learning curves, to be drawn; they are not analysed.
         planned: How many trials each study asks for, where that is more than were attempted.
-        law: A form's name, see `scalelab.analysis.scaling.fit_families`.
+        law: A form or its name, see `scalelab.analysis.scaling.fit_families`.
         axes: Which axes to fit along.
         estimator: What the fits minimise.
         level: Coverage of all intervals, between 0 and 1.
-        trees: Whether to fit tree models, which takes most of the time.
+        trees: Whether to fit a tree model of the design.
+        design: Whether to analyse the design space: every kind of tree model, distributions, ranges.
         seed: Seed of everything random.
 
     Returns:
@@ -158,19 +175,30 @@ def analyze(
         )
     table = designs(done)
     studies = _studies(runs, done, planned or {})
+    laws = fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed)
+    joint = axes is None or JOINT in axes
+    optima = family_optima(table, estimator=estimator, level=level, seed=seed) if joint else ()
+    space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
         studies=studies,
         warnings=_warnings(studies, done, table),
         scales=_scale_tables(table),
-        laws=fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed),
+        laws=laws,
+        comparisons=compare_families(laws, level),
+        optima=optima,
         fronts=pareto_fronts(table),
-        trees=tree_models(done, level=level, seed=seed) if trees else (),
+        trees=_trees(space, done, level, seed) if trees else (),
+        design=space,
         runs=done,
         curves=curves,
         level=level,
         estimator=estimator,
         seed=seed,
     )
+
+
+def _trees(space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int) -> tuple[TreeResult, ...]:
+    return tree_models(done, level=level, seed=seed) if space is None else forests_of(space)
 
 
 def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int]) -> pd.DataFrame:
@@ -248,12 +276,13 @@ def _law_dict(law: LawResult) -> dict[str, Any]:
         "refusal": None,
         "selection": law.points.selection,
         "seed_spread": law.seed_spread,
-        "points": _records(law.points.rows),
+        "points": records(law.points.rows),
         "decades": law.points.decades,
         "params": {name: vars(estimate) for name, estimate in law.params.items()},
         "exponents": list(law.exponents),
         "r2": law.r2,
         "rms_log_error": law.rms_log_error,
+        "backtest": law.backtest.to_dict(),
         "loss_at_ten_times_the_scale": vars(law.ahead),
         "fit": json.loads(law.fit.to_json()),
     }
@@ -268,16 +297,6 @@ def _tree_dict(tree: TreeResult) -> dict[str, Any]:
         "n_designs": tree.n_designs,
         "n_runs": tree.n_runs,
         "refusal": tree.refusal if isinstance(tree, RefusedTree) else None,
-        "scores": _records(model.scores) if model else None,
-        "importances": _records(model.importances) if model else None,
+        "scores": records(model.scores) if model else None,
+        "importances": records(model.importances) if model else None,
     }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): _value(v) for k, v in row.items()} for row in table.to_dict("records")]
-
-
-def _value(value: Any) -> Any:
-    """Returns a JSON value; NaN and infinities become ``None``."""
-    plain = value.item() if hasattr(value, "item") else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalelab.cli.context import DEFAULT_STORE, JsonOption, StoreOption, say, warn
+from scalelab.cli.context import (
+    DEFAULT_STORE,
+    JsonOption,
+    PluginsDirOption,
+    StoreOption,
+    law_named,
+    say,
+    warn,
+)
+from scalelab.cli.finished import planned_trials
+from scalelab.cli.proposal import check_proposal, write_proposal
 
 if TYPE_CHECKING:
     from scalelab.analysis.summary import Analysis
-    from scalelab.store import Store
 
+PROPOSE_HELP = "Write a study file with the smaller space that holds the best models; implies --design."
+FROM_HELP = "With --propose: the study file, where the one in the store names files relative to it."
 REPORT_HELP = "Write one self-contained page here; '-' names it after the store."
 
 
@@ -34,10 +45,16 @@ def analyze(
     estimator: Annotated[str, typer.Option("--estimator", help="What the fits minimise.")] = "log-huber",
     level: Annotated[float, typer.Option("--level", help="Coverage of the intervals.")] = 0.9,
     trees: Annotated[bool, typer.Option("--trees/--no-trees", help="Fit tree models of the design.")] = True,
+    design: Annotated[
+        bool, typer.Option("--design", help="Analyse the design space: three kinds of tree model and more.")
+    ] = False,
+    propose: Annotated[Path | None, typer.Option("--propose", help=PROPOSE_HELP)] = None,
+    source: Annotated[Path | None, typer.Option("--from", help=FROM_HELP)] = None,
     html: Annotated[Path | None, typer.Option("--html", help=REPORT_HELP)] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
     ] = None,
+    plugins_dir: PluginsDirOption = None,
     json: JsonOption = False,
 ) -> None:
     """Fit the laws of a store's runs: loss by size, data and compute, Pareto fronts, importances.
@@ -46,8 +63,9 @@ def analyze(
     """
     from scalelab.analysis.summary import analyze as analyze_runs
 
+    check_proposal(propose, source)
     opened = ctx.obj.store(store)
-    planned = _planned(opened, store, study)
+    planned = planned_trials(opened, store, study)
     runs = opened.runs(study)
     drawing = html is not None or figures is not None
     say(f"analysing {len(runs):,} trials of {study or store}")
@@ -55,11 +73,12 @@ def analyze(
         runs,
         curves=opened.curves(study) if drawing else None,
         planned=planned,
-        law=law,
+        law=law_named(ctx, law, plugins_dir),
         axes=axis,
         estimator=estimator,
         level=level,
         trees=trees,
+        design=design or propose is not None,
     )
     for line in analysis.warnings:
         warn(line)
@@ -69,22 +88,8 @@ def analyze(
         _print(analysis, plain=ctx.obj.plain)
     if drawing:
         _draw(analysis, html=html, figures=figures, title=study or store.stem, store=store)
-
-
-def _planned(opened: Store, path: Path, study: str | None) -> dict[str, int]:
-    """Returns how many trials each study asks for, after making sure that there is something to analyse."""
-    from scalelab.errors import InputError, suggest
-
-    known = {summary.study: summary for summary in opened.studies()}
-    if study is not None and study not in known:
-        raise InputError(
-            f"{path} has no study {study!r}{suggest(study, known)}; it has {', '.join(known) or 'none'}"
-        )
-    wanted = known if study is None else {study: known[study]}
-    if not any(summary.done for summary in wanted.values()):
-        what = f"study {study!r} in {path}" if study else str(path)
-        raise InputError(f"{what} has no finished runs yet; next: scalelab run STUDY.toml --store {path}")
-    return {name: summary.planned for name, summary in wanted.items()}
+    if propose is not None:
+        write_proposal(analysis, opened, study, propose, source, ctx.obj.catalogue(plugins_dir))
 
 
 def _print(analysis: Analysis, *, plain: bool) -> None:

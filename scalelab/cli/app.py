@@ -6,9 +6,15 @@ from typing import Annotated
 
 import typer
 
+from scalelab.cli.advise import advise
 from scalelab.cli.analyze import analyze
+from scalelab.cli.bench import bench
 from scalelab.cli.context import Context
+from scalelab.cli.data import data_app
+from scalelab.cli.imports import import_
+from scalelab.cli.new_plugin import new_plugin
 from scalelab.cli.plugins import plugins
+from scalelab.cli.predict import predict
 from scalelab.cli.run import plan, run, status
 from scalelab.cli.store import export, store_app
 
@@ -48,6 +54,12 @@ app.command()(run)
 app.command()(plan)
 app.command()(status)
 app.command()(analyze)
+app.command()(predict)
+app.command()(advise)
+app.command()(bench)
 app.command()(plugins)
+app.command()(new_plugin)
+app.command("import")(import_)
 app.command()(export)
+app.add_typer(data_app, name="data")
 app.add_typer(store_app, name="store")

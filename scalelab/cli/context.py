@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from scalelab.law import Law
     from scalelab.plugins import Catalogue
     from scalelab.store import Store
 
@@ -53,6 +54,16 @@ class Context:
         for warning in catalogue.warnings:
             warn(warning)
         return catalogue
+
+
+def law_named(ctx: typer.Context, name: str | None, plugins_dirs: Sequence[Path] | None) -> str | Law | None:
+    """Returns a law as analysis takes it: plugins are loaded only for a name that is not scalelab's own."""
+    from scalelab.analysis.laws import LAWS, get_law
+
+    if name is None or name == "auto" or name in LAWS:
+        return name
+    catalogue = ctx.obj.catalogue(plugins_dirs)
+    return get_law(name, {other: catalogue.law(other) for other in catalogue.names("law")})
 
 
 def say(line: str) -> None:

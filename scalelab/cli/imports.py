@@ -59,8 +59,10 @@ def import_(
 
     For example: scalelab import table.csv --map n_examples="flops / (6 * n_params)" --only "loss < 4"
     """
-    if (file is None) == (remove is None):
-        raise InputError("give a file to import, or --remove NAME; scalelab import --help shows both")
+    if file is not None and remove is not None:
+        raise InputError(
+            "give a file to import or --remove NAME, not both; scalelab import --help shows both"
+        )
     if remove is not None:
         n_runs = ctx.obj.store(store).remove_import(remove)
         print(
@@ -71,12 +73,13 @@ def import_(
         return
     from scalelab.store.mapping import Wanted, read_runs
 
-    options = {
-        "study": study, "map": _pairs(mapping or []), "only": only, "metric": metric, "direction": direction,
-        "rest": rest,
-    }  # fmt: skip
+    if file is None:
+        raise InputError("give a file to import, or --remove NAME; scalelab import --help shows both")
+    wanted = Wanted(
+        study=study, map=_pairs(mapping or []), only=only, metric=metric, direction=direction, rest=rest
+    )
     # Read before the store is opened, which makes it where it is missing.
-    result = read_runs(file, Wanted(**options))
+    result = read_runs(file, wanted)
     if not dry_run:
         result = ctx.obj.store(store, create=True).take_import(result, replace=replace)
     for note in result.notes:

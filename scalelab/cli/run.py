@@ -49,6 +49,9 @@ def run(
     stall_seconds: Annotated[
         float, typer.Option(min=1.0, help="Silence after which a worker counts as hung.")
     ] = 900.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep final weights in the journal, for scalelab bench.")
+    ] = False,
     plugins_dir: PluginsDirOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,6 +73,7 @@ def run(
             device=device,
             retry_failed=retry_failed,
             stall_seconds=stall_seconds,
+            keep_weights=keep_weights,
             catalogue=catalogue,
             stop=stop,
             on_event=display,

@@ -47,8 +47,10 @@ def _print_report(report: CheckReport) -> None:
             + ", ".join(f"{n} {table}" for table, n in report.rows.items())
         )
     notes = {
-        "records and registrations wait in the journal; the next run takes them in": report.pending,
-        "records are in the database only; a rebuild would write them to the journal": report.without_journal,
+        "records, registrations, imported tables and measurements wait in the journal; "
+        "the next run takes them in": report.pending,
+        "records, imported tables and measurements are in the database only; "
+        "a rebuild would write them to the journal": report.without_journal,
         "trials are claimed by a living process": len(report.live_claims),
         "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
         "files are in quarantine": len(report.quarantined),
@@ -80,7 +82,10 @@ def rebuild(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> Non
 
         print(json_module.dumps(asdict(report), indent=2, default=str))
         return
-    print(f"{store}: {report.records} records of {report.studies} studies, {report.salvaged} salvaged")
+    tables = f", {report.imports} imported tables" if report.imports else ""
+    tables += f", {report.measurements} measurements" if report.measurements else ""
+    counts = f"{report.records} records of {report.studies} studies, {report.salvaged} salvaged"
+    print(f"{store}: {counts}{tables}")
     for path in report.set_aside:
         print(f"  set aside: {path}")
     for name in report.lost:
@@ -154,7 +159,7 @@ def export(
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write runs, curves, trials and studies as Parquet files."""
+    """Write runs, curves, trials, studies and latencies as Parquet files."""
     from scalelab.store import open_store
 
     files = open_store(store).export(folder, study)

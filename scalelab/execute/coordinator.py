@@ -101,6 +101,7 @@ def run_study(
     max_attempts: int = 3,
     threads: int | None = None,
     stall_seconds: float = 900.0,
+    keep_weights: bool = False,
     catalogue: Catalogue | None = None,
     executor: Executor | None = None,
     stop: StopSignal | None = None,
@@ -117,6 +118,8 @@ def run_study(
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
         threads: CPU threads for each worker; by default the cores divided by the workers.
         stall_seconds: How long a worker may be silent before it counts as hung.
+        keep_weights: Whether to keep each trial's final weights in the journal, for `bench_study`. Trials
+            that are done already have none, unless they were kept then.
         catalogue: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
         stop: Ends the run early when asked; by default Ctrl-C does.
@@ -139,7 +142,9 @@ def run_study(
         study = load_study(study, catalogue)
     if isinstance(store, (str, Path)):
         store = open_store(store, create=True)
-    run = _Run(study, store, catalogue, device, max_attempts, stop or StopSignal(), on_event or _ignore)
+    run = _Run(
+        study, store, catalogue, device, max_attempts, stop or StopSignal(), on_event or _ignore, keep_weights
+    )
     run.prepare(retry_failed)
     if not run.pending:
         return run.summary()
@@ -193,6 +198,7 @@ class _Run:
     max_attempts: int
     stop: StopSignal
     on_event: Callable[[RunEvent], None]
+    keep_weights: bool
     trials: dict[str, Trial] = field(default_factory=dict)
     dataset_options: dict[str, object] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
@@ -283,6 +289,7 @@ class _Run:
             store=str(self.store.path),
             device=self.device,
             threads=executor.threads,
+            keep_weights=self.keep_weights,
             plugins_dirs=tuple(str(folder) for folder in self.catalogue.plugins_dirs),
             select=self.catalogue.select,
         )

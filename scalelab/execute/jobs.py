@@ -25,6 +25,7 @@ class Job(Frozen):
         store: Path of the store, whose journal gets the record.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         threads: CPU threads for torch.
+        keep_weights: Whether the trained weights go into the journal.
         plugins_dirs: Folders of single-file plugins.
         select: The plugin selection (``SCALELAB_PLUGINS``), or ``None``.
     """
@@ -36,6 +37,7 @@ class Job(Frozen):
     store: str
     device: str = "auto"
     threads: int = Field(1, ge=1)
+    keep_weights: bool = False
     plugins_dirs: tuple[str, ...] = ()
     select: str | None = None
 

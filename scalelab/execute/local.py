@@ -127,10 +127,9 @@ class LocalExecutor:
     def _replace(self, worker: _Worker, reason: str | None) -> list[Lost]:
         if worker not in self._workers:
             return []
-        _kill(worker.process)
-        lost = (
-            [Lost(trial_id=worker.job.trial.id, reason=reason or _why(worker.process))] if worker.job else []
-        )
+        kill_process(worker.process)
+        why = reason or why_lost(worker.process)
+        lost = [Lost(trial_id=worker.job.trial.id, reason=why)] if worker.job else []
         self._workers[self._workers.index(worker)] = self._spawn(worker.number)
         return lost
 
@@ -144,7 +143,7 @@ class LocalExecutor:
         workers, self._workers = self._workers, []
         for worker in workers:
             if worker.job is not None:
-                _kill(worker.process)
+                kill_process(worker.process)
             elif worker.process.stdin is not None:
                 worker.process.stdin.close()
         deadline = time.monotonic() + GRACE_SECONDS
@@ -152,16 +151,18 @@ class LocalExecutor:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _kill(worker.process)
+                kill_process(worker.process)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def kill_process(process: subprocess.Popen[str]) -> None:
+    """Ends a process now and waits until it is gone."""
     if process.poll() is None:
         process.kill()
     process.wait()
 
 
-def _why(process: subprocess.Popen[str]) -> str:
+def why_lost(process: subprocess.Popen[str]) -> str:
+    """Returns how a worker that is gone came to its end."""
     code = process.returncode
     if code is not None and code < 0:
         name = signal.Signals(-code).name

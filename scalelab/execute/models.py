@@ -99,15 +99,15 @@ def costs(catalogue: Catalogue) -> Callable[[Trial, Task], Cost]:
     known: dict[str, Cost] = {}
     digests: dict[str, str | None] = {}
 
-    def sources_of(architecture: str) -> str | None:
+    def digest_of(architecture: str) -> str | None:
         if architecture not in digests:
-            digests[architecture] = _sources_of(catalogue.architecture(architecture).build)
+            digests[architecture] = sources_of(catalogue.architecture(architecture).build)
         return digests[architecture]
 
     def cost(trial: Trial, task: Task) -> Cost:
         key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
         if key not in known:
-            sources = sources_of(trial.architecture.name)
+            sources = digest_of(trial.architecture.name)
             if sources is None:
                 known[key] = _measure(trial, task, catalogue)
             else:
@@ -139,7 +139,7 @@ def _as_array(cost: Cost) -> dict[str, np.ndarray]:
     return {"cost": np.array([cost.n_params, cost.forward_flops, cost.train_flops_per_example])}
 
 
-def _sources_of(build: Callable[..., object]) -> str | None:
+def sources_of(build: Callable[..., object]) -> str | None:
     """Returns a digest of the code that builds and counts; ``None`` where the builder has no file."""
     from scalelab import measure
 

@@ -130,7 +130,8 @@ def propose(
         )
     values = run_values(start, study, path, resolved.dataset_params)
     values["name"] = _name(study.name, budget)
-    values["description"] = f"What {budget:.3g} training FLOPs are best spent on, from the runs of {study.name}"
+    spent = f"What {budget:.3g} training FLOPs are best spent on"
+    values["description"] = f"{spent}, from the runs of {study.name}"
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
     draft = expand(parse_study(study_text(values), path, catalogue), catalogue)

@@ -102,7 +102,7 @@ def run_job(
     except StoreError:
         raise
     except Exception as error:
-        facts.update(status="failed", error=_one_line(error))
+        facts.update(status="failed", error=one_line(error))
         if not isinstance(error, ScalelabError):
             journal.write_log(f"{job.trial.id}-{job.attempt}", traceback.format_exc())
     record = Record(
@@ -131,7 +131,7 @@ def _attempt(
 
     import scalelab
     from scalelab.measure import complexity, machine_facts
-    from scalelab.train import objective_of, resolve_device, seed_everything, train
+    from scalelab.train import objective_of, resolve_device, save_weights, seed_everything, train
 
     trial = job.trial
     catalogue = bench.catalogue(job)
@@ -162,6 +162,8 @@ def _attempt(
         should_stop=should_stop,
         train_flops_per_example=cost.train_flops_per_example,
     )
+    if job.keep_weights and result.status == "done":
+        save_weights(journal.weights(trial.id), trial.id, module)
     metric, direction = objective_of(task)
     features = architecture.features
     return {
@@ -205,7 +207,8 @@ def _provenance(
     return {kind: catalogue.provenance(kind, name) for kind, name in names.items()}
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Returns an error as one line, with the place where it is not one of scalelab's own."""
     text = " ".join(str(error).split())[:500]
     if isinstance(error, ScalelabError):
         return text
@@ -255,7 +258,7 @@ def attempt_job(
     )
 
 
-def _serve_the_coordinator() -> None:
+def serve_the_coordinator() -> None:
     """Asks Linux to kill this process with its parent, and before it when memory runs out.
 
     Elsewhere the end of standard input must do.
@@ -275,7 +278,7 @@ def main() -> None:
     """Serves jobs from standard input until it ends."""
     import queue
 
-    _serve_the_coordinator()
+    serve_the_coordinator()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()

@@ -68,10 +68,10 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
         in_head = {id(p) for p in named[head].parameters()}
         body = sum(size for key, size in parameters.items() if key not in in_head)
     try:
-        forward, train = _trace(_on_meta(model), input_shape, "meta")
+        forward, train = _trace(on_meta(model), input_shape, "meta")
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            with _plain_kernels():
+            with plain_kernels():
                 forward, train = _trace(copy.deepcopy(model).cpu(), input_shape, "cpu")
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
@@ -82,7 +82,7 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
     return Complexity(sum(parameters.values()), forward / BATCH, train / BATCH, body)
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
+def on_meta(model: nn.Module) -> nn.Module:
     """Returns a copy of the model whose parameters and buffers have shapes but no values."""
     import torch
 
@@ -138,7 +138,7 @@ def convolution_backward_flops(
 
 
 @contextmanager
-def _plain_kernels() -> Iterator[None]:
+def plain_kernels() -> Iterator[None]:
     """Makes the CPU compute attention and recurrent layers by matrix products, which the counter sees."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel

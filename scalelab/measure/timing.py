@@ -98,7 +98,7 @@ def latency(
         infer(example)
         return clock() - start
 
-    n_warmup, warm = _warm_up(timed, precision, warmup_limit, clock)
+    n_warmup, warm = warm_up(timed, precision, warmup_limit, clock)
     times: list[float] = []
     began, settled, look_at = clock(), False, LEAST_CALLS
     while not settled and (len(times) < FEWEST_CALLS or clock() - began < time_limit):
@@ -124,10 +124,14 @@ def latency(
     )
 
 
-def _warm_up(
+def warm_up(
     timed: Callable[[], float], precision: float, limit: float, clock: Callable[[], float]
 ) -> tuple[int, bool]:
-    """Returns the calls made and whether latencies settled."""
+    """Calls until latencies have settled or ``limit`` seconds are over.
+
+    Returns the calls made and whether they settled: the medians of two windows in a row agree to within
+    ``precision``.
+    """
     from statistics import median
 
     began, previous, calls = clock(), float("inf"), 0

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import InputError
-from scalelab.report.figures import Panel, PanelFigure, Series, TreeFigure
+from scalelab.report.design_drawing import draw_design
+from scalelab.report.design_figures import BarFigure, LineFigure
+from scalelab.report.figures import AnyFigure, Panel, PanelFigure, Series, TreeFigure
+from scalelab.report.latency_boxes import BoxFigure, draw_boxes
 from scalelab.report.style import (
     GRID,
     INK,
@@ -23,6 +26,7 @@ from scalelab.report.style import (
     color,
     log_axis,
     marker,
+    new_figure,
     scale_axis,
     styled,
 )
@@ -36,7 +40,7 @@ _HEIGHT = 3.1
 _DPI = 200
 
 
-def draw(content: PanelFigure | TreeFigure) -> Figure:
+def draw(content: AnyFigure | BoxFigure) -> Figure:
     """Draws a figure.
 
     Args:
@@ -46,13 +50,18 @@ def draw(content: PanelFigure | TreeFigure) -> Figure:
         A Matplotlib figure with a transparent background.
     """
     with styled():
-        figure = _draw_trees(content) if isinstance(content, TreeFigure) else _draw_panels(content)
+        if isinstance(content, (BarFigure, LineFigure)):
+            figure = draw_design(content)
+        elif isinstance(content, BoxFigure):
+            figure = draw_boxes(content)
+        else:
+            figure = _draw_trees(content) if isinstance(content, TreeFigure) else _draw_panels(content)
         # Ticks and layout are settled here, while the style is in force.
         figure.draw_without_rendering()
     return figure
 
 
-def save(figures: Sequence[PanelFigure | TreeFigure], folder: Path) -> list[Path]:
+def save(figures: Sequence[AnyFigure | BoxFigure], folder: Path) -> list[Path]:
     """Writes every figure as PNG and SVG.
 
     Args:
@@ -80,7 +89,7 @@ def save(figures: Sequence[PanelFigure | TreeFigure], folder: Path) -> list[Path
     return paths
 
 
-def svg_text(content: PanelFigure | TreeFigure) -> str:
+def svg_text(content: AnyFigure) -> str:
     """Draws a figure as an SVG document whose text stays text."""
     figure = draw(content)
     buffer = io.StringIO()
@@ -90,12 +99,7 @@ def svg_text(content: PanelFigure | TreeFigure) -> str:
 
 
 def _figure(n_panels: int, *, width: float = _PANEL_WIDTH, height: float = _HEIGHT) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * n_panels, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return new_figure(width * n_panels, height)
 
 
 def _draw_panels(content: PanelFigure) -> Figure:
@@ -110,12 +114,12 @@ def _draw_panels(content: PanelFigure) -> Figure:
         _finish(axes, panel, first=axes is all_axes[0])
     if content.kind == "laws":
         _look_at_the_points(all_axes[0], content)
-    if content.kind == "curves":
+    if content.kind in ("curves", "isoflops"):
         _color_bar(figure, all_axes, colors, content.level_label)
     elif content.kind == "grid":
         handles, labels = all_axes[-1].get_legend_handles_labels()
         figure.legend(handles, labels, title=content.level_label, loc="outside right upper", alignment="left")
-    elif content.kind == "fronts":
+    elif content.kind in ("fronts", "multipliers", "optima"):
         all_axes[-1].legend(loc="best")
     return figure
 
@@ -202,6 +206,27 @@ def _points(axes: Axes, series: Series, tint: Any, *, label: str) -> None:
     )
 
 
+def _draw_isoflops(axes: Axes, series: Series, colors: Any) -> None:
+    if series.band is not None:
+        _law_line(axes, series, colors(series.level))
+    _points(axes, series, colors(series.level), label="")
+
+
+def _draw_multiplier(axes: Axes, series: Series, colors: Any) -> None:
+    del colors
+    assert series.band is not None
+    tint = color(series.color)
+    axes.axhline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+    axes.fill_between(series.band.x, series.band.low, series.band.high, color=tint, alpha=0.16, linewidth=0)
+    axes.plot(series.band.x, series.band.mean, color=tint, zorder=3, label=series.label)
+
+
+def _draw_optimum(axes: Axes, series: Series, colors: Any) -> None:
+    del colors
+    _law_line(axes, series, color(series.color))
+    _points(axes, series, color(series.color), label=series.label)
+
+
 def _draw_front(axes: Axes, series: Series, colors: Any) -> None:
     del colors
     tint = color(series.color)
@@ -216,7 +241,15 @@ def _draw_curve(axes: Axes, series: Series, colors: Any) -> None:
     axes.plot(series.x, series.y, color=colors(series.level), linewidth=0.9, alpha=0.85)
 
 
-_DRAWERS = {"laws": _draw_law, "grid": _draw_grid, "fronts": _draw_front, "curves": _draw_curve}
+_DRAWERS = {
+    "laws": _draw_law,
+    "grid": _draw_grid,
+    "multipliers": _draw_multiplier,
+    "isoflops": _draw_isoflops,
+    "optima": _draw_optimum,
+    "fronts": _draw_front,
+    "curves": _draw_curve,
+}
 
 
 class _LevelColors:
@@ -244,7 +277,7 @@ def _color_bar(figure: Figure, axes: Any, colors: Any, label: str) -> None:
 
     bar = figure.colorbar(ScalarMappable(colors.norm, colors.map), ax=list(axes), pad=0.02, aspect=28)
     bar.outline.set_visible(False)
-    log_axis(bar.ax.yaxis)
+    log_axis(bar.ax.yaxis, power=label.endswith("(FLOP)"))
     bar.set_label(label)
 
 

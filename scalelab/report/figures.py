@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from scalelab.analysis.frontier import Front
 from scalelab.analysis.points import split
-from scalelab.analysis.scaling import AXES, JOINT, FittedLaw, curve_scales
+from scalelab.analysis.scaling import FittedLaw, curve_scales
+from scalelab.analysis.selection import AXES, JOINT
 from scalelab.analysis.summary import Analysis
 from scalelab.analysis.trees import ALL, TreeModel
+from scalelab.report.design_figures import BarFigure, LineFigure, design_figures
 from scalelab.report.names import family_names, law_symbol
 from scalelab.report.numbers import greek, percent, plain
 
@@ -96,7 +98,7 @@ class PanelFigure:
         title: A line above the figure.
         caption: What it shows and how to read it, in a sentence or two.
         panels: From left to right.
-        kind: ``laws``, ``grid``, ``fronts`` or ``curves``.
+        kind: ``laws``, ``grid``, ``multipliers``, ``isoflops``, ``optima``, ``fronts`` or ``curves``.
         level_label: What the levels of series are, where a colour bar shows them.
     """
 
@@ -137,15 +139,24 @@ class TreeFigure:
     r: str
 
 
-def figures_of(analysis: Analysis) -> tuple[PanelFigure | TreeFigure, ...]:
+AnyFigure = PanelFigure | TreeFigure | BarFigure | LineFigure
+
+
+def figures_of(analysis: Analysis) -> tuple[AnyFigure, ...]:
     """Returns the numbers of every figure that the analysis has something for."""
-    figures: list[PanelFigure | TreeFigure] = []
+    from scalelab.report.comparison_figures import comparison_figures, optimum_figures
+
+    figures: list[AnyFigure] = []
     for index, dataset in enumerate(sorted(analysis.runs["dataset_label"].unique())):
         suffix = f"-{index + 1}" if index else ""
         figures += law_figures(analysis, dataset, suffix)
         figures += grid_figures(analysis, dataset, suffix)
+        figures += comparison_figures(analysis, dataset, suffix)
+        figures += optimum_figures(analysis, dataset, suffix)
         figures += front_figures(analysis, dataset, suffix)
         figures += tree_figures(analysis, dataset, suffix)
+        if analysis.design is not None:
+            figures += design_figures(analysis.design, dataset, suffix)
         figures += curve_figures(analysis, dataset, suffix)
     return tuple(figures)
 
@@ -290,16 +301,16 @@ def _tree_figure(
     name: str, dataset: str, metric: str, by_scope: dict[str, TreeModel], level: float
 ) -> TreeFigure:
     overall = by_scope[ALL]
-    choices = tuple(overall.importances["choice"].head(MAX_CHOICES))
+    choices = tuple(overall.ranking()["choice"].head(MAX_CHOICES))
     bars, matters = {}, {}
     for scope, tree in list(by_scope.items())[:MAX_PANELS]:
-        table = tree.importances.set_index("choice").reindex(list(choices))
+        table = tree.ranking().set_index("choice").reindex(list(choices))
         bars[scope] = table[["importance", "low", "high"]].to_numpy(dtype=float)
-        matters[scope] = (table["low"] > 0).to_numpy(dtype=bool)
+        matters[scope] = table["matters"].eq(True).to_numpy(dtype=bool)
     r, low, high = overall.score("pearson")
     caption = (
         "Bars: how much the squared error on held-out designs rises when a choice is shuffled, as a share of "
-        f"the variance of {metric}, with {percent(level)} intervals; grey where the interval reaches zero. "
+        f"the variance of {metric}, with {percent(level)} intervals; grey where it is not told from noise. "
         "Points: every run against its prediction by models that did not see its design."
     )
     return TreeFigure(

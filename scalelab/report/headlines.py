@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from scalelab.analysis.frontier import Front
-from scalelab.analysis.scaling import JOINT, SYMBOLS, Estimate, FittedLaw
+from scalelab.analysis.scaling import Estimate, FittedLaw
+from scalelab.analysis.selection import JOINT, SYMBOLS
 from scalelab.analysis.summary import Analysis
 from scalelab.analysis.trees import ALL
+from scalelab.report.design_tables import design_lines, signed
 from scalelab.report.numbers import AXIS_WORDS, interval, plain, short
 
 _NAMED_CHOICES = 4
+_NAMED_PAIRS = 6
 
 
 def headlines(analysis: Analysis) -> list[str]:
     """Returns a sentence a law, front and tree model, most important first; powers are written ``N^-0.3``."""
-    return [*_law_lines(analysis), *_front_lines(analysis), *_tree_lines(analysis)]
+    return [
+        *_law_lines(analysis),
+        *_comparison_lines(analysis),
+        *_optimum_lines(analysis),
+        *_front_lines(analysis),
+        *_tree_lines(analysis),
+    ]
 
 
 def _law_lines(analysis: Analysis) -> list[str]:
@@ -58,6 +66,32 @@ def weakly_determined(estimate: Estimate) -> bool:
     return estimate.high - estimate.low > abs(estimate.value)
 
 
+def _comparison_lines(analysis: Analysis) -> Iterable[str]:
+    pairs = [(group, pair) for group in analysis.comparisons for pair in group.pairs]
+    for group, pair in pairs[:_NAMED_PAIRS]:
+        yield f"On {group.dataset}, {group.held}: {pair.sentence}"
+    if len(pairs) > _NAMED_PAIRS:
+        yield f"{len(pairs) - _NAMED_PAIRS} more pairs of families are in the tables."
+
+
+def _optimum_lines(analysis: Analysis) -> Iterable[str]:
+    for one in analysis.optima:
+        if one.found is None:
+            continue
+        name, best = next(reversed(one.found.approaches.items()))
+        others = ", ".join(
+            f"{other} {plain(found.exponent)}"
+            for other, found in one.found.approaches.items()
+            if other != name
+        )
+        dataset, architecture, optimizer = one.family
+        yield (
+            f"Compute for {architecture} with {optimizer} on {dataset} is best split as N ∝ "
+            f"C^{interval(Estimate.of(best.exponent, best.lower, best.upper))} by the {name} approach"
+            + (f" ({others})." if others else ".")
+        )
+
+
 def _front_lines(analysis: Analysis) -> Iterable[str]:
     def task(front: Front) -> tuple[str, str]:
         return front.dataset, front.metric
@@ -78,21 +112,20 @@ def _front_lines(analysis: Analysis) -> Iterable[str]:
 
 
 def _tree_lines(analysis: Analysis) -> Iterable[str]:
+    if analysis.design is not None:
+        yield from design_lines(analysis.design)
+        return
     for tree in analysis.forests:
         if tree.scope != ALL:
             continue
         share = interval(Estimate(*tree.score("r2")), 2)
-        matters = tree.importances[tree.importances["matters"]]
+        ranking = tree.ranking()
+        matters = ranking[ranking["matters"]]
         if matters.empty:
             yield f"No choice of the design predicts {tree.metric} on {tree.dataset} (R² {share})."
             continue
-        choices = ", ".join(_signed(row) for row in matters.head(_NAMED_CHOICES).to_dict("records"))
+        choices = ", ".join(signed(row) for row in matters.head(_NAMED_CHOICES).to_dict("records"))
         yield (
             f"The design predicts {tree.metric} on {tree.dataset} with R² {share} on held-out designs; "
             f"what matters most: {choices}."
         )
-
-
-def _signed(row: dict[Hashable, Any]) -> str:
-    rho = float(row["spearman"])
-    return f"{row['choice']} (ρ {rho:+.2f})" if rho == rho else str(row["choice"])

@@ -19,22 +19,26 @@ from scalelab import __version__
 from scalelab.analysis.points import Family
 from scalelab.analysis.scaling import FittedLaw
 from scalelab.analysis.summary import Analysis
-from scalelab.analysis.trees import FOLDS, N_TREES, REPEATS, SHUFFLES
+from scalelab.analysis.trees.learners import N_TREES
+from scalelab.analysis.trees.validation import FOLDS, REPEATS
 from scalelab.errors import InputError
+from scalelab.report.advice_tables import optimum_table
+from scalelab.report.comparison_tables import comparison_tables
+from scalelab.report.design_tables import design_tables
 from scalelab.report.drawing import svg_text
-from scalelab.report.figures import PanelFigure, TreeFigure, figures_of
+from scalelab.report.figures import AnyFigure, TreeFigure, figures_of
 from scalelab.report.headlines import headlines
 from scalelab.report.names import family_names
 from scalelab.report.numbers import percent
 from scalelab.report.style import CSS_COLORS
 from scalelab.report.tables import Table, front_tables, laws_table, runs_table, scale_table, tree_tables
 
-_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "duckdb", "torch")
+_PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "xgboost", "matplotlib", "duckdb", "torch")
 
 _REM_A_POINT = 0.095
 """Shows every figure at one scale: three panels fill the page."""
 
-Figures = Sequence[PanelFigure | TreeFigure]
+Figures = Sequence[AnyFigure]
 
 
 def html_page(
@@ -89,11 +93,24 @@ def _sections(analysis: Analysis, figures: Figures) -> Iterator[str]:
         yield from _drawn(figures, ("laws", "grid"))
         yield _table(laws_table(analysis), heading=False)
         yield _folded(_parameters(analysis.fitted, name))
+    if analysis.comparisons:
+        yield "<h2>Comparison</h2>"
+        yield from _drawn(figures, ("multipliers",))
+        yield from map(_table, comparison_tables(analysis.comparisons, analysis.level))
+    if analysis.optima:
+        yield "<h2>Compute-optimal size</h2>"
+        yield from _drawn(figures, ("isoflops", "optima"))
+        yield _table(optimum_table(list(analysis.optima), name), heading=False)
     if analysis.fronts:
         yield "<h2>Pareto fronts</h2>"
         yield from _drawn(figures, ("fronts",))
         yield from (_folded(table) for table in front_tables(analysis, whole=True))
-    if analysis.trees:
+    if analysis.design is not None:
+        yield "<h2>The design space</h2>"
+        yield from _drawn(figures, ("design",))
+        for table in design_tables(analysis.design, whole=True):
+            yield _folded(table) if table.rows else _table(table)
+    elif analysis.trees:
         yield "<h2>What decides the objective</h2>"
         yield from _drawn(figures, ("trees",))
         first, *others = tree_tables(analysis, whole=True)
@@ -207,11 +224,26 @@ _AVERAGED = (
     "that of its best validation. The best of several noisy runs is a little too good, which makes a "
     "frontier lie a little too low."
 )
+_COMPARED = (
+    "Families are compared under the same law: whether they share exponents by a likelihood ratio test and, "
+    "for few points, by simulation, with Holm's correction over the pairs of a table; the interval of a "
+    "difference is recovered from those of both exponents. The multiplier is the ratio of scales at equal "
+    "loss; its intervals and those of crossings are percentiles of refits. The backtest of a law fits its "
+    "smaller points and foretells the larger ones."
+)
 _GROWN = (
     f"Tree models are random forests of {N_TREES} trees, untuned, cross-validated {REPEATS} times in "
-    f"{FOLDS} folds that keep all seeds of a design together; importance is the rise of the squared "
-    f"error when a choice is shuffled {SHUFFLES} times among held-out designs. Parameters, FLOPs and "
-    "recorded features are not among the choices."
+    f"{FOLDS} folds that keep all runs of a design (of a network, where there are enough) together. "
+    "Importance is the rise of the squared error when a choice is shuffled, on what a bootstrap sample left "
+    "out; a choice is told from noise where its interval lies above the best of the shuffled copies of all "
+    "choices (Boruta, Kursa and Rudnicki 2010). Parameters, FLOPs and recorded features are not among the "
+    "choices."
+)
+_SPACE = (
+    "Gradient boosting and XGBoost are tuned (depth, rounds) on inner folds. SHAP values are XGBoost's exact "
+    "TreeSHAP; interactions are compared with refits to an additive model plus shuffled residuals (Friedman "
+    "and Popescu 2008). Error distributions, their Kolmogorov-Smirnov distances at equal FLOPs and the "
+    "ranges of the best models follow Radosavovic et al. (2019, 2020)."
 )
 
 
@@ -231,8 +263,9 @@ def _method(analysis: Analysis) -> str:
         **_versions(),
     }
     listed = "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items())
-    trees = f"<p>{_GROWN}</p>" if analysis.trees else ""
-    return f"<p>{_AVERAGED}</p><ul>{forms}</ul>{trees}<dl>{listed}</dl>"
+    trees = f"<p>{_GROWN}</p>" if analysis.trees or analysis.design else ""
+    trees += f"<p>{_SPACE}</p>" if analysis.design else ""
+    return f"<p>{_AVERAGED}</p><p>{_COMPARED}</p><ul>{forms}</ul>{trees}<dl>{listed}</dl>"
 
 
 def _versions() -> dict[str, str]:

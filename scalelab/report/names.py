@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from scalelab.analysis.latency import Place
 from scalelab.analysis.points import Family
-from scalelab.analysis.scaling import JOINT, SYMBOLS, FittedLaw, LawResult
+from scalelab.analysis.scaling import FittedLaw, LawResult
+from scalelab.analysis.selection import JOINT, SYMBOLS
+from scalelab.records import UNSPECIFIED
 
 
 def family_names(families: Iterable[Family]) -> Callable[[Family], str]:
     """Returns a function that names a family by what tells it from the others.
 
-    Where there is only one family, that is its optimizer.
+    Where there is only one family, that is its optimizer; what is not known of a family is left out.
     """
     known = set(families)
     telling = [i for i in range(3) if len({family[i] for family in known}) > 1] or [2]
-    return lambda family: " · ".join(family[i] for i in telling)
+
+    def name(family: Family) -> str:
+        return " · ".join(family[i] for i in telling if family[i] != UNSPECIFIED) or family.dataset
+
+    return name
+
+
+AnyPlace = tuple[str, str, int, int]
+"""A `Place`, named or not: host, target, batch size, threads."""
+
+
+def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
+    """Returns a function that names where a latency was measured: target, and what else tells it apart."""
+    known = [Place(*place) for place in places]
+    several = {name: len({getattr(place, name) for place in known}) > 1 for name in Place._fields}
+
+    def name(place: AnyPlace) -> str:
+        own = Place(*place)
+        words = [own.target]
+        words += [f"batch {own.batch_size}"] if several["batch_size"] else []
+        words += [f"{own.threads} threads"] if several["threads"] else []
+        words += [f"on {own.host}"] if several["host"] else []
+        return " ".join(words)
+
+    return name
 
 
 def law_symbol(law: LawResult) -> str:

@@ -12,6 +12,7 @@ AXIS_LABELS = {
     "n_examples": "Training examples D",
     "train_flops": "Training compute C (FLOP)",
     "forward_flops": "Forward pass of one example (FLOP)",
+    "latency_ms": "Latency of a call (ms)",
 }
 AXIS_WORDS = {"n_params": "model size", "n_examples": "data size", "train_flops": "compute"}
 
@@ -78,6 +79,8 @@ def percent(share: float | None) -> str:
     """Returns a share in percent, ``"1.3%"``; an empty string where there is none."""
     if share is None or not math.isfinite(share):
         return ""
+    if abs(share) >= 0.995:
+        return f"{100 * share:,.0f}%"
     return "<0.01%" if 0 < abs(share) < 1e-4 else f"{100 * share:.2g}%"
 
 

@@ -15,6 +15,7 @@ from scalelab.report.numbers import AXIS_LABELS, short
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 INK = "#1b1f24"
 MUTED = "#6b7280"
@@ -74,6 +75,16 @@ def styled(**extra: Any) -> AbstractContextManager[None]:
 
     settings: Any = {**RC, **{name.replace("_", ".", 1): value for name, value in extra.items()}}
     return matplotlib.rc_context(settings)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches, with a canvas of its own and no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def color(index: int) -> str:

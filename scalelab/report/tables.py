@@ -9,9 +9,13 @@ from scalelab.analysis.frontier import Front
 from scalelab.analysis.scaling import AHEAD, FittedLaw
 from scalelab.analysis.summary import Analysis, ScaleTable
 from scalelab.analysis.trees import ALL, RefusedTree, TreeModel, TreeResult
+from scalelab.report.advice_tables import optimum_table
+from scalelab.report.comparison_tables import comparison_tables
+from scalelab.report.design_tables import design_tables
 from scalelab.report.display import Table, show
 from scalelab.report.names import family_names, law_symbol
 from scalelab.report.numbers import greek, interval, percent, plain, short
+from scalelab.report.outlook_tables import backtest_cell, no_backtest
 from scalelab.report.trial_names import TrialNames
 
 if TYPE_CHECKING:
@@ -29,13 +33,22 @@ def studies_table(studies: Sequence[NamedTuple]) -> Table:
     """Returns what a store holds, a row a study.
 
     Args:
-        studies: What ``Store.studies()`` returned; every field becomes a column.
+        studies: What ``Store.studies()`` returned; every field becomes a column, but one that is left at
+            its default by all of them.
     """
-    columns = tuple(studies[0]._fields) if studies else ()
-    rows = tuple(tuple(_cell(value) for value in study) for study in studies)
+    named = [study._asdict() for study in studies]
+    defaults = studies[0]._field_defaults if studies else {}
+    columns = [
+        name
+        for name in (named[0] if named else ())
+        if name not in defaults or any(row[name] != defaults[name] for row in named)
+    ]
+    rows = tuple(tuple(_cell(row[name]) for name in columns) for row in named)
     heads = tuple(name.replace("_", " ") for name in columns)
     counts = frozenset(
-        head for i, head in enumerate(heads) if all(isinstance(study[i], (int, float)) for study in studies)
+        head
+        for head, name in zip(heads, columns, strict=True)
+        if all(isinstance(row[name], (int, float)) for row in named)
     )
     return Table("", heads, rows, counts)
 
@@ -92,7 +105,13 @@ def analysis_tables(analysis: Analysis, *, whole: bool = False) -> list[Table]:
     tables += [scale_table(scale, name(scale.family)) for scale in analysis.scales]
     if analysis.laws:
         tables.append(laws_table(analysis))
-    return [*tables, *front_tables(analysis, whole=whole), *tree_tables(analysis, whole=whole)]
+    tables += comparison_tables(analysis.comparisons, analysis.level)
+    if analysis.optima:
+        tables.append(optimum_table(list(analysis.optima), name))
+    tables += front_tables(analysis, whole=whole)
+    if analysis.design is not None:
+        return [*tables, *design_tables(analysis.design, whole=whole)]
+    return [*tables, *tree_tables(analysis, whole=whole)]
 
 
 def runs_table(studies: pd.DataFrame) -> Table:
@@ -124,18 +143,24 @@ def laws_table(analysis: Analysis) -> Table:
     name = family_names(law.family for law in analysis.laws)
     exponents = f"exponent [{percent(analysis.level)}]"
     columns = (
-        "family", "law", exponents, "irreducible E", f"loss at {AHEAD:.0f}×", "points", "decades",
-        "log RMS", "R²",
+        "family", "law", exponents, "irreducible E", f"loss at {AHEAD:.0f}×", "backtest", "points",
+        "decades", "log RMS", "R²",
     )  # fmt: skip
     rows = tuple(row for law in analysis.fitted for row in _law_rows(law, name(law.family)))
     said: dict[str, list[str]] = {}
     for law in analysis.fitted:
         said.setdefault(f"{law_symbol(law)}: {law.law}, {law.points.selection}", []).append(name(law.family))
+    untested: dict[str, list[str]] = {}
+    for law in analysis.fitted:
+        if not law.backtest.errors:
+            untested.setdefault(no_backtest(law.backtest), []).append(law_symbol(law))
     for refused in analysis.refused:
         said.setdefault(f"{law_symbol(refused)} refused: {refused.refusal}", []).append(name(refused.family))
     notes = tuple(f"{words} ({', '.join(names)})" for words, names in said.items())
-    optional = ("R²", "decades", "points", f"loss at {AHEAD:.0f}×")
-    return Table("Scaling laws of the loss", columns, rows, frozenset(columns[5:9]), notes, optional)
+    notes += ("backtest: RMS log error of the same law where it foretold the larger points from the smaller",)
+    notes += tuple(f"no backtest of {', '.join(dict.fromkeys(of))}: {why}" for why, of in untested.items())
+    optional = ("R²", "decades", "points")
+    return Table("Scaling laws of the loss", columns, rows, frozenset(columns[5:10]), notes, optional)
 
 
 def _law_rows(law: FittedLaw, name: str) -> Iterator[tuple[str, ...]]:
@@ -147,12 +172,13 @@ def _law_rows(law: FittedLaw, name: str) -> Iterator[tuple[str, ...]]:
         exponents[0] if exponents else "",
         interval(law.params["E"]) if "E" in law.params else "",
         interval(law.ahead),
+        backtest_cell(law.backtest),
         str(len(law.points.rows)),
         " × ".join(f"{span:.1f}" for span in law.points.decades.values()),
         percent(law.rms_log_error),
         f"{law.r2:.3f}",
     )
-    yield from (("", "", exponent, "", "", "", "", "", "") for exponent in exponents[1:])
+    yield from (("", "", exponent, *[""] * 7) for exponent in exponents[1:])
 
 
 def front_tables(analysis: Analysis, *, whole: bool = False) -> list[Table]:
@@ -217,7 +243,7 @@ def _tree_table(tree: TreeModel, *, whole: bool) -> Table:
             f"{row['spearman']:+.2f}" if row["spearman"] == row["spearman"] else "",
             "" if row["matters"] else "not told from noise",
         )
-        for row in tree.importances.to_dict("records")
+        for row in tree.ranking().to_dict("records")
     )
     limit = len(rows) if whole else _SHOWN_IMPORTANCES
     scores = ", ".join(

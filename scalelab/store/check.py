@@ -10,11 +10,16 @@ from scalelab.errors import StoreDamagedError, StoreLockedError, StoreNewerError
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
+from scalelab.store.imports import compare_imports
+from scalelab.store.latencies import compare_measurements
 
 if TYPE_CHECKING:
     import duckdb
 
-TABLES = ("scalelab_schema", "studies", "study_trials", "trials", "records", "curve_points", "parameters")
+TABLES = (
+    "scalelab_schema", "studies", "study_trials", "trials", "records", "curve_points", "parameters",
+    "imports", "imported_runs", "measurements",
+)  # fmt: skip
 
 
 @dataclass
@@ -27,7 +32,9 @@ class CheckReport:
         rows: Rows by table.
         pending: Records in the journal that wait to be ingested: the next run takes them in.
         missing: Ids of records that the journal has as ingested and the database has not.
-        without_journal: How many records only the database holds.
+        missing_imports: The same for imported tables, by their names.
+        missing_measurements: The same for measurements on hardware.
+        without_journal: How many records, imported tables and measurements only the database holds.
         duplicates: Ids of records that the database holds more than once.
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.
@@ -43,6 +50,8 @@ class CheckReport:
     rows: dict[str, int] = field(default_factory=dict)
     pending: int = 0
     missing: list[str] = field(default_factory=list)
+    missing_imports: list[str] = field(default_factory=list)
+    missing_measurements: list[str] = field(default_factory=list)
     without_journal: int = 0
     duplicates: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
@@ -72,18 +81,29 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
     wal = Path(f"{database.path}.wal")
     report.wal = wal.stat().st_size if wal.exists() else None
     pending = journal.pending()
-    report.pending = len(pending) + len(journal.pending_registrations())
+    pending_imports = [path.name for path in journal.pending_imports()]
+    measurements = journal.pending_measurements()
+    registrations = journal.pending_registrations()
+    report.pending = len(pending) + len(pending_imports) + len(registrations) + len(measurements)
     report.quarantined = journal.quarantined()
     report.unfinished = journal.unfinished()
     report.live_claims = [claim.trial_id for claim in claims.live()]
     report.dead_claims = [claim.trial_id for claim in claims.dead()]
     # Listed before the database is read: what is kept now is in the database then.
     kept = {path.stem for path in journal.kept_records()}
+    kept_imports = [path.name for path in journal.kept_imports()]
+    kept_measurements = journal.kept_measurements()
     try:
         with database.read(wait) as connection:
             report.schema_version = schema.version_of(connection)
             _read_all(connection, report)
             _compare(connection, kept, report)
+            report.missing_imports, only_here = compare_imports(connection, kept_imports, pending_imports)
+            report.without_journal += only_here
+            report.missing_measurements, only_here = compare_measurements(
+                connection, kept_measurements, measurements
+            )
+            report.without_journal += only_here
     except (StoreLockedError, StoreNewerError):
         raise
     except StoreDamagedError as error:
@@ -125,6 +145,14 @@ def _judge(report: CheckReport) -> None:
         report.problems.append(
             f"{len(report.missing)} records of the journal are not in the database; {remedy}"
         )
+    if report.missing_imports:
+        names = ", ".join(report.missing_imports)
+        report.problems.append(
+            f"imported tables of the journal are not whole in the database: {names}; {remedy}"
+        )
+    if report.missing_measurements:
+        n = len(report.missing_measurements)
+        report.problems.append(f"{n} measurements of the journal are not in the database; {remedy}")
     if report.duplicates:
         report.problems.append(
             f"{len(report.duplicates)} records are in the database more than once; {remedy}"

@@ -1,10 +1,14 @@
 """The text of a journal file: one JSON object whose checksum tells a torn file from a whole one.
 
 A record reads ``{"format":1,"sha256":…,"trial_id":…,"attempt":…,"features":{…},"trial":{…},"record":{…}}``, a
-registration ``{"format":1,"sha256":…,"registration":{…}}``. The checksum covers everything after it.
+registration ``{"format":1,"sha256":…,"registration":{…}}``, an imported table
+``{"format":1,"sha256":…,"import":{…},"rows":{…}}``, a measurement
+``{"format":1,"sha256":…,"measurement_id":…,"attempt":…,"measurement":{…}}``. The checksum covers everything
+after it.
 
-Trade-off: the keys stand in this order and without spaces, so that taking in 100,000 files need not parse
-their curves in Python; a file that somebody edited by hand is refused, which an immutable record should be.
+Trade-off: the keys stand in this order and without spaces, so that taking in 100,000 files (or a table of a
+million rows) need not parse their curves (its rows) in Python; a file that somebody edited by hand is
+refused, which an immutable record should be.
 """
 
 from __future__ import annotations
@@ -14,13 +18,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from scalelab.records import Frozen, Record, Trial, canonical_json
+from scalelab.records import Frozen, Measurement, Record, Trial, canonical_json
 
 FORMAT = 1
 _HEAD = re.compile(r'\{"format":(\d+),"sha256":"([0-9a-f]{64})",')
 _NAME = re.compile(r'"trial_id":"([0-9a-f]{16})","attempt":(\d+),"features":')
+_MEASUREMENT = re.compile(r'"measurement_id":"([0-9a-f]{16})","attempt":(\d+),"measurement":')
 _WHOLE = ("attempt", "best_step", "n_params", "n_params_body", "n_steps", "peak_memory_bytes")
 _DECODER = json.JSONDecoder()
 
@@ -45,6 +50,48 @@ class Registration(Frozen):
     registered_at: float
     trials: tuple[Trial, ...]
     former: tuple[Trial, ...] = ()
+
+
+class ImportHead(Frozen):
+    """What is known of an imported table beside its rows.
+
+    Attributes:
+        study: The name under which its rows are runs.
+        source: The file's name, or ``DataFrame``.
+        imported_at: Seconds since the epoch.
+        n_runs: Rows; none where the import takes an earlier one of that name away.
+        mapping: By column of ``runs``, the expression that gave it.
+        condition: Which rows of the file were taken; ``None`` for all.
+        columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
+    """
+
+    study: str
+    source: str
+    imported_at: float
+    n_runs: int
+    mapping: dict[str, str]
+    condition: str | None = None
+    columns: dict[str, Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTable:
+    """An imported table as the journal holds it.
+
+    Attributes:
+        head: What is known of it beside its rows.
+        rows: JSON of its columns: an object of equally long lists.
+    """
+
+    head: ImportHead
+    rows: str
+
+    @property
+    def digest(self) -> str:
+        """Changes when the name, the values or the columns' types do; not with time, file or expressions."""
+        columns = canonical_json(self.head.columns)
+        content = "\0".join([self.head.study, columns, self.rows])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +123,29 @@ class Entry:
         """Returns the record itself."""
         content = {**json.loads(self.record), "trial": self.content, "features": self.features}
         return Record.model_validate(content)
+
+
+class MeasurementEntry(NamedTuple):
+    """A measurement as the journal holds it.
+
+    Attributes:
+        measurement_id: Names the benchmark.
+        attempt: Number of the attempt.
+        study: For which it was made.
+        status: How it ended.
+        content: Canonical JSON of all of it.
+    """
+
+    measurement_id: str
+    attempt: int
+    study: str
+    status: str
+    content: str
+
+    @property
+    def id(self) -> str:
+        """The measurement's id."""
+        return f"{self.measurement_id}-{self.attempt}"
 
 
 def _seal(rest: str) -> bytes:
@@ -176,3 +246,54 @@ def open_registration(content: bytes) -> Registration:
         return Registration.model_validate_json(rest[len('"registration":') :])
     except ValueError as error:
         raise TornError(f"its content is not a registration: {str(error).splitlines()[0]}") from error
+
+
+def seal_import(table: ImportedTable) -> bytes:
+    """Returns the text of an imported table's journal file.
+
+    Raises:
+        ValueError: A value in its head cannot be said in JSON.
+    """
+    return _seal(f'"import":{canonical_json(table.head.model_dump(mode="json"))},"rows":{table.rows}')
+
+
+def open_import(content: bytes) -> ImportedTable:
+    """Reads an imported table's journal file.
+
+    Raises:
+        TornError: It is torn, was changed, or is something else.
+    """
+    rest = _unseal(content)
+    if not rest.startswith('"import":'):
+        raise TornError("it holds no imported table")
+    head, end = _DECODER.raw_decode(rest, len('"import":'))
+    try:
+        return ImportedTable(ImportHead.model_validate(head), rest[end + len(',"rows":') :])
+    except ValueError as error:
+        raise TornError(f"its content is not an imported table: {str(error).splitlines()[0]}") from error
+
+
+def seal_measurement(measurement: Measurement) -> bytes:
+    """Returns the text of a measurement's journal file.
+
+    Raises:
+        ValueError: A value in it cannot be said in JSON.
+    """
+    content = canonical_json(measurement.model_dump(mode="json"))
+    name = f'"measurement_id":"{measurement.benchmark.id}","attempt":{measurement.attempt}'
+    return _seal(f'{name},"measurement":{content}')
+
+
+def open_measurement(content: bytes) -> MeasurementEntry:
+    """Reads a measurement's journal file.
+
+    Raises:
+        TornError: It is torn, was changed, or is something else.
+    """
+    rest = _unseal(content)
+    name = _MEASUREMENT.match(rest)
+    if name is None:
+        raise TornError("it holds no measurement")
+    text = rest[name.end() :]
+    parsed = json.loads(text)
+    return MeasurementEntry(name[1], int(name[2]), str(parsed["study"]), str(parsed["status"]), text)

@@ -14,11 +14,11 @@ from scalelab.store.schema import literal
 if TYPE_CHECKING:
     import duckdb
 
-EXPORTED = ("runs", "curves", "trials", "studies")
+EXPORTED = ("runs", "curves", "trials", "studies", "latencies")
 
 
 def export(database: Database, folder: Path, study: str | None = None) -> list[Path]:
-    """Writes runs, curves, trials and studies as Parquet files; files of those names are replaced.
+    """Writes runs, curves, trials, studies and latencies as Parquet files; files of those names are replaced.
 
     Args:
         database: Of the store.

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from scalelab.store.connection import Database
 from scalelab.store.envelope import Entry
+from scalelab.store.imports import apply_import
 from scalelab.store.insert import apply_registration, insert_records
-from scalelab.store.journal import Journal
+from scalelab.store.journal import IMPORT_SUFFIX, Journal
+from scalelab.store.latencies import take_measurements
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,7 +28,7 @@ BATCH_BYTES = 32_000_000
 
 
 def ingest(database: Database, wait: float | None = None) -> int:
-    """Takes the journal's pending registrations and records into the database.
+    """Takes the journal's pending registrations, imported tables, measurements and records into the database.
 
     Returns:
         How many records the database did not have before.
@@ -40,11 +42,13 @@ def ingest(database: Database, wait: float | None = None) -> int:
 
 def _ingest(database: Database, wait: float | None) -> int:
     journal = database.journal
-    registrations = journal.pending_registrations()
-    if registrations:
+    whole_files = [*journal.pending_registrations(), *journal.pending_imports()]
+    measurements = journal.pending_measurements()
+    if whole_files or measurements:
         with database.alone(wait):
             with database.opened(wait) as connection:
-                applied = [path for path in registrations if apply_file(connection, journal, path)]
+                applied = [path for path in whole_files if apply_file(connection, journal, path)]
+                applied += take_measurements(connection, journal, measurements)
                 connection.execute("checkpoint")
             journal.keep(applied)
     count = 0
@@ -71,7 +75,12 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def apply_file(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> bool:
-    """Takes one registration in; a torn one is quarantined and gives ``False``."""
+    """Takes one registration or imported table in; a torn one is quarantined and gives ``False``."""
+    if path.name.endswith(IMPORT_SUFFIX):
+        table = journal.open_import(path)
+        if table is not None:
+            apply_import(connection, table, path.name)
+        return table is not None
     registration = journal.open_registration(path)
     if registration is None:
         return False

@@ -66,7 +66,7 @@ def insert_records(connection: duckdb.DuckDBPyConnection, entries: Sequence[Entr
         f'"columns":{json.dumps(_named(features[entry.id], names))}}}'
         for entry in fresh.values()
     ]
-    with _transaction(connection):
+    with transaction(connection):
         _insert_trials(connection, trials)
         _stage(connection, payload)
         _insert_staged(connection)
@@ -83,7 +83,7 @@ def apply_registration(connection: duckdb.DuckDBPyConnection, registration: Regi
     _make_room(connection, "trials", (row["values"] for row in rows))
     asked = list(dict.fromkeys(trial.id for trial in registration.trials))
     study = registration.study
-    with _transaction(connection):
+    with transaction(connection):
         _insert_trials(connection, rows)
         last = schema.one(
             connection.execute("select max(registration) from studies where study = ?", [study])
@@ -241,7 +241,8 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commits at the block's end, or rolls all of it back where it raised."""
     connection.execute("begin")
     try:
         yield

@@ -6,9 +6,12 @@ again from them. Folders::
     new/             records that the database has not taken in yet
     kept/<2 hex>/    records that it has, by the first two digits of the trial's id
     kept/studies/    registrations of studies
+    kept/imports/    imported tables
+    kept/latencies/  measurements on hardware
     quarantine/      what could not be read, and files that a rebuild replaced
     claims/          who is at which trial
     checkpoints/     states of unfinished trainings
+    weights/         trained weights, where they were asked for
     logs/            tracebacks of failed attempts
 
 Invariants: a file in ``new`` or ``kept`` is whole and never changes; a record id is never given twice; a file
@@ -21,23 +24,34 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from scalelab.errors import StoreError
-from scalelab.records import Record
+from scalelab.records import Measurement, Record
 from scalelab.store.envelope import (
     Entry,
+    ImportedTable,
+    MeasurementEntry,
     Registration,
     TornError,
+    open_import,
+    open_measurement,
     open_record,
     open_registration,
+    seal_import,
+    seal_measurement,
     seal_record,
     seal_registration,
 )
 from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
 
 STUDY_SUFFIX = ".study.json"
+IMPORT_SUFFIX = ".import.json"
+MEASUREMENT_SUFFIX = ".latency.json"
+_FOLDERS = {STUDY_SUFFIX: "studies", IMPORT_SUFFIX: "imports", MEASUREMENT_SUFFIX: "latencies"}
+T = TypeVar("T")
 log = logging.getLogger("scalelab.store")
 
 
@@ -94,6 +108,31 @@ class Journal:
         self._put(f"{name}{STUDY_SUFFIX}", content, durable=True)
         return name
 
+    def write_import(self, table: ImportedTable) -> Path:
+        """Keeps an imported table; returns its file, whose name has the time, a digest and the table's name.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        head = table.head
+        name = f"{int(head.imported_at * 1e6):017d}-{table.digest}-{head.study}{IMPORT_SUFFIX}"
+        self._put(name, seal_import(table), durable=True)
+        return self.new / name
+
+    def write_measurement(self, measurement: Measurement) -> None:
+        """Keeps a measurement; returns quietly where one of that id is there already.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self.has_measurement(measurement.id):
+            return
+        try:
+            content = seal_measurement(measurement)
+        except ValueError as error:
+            raise StoreError(f"measurement {measurement.id} cannot be kept: {error}") from error
+        self._put(f"{measurement.id}{MEASUREMENT_SUFFIX}", content, durable=True)
+
     def _put(self, name: str, content: bytes, *, durable: bool) -> None:
         with writing(self.new):
             try:
@@ -107,7 +146,13 @@ class Journal:
 
     def has(self, record_id: str) -> bool:
         """Whether a record of that id is in the journal."""
-        name = f"{record_id}.json"
+        return self._has(f"{record_id}.json")
+
+    def has_measurement(self, measurement_id: str) -> bool:
+        """Whether a measurement of that id is in the journal."""
+        return self._has(f"{measurement_id}{MEASUREMENT_SUFFIX}")
+
+    def _has(self, name: str) -> bool:
         return os.path.exists(self._home(name)) or os.path.exists(self.new / name)
 
     def read(self, record_id: str) -> Record:
@@ -127,15 +172,28 @@ class Journal:
         raise StoreError(f"the journal {self.folder} has no record {record_id}")
 
     def _home(self, name: str) -> Path:
-        return self.kept / ("studies" if name.endswith(STUDY_SUFFIX) else name[:2]) / name
+        own = next((folder for suffix, folder in _FOLDERS.items() if name.endswith(suffix)), name[:2])
+        return self.kept / own / name
 
     def pending(self) -> list[Path]:
         """Returns the records that the database has not taken in, by name."""
-        return [path for path in _files(self.new) if not path.name.endswith(STUDY_SUFFIX)]
+        return [path for path in _files(self.new) if not path.name.endswith(tuple(_FOLDERS))]
 
     def pending_registrations(self) -> list[Path]:
         """Returns the registrations that the database has not taken in, oldest first."""
         return [path for path in _files(self.new) if path.name.endswith(STUDY_SUFFIX)]
+
+    def pending_imports(self) -> list[Path]:
+        """Returns the imported tables that the database has not taken in, oldest first."""
+        return _files(self.new, IMPORT_SUFFIX)
+
+    def pending_measurements(self) -> list[Path]:
+        """Returns the measurements that the database has not taken in, by name."""
+        return _files(self.new, MEASUREMENT_SUFFIX)
+
+    def kept_measurements(self) -> list[Path]:
+        """Returns the measurements that the database has taken in, by name."""
+        return _files(self.kept / "latencies", MEASUREMENT_SUFFIX)
 
     def kept_records(self) -> Iterator[Path]:
         """Yields the records that the database has taken in."""
@@ -147,6 +205,22 @@ class Journal:
         """Returns all registrations, oldest first."""
         paths = [*_files(self.kept / "studies"), *self.pending_registrations()]
         return sorted(paths, key=lambda path: path.name)
+
+    def imports(self) -> list[Path]:
+        """Returns all imported tables, oldest first, earlier versions of one name among them."""
+        return sorted([*self.kept_imports(), *self.pending_imports()], key=lambda path: path.name)
+
+    def kept_imports(self) -> list[Path]:
+        """Returns the imported tables that the database has taken in, oldest first."""
+        return _files(self.kept / "imports", IMPORT_SUFFIX)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it that a database could be made from."""
+        whole = (
+            self.registrations() or self.imports() or self.pending_measurements() or self.kept_measurements()
+        )
+        return not (whole or self.pending() or any(self.kept_records()))
 
     def open_record(self, path: Path) -> Entry | None:
         """Reads a file of the journal; a torn one is quarantined with a warning and gives ``None``."""
@@ -165,9 +239,20 @@ class Journal:
 
     def open_registration(self, path: Path) -> Registration | None:
         """Reads a registration; a torn one is quarantined with a warning and gives ``None``."""
+        return self._open(path, open_registration)
+
+    def open_import(self, path: Path) -> ImportedTable | None:
+        """Reads an imported table; a torn one is quarantined with a warning and gives ``None``."""
+        return self._open(path, open_import)
+
+    def open_measurement(self, path: Path) -> MeasurementEntry | None:
+        """Reads a measurement; a torn one is quarantined with a warning and gives ``None``."""
+        return self._open(path, open_measurement)
+
+    def _open(self, path: Path, opener: Callable[[bytes], T]) -> T | None:
         try:
             with reading(path):
-                return open_registration(path.read_bytes())
+                return opener(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -212,6 +297,10 @@ class Journal:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{trial_id}.pt"
+
+    def weights(self, trial_id: str) -> Path:
+        """Returns where a trial's trained weights are, if they were kept."""
+        return self.folder / "weights" / f"{trial_id}.pt"
 
     def write_log(self, name: str, text: str) -> Path:
         """Keeps a text such as a traceback in ``logs`` and returns its file.

@@ -41,7 +41,12 @@ class Column:
     @property
     def sql_type(self) -> str:
         """The type in DuckDB."""
-        return "VARCHAR" if self.kind == "NULL" else self.kind
+        return sql_type(self.kind)
+
+
+def sql_type(kind: Kind) -> str:
+    """Returns the type in DuckDB that shows values of a kind."""
+    return "VARCHAR" if kind == "NULL" else kind
 
 
 def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,13 +90,18 @@ def wider(one: Kind, other: Kind) -> Kind:
 
 
 def column_name(holder: Holder, pointer: str, taken: Iterable[str]) -> str:
-    """Returns a name for a new column that no other has; DuckDB does not tell cases apart."""
+    """Returns a name for a new column that no other has."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     if holder == "records":
         parts = ["feature", *parts]
     elif parts[0] in COMPONENTS:
         del parts[1]
-    base = re.sub(r"\W+", "_", "_".join(parts))
+    return free_name("_".join(parts), taken)
+
+
+def free_name(wanted: str, taken: Iterable[str]) -> str:
+    """Returns a plain name like the wanted one, which no other has; DuckDB does not tell cases apart."""
+    base = re.sub(r"\W+", "_", wanted)
     used = {name.lower() for name in taken}
     name, number = base, 1
     while name.lower() in used:
@@ -130,7 +140,7 @@ def plan(
     return added, widened
 
 
-def order(column: Column) -> tuple[int, str]:
-    """Sorts columns as the view ``runs`` shows them."""
-    prefix = column.name.split("_", 1)[0]
-    return (PREFIXES.index(prefix) if prefix in PREFIXES else len(PREFIXES), column.name)
+def order(name: str) -> tuple[int, str]:
+    """Sorts columns' names as the view ``runs`` shows them."""
+    prefix = name.split("_", 1)[0]
+    return (PREFIXES.index(prefix) if prefix in PREFIXES else len(PREFIXES), name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scalelab.errors import InputError, suggest
 from scalelab.records import Status, Trial
+from scalelab.store.schema import one
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +45,7 @@ class StudySummary(NamedTuple):
         running: Trials that a living process is at.
         pending: Trials that were not attempted yet.
         registered_at: When it was last registered, as ISO 8601 in UTC; ``None`` where it never was.
+        imported_from: The file that it was imported from; ``None`` where it was run here.
     """
 
     study: str
@@ -55,6 +57,7 @@ class StudySummary(NamedTuple):
     running: int
     pending: int
     registered_at: str | None
+    imported_from: str | None = None
 
 
 def outcomes(connection: duckdb.DuckDBPyConnection, trial_ids: Iterable[str] | None) -> dict[str, Outcome]:
@@ -72,7 +75,7 @@ def outcomes(connection: duckdb.DuckDBPyConnection, trial_ids: Iterable[str] | N
 
 
 def studies(connection: duckdb.DuckDBPyConnection, running: Collection[str]) -> list[StudySummary]:
-    """Returns all studies by name.
+    """Returns all studies, imported ones among them, by name.
 
     Args:
         connection: Of a store.
@@ -98,8 +101,15 @@ def studies(connection: duckdb.DuckDBPyConnection, running: Collection[str]) -> 
             from members group by study)
         select coalesce(c.study, s.study), coalesce(planned, 0), coalesce(done, 0), coalesce(diverged, 0),
                coalesce(failed, 0), coalesce(interrupted, 0), coalesce(running, 0), coalesce(pending, 0),
-               strftime(s.registered_at, '%Y-%m-%dT%H:%M:%SZ')
-        from counts c full join studies s on s.study = c.study order by 1
+               strftime(s.registered_at, '%Y-%m-%dT%H:%M:%SZ'), null
+        from counts c full join studies s on s.study = c.study
+        union all
+        select i.study, count(*),
+               count(*) filter (status = 'done'), count(*) filter (status = 'diverged'),
+               count(*) filter (status = 'failed'), count(*) filter (status = 'interrupted'), 0, 0,
+               strftime(any_value(i.imported_at), '%Y-%m-%dT%H:%M:%SZ'), any_value(i.source)
+        from imports i join imported_runs r on r.study = i.study group by i.study
+        order by 1
         """,
         [list(running)],
     ).fetchall()
@@ -112,12 +122,17 @@ def require_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path)
     Raises:
         InputError: It does not; the message names close matches and what there is.
     """
-    names = [
-        row[0] for row in connection.execute("select distinct study from study_trials order by 1").fetchall()
-    ]
+    found = connection.execute("select study from study_trials union select study from imports order by 1")
+    names = [row[0] for row in found.fetchall()]
     if study not in names:
         there = ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "none"
         raise InputError(f"the store {path} has no study {study!r}{suggest(study, names)} (studies: {there})")
+
+
+def imported(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
+    """Returns the journal file of the imported table of a name, ``None`` where there is none."""
+    file = one(connection.execute("select max(journal_file) from imports where study = ?", [study]))
+    return None if file is None else str(file)
 
 
 def runs(connection: duckdb.DuckDBPyConnection, study: str | None) -> pd.DataFrame:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.errors import StoreError
+from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import sync_folder, writing
 from scalelab.store.ingest import apply_file, batches, insert_whole, no_garbage_collection
 from scalelab.store.journal import Journal
+from scalelab.store.latencies import take_measurements
 from scalelab.store.salvage import salvage
 
 
@@ -30,6 +32,8 @@ class RebuildReport:
         lost: Ids of records that the old database named but could not give and the journal does not hold.
         problem: Why the old database could not be read, or not whole; ``None`` where it could.
         set_aside: The old database and its WAL, where they are now.
+        imports: Imported tables in the new database.
+        measurements: Measurements on hardware in it.
     """
 
     records: int
@@ -38,6 +42,8 @@ class RebuildReport:
     lost: tuple[str, ...]
     problem: str | None
     set_aside: tuple[Path, ...]
+    imports: int
+    measurements: int
 
 
 def rebuild(database: Database, wait: float) -> RebuildReport:
@@ -53,41 +59,51 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
         database.require()
     with database.alone(wait):
         found = salvage(database, wait)
-        if found.problem and not (
-            journal.registrations() or journal.pending() or any(journal.kept_records())
-        ):
+        if found.problem and journal.empty:
             raise StoreError(
                 f"{found.problem}; but the journal {journal.folder} holds nothing to rebuild from: "
                 "restore the store from a copy"
             )
         with database.fresh() as part, no_garbage_collection():
-            records, studies, taken = _build(database, part)
+            counts, taken = _build(database, part)
             set_aside = _swap(database, part)
         journal.keep(taken)
-    return RebuildReport(records, studies, found.records, tuple(found.lost), found.problem, set_aside)
+    return RebuildReport(
+        salvaged=found.records,
+        lost=tuple(found.lost),
+        problem=found.problem,
+        set_aside=set_aside,
+        **{name: counts[name] for name in _COUNTED},
+    )
 
 
-def _build(database: Database, part: Path) -> tuple[int, int, list[Path]]:
+_COUNTED = ("records", "studies", "imports", "measurements")
+
+
+def _build(database: Database, part: Path) -> tuple[dict[str, int], list[Path]]:
     """Fills a fresh database.
 
     Returns:
-        How many records and studies it holds, and the files of ``new`` that are in it.
+        How many rows the tables `_COUNTED` have, and the files of ``new`` that are in it.
     """
     journal = database.journal
-    pending = [*journal.pending_registrations(), *journal.pending()]
+    measurements = journal.pending_measurements()
+    pending = [
+        *journal.pending_registrations(), *journal.pending_imports(), *measurements, *journal.pending()
+    ]  # fmt: skip
     taken: set[Path] = set()
-    records = 0
     with open_file(part, False, time.monotonic(), name=database.path) as connection:
-        for path in journal.registrations():
+        for path in [*journal.registrations(), *journal.imports()]:
             if apply_file(connection, journal, path):
                 taken.add(path)
         for batch in batches(journal, _all_records(journal)):
-            done = insert_whole(connection, journal, batch)
-            records += sum(new for _, new in done)
-            taken.update(path for path, _ in done)
-        studies = connection.execute("select count(*) from studies").fetchall()[0][0]
+            taken.update(path for path, _ in insert_whole(connection, journal, batch))
+        taken.update(take_measurements(connection, journal, [*journal.kept_measurements(), *measurements]))
+        counts = {
+            table: int(schema.one(connection.execute(f"select count(*) from {table}"))) for table in _COUNTED
+        }
         connection.execute("checkpoint")
-    return records, studies, [path for path in pending if path in taken]
+    return counts, [path for path in pending if path in taken]
 
 
 def _all_records(journal: Journal) -> list[Path]:

@@ -23,7 +23,9 @@ from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.envelope import Registration
 from scalelab.store.files import writing
+from scalelab.store.imports import save_imports
 from scalelab.store.journal import Journal
+from scalelab.store.latencies import save_measurements
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,12 +48,16 @@ class Salvage:
     Attributes:
         records: Records that only the database held; they are in the journal now.
         registrations: The same for registrations of studies.
+        imports: The same for imported tables.
+        measurements: The same for measurements on hardware.
         lost: Records that the database names but cannot give, and that the journal does not hold.
         problem: Why the database could not be read, or not whole.
     """
 
     records: int = 0
     registrations: int = 0
+    imports: int = 0
+    measurements: int = 0
     lost: list[str] = field(default_factory=list)
     problem: str | None = None
 
@@ -70,6 +76,8 @@ def salvage(database: Database, wait: float) -> Salvage:
     try:
         with _opened(database, wait) as connection:
             _take_registrations(connection, database.journal, result)
+            result.imports = save_imports(connection, database.journal)
+            result.measurements = save_measurements(connection, database.journal)
             missing = _only_here(connection, database.journal)
     except (StoreDamagedError, ValueError) as error:
         result.problem = str(error).splitlines()[0]

@@ -7,12 +7,14 @@ Every step runs in one transaction and is checkpointed at once, so that no DDL s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError, StoreError, StoreNewerError
-from scalelab.store.parameters import Column, Holder, order
+from scalelab.store.latency_view import LATENCIES, MEASUREMENTS
+from scalelab.store.parameters import Column, Holder, Kind, order, sql_type, wider
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,7 +52,22 @@ create table curve_points (
 create table parameters (column_name varchar, holder varchar, pointer varchar, kind varchar);
 """
 
-MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [FIRST]
+IMPORTS = """
+create table imports (
+    study varchar, source varchar, condition varchar, mapping json, columns json, n_runs bigint,
+    journal_file varchar, imported_at timestamp
+);
+
+create table imported_runs (
+    study varchar, position bigint, trial_id varchar, status varchar, error varchar,
+    dataset varchar, architecture varchar, optimizer varchar, seed bigint,
+    n_params double, n_params_body double, n_examples double, forward_flops double, train_flops double,
+    n_steps bigint, epochs double, loss double, objective double, metric varchar, direction varchar,
+    batch_size bigint, wall_seconds double, extra json
+);
+"""
+
+MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [FIRST, IMPORTS, MEASUREMENTS]
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
 VERSION = len(MIGRATIONS)
@@ -80,7 +97,20 @@ from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
 join trials t on t.trial_id = m.trial_id
+union all
+select study, trial_id, status, 1, 1, error,
+       dataset, architecture, optimizer, seed, null,
+       n_params::{n_params}, n_params_body::{n_params_body}, n_examples::{n_examples},
+       forward_flops, train_flops, n_steps, epochs,
+       loss, loss, objective, objective, null, metric, direction,
+       batch_size, null, null, wall_seconds, null,
+       null, null, null, null,
+       null, null,
+       null, null, null, null, null, true{imported}
+from imported_runs
 """
+COUNTED = ("n_params", "n_params_body", "n_examples")
+"""Columns of counts, in which a table from elsewhere may have fractions."""
 
 CURVES = """
 create or replace view curves as
@@ -164,7 +194,9 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
                 "insert into scalelab_schema values (?, ?, (now() at time zone 'UTC'))",
                 [version, scalelab.__version__],
             )
-            create_views(connection)
+            # The views are those of the newest schema, whose tables are all there after the last step.
+            if version == len(MIGRATIONS):
+                create_views(connection)
             connection.execute("commit")
         except BaseException:
             connection.execute("rollback")
@@ -174,13 +206,37 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the views again, with all columns that plugins brought."""
+    """Makes the views again, with all columns that plugins and imported tables brought."""
     tables = {"trials": "t", "records": "r"}
-    columns = sorted(columns_of(connection).values(), key=order)
-    shown = "".join(f",\n       {tables[column.holder]}.{quoted(column.name)}" for column in columns)
+    trained = {column.name.lower(): column for column in columns_of(connection).values()}
+    imported = imported_columns(connection)
+    counted: dict[str, Kind] = {name: imported.pop(name, (name, "BIGINT"))[1] for name in COUNTED}
+    columns = here = ""
+    names = {key: column.name for key, column in trained.items()}
+    names |= {key: name for key, (name, _) in imported.items() if key not in names}
+    for key in sorted(names, key=lambda key: order(names[key])):
+        column, kind = trained.get(key), imported.get(key, ("", "NULL"))[1]
+        shown = sql_type(wider(column.kind, kind) if column else kind)
+        value = f"{tables[column.holder]}.{quoted(column.name)}" if column else "null"
+        columns += f",\n       {value}::{shown} as {quoted(names[key])}"
+        here += f",\n       (extra->>{literal(key)})::{shown}" if key in imported else ",\n       null"
     connection.execute(BEST_ATTEMPTS)
-    connection.execute(RUNS.format(columns=shown))
+    connection.execute(RUNS.format(columns=columns, imported=here, **counted))
     connection.execute(CURVES)
+    connection.execute(LATENCIES)
+
+
+def imported_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, Kind]]:
+    """Returns name and type of the columns that imported tables brought, by their names in small letters.
+
+    A type is the one that shows the values of all tables; ``COUNTED`` columns are among them.
+    """
+    found: dict[str, tuple[str, Kind]] = {}
+    for (columns,) in connection.execute("select columns from imports order by study").fetchall():
+        for name, kind in json.loads(columns).items():
+            first, known = found.get(name.lower(), (name, kind))
+            found[name.lower()] = (first, wider(known, kind))
+    return found
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Holder, str], Column]:

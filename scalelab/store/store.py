@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError
-from scalelab.records import Record, Trial
+from scalelab.records import Direction, Measurement, Record, Trial
 from scalelab.store import queries, schema
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.store.check import CheckReport
+    from scalelab.store.latencies import Tried
+    from scalelab.store.mapping import Import
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
@@ -75,10 +77,15 @@ class Store:
             trials: The trials that it asks for, in order.
 
         Raises:
+            InputError: An imported table has that name.
             StoreError: The journal or the database cannot be written.
         """
         digest = registration_digest(study, text, [trial.id for trial in trials])
         with self.database.read() as connection:
+            if queries.imported(connection, study) is not None:
+                raise InputError(
+                    f"{self.path} has an imported table of the name {study!r}; give the study another name"
+                )
             last = schema.one(
                 connection.execute("select max(registration) from studies where study = ?", [study])
             )
@@ -88,6 +95,74 @@ class Store:
             Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
         )
         self.ingest()
+
+    def import_runs(
+        self,
+        table: pd.DataFrame | Path | str,
+        *,
+        study: str | None = None,
+        map: Mapping[str, str] | None = None,
+        only: str | None = None,
+        metric: str | None = None,
+        direction: Direction | None = None,
+        rest: str = "feature",
+        replace: bool = False,
+    ) -> Import:
+        """Takes runs that were made elsewhere into the store, so that they can be analysed like its own.
+
+        Nothing happens where the store holds the same runs under that name already.
+
+        Args:
+            table: A DataFrame, or a CSV, Parquet or JSON-lines file.
+            study: The name to analyse them by; by default the file's.
+            map: By column of ``runs``, an SQL expression over the table's columns. What is named plainly
+                (`scalelab.store.mapping.KNOWN_AS`) need not be mapped.
+            only: An SQL condition: which rows to take.
+            metric: Name of the objective, where that is another one than the loss; its value is the column
+                of that name, unless ``objective`` is mapped.
+            direction: ``"minimize"`` or ``"maximize"``; said with ``metric``.
+            rest: What columns that were not mapped are: ``feature`` (a fact), or ``architecture``,
+                ``optimizer``, ``training`` or ``dataset`` (options of the design).
+            replace: Whether to replace what was imported under that name before.
+
+        Returns:
+            What was mapped, taken and left out.
+
+        Raises:
+            InputError: The table or an expression is wrong, or the name is taken; nothing was changed.
+            StoreError: The store cannot be written.
+        """
+        from scalelab.store.mapping import Wanted, read_runs
+
+        wanted = Wanted(study, dict(map or {}), only, metric, direction, rest)
+        return self.take_import(read_runs(table, wanted), replace=replace)
+
+    def take_import(self, read: Import, *, replace: bool = False) -> Import:
+        """Takes a foreign table that was read already; see `import_runs`.
+
+        Raises:
+            InputError: The name is taken; nothing was changed.
+            StoreError: The store cannot be written.
+        """
+        from scalelab.store.imports import import_table
+
+        self.ingest()
+        return import_table(self.database, read, replace=replace)
+
+    def remove_import(self, study: str) -> int:
+        """Takes an imported table out of the store again; its files stay in the journal.
+
+        Returns:
+            How many runs it had.
+
+        Raises:
+            InputError: No imported table has that name.
+            StoreError: The store cannot be written.
+        """
+        from scalelab.store.imports import remove_import
+
+        self.ingest()
+        return remove_import(self.database, study)
 
     def outcomes(self, trial_ids: Iterable[str] | None = None) -> dict[str, Outcome]:
         """Returns how far trials have come, by id; those without a record are left out.
@@ -138,6 +213,40 @@ class Store:
             if study is not None:
                 queries.require_study(connection, study, self.path)
             return queries.curves(connection, study, trial_ids)
+
+    def measure(self, measurement: Measurement) -> None:
+        """Keeps a measurement in the journal; `ingest` takes it into the database.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        self.journal.write_measurement(measurement)
+
+    def tried(self, benchmark_ids: Iterable[str]) -> dict[str, Tried]:
+        """Returns how far benchmarks have come, by id; those that were never attempted are left out.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        from scalelab.store import latencies
+
+        with self.database.read() as connection:
+            return latencies.tried(connection, benchmark_ids)
+
+    def latencies(self, study: str | None = None, benchmark_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Returns a row for each benchmark that was attempted: the view ``latencies``.
+
+        Args:
+            study: Only those that were made for this study.
+            benchmark_ids: Only these.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        from scalelab.store import latencies
+
+        with self.database.read() as connection:
+            return latencies.latencies(connection, study, benchmark_ids)
 
     def sql(self, query: str) -> pd.DataFrame:
         """Returns the result of a query; the database is open for reading only.
@@ -211,7 +320,7 @@ class Store:
             return before, schema.VERSION
 
     def export(self, folder: Path | str, study: str | None = None) -> list[Path]:
-        """Writes runs, curves, trials and studies as Parquet files.
+        """Writes runs, curves, trials, studies and latencies as Parquet files.
 
         Args:
             folder: Where to; made where it is missing.
@@ -259,10 +368,10 @@ def open_store(path: Path | str, *, create: bool = False, wait: float = WAIT) ->
     """
     store = Store(path, wait=wait)
     if create and not store.path.exists():
-        if any(store.journal.kept_records()) or store.journal.registrations():
-            store.rebuild()
-        else:
+        if store.journal.empty:
             store.database.create()
+        else:
+            store.rebuild()
     if create:
         if store.database.version() < schema.VERSION:
             store.migrate()

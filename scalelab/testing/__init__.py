@@ -23,6 +23,7 @@ _ROOMS = {
     "scalelab.testing.architecture": ("ArchitectureContract",),
     "scalelab.testing.backend": ("BackendContract",),
     "scalelab.testing.dataset": ("DatasetContract",),
+    "scalelab.testing.law": ("LawContract",),
     "scalelab.testing.optimizer": ("OptimizerContract",),
     "scalelab.testing.toys": (
         "toy_architecture", "toy_backend", "toy_catalogue", "toy_dataset", "toy_optimizer",
@@ -34,6 +35,7 @@ __all__ = [
     "ArchitectureContract",
     "BackendContract",
     "DatasetContract",
+    "LawContract",
     "OptimizerContract",
     "toy_architecture",
     "toy_backend",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from scalelab.testing.architecture import ArchitectureContract
     from scalelab.testing.backend import BackendContract
     from scalelab.testing.dataset import DatasetContract
+    from scalelab.testing.law import LawContract
     from scalelab.testing.optimizer import OptimizerContract
     from scalelab.testing.toys import (
         toy_architecture,

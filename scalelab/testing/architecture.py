@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
+import pickle
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +121,17 @@ class ArchitectureContract(ComponentContract):
             "two seeds gave the same weights: do not seed inside build()"
         )
 
+    def test_models_share_nothing(
+        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
+    ) -> None:
+        """Training one model does not change another one."""
+        first, second = (_build(architecture, params, input_shape, n_outputs, seed) for seed in (0, 1))
+        places = {tensor.data_ptr() for tensor in _tensors(first).values() if tensor.numel()}
+        shared = [name for name, tensor in _tensors(second).items() if tensor.data_ptr() in places]
+        assert not shared, (
+            f"two models share {_some(shared)}: make layers inside build(), not once for the whole module"
+        )
+
     def test_build_leaves_other_global_state_alone(
         self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
     ) -> None:
@@ -134,6 +147,34 @@ class ArchitectureContract(ComponentContract):
             first, second = _infer(model, inputs), _infer(model, inputs)
         assert torch.equal(first, second), (
             "two evaluations differ: switch randomness off where not self.training"
+        )
+
+    def test_training_is_deterministic(
+        self,
+        architecture: Architecture,
+        params: Params,
+        input_shape: Shape,
+        n_outputs: int,
+        inputs: torch.Tensor,
+    ) -> None:
+        """One seed gives the same weights, bit for bit; what is random comes from torch's generator alone."""
+        import torch
+
+        trained = []
+        for _ in range(2):
+            model = _build(architecture, params, input_shape, n_outputs).train()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            with untouched("training", torch_generator=False), seeded(0):
+                for _ in range(3):
+                    optimizer.zero_grad()
+                    model(inputs).square().mean().backward()
+                    optimizer.step()
+            trained.append(_tensors(model))
+        first, second = trained
+        unequal = [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]
+        assert not unequal, (
+            f"training twice with one seed gave different {_some(unequal)}: draw with torch, without a "
+            "generator of your own, and keep nothing between models"
         )
 
     def test_examples_do_not_see_each_other(self, model: nn.Module, inputs: torch.Tensor) -> None:
@@ -201,6 +242,22 @@ class ArchitectureContract(ComponentContract):
         assert torch.equal(_infer(model, inputs), _infer(other, inputs)), (
             "a model with a loaded state gives other outputs: keep all state in parameters and buffers"
         )
+
+    def test_model_survives_pickling(self, model: nn.Module, inputs: torch.Tensor) -> None:
+        """A model goes to workers and backends as a copy, which gives the same outputs."""
+        import torch
+
+        for copied, how in (
+            (lambda: pickle.loads(pickle.dumps(model)), "pickled"),
+            (lambda: copy.deepcopy(model), "copied"),
+        ):
+            other = attempt(
+                copied,
+                f"a model must survive being {how}: define its classes and functions at the top of a module",
+            )
+            assert torch.equal(_infer(model, inputs), _infer(other, inputs)), (
+                f"a {how} model gives other outputs: keep all state in parameters and buffers"
+            )
 
     def test_tensors_are_parameters_or_buffers(self, model: nn.Module) -> None:
         """A plain tensor attribute would stay behind when the model moves to another device."""
@@ -313,6 +370,10 @@ def _build(
 ) -> nn.Module:
     with seeded(seed):
         return architecture.build(params, input_shape, n_outputs)
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _infer(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from scalelab.components import Backend, Device, Params
+from scalelab.components import Backend, Device, Executable, Params
 from scalelab.errors import InputError
 from scalelab.testing.common import ComponentContract, refuses, seeded, untouched
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from torch import nn
+
+STEPS = ("convert", "quantize", "compile", "load")
+"""The steps of loading that `Executable.seconds` may name."""
 
 
 class BackendContract(ComponentContract):
@@ -52,6 +58,25 @@ class BackendContract(ComponentContract):
         return np.random.default_rng(0).normal(size=(4, 2, 64)).astype(np.float32)
 
     @pytest.fixture
+    def calibration(self, example: np.ndarray) -> np.ndarray:
+        """Real model inputs for quantization, (n, *input_shape); fixture to override with ``example``."""
+        import numpy as np
+
+        return np.random.default_rng(1).normal(size=(64, *example.shape[1:])).astype(np.float32)
+
+    @pytest.fixture
+    def load(
+        self,
+        backend: Backend,
+        params: Params,
+        module: nn.Module,
+        example: np.ndarray,
+        calibration: np.ndarray,
+    ) -> Callable[[str], Executable]:
+        """Loads a copy of the module on a device."""
+        return lambda device: backend.load(params, copy.deepcopy(module), example, device, calibration)
+
+    @pytest.fixture
     def available(self, backend: Backend) -> list[str]:
         """The devices that can be used; skips, with the reasons, where there is none."""
         devices = backend.devices()
@@ -75,18 +100,65 @@ class BackendContract(ComponentContract):
                 "into detail"
             )
 
+    def test_executable_is_sound(
+        self, load: Callable[[str], Executable], params: Params, available: list[str]
+    ) -> None:
+        """What load() returns says how long it took, how large the model is and how many threads run it."""
+        for device in available:
+            executable = load(device)
+            assert isinstance(executable, Executable), (
+                f"load() on {device} returned {type(executable).__name__}: return a scalelab.Executable"
+            )
+            steps = set(executable.seconds)
+            assert steps, "seconds is empty: time at least one step of load()"
+            assert steps <= set(STEPS), f"seconds has {', '.join(steps - set(STEPS))}: use {', '.join(STEPS)}"
+            assert all(value >= 0 for value in executable.seconds.values()), "seconds has a negative time"
+            for name in ("model_bytes", "threads"):
+                value = getattr(executable, name)
+                assert value is None or value > 0, f"{name} must be a positive number or None, not {value}"
+            assert getattr(params, "threads", None) in (None, executable.threads), (
+                f"on {device} threads = {executable.threads}, but the options ask for {params.threads}"  # type: ignore[attr-defined]
+            )
+            try:
+                json.dumps(dict(executable.facts))
+            except TypeError as error:
+                pytest.fail(f"facts must be texts, numbers and booleans: {error}")
+
+    def test_throughput_is_of_examples(
+        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
+    ) -> None:
+        """Where there is an asynchronous throughput, it is a positive number of examples a second."""
+        for device in available:
+            throughput = load(device).throughput
+            if throughput is not None:
+                assert throughput(example.copy(), 0.05) > 0, f"on {device} throughput() is not positive"
+
+    def test_nothing_is_printed(
+        self,
+        load: Callable[[str], Executable],
+        example: np.ndarray,
+        available: list[str],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """Loading and running write nothing to stdout, which belongs to results."""
+        for device in available:
+            load(device).infer(example.copy())
+            written = capfd.readouterr().out
+            assert not written, f"on {device} load() or infer() wrote to stdout: {written[:99]!r}; silence it"
+
     def test_outputs_agree_with_eager(
-        self, backend: Backend, params: Params, module: nn.Module, example: np.ndarray, available: list[str]
+        self, load: Callable[[str], Executable], module: nn.Module, example: np.ndarray, available: list[str]
     ) -> None:
         """Outputs are those of the module in evaluation mode."""
         import numpy as np
 
         expected = _eager(module, example)
         for device in available:
-            outputs = backend.load(params, copy.deepcopy(module), example, device)(example.copy())
+            outputs = load(device).infer(example.copy())
             assert isinstance(outputs, np.ndarray), (
                 f"on {device} infer() returned {type(outputs).__name__}: return a NumPy array"
             )
+            assert outputs.dtype == np.float32, f"on {device} outputs are {outputs.dtype}: return float32"
             assert outputs.shape == expected.shape, (
                 f"on {device} outputs have shape {outputs.shape}, expected {expected.shape}"
             )
@@ -97,13 +169,13 @@ class BackendContract(ComponentContract):
             )
 
     def test_inference_is_repeatable(
-        self, backend: Backend, params: Params, module: nn.Module, example: np.ndarray, available: list[str]
+        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
     ) -> None:
         """The same inputs give the same outputs; inputs and earlier outputs are not overwritten."""
         import numpy as np
 
         for device in available:
-            infer = backend.load(params, copy.deepcopy(module), example, device)
+            infer = load(device).infer
             inputs = example.copy()
             first = infer(inputs)
             kept = first.copy()
@@ -118,7 +190,13 @@ class BackendContract(ComponentContract):
             )
 
     def test_module_is_left_alone(
-        self, backend: Backend, params: Params, module: nn.Module, example: np.ndarray, available: list[str]
+        self,
+        backend: Backend,
+        params: Params,
+        module: nn.Module,
+        example: np.ndarray,
+        calibration: np.ndarray,
+        available: list[str],
     ) -> None:
         """Loading changes neither the module's weights, nor its mode, nor global state."""
         import torch
@@ -126,7 +204,7 @@ class BackendContract(ComponentContract):
         before = copy.deepcopy(module.state_dict())
         for device in available:
             with untouched(f"load() on {device}"):
-                backend.load(params, module, example, device)(example.copy())
+                backend.load(params, module, example, device, calibration).infer(example.copy())
             unequal = [
                 name for name, value in module.state_dict().items() if not torch.equal(value, before[name])
             ]
@@ -140,7 +218,7 @@ class BackendContract(ComponentContract):
     ) -> None:
         """A device that is not there ends in an InputError of one line."""
         refused = refuses(
-            lambda: backend.load(params, module, example, "no-such-device"),
+            lambda: backend.load(params, copy.deepcopy(module), example, "no-such-device", None),
             InputError,
             "load() on an unknown device must raise scalelab.InputError that lists the devices there are",
             mention="no-such-device",

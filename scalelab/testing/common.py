@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -79,6 +79,21 @@ class ComponentContract:
             with pytest.raises(ValidationError):
                 setattr(params, name, getattr(params, name))
 
+    def test_nan_and_infinity_are_refused(self, component: Component, options: Mapping[str, Any]) -> None:
+        """An option that may be a fraction is a finite number."""
+        for name, field in component.params.model_fields.items():
+            if float not in (field.annotation, *get_args(field.annotation)):
+                continue
+            for value in (float("nan"), float("inf")):
+                try:
+                    component.params.model_validate({**options, name: value})
+                except ValidationError:
+                    continue
+                pytest.fail(
+                    f"{component.params.__name__} accepts {name} = {value}: keep allow_inf_nan=False of "
+                    "scalelab.Params, and give the option bounds"
+                )
+
     def test_options_have_a_line_of_help(self, component: Component) -> None:
         """Every option says what it is."""
         silent = [name for name, field in component.params.model_fields.items() if not field.description]
@@ -94,6 +109,14 @@ class ComponentContract:
             f"{component.params.__name__} is not the same after a round trip through JSON: {params!r} became "
             f"{copy!r}; use types that JSON can say"
         )
+
+    def test_options_survive_pickling(self, params: Params) -> None:
+        """Options go to workers in other processes."""
+        copy = attempt(
+            lambda: pickle.loads(pickle.dumps(params)),
+            f"{type(params).__name__} must survive pickling: define it at the top of a module",
+        )
+        assert copy == params, f"{params!r} became {copy!r} after pickling: keep all of it in the fields"
 
 
 def sampled_options(component: Architecture | Optimizer, n: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -7,17 +7,20 @@ toy architecture and optimizer the loss falls from ln 2 within a few dozen steps
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from scalelab.components import (
     Architecture,
     Backend,
+    BackendParams,
     Dataset,
     Device,
+    Executable,
     OpenDataset,
     Optimizer,
     Params,
@@ -144,17 +147,24 @@ def build_sgd(params: ToyOptimizerParams, module: nn.Module) -> torch.optim.Opti
     return torch.optim.SGD(module.parameters(), lr=params.lr, momentum=params.momentum)
 
 
+class ToyBackendParams(BackendParams):
+    """Options of the toy backend."""
+
+    precision: Literal["f32"] = Field("f32", description="type of weights and activations")
+
+
 def cpu_only() -> Sequence[Device]:
     """Returns the one device of the toy backend."""
     return (Device(name="cpu", detail="eager PyTorch"),)
 
 
 def load_eager(
-    params: Params,  # noqa: ARG001 - the signature of every backend's load
+    params: ToyBackendParams,  # noqa: ARG001 - the signature of every backend's load
     module: nn.Module,
     example: np.ndarray,  # noqa: ARG001
     device: str,
-) -> Callable[[np.ndarray], np.ndarray]:
+    calibration: np.ndarray | None,  # noqa: ARG001
+) -> Executable:
     """Runs a copy of the module as it is."""
     import copy
 
@@ -162,14 +172,22 @@ def load_eager(
 
     if device != "cpu":
         raise InputError(f"toy-eager has the device 'cpu', not {device!r}")
+    start = time.perf_counter()
     model = copy.deepcopy(module).eval()
+    seconds = {"load": time.perf_counter() - start}
 
     def infer(inputs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             outputs: np.ndarray = model(torch.from_numpy(inputs)).numpy()
         return outputs
 
-    return infer
+    return Executable(
+        infer=infer,
+        seconds=seconds,
+        model_bytes=sum(value.nbytes for value in model.state_dict().values()),
+        threads=torch.get_num_threads(),
+        facts={"torch": torch.__version__},
+    )
 
 
 toy_dataset = Dataset(
@@ -194,7 +212,12 @@ toy_optimizer = Optimizer(
     space={"lr": Float(0.01, 0.3, log=True)},
 )
 toy_backend = Backend(
-    name="toy-eager", summary="Eager PyTorch on the CPU; for tests", devices=cpu_only, load=load_eager
+    name="toy-eager",
+    summary="Eager PyTorch on the CPU; for tests",
+    devices=cpu_only,
+    load=load_eager,
+    params=ToyBackendParams,
+    packages=("torch",),
 )
 
 

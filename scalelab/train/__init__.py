@@ -11,17 +11,20 @@ from scalelab.lazy import lazy_names
 
 _ROOMS = {
     "scalelab.train.loop": ("train",),
+    "scalelab.train.checkpoint": ("load_weights", "save_weights"),
     "scalelab.train.results": ("Progress", "TrainResult"),
     "scalelab.train.schedules": ("lr_factor", "resolve_steps", "validation_steps"),
     "scalelab.train.losses": ("resolve_loss",),
     "scalelab.train.metrics": ("objective_of", "resolve_metric", "resolve_metrics"),
     "scalelab.train.groups": ("parameter_groups",),
-    "scalelab.train.device": ("resolve_device", "resolve_precision", "seed_everything"),
+    "scalelab.train.device": ("PeakMemory", "resolve_device", "resolve_precision", "seed_everything"),
 }
 
 __all__ = [
+    "PeakMemory",
     "Progress",
     "TrainResult",
+    "load_weights",
     "lr_factor",
     "objective_of",
     "parameter_groups",
@@ -31,6 +34,7 @@ __all__ = [
     "resolve_metrics",
     "resolve_precision",
     "resolve_steps",
+    "save_weights",
     "seed_everything",
     "train",
     "validation_steps",
@@ -41,7 +45,8 @@ __getattr__ = lazy_names(__name__, _ROOMS)
 
 
 if TYPE_CHECKING:
-    from scalelab.train.device import resolve_device, resolve_precision, seed_everything
+    from scalelab.train.checkpoint import load_weights, save_weights
+    from scalelab.train.device import PeakMemory, resolve_device, resolve_precision, seed_everything
     from scalelab.train.groups import parameter_groups
     from scalelab.train.loop import train
     from scalelab.train.losses import resolve_loss

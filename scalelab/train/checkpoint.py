@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+"""Checkpoints: everything that a run needs to go on as if it had never stopped; and weights to keep.
 
 Trade-off: one file, replaced by a rename, so that there is a whole checkpoint or none at any moment; the
 cost is that both the old and the new one are on disk for a while. A file that cannot be used is set aside,
@@ -18,6 +18,7 @@ from typing import Any
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
+from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
 FORMAT = 1
@@ -66,19 +67,55 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "random": _random_state(augment_generator),
     }
-    part = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _write_whole(path, state)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        warnings.warn(f"checkpoint {path} could not be written ({error}); training goes on", stacklevel=2)
+
+
+def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
-        warnings.warn(f"checkpoint {path} could not be written ({error}); training goes on", stacklevel=2)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def save_weights(path: Path, trial_id: str, module: nn.Module) -> None:
+    """Keeps a module's weights and buffers, on the CPU, whole or not at all.
+
+    Raises:
+        TrainingError: The file cannot be written.
+    """
+    weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    try:
+        _write_whole(path, {"format": FORMAT, "trial_id": trial_id, "module": weights})
+    except (OSError, RuntimeError) as error:
+        message = f"weights cannot be kept in {path}: {error}; free some space and run again"
+        raise TrainingError(message) from error
+
+
+def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
+    """Gives a module the weights that `save_weights` kept.
+
+    Raises:
+        TrainingError: The file cannot be read, or its weights are another trial's or another network's.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check(state, trial_id, module)
+        module.load_state_dict(state["module"])
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        message = f"weights {path} cannot be used: {reason}; remove the file to do without"
+        raise TrainingError(message) from error
 
 
 def load_checkpoint(

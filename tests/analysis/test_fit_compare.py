@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelab.analysis.compare import compare, holm
+from scalelab.analysis.compare import compare
+from scalelab.analysis.exponents import holm
 from scalelab.errors import FitError
 
 X = np.geomspace(1e15, 1e19, 25)
@@ -68,7 +69,16 @@ def test_the_answer_is_a_sentence_with_numbers(different):
     assert "lower loss beyond" in text
     back = different.sentence("transformer", "cnn")
     assert "scales worse" in back
-    assert "does not come to lie below" in back
+    assert "transformer has the lower loss beyond 3" in back
+
+
+def test_who_wins_without_a_crossing_is_said():
+    pair = {"a": family(0.5, 0.3, 0.0), "b": family(0.25, 0.3, 0.0, seed=1)}
+    found = compare(pair, "power", estimator="log-mse")
+    winner, _, share = found.overtaking("a", "b")
+    assert winner is None or share < 0.9
+    far = compare({"a": family(0.5, 0.2, 1.0), "b": family(0.2, 0.3, 0.5, seed=1)}, "power-offset")
+    assert "b has the lower loss at all scales looked at" in far.sentence("a", "b")
 
 
 def test_pairs_are_corrected_by_holm(different):

@@ -4,16 +4,8 @@ import pytest
 from run_tables import SIZES, TRUTH, grid_runs, true_loss
 
 from scalelab.analysis.points import designs, finished_runs
-from scalelab.analysis.scaling import (
-    AXES,
-    JOINT,
-    FittedLaw,
-    RefusedLaw,
-    axis_points,
-    curve_scales,
-    fit_families,
-    grid_points,
-)
+from scalelab.analysis.scaling import FittedLaw, RefusedLaw, curve_scales, fit_families
+from scalelab.analysis.selection import AXES, JOINT, axis_points, grid_points
 from scalelab.errors import FitError, InputError
 
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from run_tables import design_runs, grid_runs
 
-from scalelab.analysis import trees
 from scalelab.analysis.points import design_ids, finished_runs
-from scalelab.analysis.trees import RefusedTree, TreeModel, design_matrix, tree_model, tree_models
+from scalelab.analysis.trees import RefusedTree, TreeModel, tree_model, tree_models
+from scalelab.errors import FitError
 
 DRIVERS = {"architecture_width", "optimizer", "optimizer_lr"}
 NOISE = {"architecture_kernel", "training_dropout", "architecture_depth"}
@@ -30,6 +30,8 @@ def test_drivers_come_before_noise(models):
     assert table["importance"].is_monotonic_decreasing
     assert (table["low"] <= table["importance"]).all()
     assert (table["importance"] <= table["high"]).all()
+    assert not table.loc[list(NOISE), "matters"].any()
+    assert (table["matters"] == (table["low"] > table["noise"])).all()
 
 
 def test_spearman_has_the_sign_of_the_effect(models):
@@ -50,9 +52,12 @@ def test_held_out_scores_are_high_where_the_design_decides(models):
 def test_a_random_objective_is_not_predicted():
     done = finished_runs(design_runs(40, seeds=(0,)))
     done["objective"] = np.random.default_rng(1).normal(size=len(done))
-    scores = tree_model(done, "d", "all", "m").scores.set_index("score")
+    model = tree_model(done, "d", "all", "m", measures=("permutation",), blocks=4, refits=4)
+    scores = model.scores.set_index("score")
     assert scores.loc["r2", "value"] < 0.1
     assert scores.loc["pearson", "low"] < 0.1
+    assert not model.beats_the_mean
+    assert not model.importances["matters"].any()
 
 
 def test_seeds_of_a_design_do_not_leak_across_folds():
@@ -60,42 +65,15 @@ def test_seeds_of_a_design_do_not_leak_across_folds():
     done = finished_runs(design_runs(40, seeds=(0, 1, 2)))
     shared = np.random.default_rng(2).normal(size=40)
     done["objective"] = shared[design_ids(done)]
-    scores = tree_model(done, "d", "all", "m").scores.set_index("score")
-    assert scores.loc["r2", "value"] < 0.1
-
-
-def test_folds_keep_designs_together_and_hold_out_every_run_once():
-    groups = np.repeat(np.arange(23), 3)
-    folds = list(trees._folds(groups, np.random.default_rng(0)))
-    assert np.sum(folds, axis=0).tolist() == [1] * 69
-    for held in folds:
-        assert not set(groups[held]) & set(groups[~held])
-
-
-def test_derived_and_constant_columns_stay_outside():
-    done = finished_runs(design_runs(30))
-    assert set(design_matrix(done).columns) == DRIVERS | NOISE
-
-
-def test_lists_become_a_column_a_place_and_names_a_column_a_value():
-    done = finished_runs(design_runs(4, seeds=(0,)))
-    done["architecture_depths"] = [[1, 2], "[3, 4, 5]", None, np.array([6])]
-    done["training_schedule"] = ["cosine", "constant", "cosine", None]
-    done["architecture_flag"] = [True, False, True, True]
-    design = design_matrix(done)
-    depths = design.matrix[:, design.columns["architecture_depths"]]
-    assert depths.tolist() == [[1, 2, 0], [3, 4, 5], [0, 0, 0], [6, 0, 0]]
-    schedule = design.matrix[:, design.columns["training_schedule"]]
-    assert schedule.tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
-    assert design.ordered["training_schedule"] is None
-    assert design.matrix[:, design.columns["architecture_flag"]].ravel().tolist() == [1, 0, 1, 1]
+    model = tree_model(done, "d", "all", "m", measures=("permutation",), blocks=1, refits=1)
+    assert model.score("r2")[0] < 0.1
 
 
 def test_options_of_other_components_may_be_missing():
     done = finished_runs(design_runs(40))
     done.loc[done["optimizer"] == "sgd", "optimizer_lr"] = np.nan
     done["optimizer_momentum"] = pd.array(np.where(done["optimizer"] == "sgd", 1, None), dtype="Int64")
-    model = tree_model(done, "d", "all", "m")
+    model = tree_model(done, "d", "all", "m", measures=("permutation",), blocks=1, refits=1)
     assert isinstance(model, TreeModel)
 
 
@@ -115,9 +93,28 @@ def test_what_cannot_be_learned_from_is_refused(runs, words):
 
 def test_the_same_seed_gives_the_same_model():
     done = finished_runs(design_runs(24, seeds=(0,)))
-    one, two, other = (tree_model(done, "d", "all", "m", seed=seed) for seed in (0, 0, 1))
+    few = {"measures": ("permutation",), "blocks": 1, "refits": 2}
+    one, two, other = (tree_model(done, "d", "all", "m", seed=seed, **few) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(one.importances, two.importances)
     assert not one.importances.equals(other.importances)
+
+
+def test_a_folds_column_of_ones_own_must_keep_designs_together():
+    done = finished_runs(design_runs(24, seeds=(0, 1)))
+    folds = design_ids(done) % 3
+    model = tree_model(done, "d", "all", "m", folds=folds, measures=("permutation",), blocks=1, refits=2)
+    assert np.isfinite(model.predictions["predicted"]).all()
+    folds[1] = (folds[0] + 1) % 3
+    with pytest.raises(FitError, match="leakage: rows 0 and 1 are the same design in two folds"):
+        tree_model(done, "d", "all", "m", folds=folds)
+
+
+def test_r2_is_against_the_mean_of_what_was_learned_from():
+    done = finished_runs(design_runs(30, seeds=(0,)))
+    model = tree_model(done, "d", "all", "m", measures=("permutation",), blocks=1, refits=2)
+    assert model.mean_rmse == pytest.approx(np.std(done["objective"]), rel=0.1)
+    rmse, r2 = model.score("rmse")[0], model.score("r2")[0]
+    assert r2 == pytest.approx(1 - (rmse / model.mean_rmse) ** 2, abs=0.02)
 
 
 def test_data_size_is_a_choice():

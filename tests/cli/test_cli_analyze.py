@@ -106,9 +106,19 @@ def test_json_page_and_figures(store, tmp_path):
     assert (tmp_path / "toy-report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert {path.name for path in (tmp_path / "drawn").glob("*.png")} == {
         "grid.png",
+        "isoflops.png",
+        "optimum.png",
         "front.png",
         "curves.png",
     }
+
+
+def test_a_law_of_a_plugin_is_asked_for_by_name(store):
+    done = run("analyze", "--store", store, "--law", "mmf", "--axis", "n_examples", "--no-trees", "--json")
+    assert done.returncode == 0, done.stderr
+    (law,) = json.loads(done.stdout)["laws"]
+    assert law["law"] == "mmf"
+    assert "mmf" in (law["refusal"] or law["fit"]["law"])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +127,7 @@ def test_json_page_and_figures(store, tmp_path):
         (("--study", "gird"), "did you mean 'grid'"),
         (("--study", "later"), "has no finished runs yet; next: scalelab run"),
         (("--law", "powr"), "did you mean 'power'"),
+        (("--law", "weibul"), "did you mean 'weibull'"),
         (("--axis", "parms"), "unknown axis 'parms'"),
         (("--level", "90"), "between 0 and 1"),
     ],

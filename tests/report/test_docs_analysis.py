@@ -5,20 +5,27 @@ from pathlib import Path
 import pytest
 
 from scalelab.analysis.summary import analyze
-from scalelab.analysis.trees import FOLDS, MIN_DESIGNS, REPEATS
+from scalelab.analysis.trees.design import MIN_DESIGNS
+from scalelab.analysis.trees.validation import FOLDS, REPEATS
 from scalelab.cli.analyze import analyze as command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+FLAGS = {
+    "ctx": "scalelab analyze",
+    "trees": "--no-trees",
+    "source": "--from",
+    "plugins_dir": "--plugins-dir",
+}
 
 
 @pytest.mark.parametrize("option", inspect.signature(command).parameters)
 def test_every_option_is_documented(option):
-    flag = {"ctx": "scalelab analyze", "trees": "--no-trees"}.get(option, f"--{option}")
+    flag = FLAGS.get(option, f"--{option}")
     assert flag in PAGE
 
 
 def test_every_documented_option_exists():
-    known = {f"--{name}" for name in inspect.signature(command).parameters} | {"--no-trees"}
+    known = {f"--{name}" for name in inspect.signature(command).parameters} | set(FLAGS.values())
     assert set(re.findall(r"--[a-z][a-z-]*", PAGE)) <= known
 
 

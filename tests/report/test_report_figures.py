@@ -24,7 +24,9 @@ def design_figures(design_analysis):
 
 
 def test_there_is_a_figure_for_everything(grid_figures, design_figures):
-    assert list(grid_figures) == ["laws", "grid", "front", "curves"]
+    assert list(grid_figures) == [
+        "laws", "grid", "multipliers", "isoflops", "optimum", "front", "curves",
+    ]  # fmt: skip
     assert list(design_figures) == ["front", "importances"]
 
 

@@ -57,7 +57,7 @@ def page(text):
 def test_page_is_self_contained(text, page):
     assert "://" not in text
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 7
 
 
 def test_identifiers_are_unique_and_references_resolve(page):

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from scalelab.records import ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
+from scalelab.records import (
+    Benchmark,
+    ComponentRef,
+    CurvePoint,
+    Footprint,
+    Machine,
+    Measurement,
+    Provenance,
+    Record,
+    Trial,
+)
 
 STARTED = 1.8e9
 
@@ -64,6 +74,35 @@ def a_record(
         curve=curve if status in ("done", "diverged") else (),
         **{"started_at": STARTED + attempt, "finished_at": STARTED + attempt + 0.123456, **values, **facts},
     )
+
+
+def a_measurement(
+    width: int = 8, attempt: int = 1, status: str = "ok", *, precision: str = "f32", **facts
+) -> Measurement:
+    trial = a_trial(0, width=width)
+    benchmark = Benchmark(
+        architecture=trial.architecture,
+        input_shape=(2, 64),
+        n_outputs=3,
+        fingerprint=trial.fingerprint,
+        backend=ComponentRef(name="fast", params={"precision": precision, "threads": 2}),
+        device="cpu",
+        host="h",
+        packages={"numpy": "2.0"},
+    )
+    values = {
+        "latency": 0.001 * width, "latency_low": 0.0009 * width, "latency_high": 0.0012 * width,
+        "p90": 0.1, "p99": 0.2, "n_calls": 100, "n_rounds": 5, "settled": False, "throughput": 1000 / width,
+        "threads": 2,
+        "seconds": {"convert": 0.5, "load": 0.25}, "model_bytes": 4000, "relative_error": 1e-6,
+        "footprint": Footprint(
+            n_params=1000, forward_flops=1e6, grouped_flops=0.0, activation_bytes=3e4, n_ops=20, n_layers=5
+        ),
+    } if status == "ok" else {"reason": "the reason"}  # fmt: skip
+    return Measurement(
+        benchmark=benchmark, attempt=attempt, status=status, study="s", started_at=STARTED,
+        finished_at=STARTED + attempt, **{**values, **facts},
+    )  # fmt: skip
 
 
 json_values = st.recursive(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from scalelab.cli.store import export, store_app
 from scalelab.errors import InputError, StoreError
 from scalelab.store import Store
+from scalelab.store.schema import VERSION
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_check_of_a_store_in_disorder(filled):
         connection.execute("insert into records select * from records")
     text = call("store", "check", "--store", filled.path, code=3)
     assert "NOT healthy" in text
-    assert "1 records and registrations wait" in text
+    assert "1 records, registrations and imported tables wait" in text
     assert "torn.json" in text
     assert "problem: 1 records are in the database more than once; run `scalelab store rebuild" in text
     filled.path.write_bytes(filled.path.read_bytes()[:5000])
@@ -67,7 +68,7 @@ def test_rebuild(filled):
 
 
 def test_migrate(filled):
-    assert "has schema 1 already" in call("store", "migrate", "--store", filled.path)
+    assert f"has schema {VERSION} already" in call("store", "migrate", "--store", filled.path)
 
 
 def test_sql(filled):
@@ -98,6 +99,6 @@ def test_sql_that_is_wrong(filled):
 def test_export(filled, tmp_path):
     out = tmp_path / "out"
     assert call("export", out, "--store", filled.path).split() == [
-        str(out / f"{name}.parquet") for name in ("runs", "curves", "trials", "studies")
+        str(out / f"{name}.parquet") for name in ("runs", "curves", "trials", "studies", "latencies")
     ]
-    assert len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))) == 4
+    assert len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))) == 5

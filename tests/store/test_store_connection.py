@@ -298,8 +298,8 @@ def test_an_older_schema_is_read_after_a_migration(store, monkeypatch):
     with pytest.raises(StoreError, match=f"run: scalelab store migrate --store {re.escape(str(store.path))}"):
         open_store(store.path)
     assert digest(store.path) == before
-    assert store.migrate() == (1, 2)
-    assert store.migrate() == (2, 2)
+    assert store.migrate() == (schema.VERSION - 1, schema.VERSION)
+    assert store.migrate() == (schema.VERSION, schema.VERSION)
     assert open_store(store.path).rows("select count(*) from notes")[1] == [(0,)]
     assert not Path(f"{store.path}.wal").exists()
     assert len(store.runs()) == 1
@@ -312,7 +312,7 @@ def test_whoever_writes_brings_an_older_schema_up_to_date(store, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, step])
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     open_store(store.path, create=True)
-    assert store.rows("select max(version) from scalelab_schema")[1] == [(2,)]
+    assert store.rows("select max(version) from scalelab_schema")[1] == [(schema.VERSION,)]
 
 
 def test_a_migration_that_fails_changes_nothing(store, monkeypatch):

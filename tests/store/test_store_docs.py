@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from store_samples import a_record, a_trial
+from store_samples import a_measurement, a_record, a_trial
 
 from scalelab.store import open_store
 from scalelab.store.check import TABLES
@@ -25,6 +25,8 @@ def store(tmp_path_factory):
     for seed in range(2):
         store.journal.write(a_record(seed))
     store.journal.write(a_record(2, 1, "failed"))
+    for precision in ("f32", "int8"):
+        store.measure(a_measurement(precision=precision))
     store.ingest()
     return store
 
@@ -49,7 +51,7 @@ def test_every_table_view_and_column_is_documented(store):
         if not column.startswith(tuple(f"{prefix}_" for prefix in PREFIXES)):
             schema.setdefault(table, []).append((column, kind))
     assert documented() == schema
-    assert set(TABLES) == set(schema) - {"runs", "curves", "best_attempts"}
+    assert set(TABLES) == set(schema) - {"runs", "curves", "best_attempts", "latencies"}
 
 
 def test_every_family_of_columns_is_documented():
@@ -76,6 +78,7 @@ def test_there_are_queries():
 def test_every_folder_of_the_journal_is_documented(store):
     store.claims.claim(a_trial(3).id, "s", 1)
     store.journal.checkpoint("x")
+    store.journal.weights("x").parent.mkdir()
     store.journal.write_log("x", "")
     (store.journal.new / f"{a_trial(9).id}-1.json").write_text("torn")
     store.ingest()

@@ -90,6 +90,18 @@ class LenientParams(toys.ToyDatasetParams):
     model_config = ConfigDict(extra="allow")
 component = change(toy_dataset, params=LenientParams)
 """, "test_unknown_option_is_refused", "DID NOT RAISE"),
+    Case("infinite", "Optimizer", """
+class InfiniteParams(toys.ToyOptimizerParams):
+    model_config = ConfigDict(allow_inf_nan=True)
+    lr: float = Field(0.1, gt=0, description="peak learning rate")
+component = change(toy_optimizer, params=InfiniteParams)
+""", "test_nan_and_infinity_are_refused", "accepts lr = inf: keep allow_inf_nan=False"),
+    Case("unpickled", "Dataset", """
+class UnpickledParams(toys.ToyDatasetParams):
+    def __reduce__(self):
+        return (toys.ToyDatasetParams, ())
+component = change(toy_dataset, params=UnpickledParams)
+""", "test_options_survive_pickling", "after pickling: keep all of it in the fields"),
     # datasets
     Case("eager_torch", "Dataset", opened("    import torch\n    return data"),
          "test_open_imports_no_torch", "import it inside prepare and augment"),
@@ -162,6 +174,20 @@ def build_fixed(params, input_shape, n_outputs):
     return toys.build_conv(toys.ToyArchitectureParams(), input_shape, n_outputs)
 component = change(toy_architecture, build=build_fixed)
 """, "test_cost_grows_with_size", "which options make the family grow"),
+    Case("shared_layer", "Architecture", """
+shared = torch.nn.Linear(3, 3)
+""" + built("        self.shared = shared\n" + FORWARD + "return shared(self.inner(x))"),
+         "test_models_share_nothing", "two models share shared.weight, shared.bias: make layers"),
+    Case("own_dropout", "Architecture", built(FORWARD + (
+        "keep = torch.from_numpy(np.random.default_rng().random(len(x))).float()[:, None]\n"
+        "        return self.inner(x) * (keep if self.training else 1)")),
+         "test_training_is_deterministic", "without a generator of your own"),
+    Case("numpy_dropout", "Architecture", built(FORWARD + (
+        "return self.inner(x) * (np.random.random() if self.training else 1)")),
+         "test_training_is_deterministic", "training changed NumPy's random generator"),
+    Case("local_function", "Architecture", built(
+        "        self.act = lambda x: x\n" + FORWARD + "return self.act(self.inner(x))"),
+         "test_model_survives_pickling", "at the top of a module"),
     # optimizers
     Case("forgets", "Optimizer", """
 def build_half(params, module):
@@ -216,32 +242,43 @@ component = change(toy_optimizer, build=build_hidden)
 """, "test_state_round_trip", "keep all state in optimizer.state"),
     # backends
     Case("training_mode", "Backend", """
-def load_flipped(params, module, example, device):
+def load_flipped(params, module, example, device, calibration):
     module.eval()
-    return toys.load_eager(params, module, example, device)
+    return toys.load_eager(params, module, example, device, calibration)
 component = change(toy_backend, load=load_flipped)
 """, "test_module_is_left_alone", "work on a copy"),
     Case("inexact", "Backend", """
-def load_rough(params, module, example, device):
-    infer = toys.load_eager(params, module, example, device)
-    return lambda inputs: infer(inputs).astype(np.float16).astype(np.float32) * 1.01
+def load_rough(params, module, example, device, calibration):
+    exact = toys.load_eager(params, module, example, device, calibration)
+    return dataclasses.replace(exact, infer=lambda x: exact.infer(x).astype(np.float16).astype(np.float32) * 1.01)
 component = change(toy_backend, load=load_rough)
 """, "test_outputs_agree_with_eager", "differ from eager fp32"),
     Case("buffer", "Backend", """
-def load_buffer(params, module, example, device):
-    infer = toys.load_eager(params, module, example, device)
-    buffer = infer(example)
+def load_buffer(params, module, example, device, calibration):
+    fresh = toys.load_eager(params, module, example, device, calibration)
+    buffer = fresh.infer(example)
     def into(inputs):
-        buffer[...] = infer(inputs)
+        buffer[...] = fresh.infer(inputs)
         return buffer
-    return into
+    return dataclasses.replace(fresh, infer=into)
 component = change(toy_backend, load=load_buffer)
 """, "test_inference_is_repeatable", "overwrites earlier outputs"),
     Case("any_device", "Backend", """
-def load_anywhere(params, module, example, device):
-    return toys.load_eager(params, module, example, "cpu")
+def load_anywhere(params, module, example, device, calibration):
+    return toys.load_eager(params, module, example, "cpu", calibration)
 component = change(toy_backend, load=load_anywhere)
 """, "test_unknown_device_is_a_clear_error", "accepted the device"),
+    Case("bare_function", "Backend", """
+def load_bare(params, module, example, device, calibration):
+    return toys.load_eager(params, module, example, device, calibration).infer
+component = change(toy_backend, load=load_bare)
+""", "test_executable_is_sound", "return a scalelab.Executable"),
+    Case("talkative", "Backend", """
+def load_talking(params, module, example, device, calibration):
+    print("converting")
+    return toys.load_eager(params, module, example, device, calibration)
+component = change(toy_backend, load=load_talking)
+""", "test_nothing_is_printed", "wrote to stdout"),
     Case("silent_device", "Backend", """
 def devices_silent():
     return [scalelab.Device("cpu"), scalelab.Device("npu", available=False)]

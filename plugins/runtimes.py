@@ -1,0 +1,170 @@
+"""What the bundled backends share: finding a device, timing the steps of loading, silence, clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import scalelab
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Infer = Callable[["np.ndarray"], "np.ndarray"]
+
+_MEMORY = re.compile(r"out of memory|bad_alloc|allocate|insufficient memory", re.IGNORECASE)
+_NOISE = re.compile(r"\x1b\[[0-9;]*m|^(Exception from|Check '|FrontEnd API failed).*$", re.MULTILINE)
+
+
+def find_device(backend: str, devices: Sequence[scalelab.Device], wanted: str) -> scalelab.Device:
+    """Returns the device of a name, upper and lower case being the same.
+
+    Raises:
+        scalelab.InputError: There is none, or it cannot be used; the message says why and what can be used.
+    """
+    found = next((device for device in devices if device.name.lower() == wanted.lower()), None)
+    if found is not None and found.available:
+        return found
+    reason = found.detail if found else "there is no such device"
+    usable = ", ".join(device.name for device in devices if device.available) or "none"
+    raise scalelab.InputError(f"backend {backend} cannot use {wanted!r}: {reason} (usable: {usable})")
+
+
+def missing(extra: str, *packages: str) -> str | None:
+    """Returns which package is not installed and how to get it; ``None`` where all are there."""
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    return f"{absent[0]} is not installed: pip install 'scalelab[{extra}]'" if absent else None
+
+
+def required(extra: str, package: str) -> Any:
+    """Returns an imported package.
+
+    Raises:
+        scalelab.InputError: It is not installed, or cannot be imported.
+    """
+    try:
+        with quiet():
+            return importlib.import_module(package)
+    except ImportError as error:
+        reason = missing(extra, package) or f"{package} cannot be imported: {error}"
+        raise scalelab.InputError(reason) from None
+
+
+def threads_of(params: scalelab.BackendParams) -> int:
+    """Returns the CPU threads to use: those asked for, else a thread a core."""
+    return params.threads or scalelab.machine_facts("cpu", threads=1).cores
+
+
+def calibration_batches(calibration: np.ndarray, batch_size: int, at_most: int) -> list[np.ndarray]:
+    """Returns the first ``at_most`` examples in batches; the last one is filled up with the first ones."""
+    import numpy as np
+
+    chosen = calibration[:at_most].astype(np.float32, copy=False)
+    whole = -(-len(chosen) // batch_size)
+    filled = np.resize(chosen, (whole * batch_size, *chosen.shape[1:]))
+    return [np.ascontiguousarray(batch) for batch in np.split(filled, whole)]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps runtimes from talking: nothing they print, warn of or log gets out.
+
+    What native code writes to standard error still does: it is what is left of a crash.
+    """
+    before = logging.root.manager.disable
+    with (
+        _native_stdout_closed(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+@contextlib.contextmanager
+def _native_stdout_closed() -> Iterator[None]:
+    """Leads the process's standard output to nowhere: C++ prints there past ``sys.stdout``."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # it has none
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@dataclass
+class Loading:
+    """One attempt to load a model: what it is, and the seconds that its steps took so far."""
+
+    backend: str
+    device: str
+    precision: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times a step of loading, silences it, and says in one line what went wrong in it.
+
+        Raises:
+            scalelab.BackendError: Something went wrong.
+        """
+        start = time.perf_counter()
+        try:
+            with quiet():
+                yield
+        except scalelab.ScalelabError:
+            raise
+        except Exception as error:
+            raise self.error(name, error) from error
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def error(self, doing: str, error: Exception) -> scalelab.BackendError:
+        """Returns what to say where ``doing`` something with the model failed."""
+        text = " ".join(_NOISE.sub("", str(error)).split())[:300]
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+            reason = f"it does not fit into memory: {reason}"
+        where = f"on {self.device} in {self.precision}"
+        return scalelab.BackendError(f"backend {self.backend} cannot {doing} the model {where}: {reason}")
+
+    def refusal(self, why: str) -> scalelab.InputError:
+        """Returns what to say where the precision is not to be had."""
+        return scalelab.InputError(f"backend {self.backend} has no {self.precision} on {self.device}: {why}")
+
+    def guarded(self, infer: Infer, shape: tuple[int, ...]) -> Infer:
+        """Returns ``infer``, whose failures are errors of one line and which takes inputs of one shape."""
+
+        def checked(inputs: np.ndarray) -> np.ndarray:
+            if inputs.shape != shape:
+                raise scalelab.InputError(
+                    f"backend {self.backend} loaded the model for inputs of shape {shape}, not {inputs.shape}"
+                )
+            try:
+                return infer(inputs)
+            except Exception as error:
+                raise self.error("run", error) from error
+
+        return checked

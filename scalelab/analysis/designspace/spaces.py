@@ -1,0 +1,125 @@
+"""From runs to spaces: groups of designs with an error each, where less is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalelab.analysis.points import design_ids, option_columns, split
+from scalelab.analysis.trees.leakage import DERIVED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+MIN_DESIGNS = 5
+N_BOOTSTRAP = 500
+_LABELS = ("dataset_label", "metric", "direction", "architecture", "optimizer", "n_examples")
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Designs that belong together.
+
+    Attributes:
+        dataset: The dataset's label.
+        metric: Name of the objective.
+        error: What the error is: the metric, ``1 - metric`` or ``-metric``.
+        by: What tells spaces of this kind apart: ``optimizer``, ``architecture``, ``study``, or all.
+        name: Which of them it is.
+        designs: A row a design, as `design_table` makes them.
+    """
+
+    dataset: str
+    metric: str
+    error: str
+    by: str
+    name: str
+    designs: pd.DataFrame
+
+    @property
+    def errors(self) -> Array:
+        """The designs' errors, shape (designs,)."""
+        return self.designs["error"].to_numpy(dtype=float)
+
+
+def design_table(done: pd.DataFrame) -> pd.DataFrame:
+    """Averages over seeds and keeps every choice: one row a design.
+
+    Args:
+        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+
+    Returns:
+        The choices, derived and ``feature_`` columns, ``objective`` (mean over seeds), ``error`` (less is
+        better) and ``n_runs``.
+    """
+    done = done[np.isfinite(done["objective"].to_numpy(dtype=float))]
+    kept = [*_LABELS, *option_columns(done), *(name for name in done.columns if _is_derived(name))]
+    kept += ["study"] if "study" in done.columns else []
+    grouped = done.assign(design=design_ids(done)).groupby("design", sort=True)
+    table = grouped[list(dict.fromkeys(kept))].first()
+    table["objective"] = grouped["objective"].mean()
+    table["n_runs"] = grouped.size()
+    table["error"] = np.nan
+    for (_, _, direction), rows in split(table, ["dataset_label", "metric", "direction"]):
+        values = rows["objective"].to_numpy(dtype=float)
+        table.loc[rows.index, "error"] = values if direction == "minimize" else _ceiling(values) - values
+    return table.reset_index(drop=True)
+
+
+def _is_derived(name: str) -> bool:
+    return name in DERIVED or name.startswith("feature_")
+
+
+def _ceiling(values: Array) -> float:
+    """Returns what a rising metric falls short of: 1 where it is a share, else 0."""
+    return 1.0 if values.min() >= 0 and values.max() <= 1 else 0.0
+
+
+def _error_name(metric: str, rows: pd.DataFrame) -> str:
+    if rows["direction"].iloc[0] == "minimize":
+        return metric
+    return f"1 - {metric}" if _ceiling(rows["objective"].to_numpy(dtype=float)) else f"-{metric}"
+
+
+def tasks(table: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yields dataset, metric, the error's name and the designs of everything that is compared by itself."""
+    for (dataset, metric), rows in split(table, ["dataset_label", "metric"]):
+        yield str(dataset), str(metric), _error_name(str(metric), rows), rows.reset_index(drop=True)
+
+
+def spaces_of(table: pd.DataFrame) -> list[Space]:
+    """Returns the spaces by optimizer, architecture and study, those of `MIN_DESIGNS` designs and more.
+
+    Where nothing tells designs apart, all of them are one space.
+    """
+    spaces = []
+    for dataset, metric, error, rows in tasks(table):
+        found = []
+        for by in ("optimizer", "architecture", "study"):
+            if by in rows.columns and rows[by].nunique() > 1:
+                found += [
+                    Space(dataset, metric, error, by, str(name), own.reset_index(drop=True))
+                    for (name,), own in split(rows, [by])
+                    if len(own) >= MIN_DESIGNS
+                ]
+        if not found and len(rows) >= MIN_DESIGNS:
+            found = [Space(dataset, metric, error, "all", "all", rows)]
+        spaces += found
+    return spaces
+
+
+def resampled(n: int, seed: int, draws: int = N_BOOTSTRAP) -> Array:
+    """Returns how often each of n designs is drawn in each bootstrap sample, shape (draws, n)."""
+    rng = np.random.default_rng([seed, n])
+    return rng.multinomial(n, np.full(n, 1.0 / n), size=draws).astype(float)
+
+
+def ends(level: float) -> tuple[float, float]:
+    """Returns the quantiles that bound the middle part of a distribution."""
+    return 0.5 - level / 2, 0.5 + level / 2

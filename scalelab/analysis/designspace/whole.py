@@ -1,0 +1,113 @@
+"""Everything that is said of a design space, as one frozen result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.designspace.bands import FrontBand, front_bands
+from scalelab.analysis.designspace.distributions import Distribution, compare, distribution
+from scalelab.analysis.designspace.narrowing import Range, ranges_of
+from scalelab.analysis.designspace.spaces import design_table, ends, resampled, spaces_of, tasks
+from scalelab.analysis.points import split
+from scalelab.analysis.trees.full import FullTrees, full_trees
+from scalelab.analysis.trees.result import ALL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_DESIGNS = 10
+_COSTS = ("n_params", "forward_flops")
+
+
+@dataclass(frozen=True, eq=False)
+class DesignSpace:
+    """What runs say about the space that they were drawn from.
+
+    Attributes:
+        trees: Tree models of the design.
+        distributions: Of the errors, by space.
+        comparisons: By dataset and metric, the spaces two by two.
+        fronts: Pareto fronts with bands.
+        ranges: Where the best values of each choice are.
+        derived: ``dataset``, ``metric``, ``scope``, ``feature``, ``n_designs``, ``spearman`` (of what
+            follows from the design with the objective), ``low``, ``high``. Nothing is predicted from these.
+        level: Coverage of all intervals.
+        seed: Seed of everything random.
+    """
+
+    trees: FullTrees
+    distributions: tuple[Distribution, ...]
+    comparisons: dict[tuple[str, str], pd.DataFrame]
+    fronts: tuple[FrontBand, ...]
+    ranges: tuple[Range, ...]
+    derived: pd.DataFrame
+    level: float
+    seed: int
+
+    @property
+    def narrowed(self) -> tuple[Range, ...]:
+        """The ranges that are smaller than what was tried, and narrower than chance would make them."""
+        return tuple(one for one in self.ranges if one.told(self.level))
+
+
+def design_space(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> DesignSpace:
+    """Analyses the design of a table of runs: trees, distributions, fronts, ranges.
+
+    Args:
+        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+        level: Coverage of all intervals.
+        seed: Seed of everything random.
+    """
+    table = design_table(done)
+    spaces = spaces_of(table)
+    by_task: dict[tuple[str, str], list[Any]] = {}
+    for space in spaces:
+        by_task.setdefault((space.dataset, space.metric), []).append(space)
+    return DesignSpace(
+        trees=full_trees(done, level=level, seed=seed),
+        distributions=tuple(distribution(space, level=level, seed=seed) for space in spaces),
+        comparisons={key: compare(own, seed=seed) for key, own in by_task.items()},
+        fronts=front_bands(table, level=level, seed=seed),
+        ranges=ranges_of(table, seed=seed),
+        derived=derived_trends(table, level=level, seed=seed),
+        level=level,
+        seed=seed,
+    )
+
+
+def derived_trends(table: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
+    """Returns how what follows from the design goes with the objective, over all runs and by optimizer.
+
+    Stages, parameters and FLOPs follow from the choices and would give the trees a short cut, but a reader
+    wants to know of them. Intervals are a bootstrap over designs.
+    """
+    import pandas as pd
+
+    columns = ["dataset", "metric", "scope", "feature", "n_designs", "spearman", "low", "high"]
+    rows = []
+    features = [name for name in table.columns if name in _COSTS or name.startswith("feature_")]
+    for dataset, metric, _, task in tasks(table):
+        optimizers = [(str(name), own) for (name,), own in split(task, ["optimizer"])]
+        for scope, own in [(ALL, task), *(optimizers if len(optimizers) > 1 else [])]:
+            for feature in features:
+                values = pd.to_numeric(own[feature], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+                known = np.isfinite(values)
+                if known.sum() >= MIN_DESIGNS and np.unique(values[known]).size > 1:
+                    objective = own["objective"].to_numpy(dtype=float)[known]
+                    trend = _trend(values[known], objective, level, seed)
+                    rows.append((dataset, metric, scope, feature, int(known.sum()), *trend))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _trend(values: Any, objective: Any, level: float, seed: int) -> tuple[float, float, float]:
+    from scipy.stats import rankdata
+
+    from scalelab.analysis.trees.scores import correlation
+
+    a, b = rankdata(values), rankdata(objective)
+    drawn = correlation(a, b, resampled(values.size, seed))
+    low, high = np.quantile(drawn, ends(level))
+    return float(correlation(a, b, np.ones((1, values.size)))[0]), float(low), float(high)

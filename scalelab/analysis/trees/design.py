@@ -1,0 +1,200 @@
+"""The design as numbers: what a trial fixes, encoded so that a tree can read it.
+
+Predictors are choices only: the options of architecture, optimizer and training, their names and the data
+size. What is known only after a design was built (parameters, FLOPs, recorded features) stays outside, and so
+does what did not vary.
+
+An option belongs to some components only. Where it does not apply it takes the middle of its values, so that
+it does not say which component a run has; an option with one value a component says nothing that the
+component's name does not, and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalelab.analysis.points import hashable, option_columns
+from scalelab.analysis.trees.leakage import refuse_leaks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+MIN_DESIGNS = 20
+COMPONENTS = ("architecture", "optimizer")
+PREFIXES = ("architecture_", "optimizer_", "training_")
+_MAX_LEVELS = 32
+
+
+class Design(NamedTuple):
+    """A design matrix that a tree can read.
+
+    Attributes:
+        matrix: Shape (runs, columns); NaN where an option is none.
+        columns: For every choice the indices of its columns, so that they are shuffled together.
+        ordered: For every choice its values where they have an order, shape (runs,), else ``None``.
+        names: For every choice its values as text, shape (runs,).
+        applies: For every choice whether a run's component has it at all, shape (runs,).
+        groups: The design of each run, shape (runs,): runs of one design have the same choices.
+        units: What folds and bootstrap keep together, shape (runs,): the network where there are at least
+            `MIN_DESIGNS`, else the design.
+        of_network: The choices that are the network's: constant within a unit that is a network.
+    """
+
+    matrix: Array
+    columns: dict[str, list[int]]
+    ordered: dict[str, Array | None]
+    names: dict[str, NDArray[np.str_]]
+    applies: dict[str, NDArray[np.bool_]]
+    groups: Ids
+    units: Ids
+    of_network: frozenset[str]
+
+    @property
+    def n_designs(self) -> int:
+        """How many designs there are."""
+        return int(self.groups.max()) + 1 if self.groups.size else 0
+
+    @property
+    def n_units(self) -> int:
+        """How many units there are."""
+        return int(self.units.max()) + 1 if self.units.size else 0
+
+
+def choice_columns(done: pd.DataFrame) -> list[str]:
+    """Returns the columns that are choices, whether or not they vary."""
+    return [*COMPONENTS, "n_examples", *option_columns(done, PREFIXES)]
+
+
+def count_designs(done: pd.DataFrame, choices: Sequence[str] | None = None) -> int:
+    """Returns how many designs there are: different rows of the choices."""
+    names = choice_columns(done) if choices is None else choices
+    return len(np.unique(_ids(done, [name for name in names if name in done.columns]))) if len(done) else 0
+
+
+def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Design:
+    """Turns the choices that vary into numbers.
+
+    Numbers stay as they are; lists of numbers become a column a place (0 beyond a list's end); everything
+    else becomes a column for each of its values.
+
+    Args:
+        done: Finished runs, n rows, with ``objective``.
+        choices: The columns to predict from; by default those of components, training and data size.
+
+    Returns:
+        The design, with n rows.
+
+    Raises:
+        FitError: A column leaks the objective, or is not there.
+    """
+    wanted = list(dict.fromkeys(choices)) if choices is not None else choice_columns(done)
+    wanted = [name for name in wanted if choices is not None or name in done.columns]
+    varying = [name for name in wanted if name in done.columns and _varies(done, name)]
+    refuse_leaks(done, wanted if choices is not None else varying)
+    blocks: list[Array] = []
+    columns: dict[str, list[int]] = {}
+    ordered: dict[str, Array | None] = {}
+    names: dict[str, NDArray[np.str_]] = {}
+    applies: dict[str, NDArray[np.bool_]] = {}
+    width = 0
+    for name in varying:
+        applies[name] = _applies(done, name)
+        block, order = _encode(done[name], applies[name])
+        columns[name] = list(range(width, width + block.shape[1]))
+        ordered[name] = order
+        values = hashable(done[name]).astype("object").where(done[name].notna(), "none")
+        names[name] = values.astype(str).to_numpy(dtype=str)
+        blocks.append(block)
+        width += block.shape[1]
+    matrix = np.concatenate(blocks, axis=1) if blocks else np.empty((len(done), 0))
+    groups = _ids(done, wanted)
+    of_network = [name for name in wanted if name.startswith("architecture")]
+    networks = _ids(done, of_network)
+    many = bool(of_network) and networks.size > 0 and networks.max() + 1 >= MIN_DESIGNS
+    return Design(
+        matrix, columns, ordered, names, applies, groups, networks if many else groups,
+        frozenset(of_network if many else ()),
+    )  # fmt: skip
+
+
+def _ids(done: pd.DataFrame, names: Sequence[str]) -> Ids:
+    """Numbers the different rows of some columns, in the order in which they come."""
+    import pandas as pd
+
+    if not names or done.empty:
+        return np.zeros(len(done), dtype=np.int64)
+    codes = {name: pd.factorize(hashable(done[name]), use_na_sentinel=False)[0] for name in names}
+    return np.asarray(pd.DataFrame(codes).groupby(list(codes), sort=False).ngroup(), dtype=np.int64)
+
+
+def _component(name: str) -> str | None:
+    return next((kind for kind in COMPONENTS if name.startswith(f"{kind}_")), None)
+
+
+def _applies(done: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    """Tells for each run whether its component has an option at all, shape (runs,)."""
+    kind = _component(name)
+    if kind is None or kind not in done.columns:
+        return np.ones(len(done), dtype=bool)
+    return done[name].notna().groupby(done[kind]).transform("any").to_numpy(dtype=bool)
+
+
+def _varies(done: pd.DataFrame, name: str) -> bool:
+    """Whether a choice has two values, and does not merely follow from its component's name."""
+    values = hashable(done[name])
+    kind = _component(name)
+    if kind is None or kind not in done.columns:
+        return bool(values.nunique(dropna=False) > 1)
+    return bool((values.groupby(done[kind]).nunique(dropna=False) > 1).any())
+
+
+def _encode(column: pd.Series, applies: NDArray[np.bool_]) -> tuple[Array, Array | None]:
+    """Returns the columns of one choice, shape (n, columns), and its order, shape (n,), where it has one."""
+    import pandas as pd
+
+    numeric = pd.to_numeric(column, errors="coerce") if not _is_listed(column) else None
+    if numeric is not None and (numeric.notna() | column.isna()).all():
+        numbers = numeric.astype(float).to_numpy(dtype=float, na_value=np.nan)
+        filled = np.where(applies, numbers, np.nanmedian(numbers[applies]) if applies.any() else np.nan)
+        return filled[:, None], np.where(applies, numbers, np.nan)
+    places = _places(column)
+    if places is not None:
+        order = np.where(applies, places.sum(axis=1), np.nan)
+        return np.where(applies[:, None], places, np.median(places[applies], axis=0)), order
+    values = hashable(column).astype("object").where(column.notna(), "none")
+    frequent = values[applies].value_counts().index[:_MAX_LEVELS]
+    block = np.column_stack([(values == value).to_numpy(dtype=float) for value in frequent])
+    block[~applies] = block[applies].mean(axis=0)
+    return block, None
+
+
+def _is_listed(column: pd.Series) -> bool:
+    return column.dtype == object and any(isinstance(value, (list, tuple, np.ndarray)) for value in column)
+
+
+def _places(column: pd.Series) -> Array | None:
+    """Returns lists of numbers as an array (n, longest list), ``None`` where there is something else."""
+    import json
+
+    rows: list[list[float]] = []
+    for value in column:
+        if isinstance(value, str) and value.startswith("["):
+            value = json.loads(value)
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            rows.append([])
+            continue
+        if not isinstance(value, (list, tuple, np.ndarray)) or not all(isinstance(v, Real) for v in value):
+            return None
+        rows.append([float(v) for v in value])
+    places = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for i, row in enumerate(rows):
+        places[i, : len(row)] = row
+    return places if places.shape[1] else None

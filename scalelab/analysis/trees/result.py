@@ -1,0 +1,137 @@
+"""What a tree model of the design is: a frozen result, or a refusal in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALL = "all"
+"""The scope of a model over all optimizers."""
+
+MEASURES = ("gini", "permutation", "shap")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TreeResult:
+    """A model of the design of one dataset's runs: a `TreeModel` or a `RefusedTree`.
+
+    Attributes:
+        dataset: The dataset's label.
+        scope: An optimizer's name, or `ALL`.
+        metric: Name of the objective that is predicted.
+        direction: Whether a lower or a higher objective is better.
+        n_designs: Designs, that is groups of runs whose choices are the same.
+        n_runs: Runs.
+    """
+
+    dataset: str
+    scope: str
+    metric: str
+    direction: str
+    n_designs: int
+    n_runs: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RefusedTree(TreeResult):
+    """A model that these runs cannot support.
+
+    Attributes:
+        refusal: Why, and what to do about it.
+    """
+
+    refusal: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TreeModel(TreeResult):
+    """What a model makes of the design.
+
+    Attributes:
+        learner: ``forest``, ``boosting`` or ``xgboost``.
+        n_units: What folds and bootstrap keep together: networks, or designs where there are few networks.
+        scores: ``score`` (``pearson``, ``spearman``, ``r2``, ``rmse``), ``value``, ``low``, ``high``: of
+            predictions for held-out designs. R² is against the mean of the designs that were learned from.
+        mean_rmse: RMSE of that mean on held-out designs: what a model must beat.
+        importances: ``measure`` (one of `MEASURES`), ``choice``, ``importance``, ``low``, ``high``,
+            ``noise`` (what the best of the shuffled copies of the choices reaches), ``spearman`` (of the
+            choice with the objective; NaN for a choice without order), ``matters`` (``low`` is above
+            ``noise``); most important first within a measure.
+        predictions: ``observed`` and ``predicted`` (held out, mean over the repeats) of every run.
+        settings: The tree depth and number of rounds chosen for the outer folds, most frequent first; empty
+            for a forest, which is not tuned.
+    """
+
+    learner: str
+    n_units: int
+    scores: pd.DataFrame
+    mean_rmse: float
+    importances: pd.DataFrame
+    predictions: pd.DataFrame
+    settings: tuple[tuple[int, int], ...]
+
+    def score(self, name: str) -> tuple[float, float, float]:
+        """Returns a score by its name: value, low, high."""
+        row = self.scores[self.scores["score"] == name]
+        return float(row["value"].iloc[0]), float(row["low"].iloc[0]), float(row["high"].iloc[0])
+
+    @property
+    def beats_the_mean(self) -> bool:
+        """Whether the interval of R² lies above zero."""
+        return self.score("r2")[1] > 0
+
+    def ranking(self, measure: str = "permutation") -> pd.DataFrame:
+        """Returns the importances by one measure, most important first; empty where it was not taken."""
+        return self.importances[self.importances["measure"] == measure].reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """How predictions follow one choice, all others as they are (partial dependence, Friedman 2001).
+
+    Attributes:
+        choice: Its name.
+        values: The values, shape (values,), as text where the choice has no order.
+        mean: Mean prediction at each value, shape (values,); mean over refits.
+        low: Lower end of its interval over refits.
+        high: Upper end.
+        ice_low: Where a tenth of the single runs' curves (individual conditional expectation) lie below.
+        ice_high: Where a tenth of them lie above.
+    """
+
+    choice: str
+    values: tuple[float | str, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    ice_low: tuple[float, ...]
+    ice_high: tuple[float, ...]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the values are numbers."""
+        return not any(isinstance(value, str) for value in self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """How choices act, alone and together, in XGBoost models of one scope.
+
+    Attributes:
+        dataset: The dataset's label.
+        scope: An optimizer's name, or `ALL`.
+        metric: Name of the objective.
+        interactions: ``first``, ``second`` (choices), ``strength`` (mean absolute SHAP interaction value of
+            the pair, in standard deviations of the objective), ``low``, ``high``, ``noise`` (what the pair
+            reaches where nothing interacts), ``matters`` (``low`` is above ``noise``); strongest first.
+        partial: Partial dependence on the choices, most important first.
+    """
+
+    dataset: str
+    scope: str
+    metric: str
+    interactions: pd.DataFrame
+    partial: tuple[Effect, ...]

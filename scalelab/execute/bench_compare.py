@@ -1,0 +1,81 @@
+"""What a target's outputs are worth: against PyTorch in f32, on the dataset's validation examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from scalelab.components import OpenDataset
+    from scalelab.measure.fidelity import Infer
+
+FEWEST, MOST = 32, 4096
+"""Examples that are compared whatever it takes, and at most."""
+
+
+def compared(
+    data: OpenDataset, module: nn.Module, infer: Infer, batch: np.ndarray, seconds: float, *, trained: bool
+) -> dict[str, Any]:
+    """Compares outputs with PyTorch's in f32, and the objective where the weights are trained.
+
+    Args:
+        data: Whose validation examples go in, the first ones in their order.
+        module: The network.
+        infer: Runs it on the target, on batches of the shape of ``batch``.
+        batch: One of them.
+        seconds: About how long the target may take; decides how many examples are compared.
+        trained: Whether the objective means anything.
+
+    Returns:
+        Fields of a `scalelab.records.Measurement`.
+
+    Raises:
+        BackendError: An output is not finite though PyTorch's are.
+    """
+    import numpy as np
+
+    from scalelab.measure import compare, model_inputs, outputs_of, reference_outputs
+    from scalelab.train import objective_of
+
+    infer(batch)
+    start = time.perf_counter()
+    infer(batch)
+    affordable = int(seconds / (time.perf_counter() - start)) * len(batch)
+    n = min(len(data.validation), max(FEWEST, min(MOST, affordable)))
+    inputs = model_inputs(data, data.validation.inputs, n)
+    targets = np.asarray(data.validation.targets[:n])
+    outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
+    metric, direction = objective_of(data.task)
+
+    def score(answers: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        return {metric: _objective(data, metric, answers, targets)}
+
+    found = compare(outputs, wanted, targets=targets, score=score if trained else None)
+    facts: dict[str, Any] = {
+        "n_compared": n,
+        "max_abs_error": found.max_error,
+        "relative_error": found.relative_error,
+        "rms_error": found.rms_error,
+        "agreement": found.agreement,
+    }
+    if trained:
+        facts["objective_f32"] = found.reference_scores[metric]
+        facts["objective_here"] = found.scores[metric]
+        facts |= {"metric": metric, "direction": direction}
+    return facts
+
+
+def _objective(data: OpenDataset, name: str, outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Returns the task's objective: a metric by name, or the loss."""
+    import torch
+
+    from scalelab.train import resolve_loss, resolve_metrics
+
+    if name == "loss":
+        return float(resolve_loss(data.task.loss)(torch.from_numpy(outputs), torch.from_numpy(targets)))
+    metric = next(metric for metric in resolve_metrics(data.task) if metric.name == name)
+    return metric.compute(outputs, targets)

@@ -1,0 +1,127 @@
+"""What a forward pass asks of a machine beside its FLOPs: bytes to move, operations to start.
+
+Latency follows from these by the roofline model (Williams, Waterman & Patterson 2009, "Roofline", CACM
+52(4)): arithmetic, memory traffic and the overhead of each operation all take their time. The counts describe
+the network as it is written, each operation by itself; a runtime that fuses operations moves less, in
+proportion.
+"""
+
+from __future__ import annotations
+
+import copy
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from scalelab.components import Shape
+from scalelab.measure.flops import BATCH, complexity, on_meta, plain_kernels
+from scalelab.records import Footprint
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+BYTES = 4
+"""Of a number: traffic is counted for 32-bit floats, whatever a runtime computes in."""
+
+_LAYERS = frozenset({
+    "convolution", "addmm", "mm", "bmm", "baddbmm", "lstm", "mkldnn_rnn_layer", "gru", "rnn_tanh", "rnn_relu",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_attention_math",
+    "_scaled_dot_product_fused_attention_overrideable",
+})  # fmt: skip
+_NO_WORK = frozenset(
+    {"detach", "empty", "empty_like", "empty_strided", "new_empty", "lift_fresh", "_unsafe_view"}
+)
+
+
+def footprint(model: nn.Module, input_shape: Shape) -> Footprint:
+    """Counts what one example's forward pass asks of a machine; the model itself is left untouched.
+
+    Args:
+        model: Maps (batch, *input_shape) to a tensor.
+        input_shape: The shape of one example, without the batch.
+
+    Raises:
+        InputError: The model does not run on such an input.
+    """
+    counted = complexity(model, input_shape)
+    try:
+        work = _trace(on_meta(model), input_shape, "meta")
+    except Exception:  # a model that needs values; it runs on the CPU, or complexity() would have refused it
+        with plain_kernels():
+            work = _trace(copy.deepcopy(model).cpu(), input_shape, "cpu")
+    return Footprint(
+        n_params=counted.n_params,
+        forward_flops=counted.forward_flops,
+        grouped_flops=work.grouped_flops / BATCH,
+        activation_bytes=work.numbers * BYTES / BATCH,
+        n_ops=work.n_ops,
+        n_layers=work.n_layers,
+    )
+
+
+class _Work:
+    """What a traced forward pass did.
+
+    Attributes:
+        numbers: Elements that operations read and wrote, those of weights and buffers excepted.
+        n_ops: Operations, views excepted.
+        n_layers: Those of ``_LAYERS`` among them.
+        grouped_flops: FLOPs of convolutions of more than one group.
+    """
+
+    def __init__(self, own: set[int]) -> None:
+        self._own = own
+        self.numbers = 0
+        self.n_ops = 0
+        self.n_layers = 0
+        self.grouped_flops = 0.0
+
+    def add(self, operation: Any, inputs: Any, outputs: Any) -> None:
+        """Takes one operation in."""
+        name = operation.overloadpacket.__name__
+        if operation.is_view or name in _NO_WORK:
+            return
+        self.n_ops += 1
+        self.n_layers += name in _LAYERS
+        tensors = [*_tensors(inputs), *_tensors(outputs)]
+        self.numbers += sum(tensor.numel() for tensor in tensors if _storage(tensor) not in self._own)
+        if name == "convolution" and inputs[8] > 1:
+            weight, transposed = inputs[1], inputs[6]
+            spatial = (inputs[0] if transposed else outputs).shape[2:]
+            self.grouped_flops += 2.0 * len(inputs[0]) * prod(spatial) * weight.numel()
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Returns what a tensor and its views have in common, on the meta device too, which has no addresses."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        return [values]
+    if isinstance(values, (list, tuple)):
+        return [tensor for value in values for tensor in _tensors(value)]
+    return []
+
+
+def _trace(model: nn.Module, input_shape: Shape, device: str) -> _Work:
+    """Runs a batch through the model and counts on the way."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    model.eval()
+    work = _Work({_storage(tensor) for tensor in (*model.parameters(), *model.buffers())})
+
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            outputs = func(*args, **(kwargs or {}))
+            work.add(func, args, outputs)
+            return outputs
+
+    inputs = torch.zeros(BATCH, *input_shape, device=device)
+    # not inference_mode(), in which composite operations stay whole
+    with torch.no_grad(), Counter():  # type: ignore[no-untyped-call]
+        model(inputs)
+    return work

@@ -1,0 +1,121 @@
+"""What to measure on, as text: ``backend:device`` or ``backend:device:precision``.
+
+A device's name may hold colons itself (``cuda:0``, ``AUTO:CPU``), so the first part is the backend, and the
+last one is a precision only where it is the name of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+
+from scalelab.components import Backend, BackendParams, Device, Precision
+from scalelab.errors import InputError, brief, suggest
+from scalelab.plugins import Catalogue
+from scalelab.study.messages import describe
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A backend, one of its devices and a precision.
+
+    Attributes:
+        backend: The backend's name.
+        device: The device's name; as the runtime spells it, once `resolve` has seen it.
+        precision: What to compute in; ``None`` leaves it to the backend.
+    """
+
+    backend: str
+    device: str
+    precision: Precision | None = None
+
+    def __str__(self) -> str:
+        return ":".join(part for part in (self.backend, self.device, self.precision) if part)
+
+    def params(self, backend: Backend, **options: Any) -> BackendParams:
+        """Returns the backend's options: the target's precision and those given; ``None`` is the default.
+
+        Raises:
+            InputError: The backend does not offer the precision, or does not know or refuses an option.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if self.precision is not None:
+            if self.precision not in backend.precisions:
+                raise InputError(
+                    f"{self}: backend {self.backend} does not offer {self.precision}; "
+                    f"it offers {', '.join(backend.precisions)}"
+                )
+            given["precision"] = self.precision
+        try:
+            return backend.params.model_validate(given)
+        except ValidationError as error:
+            raise InputError(f"{self}: {describe(error, backend.params, 'options')}") from None
+
+
+def parse_target(text: str, catalogue: Catalogue | None = None) -> Target:
+    """Returns the target that a text names.
+
+    Args:
+        text: ``backend:device`` or ``backend:device:precision``, such as ``openvino:CPU:int8``.
+        catalogue: Where to look for the backend and its device; without one only the form is checked.
+
+    Raises:
+        InputError: The form is wrong, or the backend has no such device; the message has close matches. A
+            device that is known but cannot be used here is no error: `usable` tells.
+        PluginError: There is no such backend.
+    """
+    backend, _, rest = text.strip().partition(":")
+    device, _, last = rest.rpartition(":")
+    precision: Precision | None = None
+    if last.lower() in PRECISIONS:
+        precision = cast("Precision", last.lower())
+    else:
+        device = rest
+    if not backend or not device:
+        close = suggest(last, PRECISIONS) if device else ""
+        raise InputError(
+            f"{brief(text)} is no target: write backend:device or backend:device:precision, such as "
+            f"openvino:CPU:int8{close}"
+        )
+    target = Target(backend, device, precision)
+    return target if catalogue is None else resolve(target, catalogue)
+
+
+def resolve(target: Target, catalogue: Catalogue) -> Target:
+    """Returns the target with its device's name as the runtime spells it.
+
+    Upper and lower case are the same, and a name without a number is the first of its kind: ``cuda`` is
+    ``cuda:0``. Errors are those of `parse_target`.
+    """
+    return Target(target.backend, _device(target, catalogue.backend(target.backend)).name, target.precision)
+
+
+def usable(target: Target, backend: Backend) -> None:
+    """Checks that a target can be used here.
+
+    Raises:
+        InputError: Its device cannot be used, with the reason and the remedy, or it offers no such precision.
+    """
+    target.params(backend)
+    device = _device(target, backend)
+    if not device.available:
+        raise InputError(f"{target} cannot be used here: {device.detail}")
+
+
+def _device(target: Target, backend: Backend) -> Device:
+    devices = {device.name.lower(): device for device in backend.devices()}
+    wanted = target.device.lower()
+    for name in (wanted, f"{wanted}:0", f"{wanted}.0"):
+        if name in devices:
+            return devices[name]
+    family, _, last = wanted.rpartition(":")
+    if family in devices and last not in PRECISIONS:
+        hint = suggest(last, PRECISIONS) or f"; precisions are {', '.join(PRECISIONS)}"
+        raise InputError(f"{target}: {last!r} is no precision{hint}")
+    names = [device.name for device in devices.values()]
+    hint = suggest(target.device, names) or suggest(wanted, devices) or f"; it has {', '.join(names)}"
+    raise InputError(f"{target}: backend {target.backend} has no device {target.device!r}{hint}")

@@ -1,0 +1,250 @@
+"""The tables of ``scalelab bench``: latencies, what a precision gains and costs, fronts, laws, devices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scalelab.analysis.latency import LatencyLaw, RefusedLatencyLaw
+from scalelab.analysis.latency_summary import BOX, LatencyFront, boxes, exactness, fronts, problems
+from scalelab.report.display import Table
+from scalelab.report.names import place_names
+from scalelab.report.numbers import percent, plain, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalelab.analysis.latency_advice import LatencyAdvice
+    from scalelab.execute.bench_jobs import DeviceRow
+
+_SHOWN_FRONT = 8
+_UNITS = {
+    "call": "call", "operation": "operation", "layer": "layer", "dense FLOP": "GFLOP",
+    "grouped FLOP": "grouped GFLOP", "activation byte": "GB of activations", "weight byte": "GB of weights",
+}  # fmt: skip
+
+
+def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> list[Table]:
+    """Returns everything that the measurements say, in the order in which a reader wants it."""
+    tables = [device_table(latencies), exactness_table(latencies), *front_tables(latencies), law_table(laws)]
+    return [table for table in [*tables, problem_table(latencies)] if table.rows or table.notes]
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Returns a time in milliseconds, without the unit."""
+    return "" if seconds is None else plain(1e3 * seconds)
+
+
+def device_table(latencies: pd.DataFrame) -> Table:
+    """Returns the spread of latencies over networks, a row for each target."""
+    found = boxes(latencies)
+    columns = (
+        "target", "batch", "threads", "networks", "fastest", "25%", "median", "75%", "slowest",
+        "±", "p99/median", "MB", "load s",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            _where(row, found),
+            str(row["batch_size"]),
+            str(int(row["threads"])),
+            str(row["n"]),
+            *(milliseconds(row[name]) for name in BOX),
+            percent(row["width"]),
+            plain(row["tail"], 2),
+            plain(row["megabytes"]),
+            plain(row["load"], 2),
+        )
+        for row in found.to_dict("records")
+    )
+    notes = (
+        ("±: median half-width of the 95% intervals, differences between rounds included",) if rows else ()
+    )
+    optional = ("load s", "MB", "p99/median", "threads", "25%", "75%")
+    return Table("Latency of a call in ms", columns, rows, frozenset(columns[1:]), notes, optional)
+
+
+def _where(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
+    """Returns the target, with the machine where there are several."""
+    return f"{row['target']} on {row['host']}" if table["host"].nunique() > 1 else str(row["target"])
+
+
+def exactness_table(latencies: pd.DataFrame) -> Table:
+    """Returns what each precision gains and costs against f32, a row for each target."""
+    found = exactness(latencies)
+    columns = (
+        "target", "batch", "speed-up", "relative error", "worst", "same answer", "trained", "objective",
+        "in f32", "here", "change", "worst change",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            _where(row, found),
+            str(row["batch_size"]),
+            f"{row['speedup']:.2f}×" if row["speedup"] == row["speedup"] else "",
+            *(f"{row[name]:.1e}" for name in ("relative_error", "worst_error")),
+            percent(row["agreement"]),
+            str(row["n_trained"]),
+            row["metric"],
+            *(plain(row[name], 4) for name in ("objective_f32", "objective_here")),
+            *(f"{row[name]:+.4f}" if row["n_trained"] else "" for name in ("change", "worst_change")),
+        )
+        for row in found.to_dict("records")
+    )
+    numeric = frozenset(columns) - {"target", "objective"}
+    notes: tuple[str, ...] = ()
+    if rows and not found["n_trained"].any():
+        notes = (
+            "no trained weights were kept, so that a precision's cost in the objective is not known; "
+            "scalelab run --keep-weights keeps them",
+        )
+    optional = ("in f32", "worst", "batch", "trained", "worst change")
+    return Table("Outputs against PyTorch in f32", columns, rows, numeric, notes, optional)
+
+
+def front_tables(latencies: pd.DataFrame) -> list[Table]:
+    """Returns the Pareto front of objective against latency of each place, fastest networks first."""
+    found = fronts(latencies)
+    name = place_names([front.place for front in found])
+    return [_front_table(front, name(front.place)) for front in found]
+
+
+def _front_table(front: LatencyFront, where: str) -> Table:
+    columns = (front.metric, "latency ms", "95% interval", "parameters", "forward", "architecture")
+    shown = front.points.to_dict("records")
+    better = "higher" if front.direction == "maximize" else "lower"
+    rows = tuple(
+        (
+            plain(row["outcome"], 4),
+            milliseconds(row["latency"]),
+            f"[{milliseconds(row['latency_low'])}, {milliseconds(row['latency_high'])}]",
+            short(row["n_params"]),
+            short(row["forward_flops"], "FLOP"),
+            design_text(row["architecture"], row["options"], front.points, front.others),
+        )
+        for row in shown[-_SHOWN_FRONT:]
+    )
+    title = f"Pareto front of {front.metric} ({better} is better) against latency: {where}"
+    n_all = len(front.points) + len(front.others)
+    notes = (f"{len(rows)} of {len(shown)} networks on the front, {n_all} measured",)
+    numeric = frozenset(columns[:5])
+    return Table(title, columns, rows, numeric, notes, ("95% interval", "forward"))
+
+
+def design_text(name: str, options: str, *tables: pd.DataFrame) -> str:
+    """Returns an architecture with those of its options that differ among the networks of some tables."""
+    known = [
+        json.loads(text)
+        for table in tables
+        for other, text in zip(table["architecture"], table["options"], strict=True)
+        if other == name
+    ]
+    own = json.loads(options)
+    telling = [key for key in own if len({json.dumps(other.get(key)) for other in known}) > 1]
+    return f"{name} " + " ".join(f"{key}={_short_json(own[key])}" for key in telling) if telling else name
+
+
+def _short_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")).strip('"')
+
+
+def law_table(laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> Table:
+    """Returns the laws of latency, with what was refused below them."""
+    fitted = [law for law in laws if isinstance(law, LatencyLaw)]
+    name = place_names([law.place for law in laws])
+    columns = ("target", "model", "networks", "median error", "90% of errors below", *_models(fitted))
+    rows = tuple(
+        (
+            name(law.place),
+            law.fitted.name,
+            str(len(law.networks)),
+            percent(law.median_error),
+            percent(law.p90_error),
+            *(percent(law.choices[model]) for model in _models(fitted)),
+        )
+        for law in fitted
+    )
+    notes = [
+        f"{name(law.place)}: {_prices(law)}"
+        for law in fitted
+        if law.fitted.name != "trees" and law.fitted.coefficients
+    ]
+    if fitted:
+        notes.insert(0, "errors are relative, on networks that neither the fit nor the choice of model saw")
+    notes += [law.refusal for law in laws if isinstance(law, RefusedLatencyLaw)]
+    return Table("Laws of latency", columns, rows, frozenset(columns[2:]), tuple(notes), _models(fitted))
+
+
+def _models(laws: Sequence[LatencyLaw]) -> tuple[str, ...]:
+    return tuple(laws[0].choices) if laws else ()
+
+
+def _prices(law: LatencyLaw) -> str:
+    """Returns what a law's parameters say, in words."""
+    if law.fitted.name == "roofline":
+        parts = [_price(what, price) for what, price in law.fitted.coefficients.items() if price > 0]
+        return "latency = " + " + ".join(parts)
+    powers = [
+        f"{what}^{power:.2f} [{low:.2f}, {high:.2f}]"
+        for what, power in law.fitted.coefficients.items()
+        if what not in ("constant", "grouped share")
+        for low, high in [law.fitted.intervals[what]]
+    ]
+    return "latency ∝ " + " · ".join(powers)
+
+
+def _price(what: str, seconds: float) -> str:
+    scale = 1e9 if what.split()[-1] in ("FLOP", "byte") else 1.0
+    return f"{plain(1e3 * scale * seconds)} ms per {_UNITS[what]}"
+
+
+def within_table(advice: LatencyAdvice, limit: str, notes: Sequence[str] = ()) -> Table:
+    """Returns the networks within a latency limit, best first."""
+    columns = ("", advice.metric, "latency ms", "interval", "parameters", "forward", "architecture")
+    shown = advice.candidates.head(_SHOWN_FRONT)
+    rows = tuple(
+        (
+            "trained" if row["objective_from"] == "measured" else "expected",
+            plain(row["objective"], 4),
+            f"{milliseconds(row['latency'])}{'' if row['latency_from'] == 'measured' else ' (law)'}",
+            f"[{milliseconds(row['low'])}, {milliseconds(row['high'])}]",
+            short(row["n_params"]),
+            short(row["forward_flops"], "FLOP"),
+            design_text(row["architecture"], row["options"], advice.candidates),
+        )
+        for row in shown.to_dict("records")
+    )
+    found = f"{len(advice.candidates)} of {advice.n_looked_at} networks are within {limit}"
+    better = "higher" if advice.direction == "maximize" else "lower"
+    said = [f"{found}; {better} {advice.metric} is better", *_law_note(advice), *advice.notes, *notes]
+    numeric = frozenset(columns[1:6])
+    title = f"Best networks within {limit} on {place_names([advice.place])(advice.place)}"
+    return Table(title, columns, rows, numeric, tuple(said), ("forward", "interval"))
+
+
+def _law_note(advice: LatencyAdvice) -> list[str]:
+    law = advice.law
+    if isinstance(law, RefusedLatencyLaw) or (advice.candidates["latency_from"] == "measured").all():
+        return []
+    return [
+        f"(law): {law.fitted.name}, off by {percent(law.median_error)} in the median on held-out networks"
+    ]
+
+
+def problem_table(latencies: pd.DataFrame) -> Table:
+    """Returns what could not be measured, with the reason."""
+    columns = ("target", "batch", "status", "networks", "reason")
+    rows = tuple(
+        (str(row["target"]), str(row["batch_size"]), str(row["status"]), str(row["n"]), str(row["reason"]))
+        for row in problems(latencies).to_dict("records")
+    )
+    return Table("Not measured", columns, rows, frozenset({"batch", "networks"}))
+
+
+def devices_table(rows: Sequence[DeviceRow]) -> Table:
+    """Returns the devices of all backends, those that cannot be used with the reason."""
+    columns = ("backend", "device", "usable", "precisions", "what it is, or how to get it")
+    cells = tuple(
+        (row.backend, row.device, "yes" if row.available else "no", ", ".join(row.precisions), row.detail)
+        for row in rows
+    )
+    return Table("", columns, cells)

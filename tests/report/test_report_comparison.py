@@ -1,0 +1,137 @@
+"""Comparisons and the compute-optimal size in tables, sentences, figures and the page."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_tables import grid_runs
+
+from scalelab.analysis.comparisons import Group
+from scalelab.analysis.scaling import Estimate
+from scalelab.analysis.summary import analyze
+from scalelab.report.advice_tables import shorts
+from scalelab.report.comparison_figures import comparison_figures, optimum_figures
+from scalelab.report.comparison_tables import comparison_tables, times
+from scalelab.report.drawing import draw
+from scalelab.report.headlines import headlines
+from scalelab.report.html import html_page
+from scalelab.report.tables import analysis_tables
+
+TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
+
+
+@pytest.fixture(scope="module")
+def isoflops():
+    """Four budgets of seven sizes around the optimum; compute is 6 N D."""
+    t, rng, rows = TRUTH, np.random.default_rng(0), []
+    for budget in np.geomspace(1e12, 1e15, 4):
+        best = (t["alpha"] * t["A"] / t["beta"] / t["B"]) ** (1 / 0.9) * (budget / 6) ** (0.5 / 0.9)
+        for n in best * np.geomspace(0.2, 5, 7):
+            seen = budget / 6 / n
+            loss = t["E"] + t["A"] * n**-0.4 + t["B"] * seen**-0.5
+            rows.append((n, seen, budget, loss * np.exp(rng.normal(0, 0.003))))
+    runs = pd.DataFrame(rows, columns=["n_params", "n_examples", "train_flops", "loss"])
+    runs = runs.assign(status="done", dataset="signals", architecture="net", optimizer="adamw", epochs=1.0)
+    return analyze(runs, trees=False)
+
+
+def test_pairs_stand_in_a_table_with_every_number(grid_analysis):
+    (table,) = comparison_tables(grid_analysis.comparisons, 0.9)
+    assert table.title.startswith("Comparison of optimizers along C: convnext1d on toy-ecg")
+    ((pair, exponents, difference, p_lr, p_holm, worth, _),) = table.rows
+    assert set(pair.split(" / ")) == {"adamw", "sgd"}
+    assert re.fullmatch(r"α [\d.]+ / [\d.]+", exponents)
+    assert re.fullmatch(r"[+-][\d.]+ \[-?[\d.]+, -?[\d.]+\]", difference)
+    assert 0 < float(p_lr) <= 1
+    assert 0 < float(p_holm) <= 1
+    assert worth.endswith("×")
+
+
+def test_the_answer_is_a_sentence(grid_analysis):
+    (line,) = (line for line in headlines(grid_analysis) if "after Holm" in line)
+    assert line.startswith("On toy-ecg, convnext1d: ")
+    assert "times the FLOPs" in line
+
+
+def test_a_refused_comparison_is_said():
+    group = Group(
+        dataset="d", varies="optimizer", held="net", axis="n_params", n_points=4, refusal="no exponents"
+    )
+    (table,) = comparison_tables([group], 0.9)
+    assert table.rows == ()
+    assert table.notes == ("refused: no exponents",)
+
+
+def test_the_backtest_stands_beside_every_extrapolation(grid_analysis):
+    table = next(t for t in analysis_tables(grid_analysis) if t.title == "Scaling laws of the loss")
+    ahead = table.columns.index("loss at 10×")
+    assert table.columns[ahead + 1] == "backtest"
+    cells = {row[ahead + 1] for row in table.rows if row[ahead]}
+    assert "" not in cells
+    assert all(cell == "none" or cell.endswith("%") for cell in cells)
+    for law, document in zip(grid_analysis.laws, grid_analysis.to_dict()["laws"], strict=True):
+        assert document["backtest"]["errors"] == list(law.backtest.errors)
+
+
+def test_three_approaches_stand_side_by_side(isoflops):
+    table = next(t for t in analysis_tables(isoflops) if t.title.startswith("Compute-optimal size"))
+    assert [row[1] for row in table.rows] == ["envelope", "parabola", "parametric"]
+    assert any(note.startswith("C = 6·N·D, 28 designs that saw each example once") for note in table.notes)
+    (line,) = (line for line in headlines(isoflops) if "is best split" in line)
+    found = isoflops.optima[0].found.approaches["parametric"]
+    assert f"C^{found.exponent:.3f}" in line
+    assert found.lower < 5 / 9 < found.upper
+    document = isoflops.to_dict()["compute_optimal"][0]
+    assert document["approaches"]["parametric"]["a"] == found.exponent
+
+
+def test_runs_of_one_length_are_refused_in_words():
+    runs = grid_runs(seeds=(0,), noise=0.004)
+    runs["epochs"] = 64_000 / runs["n_examples"]
+    analysis = analyze(runs, axes=["joint"], trees=False)
+    table = next(t for t in analysis_tables(analysis) if t.title.startswith("Compute-optimal size"))
+    assert table.rows == ()
+    assert "vary the length" in table.notes[0]
+
+
+def test_multipliers_are_drawn_as_computed(grid_analysis):
+    (figure,) = comparison_figures(grid_analysis, "toy-ecg")
+    (pair,) = grid_analysis.comparisons[0].pairs
+    (series,) = figure.panels[0].series
+    np.testing.assert_array_equal(series.band.x, pair.curve[:, 0])
+    np.testing.assert_array_equal(series.band.mean, pair.curve[:, 1])
+    assert draw(figure).axes
+
+
+def test_the_figures_of_the_optimum_hold_runs_and_approaches(isoflops):
+    profiles, optima = optimum_figures(isoflops, "signals")
+    (panel,) = profiles.panels
+    assert len(panel.series) == 4
+    assert [series.level for series in panel.series] == pytest.approx([1e12, 1e13, 1e14, 1e15])
+    assert sum(series.x.size for series in panel.series) == 28
+    by_name = {series.label.partition(":")[0]: series for series in optima.panels[0].series}
+    found = isoflops.optima[0].found.approaches
+    assert set(by_name) == set(found)
+    for name, series in by_name.items():
+        np.testing.assert_array_equal(series.y, found[name].sizes)
+        assert series.band.mean[-1] == pytest.approx(
+            found[name].coefficient * 1e15 ** found[name].exponent, rel=0.35
+        )
+    for figure in (profiles, optima):
+        assert draw(figure).axes
+
+
+def test_the_page_has_both_sections(isoflops, grid_analysis):
+    page = html_page(isoflops)
+    assert "<h2>Compute-optimal size</h2>" in page
+    assert "isoflops-" in page
+    assert "<h2>Comparison</h2>" in html_page(grid_analysis)
+
+
+def test_ends_that_are_not_finite_are_written():
+    assert times(Estimate(float("inf"), 2.0, None)) == "∞ [2.00, ∞]"
+    assert times(Estimate(1.5, 1.0, 2.0)) == "1.50 [1.00, 2.00]"
+    assert shorts(Estimate(1.5e6, None, None)) == "1.50M"

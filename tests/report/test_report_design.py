@@ -1,0 +1,157 @@
+"""Figures and tables of a design space."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from run_tables import design_runs
+
+from scalelab.analysis.summary import analyze
+from scalelab.analysis.trees import effects, full, validation
+from scalelab.report.design_figures import BarFigure, design_figures
+from scalelab.report.design_tables import design_lines, design_tables
+from scalelab.report.drawing import draw, svg_text
+from scalelab.report.headlines import headlines
+from scalelab.report.html import html_page
+from scalelab.report.tables import analysis_tables
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    """A design space of 44 designs with two optimizers, by fewer refits than a user gets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "REPEATS", 1)
+        patch.setattr(validation, "INNER_FOLDS", 2)
+        patch.setattr(effects, "REFITS", 5)
+        patch.setattr(full, "tree_model", partial(full.tree_model, blocks=2, refits=4))
+        return analyze(design_runs(44, seeds=(0,)), axes=["n_examples"], design=True)
+
+
+@pytest.fixture(scope="module")
+def figures(analysis):
+    return {figure.name: figure for figure in design_figures(analysis.design, "toy-ecg")}
+
+
+def test_there_is_a_figure_for_everything(figures):
+    assert list(figures) == [
+        "design-importances", "design-importances-adamw", "design-importances-sgd", "design-interactions",
+        "design-effects", "design-edf", "design-best-of", "design-fronts",
+    ]  # fmt: skip
+
+
+def test_there_is_a_model_of_each_kind_for_each_scope(analysis):
+    found = [(model.scope, model.learner) for model in analysis.design.trees.models]
+    kinds = ("forest", "boosting", "xgboost")
+    assert found == [(scope, kind) for scope in ("all", "adamw", "sgd") for kind in kinds]
+    assert all(model.beats_the_mean for model in analysis.design.trees.models if model.scope == "all")
+    assert [tree.learner for tree in analysis.trees] == ["forest"] * 3
+
+
+def test_bars_are_the_importances(analysis, figures):
+    figure = figures["design-importances"]
+    assert [panel.title for panel in figure.panels] == [
+        "Gini, forest", "Permutation, forest", "Permutation, boosting", "Permutation, XGBoost",
+        "SHAP, XGBoost",
+    ]  # fmt: skip
+    xgboost = next(m for m in analysis.design.trees.models if (m.scope, m.learner) == ("all", "xgboost"))
+    shap = xgboost.ranking("shap").set_index("choice")
+    for row, choice in enumerate(figure.rows):
+        assert (
+            figure.panels[4].values[row].tolist() == shap.loc[choice, ["importance", "low", "high"]].tolist()
+        )
+        assert figure.panels[4].noise[row] == shap.loc[choice, "noise"]
+        assert figure.panels[4].matters[row] == shap.loc[choice, "matters"]
+
+
+def test_lines_are_the_distributions(analysis, figures):
+    (panel,) = figures["design-edf"].panels
+    assert [line.label for line in panel.lines] == ["adamw (22)", "sgd (22)"]
+    first = analysis.design.distributions[0]
+    assert panel.lines[0].x.tolist() == first.edf["error"].tolist()
+    assert panel.lines[0].y[-1] == 1.0
+    (panel,) = figures["design-best-of"].panels
+    assert panel.log_x
+    assert panel.lines[1].y[-1] == pytest.approx(analysis.design.distributions[1].space.errors.min())
+
+
+def test_effects_have_axes_of_their_kind(figures):
+    panels = {panel.x_label: panel for panel in figures["design-effects"].panels}
+    assert panels["optimizer"].ticks == ("adamw", "sgd")
+    assert panels["optimizer_lr"].log_x
+    assert not panels["training_dropout"].log_x
+    width = panels["architecture_width"].lines[0]
+    assert width.y[-1] > width.y[0]
+    assert (width.outer[0] <= width.outer[1]).all()
+
+
+def test_fronts_have_bands_on_the_worse_side(figures):
+    panels = figures["design-fronts"].panels
+    assert [panel.x_label for panel in panels] == ["forward_flops", "train_flops"]
+    for panel in panels:
+        for line in panel.lines:
+            known = np.isfinite(line.low)
+            assert (line.low[known] >= line.y[known] - 1e-12).all()
+            assert line.points[0].size == 22
+
+
+def test_every_figure_is_drawn_with_labels(figures):
+    for figure in figures.values():
+        drawn = draw(figure)
+        shown = [axes for axes in drawn.axes if axes.get_visible()]
+        assert len(shown) == len(figure.panels)
+        assert all(axes.get_xlabel() for axes in shown)
+        if isinstance(figure, BarFigure):
+            assert [text.get_text() for text in shown[0].get_yticklabels()] == list(figure.rows)
+    assert svg_text(figures["design-edf"]) == svg_text(figures["design-edf"])
+
+
+def test_tables_say_the_numbers(analysis):
+    tables = {table.title: table for table in design_tables(analysis.design)}
+    scores = tables["How well the design predicts macro-f1, held-out designs: toy-ecg"]
+    assert [row[:2] for row in scores.rows[:3]] == [
+        ("all optimizers", "forest"), ("all optimizers", "boosting"), ("all optimizers", "xgboost")
+    ]  # fmt: skip
+    decides = tables["What decides macro-f1: toy-ecg, all optimizers"]
+    assert decides.rows[0][0] in ("architecture_width", "optimizer")
+    assert decides.rows[0][-1] == "5 of 5"
+    assert {row[0]: row[-1] for row in decides.rows}["architecture_kernel"] == "0 of 5"
+    ks = tables["Kolmogorov-Smirnov tests of the errors of macro-f1: toy-ecg"]
+    assert ks.rows[0][:3] == ("optimizer", "adamw, sgd", "adamw")
+    assert "Where the best models are by macro-f1: toy-ecg" in tables
+    for table in (*tables.values(), *design_tables(analysis.design, whole=True)):
+        assert all(len(row) == len(table.columns) for row in table.rows), table.title
+
+
+def test_sentences_say_what_matters(analysis):
+    lines = list(design_lines(analysis.design))
+    assert lines[0].startswith("The design predicts macro-f1 on toy-ecg (all optimizers) with r 0.9")
+    assert "architecture_width (ρ +" in lines[0]
+    assert any(line.startswith("On toy-ecg, adamw has lower errors than sgd") for line in lines)
+    assert headlines(analysis)[-len(lines) :] == lines
+
+
+def test_refusals_are_shown(analysis):
+    few = analyze(design_runs(12, seeds=(0,)), axes=["n_examples"], design=True)
+    titles = {table.title: table for table in design_tables(few.design)}
+    assert "needs 20 designs, there are 12" in titles["Tree models refused"].notes[0]
+    assert "Distribution of the error 1 - macro-f1: toy-ecg" in titles
+
+
+def test_json_has_everything_and_no_nan(analysis):
+    document = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))["design"]
+    assert set(document) == {
+        "models", "refused", "effects", "derived", "distributions", "comparisons", "fronts", "ranges"
+    }  # fmt: skip
+    assert len(document["models"]) == 9
+    assert document["effects"][0]["partial_dependence"][0]["mean"]
+
+
+def test_the_page_and_the_terminal_hold_it(analysis):
+    page = html_page(analysis)
+    assert page.index("Pareto fronts") < page.index("The design space") < page.index("How this was computed")
+    assert "TreeSHAP" in page
+    titles = [table.title for table in analysis_tables(analysis)]
+    assert "What decides macro-f1: toy-ecg, sgd" in titles
+    assert replace(analysis, design=None).to_dict()["design"] is None

@@ -1,0 +1,134 @@
+"""Tables and figures of latency: the numbers, then the pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from latency_tables_made_up import made_up, trained
+
+from scalelab.analysis.latency import fit_laws
+from scalelab.execute.bench_jobs import DeviceRow
+from scalelab.report.display import plain_lines
+from scalelab.report.drawing import save
+from scalelab.report.latency_figures import latency_figures
+from scalelab.report.latency_tables import bench_tables, design_text, devices_table
+from scalelab.report.names import place_names
+
+
+@pytest.fixture(scope="module")
+def latencies() -> pd.DataFrame:
+    plain = trained(made_up(n=40)).assign(objective_f32=0.9, objective_here=0.9)
+    fast = plain.assign(
+        latency=plain["latency"] / 2,
+        target="fast:cpu:int8",
+        precision="int8",
+        objective_here=0.89,
+        relative_error=0.01,
+    )
+    bad = plain.head(3).assign(status="failed", reason="operator Erf does not convert", target="npu:NPU:f32")
+    return pd.concat([plain, fast, bad.assign(latency=np.nan)], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def tables(latencies):
+    found = bench_tables(latencies, fit_laws(latencies))
+    return {table.title.split(":")[0].split(" in ms")[0]: table for table in found}
+
+
+def row(table, first: str) -> dict[str, str]:
+    return next(dict(zip(table.columns, row, strict=True)) for row in table.rows if row[0] == first)
+
+
+def test_the_box_of_each_target_is_in_milliseconds(tables, latencies):
+    table = tables["Latency of a call"]
+    assert [cells[0] for cells in table.rows] == ["fast:cpu:f32", "fast:cpu:int8"]
+    own = latencies[latencies["target"] == "fast:cpu:f32"]
+    found = row(table, "fast:cpu:f32")
+    assert float(found["median"]) == pytest.approx(1e3 * own["latency"].median(), rel=0.01)
+    assert found["networks"] == "40"
+    assert found["±"] == "3%"
+
+
+def test_what_a_precision_gains_and_costs_stands_in_one_row(tables):
+    found = row(tables["Outputs against PyTorch in f32"], "fast:cpu:int8")
+    assert found["speed-up"] == "2.00×"
+    assert found["relative error"] == "1.0e-02"
+    assert found["change"] == "-0.0100"
+
+
+def test_laws_say_their_error_and_their_prices(tables):
+    table = tables["Laws of latency"]
+    assert float(row(table, "fast:cpu:f32")["median error"].rstrip("%")) < 10
+    assert any("ms per GFLOP" in note for note in table.notes)
+    assert "neither the fit nor the choice" in table.notes[0]
+
+
+def test_what_was_not_measured_says_why(tables):
+    assert tables["Not measured"].rows == (
+        ("npu:NPU:f32", "1", "failed", "3", "operator Erf does not convert"),
+    )
+
+
+def test_without_trained_weights_the_table_says_how_to_keep_them():
+    table = next(t for t in bench_tables(made_up(n=20), ()) if t.title.startswith("Outputs"))
+    assert "--keep-weights" in table.notes[0]
+
+
+def test_every_table_prints(tables):
+    for table in tables.values():
+        assert all("nan" not in line.split() for line in plain_lines(table))
+
+
+def test_nothing_measured_prints_nothing_but_problems():
+    assert bench_tables(made_up().head(0), ()) == []
+
+
+def test_a_network_is_named_by_what_tells_it_apart(latencies):
+    assert design_text("net", '{"kind":"x","width":3}', latencies) == "net width=3"
+    assert design_text("net", '{"kind":"x","width":3}', latencies.head(1)) == "net"
+
+
+def test_places_are_named_by_what_tells_them_apart():
+    one, two = ("h", "a:b:f32", 1, 1), ("h", "a:b:f32", 8, 1)
+    assert place_names([one])(one) == "a:b:f32"
+    assert place_names([one, two])(two) == "a:b:f32 batch 8"
+    assert place_names([one, ("g", "a:b:f32", 1, 2)])(one) == "a:b:f32 1 threads on h"
+
+
+def test_devices_that_cannot_be_used_say_how_to_get_them():
+    rows = [
+        DeviceRow(backend="b", device="npu", available=False, detail="needs a driver", precisions=("f32",))
+    ]
+    assert devices_table(rows).rows == (("b", "npu", "no", "f32", "needs a driver"),)
+
+
+def test_figures_hold_the_numbers(latencies):
+    boxes, flops, front = latency_figures(latencies)
+    own = 1e3 * latencies[latencies["target"] == "fast:cpu:f32"]["latency"]
+    assert boxes.labels == ("fast:cpu:f32", "fast:cpu:int8")
+    assert boxes.boxes[0].tolist() == pytest.approx(np.quantile(own, [0, 0.25, 0.5, 0.75, 1]).tolist())
+    assert boxes.points[0].tolist() == pytest.approx(sorted(own))
+    (panel,) = flops.panels
+    assert [series.label for series in panel.series] == ["fast:cpu:f32", "fast:cpu:int8"]
+    assert sorted(panel.series[0].y) == pytest.approx(sorted(own))
+    (panel,) = front.panels
+    for series in panel.series:
+        assert (np.diff(series.x) > 0).all()
+        assert (np.diff(series.y) > 0).all(), "more latency buys more accuracy"
+        steps_x, steps_y = series.steps
+        assert len(steps_x) == len(steps_y) == 2 * len(series.x)
+        assert (np.diff(steps_x) >= 0).all()
+        assert len(series.x) + len(series.others[0]) == 40
+
+
+def test_figures_are_drawn(latencies, tmp_path):
+    paths = save(latency_figures(latencies), tmp_path)
+    assert [path.name for path in paths] == [
+        f"latency-{name}.{ending}" for name in ("boxes", "flops", "front") for ending in ("png", "svg")
+    ]
+    assert all(path.stat().st_size > 3000 for path in paths)
+
+
+def test_there_is_no_figure_of_nothing():
+    assert latency_figures(made_up().assign(status="failed")) == ()
