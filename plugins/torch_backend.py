@@ -146,12 +146,12 @@ def plain_attention(precision: str) -> Iterator[None]:
     """Keeps torch's fused transformer layers out of int8: they read weights that quantized layers hide."""
     from torch.backends import mha
 
-    before = mha.get_fastpath_enabled()  # type: ignore[no-untyped-call]
-    mha.set_fastpath_enabled(before and precision != "int8")  # type: ignore[no-untyped-call]
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(before and precision != "int8")
     try:
         yield
     finally:
-        mha.set_fastpath_enabled(before)  # type: ignore[no-untyped-call]
+        mha.set_fastpath_enabled(before)
 
 
 def size_on_disk(model: nn.Module) -> int:

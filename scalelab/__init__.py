@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 _ROOMS = {
     "scalelab.components": (
         "Architecture", "Backend", "BackendParams", "Dataset", "Device", "Download", "Executable",
-        "FileCommand", "Inspection", "Location", "Metric", "NoParams", "OpenDataset", "Optimizer", "Params", "Progress", "Row", "Split",
-        "Task",
+        "FileCommand", "Inspection", "Location", "Metric", "NoParams", "OpenDataset", "Optimizer",
+        "Params", "Progress", "Row", "Split", "Task",
     ),
     "scalelab.law": ("Frame", "Law"),
     "scalelab.space": ("Choice", "Doubling", "Float", "Int"),

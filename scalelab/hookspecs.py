@@ -132,8 +132,9 @@ def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
 
         @scalelab.hookimpl
         def scalelab_backends():
+            summary = "Eager PyTorch in double precision"
             return [scalelab.Backend(
-                name="torch-f64", summary="Eager double precision", devices=devices, load=load, params=F64Params,
+                name="torch-f64", summary=summary, devices=devices, load=load, params=F64Params,
             )]
     """
 

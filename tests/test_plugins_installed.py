@@ -174,7 +174,7 @@ def test_bundled_plugins_are_found_the_same_way(seen):
 
 
 def test_only_sound_plugins_provide(seen):
-    bundled = {"mitbih", "synthetic-ecg"}
+    bundled = {"mitbih", "physionet2021", "synthetic-ecg"}
     assert set(seen["names"]) - bundled == {"blips", "only-a", "chat", "from-object"}
 
 

@@ -171,11 +171,11 @@ def fit_law(rows: pd.DataFrame, place: Place) -> LatencyLaw:
     rows = rows.sort_values("network_id", kind="stable").reset_index(drop=True)
     if len(rows) < FEWEST:
         raise FitError(
-            f"{place.target}: a law needs {FEWEST} networks of different sizes, {len(rows)} were measured; "
-            f"measure more with scalelab bench STUDY.toml --targets {place.target}"
+            f"a law needs {FEWEST} networks of different sizes, {len(rows)} were measured; "
+            "measure more with scalelab bench"
         )
     if rows["forward_flops"].nunique() < FEWEST // 2:
-        raise FitError(f"{place.target}: the networks are too much alike for a law; measure other sizes")
+        raise FitError("the networks are too much alike for a law; measure other sizes")
     seconds = rows["latency"].to_numpy(dtype=float)
     predicted = np.empty(len(rows))
     for held_out in _folds(len(rows), FOLDS, seed=0):

@@ -29,7 +29,8 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns ``host``, ``target``, ``batch_size``, ``threads``, ``n`` (networks), those of `BOX` (in
         seconds), ``width`` (median half-width of the intervals, relative), ``tail`` (median of p99 over the
-        median), ``megabytes`` (median size of a model), ``load`` (median seconds to convert, quantize,
+        median), ``throughput`` (median examples a second, with several calls at once where the runtime can),
+        ``megabytes`` (median size of a model), ``load`` (median seconds to convert, quantize,
         compile and load) and ``relative_error`` (largest).
     """
     import pandas as pd
@@ -46,12 +47,15 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
             | {
                 "width": float(half.median()),
                 "tail": float((own["p99"] / own["latency"]).median()),
+                "throughput": float(
+                    own[["throughput", "throughput_async"]].astype(float).max(axis=1).median()
+                ),
                 "megabytes": float(own["model_bytes"].astype(float).median() / 1e6),
                 "load": float(steps.fillna(0.0).sum(axis=1).median()),
                 "relative_error": float(own["relative_error"].astype(float).max()),
             }
         )
-    columns = [*KEY, "n", *BOX, "width", "tail", "megabytes", "load", "relative_error"]
+    columns = [*KEY, "n", *BOX, "width", "tail", "throughput", "megabytes", "load", "relative_error"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -18,7 +18,7 @@ from scalelab.cli.context import (
     warn,
 )
 from scalelab.cli.finished import planned_trials
-from scalelab.cli.proposal import check_proposal, write_proposal
+from scalelab.cli.proposal import study_to_narrow, write_proposal
 
 if TYPE_CHECKING:
     from scalelab.analysis.summary import Analysis
@@ -63,9 +63,10 @@ def analyze(
     """
     from scalelab.analysis.summary import analyze as analyze_runs
 
-    check_proposal(propose, source)
     opened = ctx.obj.store(store)
     planned = planned_trials(opened, store, study)
+    plugins = ctx.obj.catalogue(plugins_dir) if propose is not None else None
+    known = study_to_narrow(opened, study, propose, source, plugins)
     runs = opened.runs(study)
     drawing = html is not None or figures is not None
     say(f"analysing {len(runs):,} trials of {study or store}")
@@ -88,8 +89,8 @@ def analyze(
         _print(analysis, plain=ctx.obj.plain)
     if drawing:
         _draw(analysis, html=html, figures=figures, title=study or store.stem, store=store)
-    if propose is not None:
-        write_proposal(analysis, opened, study, propose, source, ctx.obj.catalogue(plugins_dir))
+    if propose is not None and plugins is not None:
+        write_proposal(analysis, known, propose, plugins)
 
 
 def _print(analysis: Analysis, *, plain: bool) -> None:

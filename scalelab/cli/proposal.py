@@ -11,40 +11,58 @@ if TYPE_CHECKING:
     from scalelab.analysis.summary import Analysis
     from scalelab.plugins import Catalogue
     from scalelab.store import Store
+    from scalelab.study import Study
 
 
-def check_proposal(path: Path | None, source: Path | None) -> None:
-    """Makes sure, before anything takes long, that a study file can be written.
+def study_to_narrow(
+    store: Store, study: str | None, path: Path | None, source: Path | None, plugins: Catalogue | None
+) -> Study | None:
+    """Returns the study whose space is to be narrowed, checked before anything takes long.
+
+    Returns:
+        The study; ``None`` where there is nothing to write, or the store has no study's text.
 
     Raises:
-        InputError: The file is there already, or ``--from`` has nothing to go with.
+        InputError: The file is there already, ``--from`` has nothing to go with, or studies are several.
+        StudyError: The study is wrong.
+        PluginError: One of its components is unknown.
     """
     from scalelab.errors import InputError
+    from scalelab.execute.narrowing import stored_study
+    from scalelab.study.resolve import resolve
 
-    if source is not None and path is None:
-        raise InputError("--from goes with --propose: it says where the new study's settings come from")
-    if path is not None and path.exists():
+    if path is None or plugins is None:
+        if source is not None:
+            raise InputError("--from goes with --propose: it says where the new study's settings come from")
+        return None
+    if path.exists():
         raise InputError(f"{path} is there already; choose another name, or remove it first")
+    known = stored_study(store, study, path.absolute().parent, source)
+    if known is not None:
+        resolve(known, plugins)
+    return known
 
 
-def write_proposal(
-    analysis: Analysis, store: Store, study: str | None, path: Path, source: Path | None, catalogue: Catalogue
-) -> None:
+def write_proposal(analysis: Analysis, study: Study | None, path: Path, plugins: Catalogue) -> None:
     """Writes the study with the space that holds the best models, and says what changed.
 
     Raises:
         InputError: There is no study, nothing becomes smaller, or the file cannot be written.
-        StudyError: The study is wrong.
+        StudyError: No point of the smaller space satisfies the study's constraints.
     """
     from scalelab.errors import InputError
-    from scalelab.execute.narrowing import Limit, narrow, stored_study
+    from scalelab.execute.narrowing import Limit, narrow
 
-    known = stored_study(store, study, path.absolute().parent, source)
+    if study is None:
+        raise InputError(
+            f"{path} was not written: imported runs have no study that a smaller space could be written "
+            "into; the ranges above are all there is"
+        )
     limits = [
         Limit(one.component, one.owner, one.option, one.low, one.high, one.values)
         for one in (analysis.design.narrowed if analysis.design else ())
     ]
-    found = narrow(known, limits, path, catalogue)
+    found = narrow(study, limits, path, plugins)
     try:
         path.write_text(found.text, encoding="utf-8")
     except OSError as error:

@@ -271,13 +271,13 @@ class _Run:
                 break
             room -= self._slice(timing)
             started.append(timing)
-            self._tell("loading and first round", started)
+            self._tell(started)
         dice = random.Random(len(started))
-        for number in range(2, ROUNDS + 1):
+        for _ in range(ROUNDS - 1):
             for timing in dice.sample(started, len(started)):
                 if not timing.over and not self.stop.level:
                     self._slice(timing)
-            self._tell(f"round {number} of {ROUNDS}", started)
+                    self._tell(started)
         for timing in started:
             if timing.tells:
                 self._write(timing)
@@ -312,10 +312,12 @@ class _Run:
         reasons = self.problems.setdefault(job.benchmark.target, {})
         reasons[reason] = reasons.get(reason, 0) + 1
 
-    def _tell(self, what: str, timings: list[Timing]) -> None:
+    def _tell(self, timings: list[Timing]) -> None:
+        """Tells how many rounds are over; those that a benchmark does not need count as over."""
         if self.on_progress is not None:
-            total = sum(map(len, self.pending.values()))
-            self.on_progress(self.done + sum(timing.over for timing in timings), total, what)
+            total = ROUNDS * sum(map(len, self.pending.values()))
+            rounds = sum(ROUNDS if timing.over else len(timing.rounds) for timing in timings)
+            self.on_progress(ROUNDS * self.done + rounds, total, "rounds")
 
     def _ingest(self) -> None:
         """Ingests now unless somebody reads the store; the journal keeps what could not be ingested."""

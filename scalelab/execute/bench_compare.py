@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from scalelab.components import OpenDataset
     from scalelab.measure.fidelity import Infer
 
-FEWEST, MOST = 32, 4096
+FEWEST, MOST = 32, 2000
 """Examples that are compared whatever it takes, and at most."""
+PATIENCE = 10.0
+"""How many times the time limit comparing may take, before it is done on fewer examples."""
 
 
 def compared(
@@ -23,11 +25,11 @@ def compared(
     """Compares outputs with PyTorch's in f32, and the objective where the weights are trained.
 
     Args:
-        data: Whose validation examples go in, the first ones in their order.
+        data: Whose validation examples go in: all, or some drawn at random, the same for every target.
         module: The network.
         infer: Runs it on the target, on batches of the shape of ``batch``.
         batch: One of them.
-        seconds: About how long the target may take; decides how many examples are compared.
+        seconds: The time limit; a target so slow that all examples would take many times that gets fewer.
         trained: Whether the objective means anything.
 
     Returns:
@@ -44,10 +46,11 @@ def compared(
     infer(batch)
     start = time.perf_counter()
     infer(batch)
-    affordable = int(seconds / (time.perf_counter() - start)) * len(batch)
+    affordable = int(PATIENCE * seconds / (time.perf_counter() - start)) * len(batch)
     n = min(len(data.validation), max(FEWEST, min(MOST, affordable)))
-    inputs = model_inputs(data, data.validation.inputs, n)
-    targets = np.asarray(data.validation.targets[:n])
+    drawn = np.sort(np.random.default_rng(0).permutation(len(data.validation))[:n])
+    inputs = model_inputs(data, data.validation.inputs[drawn])
+    targets = np.asarray(data.validation.targets[drawn])
     outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
     metric, direction = objective_of(data.task)
 

@@ -60,7 +60,7 @@ class Narrowed:
     n_trials: int
 
 
-def stored_study(store: Store, study: str | None, folder: Path, source: Path | None) -> Study:
+def stored_study(store: Store, study: str | None, folder: Path, source: Path | None) -> Study | None:
     """Returns the study that a store's runs were drawn from.
 
     Args:
@@ -69,8 +69,12 @@ def stored_study(store: Store, study: str | None, folder: Path, source: Path | N
         folder: Where to look for relative locations of the study, for a store keeps its text alone.
         source: The study file itself, where the user gave it.
 
+    Returns:
+        The study; ``None`` where the runs were imported and belong to none.
+
     Raises:
-        InputError: There are several, or the runs were imported and belong to none.
+        InputError: There are several.
+        StudyError: The study cannot be read.
     """
     if source is not None:
         return load_study(source)
@@ -80,10 +84,7 @@ def stored_study(store: Store, study: str | None, folder: Path, source: Path | N
         if text and study in (None, name)
     }
     if not texts:
-        raise InputError(
-            f"{store.path} keeps no study text{f' of {study!r}' if study else ''}: imported runs have no "
-            "study that a smaller space could be written into; the ranges above are all there is"
-        )
+        return None
     if len(texts) > 1:
         names = ", ".join(texts)
         raise InputError(f"{store.path} has {len(texts)} studies: {names}; choose one with --study")

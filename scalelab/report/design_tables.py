@@ -285,8 +285,10 @@ def design_lines(design: DesignSpace) -> Iterator[str]:
         for row in table.to_dict("records"):
             if row["p_holm"] <= 1 - design.level:
                 other = row["first"] if row["better"] == row["second"] else row["second"]
+                within = row["by"].partition(", ")[2]
+                where = f"{dataset} with {within}" if within else dataset
                 yield (
-                    f"On {dataset}, {row['better']} has lower errors than {other} "
+                    f"On {where}, {row['better']} has lower errors than {other} "
                     f"(KS distance {row['distance']:.2f}, p {_p(row['p_holm'])} after Holm)."
                 )
     if design.narrowed:

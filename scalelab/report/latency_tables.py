@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scalelab.execute.bench_jobs import DeviceRow
 
 _SHOWN_FRONT = 8
+_SHOWN_OF_SEVERAL = 3
 _UNITS = {
     "call": "call", "operation": "operation", "layer": "layer", "dense FLOP": "GFLOP",
     "grouped FLOP": "grouped GFLOP", "activation byte": "GB of activations", "weight byte": "GB of weights",
@@ -41,7 +42,7 @@ def device_table(latencies: pd.DataFrame) -> Table:
     found = boxes(latencies)
     columns = (
         "target", "batch", "threads", "networks", "fastest", "25%", "median", "75%", "slowest",
-        "±", "p99/median", "MB", "load s",
+        "±", "p99/median", "examples/s", "MB", "load s",
     )  # fmt: skip
     rows = tuple(
         (
@@ -52,6 +53,7 @@ def device_table(latencies: pd.DataFrame) -> Table:
             *(milliseconds(row[name]) for name in BOX),
             percent(row["width"]),
             plain(row["tail"], 2),
+            short(row["throughput"]),
             plain(row["megabytes"]),
             plain(row["load"], 2),
         )
@@ -60,7 +62,7 @@ def device_table(latencies: pd.DataFrame) -> Table:
     notes = (
         ("±: median half-width of the 95% intervals, differences between rounds included",) if rows else ()
     )
-    optional = ("load s", "MB", "p99/median", "threads", "25%", "75%")
+    optional = ("load s", "MB", "p99/median", "threads", "25%", "75%", "examples/s")
     return Table("Latency of a call in ms", columns, rows, frozenset(columns[1:]), notes, optional)
 
 
@@ -102,18 +104,20 @@ def exactness_table(latencies: pd.DataFrame) -> Table:
 
 
 def front_tables(latencies: pd.DataFrame) -> list[Table]:
-    """Returns the Pareto front of objective against latency of each place, fastest networks first."""
+    """Returns the Pareto fronts of objective against latency, a table a metric, the best networks first."""
     found = fronts(latencies)
+    metrics = dict.fromkeys(front.metric for front in found)
+    return [_front_table([front for front in found if front.metric == metric]) for metric in metrics]
+
+
+def _front_table(found: Sequence[LatencyFront]) -> Table:
+    first = found[0]
     name = place_names([front.place for front in found])
-    return [_front_table(front, name(front.place)) for front in found]
-
-
-def _front_table(front: LatencyFront, where: str) -> Table:
-    columns = (front.metric, "latency ms", "95% interval", "parameters", "forward", "architecture")
-    shown = front.points.to_dict("records")
-    better = "higher" if front.direction == "maximize" else "lower"
+    columns = ("target", first.metric, "latency ms", "95% interval", "parameters", "forward", "architecture")
+    limit = _SHOWN_FRONT if len(found) == 1 else _SHOWN_OF_SEVERAL
     rows = tuple(
         (
+            name(front.place),
             plain(row["outcome"], 4),
             milliseconds(row["latency"]),
             f"[{milliseconds(row['latency_low'])}, {milliseconds(row['latency_high'])}]",
@@ -121,13 +125,14 @@ def _front_table(front: LatencyFront, where: str) -> Table:
             short(row["forward_flops"], "FLOP"),
             design_text(row["architecture"], row["options"], front.points, front.others),
         )
-        for row in shown[-_SHOWN_FRONT:]
+        for front in found
+        for row in front.points.iloc[::-1].head(limit).to_dict("records")
     )
-    title = f"Pareto front of {front.metric} ({better} is better) against latency: {where}"
-    n_all = len(front.points) + len(front.others)
-    notes = (f"{len(rows)} of {len(shown)} networks on the front, {n_all} measured",)
-    numeric = frozenset(columns[:5])
-    return Table(title, columns, rows, numeric, notes, ("95% interval", "forward"))
+    better = "higher" if first.direction == "maximize" else "lower"
+    n_front = sum(len(front.points) for front in found)
+    notes = (f"{len(rows)} of {n_front} networks on the fronts shown",) if len(rows) < n_front else ()
+    title = f"Pareto fronts of {first.metric} ({better} is better) against latency"
+    return Table(title, columns, rows, frozenset(columns[1:6]), notes, ("95% interval", "forward"))
 
 
 def design_text(name: str, options: str, *tables: pd.DataFrame) -> str:
@@ -170,8 +175,16 @@ def law_table(laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> Table:
     ]
     if fitted:
         notes.insert(0, "errors are relative, on networks that neither the fit nor the choice of model saw")
-    notes += [law.refusal for law in laws if isinstance(law, RefusedLatencyLaw)]
+    refused: dict[str, list[str]] = {}
+    for law in laws:
+        if isinstance(law, RefusedLatencyLaw):
+            refused.setdefault(law.refusal, []).append(name(law.place))
+    notes += [f"{refusal} ({_several(places)})" for refusal, places in refused.items()]
     return Table("Laws of latency", columns, rows, frozenset(columns[2:]), tuple(notes), _models(fitted))
+
+
+def _several(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _models(laws: Sequence[LatencyLaw]) -> tuple[str, ...]:

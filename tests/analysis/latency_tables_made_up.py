@@ -33,6 +33,8 @@ def made_up(
         "activation_bytes": moved, "n_ops": n_ops, "n_layers": n_ops // 3, "latency": latency,
         "latency_low": 0.98 * latency, "latency_high": 1.03 * latency, "p90": 1.1 * latency,
         "p99": 1.5 * latency,
+        "throughput": 1 / latency,
+        "throughput_async": np.nan,
         "convert_seconds": 0.5, "quantize_seconds": np.nan, "compile_seconds": 0.2, "load_seconds": 0.1,
         "model_bytes": 4 * params, "relative_error": 1e-6, "agreement": 1.0,
         "objective_f32": np.nan, "objective_here": np.nan, "objective": np.nan, "metric": None,

@@ -40,6 +40,9 @@ def test_spaces_are_what_differs(table):
         ("optimizer", "adamw"),
         ("optimizer", "sgd"),
     ]
+    families = table.assign(architecture=np.where(np.arange(90) % 4 < 2, "a", "b"))
+    kinds = list(dict.fromkeys(space.by for space in spaces_of(families)))
+    assert kinds == ["optimizer", "architecture, adamw", "architecture, sgd"]
     alone = spaces_of(table[table["optimizer"] == "sgd"])
     assert [(space.by, space.name) for space in alone] == [("all", "all")]
 

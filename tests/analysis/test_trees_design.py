@@ -53,6 +53,20 @@ def test_an_option_says_nothing_where_it_does_not_apply():
     assert np.isnan(design.ordered["optimizer_momentum"][:30]).all()
 
 
+def test_an_option_of_several_components_is_one_choice_where_they_mean_the_same():
+    architecture = np.repeat(["regnet1d", "convnext1d"], 30)
+    blocks, factors = np.tile([4, 9, 20], 10), np.tile([0.5, 1.0, 2.0], 10)
+    runs = runs_of(60, architecture=architecture, architecture_depth=np.concatenate([blocks, factors]))
+    design = design_of(runs)
+    assert set(design.columns) == {
+        "architecture", "architecture_depth[convnext1d]", "architecture_depth[regnet1d]"
+    }  # fmt: skip
+    column = design.matrix[:, design.columns["architecture_depth[regnet1d]"][0]]
+    assert (set(column[:30]), set(column[30:])) == ({4, 9, 20}, {9})
+    same = runs_of(60, architecture=architecture, architecture_depth=np.concatenate([blocks, blocks + 1]))
+    assert "architecture_depth" in design_of(same).columns
+
+
 def test_an_option_with_one_value_a_component_is_its_name_again():
     optimizer = np.tile(["adamw", "sgd"], 15)
     lr = np.where(optimizer == "sgd", 0.1, 1e-3)

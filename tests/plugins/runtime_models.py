@@ -1,8 +1,11 @@
-"""Models and examples that the tests of the backends share."""
+"""Models, examples and checks that the tests of the backends share."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 import torch
 from scalelab_plugins import convnext1d, regnet1d
 from torch import nn
@@ -63,3 +66,24 @@ def relative_error(executable: scalelab.Executable, module: nn.Module) -> float:
     assert outputs.dtype == np.float32
     assert outputs.shape == expected.shape
     return float(np.abs(outputs - expected).max() / np.abs(expected).max())
+
+
+def refuses_absent_devices(backend: scalelab.Backend) -> None:
+    """A device that is not there is an error that names those that are, or says why not."""
+    usable = ", ".join(device.name for device in backend.devices() if device.available)
+    absent = [(device.name, device.detail) for device in backend.devices() if not device.available]
+    for name, why in (("XPU", "there is no such device"), *absent):
+        message = f"{backend.name} cannot use '{name}': {why} (usable: {usable})"
+        with pytest.raises(scalelab.InputError, match=re.escape(message)):
+            backend.load(backend.params(), network("regnet1d"), EXAMPLE, name, None)
+
+
+def names_the_operator(
+    backend: scalelab.Backend, params: scalelab.BackendParams, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An operator that does not convert is named in one line, and nothing is printed."""
+    message = r"cannot convert the model on CPU in f32: .*bessel_j0"
+    with pytest.raises(scalelab.BackendError, match=message) as caught:
+        backend.load(params, Bessel(), EXAMPLE, "CPU", None)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

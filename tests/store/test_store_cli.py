@@ -53,7 +53,7 @@ def test_check_of_a_store_in_disorder(filled):
         connection.execute("insert into records select * from records")
     text = call("store", "check", "--store", filled.path, code=3)
     assert "NOT healthy" in text
-    assert "1 records, registrations and imported tables wait" in text
+    assert "1 records, registrations, imported tables and measurements wait" in text
     assert "torn.json" in text
     assert "problem: 1 records are in the database more than once; run `scalelab store rebuild" in text
     filled.path.write_bytes(filled.path.read_bytes()[:5000])

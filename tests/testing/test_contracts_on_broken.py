@@ -250,7 +250,8 @@ component = change(toy_backend, load=load_flipped)
     Case("inexact", "Backend", """
 def load_rough(params, module, example, device, calibration):
     exact = toys.load_eager(params, module, example, device, calibration)
-    return dataclasses.replace(exact, infer=lambda x: exact.infer(x).astype(np.float16).astype(np.float32) * 1.01)
+    rough = lambda x: exact.infer(x).astype(np.float16).astype(np.float32) * 1.01
+    return dataclasses.replace(exact, infer=rough)
 component = change(toy_backend, load=load_rough)
 """, "test_outputs_agree_with_eager", "differ from eager fp32"),
     Case("buffer", "Backend", """

@@ -30,7 +30,8 @@ class Space:
         dataset: The dataset's label.
         metric: Name of the objective.
         error: What the error is: the metric, ``1 - metric`` or ``-metric``.
-        by: What tells spaces of this kind apart: ``optimizer``, ``architecture``, ``study``, or all.
+        by: What tells spaces of this kind apart: ``optimizer``, ``architecture`` (with the optimizer, where
+            there are several), ``study``, or ``all``.
         name: Which of them it is.
         designs: A row a design, as `design_table` makes them.
     """
@@ -96,22 +97,35 @@ def tasks(table: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
 def spaces_of(table: pd.DataFrame) -> list[Space]:
     """Returns the spaces by optimizer, architecture and study, those of `MIN_DESIGNS` designs and more.
 
+    Architectures are told apart for each optimizer by itself, for it may suit one of them only.
+
     Where nothing tells designs apart, all of them are one space.
     """
     spaces = []
     for dataset, metric, error, rows in tasks(table):
-        found = []
-        for by in ("optimizer", "architecture", "study"):
-            if by in rows.columns and rows[by].nunique() > 1:
-                found += [
-                    Space(dataset, metric, error, by, str(name), own.reset_index(drop=True))
-                    for (name,), own in split(rows, [by])
-                    if len(own) >= MIN_DESIGNS
-                ]
+        found = [
+            Space(dataset, metric, error, by, str(name), own.reset_index(drop=True))
+            for by, column, group in _groupings(rows)
+            for (name,), own in split(group, [column])
+            if len(own) >= MIN_DESIGNS
+        ]
         if not found and len(rows) >= MIN_DESIGNS:
             found = [Space(dataset, metric, error, "all", "all", rows)]
         spaces += found
     return spaces
+
+
+def _groupings(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yields what tells spaces apart, in words and as a column, and the designs."""
+    for by in ("optimizer", "architecture", "study"):
+        if by not in rows.columns or rows[by].nunique() < 2:
+            continue
+        if by == "architecture" and rows["optimizer"].nunique() > 1:
+            for (optimizer,), own in split(rows, ["optimizer"]):
+                if own[by].nunique() > 1:
+                    yield f"{by}, {optimizer}", by, own
+        else:
+            yield by, by, rows
 
 
 def resampled(n: int, seed: int, draws: int = N_BOOTSTRAP) -> Array:

@@ -28,6 +28,7 @@ class SigmoidLink(Law):
     params = ("low", "high", "k", "middle")
     log_axes = False
     positive = False
+    n_starts = 24
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

@@ -6,12 +6,14 @@ does what did not vary.
 
 An option belongs to some components only. Where it does not apply it takes the middle of its values, so that
 it does not say which component a run has; an option with one value a component says nothing that the
-component's name does not, and is left out.
+component's name does not, and is left out. Where components draw an option of the same name from other
+ranges (the depth of one architecture is a number of blocks, that of another a factor), it is a choice for
+each of them, ``architecture_depth[regnet1d]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +33,7 @@ MIN_DESIGNS = 20
 COMPONENTS = ("architecture", "optimizer")
 PREFIXES = ("architecture_", "optimizer_", "training_")
 _MAX_LEVELS = 32
+_SHARED = 0.5
 
 
 class Design(NamedTuple):
@@ -105,12 +108,12 @@ def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Desig
     names: dict[str, NDArray[np.str_]] = {}
     applies: dict[str, NDArray[np.bool_]] = {}
     width = 0
-    for name in varying:
-        applies[name] = _applies(done, name)
-        block, order = _encode(done[name], applies[name])
+    for column, name, owned in _parts(done, varying):
+        applies[name] = owned
+        block, order = _encode(done[column], owned)
         columns[name] = list(range(width, width + block.shape[1]))
         ordered[name] = order
-        values = hashable(done[name]).astype("object").where(done[name].notna(), "none")
+        values = hashable(done[column]).astype("object").where(done[column].notna(), "none")
         names[name] = values.astype(str).to_numpy(dtype=str)
         blocks.append(block)
         width += block.shape[1]
@@ -121,7 +124,7 @@ def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Desig
     many = bool(of_network) and networks.size > 0 and networks.max() + 1 >= MIN_DESIGNS
     return Design(
         matrix, columns, ordered, names, applies, groups, networks if many else groups,
-        frozenset(of_network if many else ()),
+        frozenset(name for name in columns if many and name.startswith("architecture")),
     )  # fmt: skip
 
 
@@ -145,6 +148,35 @@ def _applies(done: pd.DataFrame, name: str) -> NDArray[np.bool_]:
     if kind is None or kind not in done.columns:
         return np.ones(len(done), dtype=bool)
     return done[name].notna().groupby(done[kind]).transform("any").to_numpy(dtype=bool)
+
+
+def _parts(done: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yields column, choice and the runs that have it, apart for components that give it other ranges."""
+    for name in names:
+        applies = _applies(done, name)
+        kind = _component(name)
+        values = hashable(done[name])
+        owners = sorted(done.loc[applies, kind].astype(str).unique()) if kind in done.columns else []
+        masks = {owner: applies & (done[kind].astype(str) == owner).to_numpy() for owner in owners}
+        if len(owners) < 2 or _alike([values[mask] for mask in masks.values()]):
+            yield name, name, applies
+            continue
+        for owner, mask in masks.items():
+            if values[mask].nunique(dropna=False) > 1:
+                yield name, f"{name}[{owner}]", mask
+
+
+def _alike(columns: Sequence[pd.Series]) -> bool:
+    """Whether values come from about the same range: what all share is half of what there is, or more."""
+    import pandas as pd
+
+    numbers = [pd.to_numeric(column, errors="coerce").dropna() for column in columns]
+    if all(len(number) for number in numbers):
+        low, high = [float(n.min()) for n in numbers], [float(n.max()) for n in numbers]
+        whole = max(high) - min(low)
+        return whole == 0 or (min(high) - max(low)) / whole >= _SHARED
+    kinds = [set(column.astype(str)) for column in columns]
+    return len(set.intersection(*kinds)) >= _SHARED * len(set.union(*kinds))
 
 
 def _varies(done: pd.DataFrame, name: str) -> bool:
