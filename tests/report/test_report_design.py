@@ -1,21 +1,28 @@
 """Figures and tables of a design space."""
 
+import inspect
 import json
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from run_tables import design_runs
 
 from scalelab.analysis.summary import analyze
-from scalelab.analysis.trees import effects, full, validation
+from scalelab.analysis.trees import effects, full, importances, leakage, learners, validation
+from scalelab.cli.analyze import analyze as command
 from scalelab.report.design_figures import BarFigure, design_figures
 from scalelab.report.design_tables import design_lines, design_tables
 from scalelab.report.drawing import draw, svg_text
 from scalelab.report.headlines import headlines
 from scalelab.report.html import html_page
 from scalelab.report.tables import analysis_tables
+
+PAGE = (Path(__file__).parents[2] / "docs" / "design-space.md").read_text("utf-8")
+REFITS = effects.REFITS
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +162,28 @@ def test_the_page_and_the_terminal_hold_it(analysis):
     titles = [table.title for table in analysis_tables(analysis)]
     assert "What decides macro-f1: toy-ecg, sgd" in titles
     assert replace(analysis, design=None).to_dict()["design"] is None
+
+
+def test_the_page_of_the_docs_runs(analysis, monkeypatch):
+    monkeypatch.setattr("scalelab.analysis.designspace.design_space", lambda done: analysis.design)
+    names = {"runs": analysis.runs}
+    exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], names)
+    assert names["space"] is analysis.design
+    options = {f"--{name}" for name in inspect.signature(command).parameters}
+    assert set(re.findall(r"--[a-z]+", PAGE)) <= {*options, "--from", "--draws", "--noise"}
+
+
+def test_numbers_in_the_docs_are_those_of_the_code():
+    assert (importances.BLOCKS, importances.REFITS, importances.MANY_RUNS) == (5, 8, 2000)
+    assert "forty bootstrap samples" in PAGE
+    assert "five blocks of eight (of four, with more than 2,000 runs)" in PAGE
+    assert (validation.REPEATS, validation.FOLDS, validation.INNER_FOLDS) == (3, 5, 3)
+    assert (learners.N_TREES, learners.DEPTHS, learners.ROUNDS[0], learners.ROUNDS[-1]) == (
+        50,
+        (2, 4),
+        10,
+        160,
+    )
+    assert "depth 2 or 4, 10 to 160 rounds" in PAGE
+    assert f"a rank correlation of {leakage._SAME_ORDER}" in PAGE
+    assert (REFITS, validation.MANY_UNITS) == (20, 2000)
