@@ -19,7 +19,7 @@ demo: $(READY)
 
 ## test: lint, types and the whole test suite
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

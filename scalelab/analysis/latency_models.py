@@ -125,6 +125,7 @@ def log_linear(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
 def trees(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
     """Fits boosted trees to the logarithm of what the roofline is off by; arguments as for `roofline`."""
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     base = roofline(rows, seconds, batch_size)
 
@@ -147,10 +148,13 @@ def trees(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
         return np.maximum(base.predict(new, size), 1e-9)
 
     model = HistGradientBoostingRegressor(random_state=0, early_stopping=False, **_TREES)
-    model.fit(features(rows, batch_size), np.log(seconds / expected(rows, batch_size)))
+    # On some dozens of rows threads cost more than they bring, and much more where other processes run.
+    with threadpool_limits(1, user_api="openmp"):
+        model.fit(features(rows, batch_size), np.log(seconds / expected(rows, batch_size)))
 
     def predict(new: pd.DataFrame, size: int) -> Array:
-        off: Array = model.predict(features(new, size))
+        with threadpool_limits(1, user_api="openmp"):
+            off: Array = model.predict(features(new, size))
         return expected(new, size) * np.exp(off)
 
     return Fitted("trees", predict)
