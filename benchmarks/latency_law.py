@@ -140,6 +140,7 @@ def main() -> None:
                 targets,
                 threads=given.threads,
                 time_limit=given.time_limit,
+                retry=True,
                 catalogue=catalogue,
                 on_progress=progress,
             )

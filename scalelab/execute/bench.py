@@ -296,6 +296,9 @@ class _Run:
         if not timing.rounds:
             timing.started_at = time.time()
         answer = lane.slice(Slice(job=job, seconds=seconds), patience)
+        if isinstance(answer, Refused) and self.stop.level:
+            # Who asked to stop may have ended the process too: that says nothing of the network.
+            return 0
         timing.add(answer)
         if isinstance(answer, Refused):
             self._count(job, answer.reason)

@@ -23,7 +23,7 @@ def inspect(folder, jobs=1):
 @needs_real
 def test_table_of_the_real_records():
     found = inspect(REAL)
-    assert found.title == f"{REAL}: 113 records: 113 read, 0 repaired, 0 rejected"
+    assert found.title == f"{REAL.resolve()}: 113 records: 113 read, 0 repaired, 0 rejected"
     sources = {row["source"]: row for row in found.tables["Records by source"]}
     assert {name: row["records"] for name, row in sources.items()} == {
         "cpsc_2018": 10, "cpsc_2018_extra": 10, "ptb": 3, "ptb-xl": 20, "georgia": 30, "chapman_shaoxing": 10,
