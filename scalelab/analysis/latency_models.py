@@ -125,7 +125,8 @@ def log_linear(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
 def trees(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
     """Fits boosted trees to the logarithm of what the roofline is off by; arguments as for `roofline`."""
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
+
+    from scalelab.analysis.trees.learners import threads_for
 
     base = roofline(rows, seconds, batch_size)
 
@@ -148,12 +149,11 @@ def trees(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
         return np.maximum(base.predict(new, size), 1e-9)
 
     model = HistGradientBoostingRegressor(random_state=0, early_stopping=False, **_TREES)
-    # On some dozens of rows threads cost more than they bring, and much more where other processes run.
-    with threadpool_limits(1, user_api="openmp"):
+    with threads_for(len(rows)):
         model.fit(features(rows, batch_size), np.log(seconds / expected(rows, batch_size)))
 
     def predict(new: pd.DataFrame, size: int) -> Array:
-        with threadpool_limits(1, user_api="openmp"):
+        with threads_for(len(new)):
             off: Array = model.predict(features(new, size))
         return expected(new, size) * np.exp(off)
 
