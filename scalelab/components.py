@@ -321,6 +321,8 @@ class Executable:
         facts: Versions, the device that really executes, hints, driver.
         throughput: ``throughput(inputs, seconds) -> examples a second`` with several batches on their way at
             once, where the runtime can do that.
+        own_seconds: What the runtime's own clock says of the last call, where it has one. Its latency is then
+            that, as the runtime's own tools tell it, without the way from and to Python.
     """
 
     infer: Callable[[np.ndarray], np.ndarray]
@@ -329,6 +331,7 @@ class Executable:
     threads: int | None
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     throughput: Callable[[np.ndarray, float], float] | None = None
+    own_seconds: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -313,8 +313,9 @@ class Footprint(Frozen):
 class Measurement(Frozen):
     """What one attempt at a benchmark gave. Times are in seconds; what was not measured is ``None``.
 
-    ``latency`` is the median time of a call, ``latency_low`` and ``latency_high`` its 95% interval, in which
-    the differences between the rounds of an interleaved measurement are counted.
+    ``latency`` is the median time of an inference, by the runtime's own clock where it has one;
+    ``latency_low`` and ``latency_high`` are its 95% interval, in which the differences between the rounds of
+    an interleaved measurement are counted.
     """
 
     benchmark: Benchmark
@@ -328,6 +329,7 @@ class Measurement(Frozen):
     latency_high: Measured = None
     p90: Measured = None
     p99: Measured = None
+    call_latency: Measured = Field(None, description="median time of the whole call from Python")
     n_calls: int | None = None
     n_rounds: int | None = None
     settled: bool | None = Field(None, description="the interval became as narrow as asked")

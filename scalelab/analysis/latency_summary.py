@@ -29,9 +29,9 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns ``host``, ``target``, ``batch_size``, ``threads``, ``n`` (networks), those of `BOX` (in
         seconds), ``width`` (median half-width of the intervals, relative), ``tail`` (median of p99 over the
-        median), ``throughput`` (median examples a second, with several calls at once where the runtime can),
-        ``megabytes`` (median size of a model), ``load`` (median seconds to convert, quantize,
-        compile and load) and ``relative_error`` (largest).
+        median), ``call`` (median seconds of the whole call from Python), ``throughput`` (median examples a
+        second, with several calls at once where the runtime can), ``megabytes`` (median size of a model),
+        ``load`` (median seconds to convert, quantize, compile and load) and ``relative_error`` (largest).
     """
     import pandas as pd
 
@@ -47,6 +47,7 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
             | {
                 "width": float(half.median()),
                 "tail": float((own["p99"] / own["latency"]).median()),
+                "call": float(own["call_latency"].astype(float).median()),
                 "throughput": float(
                     own[["throughput", "throughput_async"]].astype(float).max(axis=1).median()
                 ),
@@ -55,7 +56,7 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
                 "relative_error": float(own["relative_error"].astype(float).max()),
             }
         )
-    columns = [*KEY, "n", *BOX, "width", "tail", "throughput", "megabytes", "load", "relative_error"]
+    columns = [*KEY, "n", *BOX, "width", "tail", "call", "throughput", "megabytes", "load", "relative_error"]
     return pd.DataFrame(rows, columns=columns)
 
 

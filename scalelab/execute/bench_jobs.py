@@ -121,10 +121,10 @@ class Loaded(Frozen):
 
 
 class Sliced(Frozen):
-    """Times of calls, in seconds, after warming up; what loading gave where it was just loaded."""
+    """Times of calls (`scalelab.measure.timing.Timed`) after warming up; what loading gave, once."""
 
     kind: Literal["sliced"] = "sliced"
-    times: tuple[float, ...]
+    times: tuple[tuple[float, float], ...]
     loaded: Loaded | None = None
 
 

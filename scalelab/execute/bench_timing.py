@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab import __version__
 from scalelab.execute.bench_jobs import BenchJob, Loaded, Refused, Sliced
 from scalelab.records import Measurement
+
+if TYPE_CHECKING:
+    from scalelab.measure.timing import Timed
 
 ROUNDS = 5
 FEWEST_ROUNDS = 3
@@ -22,7 +25,7 @@ class Timing:
 
     Attributes:
         job: What is measured.
-        rounds: Times of calls in seconds, a tuple a round.
+        rounds: Times of calls, a list a round.
         loaded: What loading gave.
         refused: Why it cannot be measured.
         settled: Whether the interval is as narrow as asked.
@@ -30,7 +33,7 @@ class Timing:
     """
 
     job: BenchJob
-    rounds: list[tuple[float, ...]] = field(default_factory=list)
+    rounds: list[list[Timed]] = field(default_factory=list)
     loaded: Loaded | None = None
     refused: Refused | None = None
     settled: bool = False
@@ -49,11 +52,12 @@ class Timing:
     def add(self, answer: Sliced | Refused) -> None:
         """Takes in what its process answered."""
         from scalelab.measure.rounds import combine
+        from scalelab.measure.timing import Timed
 
         if isinstance(answer, Refused):
             self.refused = answer
             return
-        self.rounds.append(answer.times)
+        self.rounds.append([Timed(*times) for times in answer.times])
         self.loaded = self.loaded or answer.loaded
         if len(self.rounds) >= FEWEST_ROUNDS:
             self.settled = combine(self.rounds, self.job.benchmark.batch_size, PRECISION).settled
@@ -93,6 +97,7 @@ class Timing:
             "latency_high": found.ci[1],
             "p90": found.p90,
             "p99": found.p99,
+            "call_latency": found.call,
             "n_calls": found.n,
             "n_rounds": len(self.rounds),
             "settled": found.settled,

@@ -124,7 +124,7 @@ class Bench:
         if key not in self._ready:
             self._ready[key], loaded = self._load(job)
         ready = self._ready[key]
-        return Sliced(times=tuple(timed_calls(ready.executable.infer, ready.batch, seconds)), loaded=loaded)
+        return Sliced(times=tuple(timed_calls(ready.executable, ready.batch, seconds)), loaded=loaded)
 
     def _load(self, job: BenchJob) -> tuple[_Ready, Loaded]:
         import psutil

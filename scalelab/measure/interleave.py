@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from scalelab.components import Executable
 from scalelab.errors import InputError
 from scalelab.measure.rounds import combine, timed_calls
+from scalelab.measure.timing import Latency, Timed
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from scalelab.measure.timing import Latency
 
 FEWEST_ROUNDS = 3
 """Rounds before the first look at the intervals: fewer do not show how rounds differ."""
 
 
 def interleaved(
-    calls: Mapping[str, tuple[Callable[[np.ndarray], object], np.ndarray]],
+    loaded: Mapping[str, tuple[Executable, np.ndarray]],
     *,
     precision: float = 0.02,
     time_limit: float = 10.0,
@@ -35,7 +35,7 @@ def interleaved(
     machine makes them wide, it does not change the ranking.
 
     Args:
-        calls: By name, a function and the batch it is called with.
+        loaded: By name, a model and the batch it is called with.
         precision: Half-width of the interval, relative to the median, that is enough.
         time_limit: Seconds a model, warm-up included.
         slice_seconds: Seconds a model has in a round.
@@ -45,22 +45,22 @@ def interleaved(
     Raises:
         InputError: There is nothing to time, or ``precision`` or a time is not positive.
     """
-    if not calls or min(precision, time_limit, slice_seconds) <= 0:
+    if not loaded or min(precision, time_limit, slice_seconds) <= 0:
         raise InputError("interleaved needs something to time, and a positive precision and times")
-    order, generator = list(calls), random.Random(seed)
-    rounds: dict[str, list[list[float]]] = {name: [] for name in calls}
+    order, generator = list(loaded), random.Random(seed)
+    rounds: dict[str, list[list[Timed]]] = {name: [] for name in loaded}
     results: dict[str, Latency] = {}
     began = clock()
     while True:
         generator.shuffle(order)
         for name in order:
-            infer, batch = calls[name]
-            rounds[name].append(timed_calls(infer, batch, slice_seconds, clock=clock))
+            executable, batch = loaded[name]
+            rounds[name].append(timed_calls(executable, batch, slice_seconds, clock=clock))
         n_rounds = len(rounds[order[0]])
         if n_rounds < FEWEST_ROUNDS:
             continue
-        results = {name: combine(rounds[name], len(calls[name][1]), precision) for name in calls}
+        results = {name: combine(rounds[name], len(loaded[name][1]), precision) for name in loaded}
         if all(result.settled for result in results.values()):
             return results
-        if clock() - began + len(calls) * slice_seconds > time_limit * len(calls):
+        if clock() - began + len(loaded) * slice_seconds > time_limit * len(loaded):
             return results

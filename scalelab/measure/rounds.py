@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from scalelab.measure.timing import FEWEST_CALLS, Latency, median_interval, warm_up
+from scalelab.components import Executable
+from scalelab.measure.timing import FEWEST_CALLS, Latency, Timed, median_interval, stopwatch, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,55 +23,51 @@ WARMUP_SHARE = 0.25
 
 
 def timed_calls(
-    infer: Callable[[np.ndarray], object],
+    executable: Executable,
     example: np.ndarray,
     seconds: float,
     *,
     precision: float = 0.05,
     clock: Callable[[], float] = time.perf_counter,
-) -> list[float]:
+) -> list[Timed]:
     """Returns the times of single calls, in seconds, after warming up.
 
     Args:
-        infer: Comes back when its result is there.
+        executable: Loaded for inputs of the batch's shape.
         example: The batch, (batch, *input_shape).
         seconds: For how long to time, warm-up included; `FEWEST_CALLS` calls are timed all the same.
         precision: How near the medians of two windows of the warm-up must be.
         clock: A clock in seconds; for tests.
     """
-
-    def timed() -> float:
-        start = clock()
-        infer(example)
-        return clock() - start
-
+    timed = stopwatch(executable, example, clock)
     end = clock() + seconds
     warm_up(timed, precision, seconds * WARMUP_SHARE, clock)
-    times: list[float] = []
+    times: list[Timed] = []
     while len(times) < FEWEST_CALLS or clock() < end:
         times.append(timed())
     return times
 
 
-def combine(rounds: Sequence[Sequence[float]], batch_size: int, precision: float = 0.02) -> Latency:
+def combine(rounds: Sequence[Sequence[Timed]], batch_size: int, precision: float = 0.02) -> Latency:
     """Returns what rounds of calls say together.
 
     The interval covers that of the median of all calls (`median_interval`) and, from three rounds on, the 95%
     interval by Student's t of the mean of the rounds' log medians.
 
     Args:
-        rounds: Times of calls in seconds, a list a round, none of them empty.
+        rounds: Times of calls, a list a round, none of them empty.
         batch_size: Examples a call.
         precision: Half-width of the interval, relative to the median, at which it counts as settled.
     """
     import numpy as np
     from scipy.stats import t
 
-    values = np.concatenate([np.asarray(times, dtype=float) for times in rounds])
-    median = float(np.median(values))
+    tables = [np.asarray(times, dtype=float) for times in rounds]  # a row a call, as in `Timed`
+    values, calls = np.concatenate(tables).T
+    median, call = float(np.median(values)), float(np.median(calls))
     low, high = median_interval(values)
     if len(rounds) >= 3:
-        logs = np.log([np.median(times) for times in rounds])
+        logs = np.log([np.median(table[:, 0]) for table in tables])
         half = float(t.ppf(0.975, len(rounds) - 1) * logs.std(ddof=1) / math.sqrt(len(rounds)))
         centre = float(logs.mean())
         low, high = min(low, math.exp(centre - half)), max(high, math.exp(centre + half))
@@ -79,7 +76,8 @@ def combine(rounds: Sequence[Sequence[float]], batch_size: int, precision: float
         ci=(low, high),
         p90=float(np.quantile(values, 0.9)),
         p99=float(np.quantile(values, 0.99)),
-        throughput=batch_size / median,
+        call=call,
+        throughput=batch_size / call,
         batch_size=batch_size,
         n=len(values),
         n_warmup=0,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from scalelab.components import Executable
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +28,30 @@ FEWEST_CALLS = 6
 """Calls timed even where the time is up: fewer have no 95% interval of the median."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Time of one call on one batch, in seconds.
+class Timed(NamedTuple):
+    """Seconds that one call took.
 
     Attributes:
-        median: The median.
+        inference: By the runtime's own clock where it has one (`scalelab.Executable.own_seconds`); else as
+            ``call``.
+        call: From the call in Python until its outputs are there.
+    """
+
+    inference: float
+    call: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time of one inference on one batch, in seconds.
+
+    Attributes:
+        median: The median, by the runtime's own clock where it has one.
         ci: The 95% confidence interval of the median.
         p90: The 90th percentile.
         p99: The 99th percentile.
-        throughput: Examples a second at the median latency.
+        call: Median of the whole call from Python; the median above where the runtime has no clock.
+        throughput: Examples a second, one such call after another.
         batch_size: Examples a call.
         n: Calls timed.
         n_warmup: Calls before that, not counted.
@@ -48,6 +63,7 @@ class Latency:
     ci: tuple[float, float]
     p90: float
     p99: float
+    call: float
     throughput: float
     batch_size: int
     n: int
@@ -61,7 +77,7 @@ class Latency:
 
 
 def latency(
-    infer: Callable[[np.ndarray], object],
+    executable: Executable,
     example: np.ndarray,
     *,
     precision: float = 0.02,
@@ -69,14 +85,14 @@ def latency(
     warmup_limit: float = 3.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Latency:
-    """Times ``infer(example)``.
+    """Times a loaded model on one batch.
 
     Warms up until the medians of two windows in a row agree to within ``precision``, then times single
     calls until the 95% confidence interval of the median lies within ±``precision`` of the median, looking
     at ever longer intervals so that looking costs nothing.
 
     Args:
-        infer: Comes back when its result is there.
+        executable: Loaded for inputs of the batch's shape.
         example: The batch, (batch, *input_shape).
         precision: Half-width of the interval, relative to the median.
         time_limit: Seconds after which to stop timing all the same, once `FEWEST_CALLS` calls were timed.
@@ -93,29 +109,28 @@ def latency(
             f"latency needs a batch of at least one and precision > 0, not {len(example)}, {precision}"
         )
 
-    def timed() -> float:
-        start = clock()
-        infer(example)
-        return clock() - start
-
+    timed = stopwatch(executable, example, clock)
     n_warmup, warm = warm_up(timed, precision, warmup_limit, clock)
     times: list[float] = []
+    calls: list[float] = []
     began, settled, look_at = clock(), False, LEAST_CALLS
     while not settled and (len(times) < FEWEST_CALLS or clock() - began < time_limit):
-        times.append(timed())
+        inference, call = timed()
+        times.append(inference)
+        calls.append(call)
         if len(times) >= look_at:
             low, high = median_interval(np.array(times))
             middle = float(np.median(times))
             settled = max(high - middle, middle - low) <= precision * middle
             look_at = int(1.2 * len(times)) + 1
-    values = np.array(times)
-    median = float(np.median(values))
+    values, call = np.array(times), float(np.median(calls))
     return Latency(
-        median=median,
+        median=float(np.median(values)),
         ci=median_interval(values),
         p90=float(np.quantile(values, 0.9)),
         p99=float(np.quantile(values, 0.99)),
-        throughput=len(example) / median,
+        call=call,
+        throughput=len(example) / call,
         batch_size=len(example),
         n=len(values),
         n_warmup=n_warmup,
@@ -124,8 +139,21 @@ def latency(
     )
 
 
+def stopwatch(executable: Executable, example: np.ndarray, clock: Callable[[], float]) -> Callable[[], Timed]:
+    """Returns a function that calls a model once and tells how long that took."""
+    infer, own_seconds = executable.infer, executable.own_seconds
+
+    def timed() -> Timed:
+        start = clock()
+        infer(example)
+        call = clock() - start
+        return Timed(call if own_seconds is None else own_seconds(), call)
+
+    return timed
+
+
 def warm_up(
-    timed: Callable[[], float], precision: float, limit: float, clock: Callable[[], float]
+    timed: Callable[[], Timed], precision: float, limit: float, clock: Callable[[], float]
 ) -> tuple[int, bool]:
     """Calls until latencies have settled or ``limit`` seconds are over.
 
@@ -138,7 +166,7 @@ def warm_up(
     while True:
         window: list[float] = []
         while len(window) < WINDOW:
-            window.append(timed())
+            window.append(timed().inference)
             calls += 1
             if clock() - began >= limit:
                 return calls, False

@@ -48,17 +48,17 @@ def box_figure(rows: pd.DataFrame) -> BoxFigure:
         boxes=1e3 * found[list(BOX)].to_numpy(dtype=float),
         points=tuple(1e3 * np.sort(values[place]) for place in places),
         colors=tuple(backends.index(str(place[1]).partition(":")[0]) for place in places),
-        x_label="Latency of a call (ms)",
+        x_label="Latency (ms)",
     )
 
 
 def flops_figure(rows: pd.DataFrame) -> PanelFigure:
     """Returns latency against the FLOPs of a forward pass, a panel for each batch size."""
     panels = tuple(
-        Panel(f"batch of {batch}", "forward_flops", "Latency of a call (ms)", tuple(_against_flops(own)))
+        Panel(f"batch of {batch}", "forward_flops", "Latency (ms)", tuple(_against_flops(own)))
         for (batch,), own in split(rows, ["batch_size"])
     )
-    caption = "Each point is a network: median latency of a call against the FLOPs of one example."
+    caption = "Each point is a network: median latency against the FLOPs of one example."
     return PanelFigure("latency-flops", "Latency against FLOPs", caption, panels, "fronts")
 
 

@@ -12,7 +12,7 @@ AXIS_LABELS = {
     "n_examples": "Training examples D",
     "train_flops": "Training compute C (FLOP)",
     "forward_flops": "Forward pass of one example (FLOP)",
-    "latency_ms": "Latency of a call (ms)",
+    "latency_ms": "Latency (ms)",
 }
 AXIS_WORDS = {"n_params": "model size", "n_examples": "data size", "train_flops": "compute"}
 

@@ -1,7 +1,7 @@
 """The table ``measurements`` and the view ``latencies`` over it, as SQL.
 
 The table holds every measurement as the JSON of its journal file; the view gives its fields names and types,
-so that a field more in a later scalelab costs a line here and no migration.
+so that a field more in a later scalelab costs a line here and an empty migration.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _COLUMNS = (
     ("latency_high", "double", "$.latency_high"),
     ("p90", "double", "$.p90"),
     ("p99", "double", "$.p99"),
+    ("call_latency", "double", "$.call_latency"),
     ("n_calls", "bigint", "$.n_calls"),
     ("n_rounds", "bigint", "$.n_rounds"),
     ("settled", "boolean", "$.settled"),

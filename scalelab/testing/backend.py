@@ -189,6 +189,25 @@ class BackendContract(ComponentContract):
                 f"on {device} two calls differ by up to {np.abs(again - kept).max():.2g}"
             )
 
+    def test_its_own_clock_is_no_slower_than_ours(
+        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
+    ) -> None:
+        """A runtime's clock, where it has one, gives seconds within those of the call from Python."""
+        import time
+
+        for device in available:
+            executable = load(device)
+            if executable.own_seconds is None:
+                continue
+            executable.infer(example)
+            start = time.perf_counter()
+            executable.infer(example)
+            call, own = time.perf_counter() - start, executable.own_seconds()
+            assert 0 < own <= call, (
+                f"on {device} own_seconds() says {own:.3g} s of a call that took {call:.3g} s: "
+                "give the seconds of the last call"
+            )
+
     def test_module_is_left_alone(
         self,
         backend: Backend,

@@ -32,7 +32,7 @@ def made_up(
         "grouped_flops": share * flops,
         "activation_bytes": moved, "n_ops": n_ops, "n_layers": n_ops // 3, "latency": latency,
         "latency_low": 0.98 * latency, "latency_high": 1.03 * latency, "p90": 1.1 * latency,
-        "p99": 1.5 * latency,
+        "p99": 1.5 * latency, "call_latency": latency + 2e-5,
         "throughput": 1 / latency,
         "throughput_async": np.nan,
         "convert_seconds": 0.5, "quantize_seconds": np.nan, "compile_seconds": 0.2, "load_seconds": 0.1,

@@ -39,7 +39,7 @@ MEASURED = ("--targets", "fast:cpu", "-o", "slow_ms=1", "--threads", 1)
 def test_what_was_measured_is_kept_and_shown(command, workshop):
     code, out, _ = command("bench", workshop.path, *MEASURED)
     assert code == 0
-    assert "Latency of a call in ms" in out
+    assert "Latency in ms" in out
     assert "Pareto fronts of accuracy (higher is better) against latency" in out
     assert "Laws of latency" in out
     assert out.splitlines()[-1].startswith("toys: 18 benchmarks: 18 kept")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from scalelab.components import Executable
 from scalelab.errors import InputError
 from scalelab.measure import latency
 from scalelab.measure.timing import median_interval
@@ -19,6 +21,7 @@ class Clock:
     def __init__(self, durations: object) -> None:
         self.now, self.calls = 0.0, 0
         self._durations = iter(durations)  # type: ignore[call-overload]
+        self.model = Executable(infer=self.infer, seconds={}, model_bytes=None, threads=1)
 
     def __call__(self) -> float:
         return self.now
@@ -39,7 +42,7 @@ def test_warm_up_is_left_out_and_quantiles_are_right() -> None:
     slow = [0.01 * 0.9**i for i in range(20)]
     rest = np.random.default_rng(0).permutation(np.tile(np.linspace(0.00100, 0.00102, 101), 50))
     clock = Clock([*slow, *[0.001] * 20, *rest])
-    timed = latency(clock.infer, np.zeros((8, 2, 4)), warmup_limit=60, clock=clock)
+    timed = latency(clock.model, np.zeros((8, 2, 4)), warmup_limit=60, clock=clock)
     assert timed.n_warmup == 40
     assert timed.warm
     assert timed.settled
@@ -52,8 +55,8 @@ def test_warm_up_is_left_out_and_quantiles_are_right() -> None:
 
 def test_a_noisy_runtime_is_called_until_the_interval_is_narrow() -> None:
     quiet, noisy = Clock(steady(0, 0.02)), Clock(steady(0, 1.0))
-    few = latency(quiet.infer, np.zeros((1, 4)), clock=quiet)
-    many = latency(noisy.infer, np.zeros((1, 4)), clock=noisy, warmup_limit=0.1)
+    few = latency(quiet.model, np.zeros((1, 4)), clock=quiet)
+    many = latency(noisy.model, np.zeros((1, 4)), clock=noisy, warmup_limit=0.1)
     assert few.n == 30
     assert many.n > 300
     for timed in (few, many):
@@ -63,12 +66,22 @@ def test_a_noisy_runtime_is_called_until_the_interval_is_narrow() -> None:
 
 def test_the_time_limits_hold_and_are_told() -> None:
     clock = Clock(steady(1, 50.0, base=0.01))
-    timed = latency(clock.infer, np.zeros((1, 4)), clock=clock, time_limit=20, warmup_limit=5)
+    timed = latency(clock.model, np.zeros((1, 4)), clock=clock, time_limit=20, warmup_limit=5)
     assert not timed.settled
     assert not timed.warm
     assert clock.now < 5 + 20 + 10
     slow = Clock(steady(1, 0.0, base=30.0))
-    assert latency(slow.infer, np.zeros((1, 4)), clock=slow).n == 6
+    assert latency(slow.model, np.zeros((1, 4)), clock=slow).n == 6
+
+
+def test_the_clock_of_the_runtime_counts_where_it_has_one() -> None:
+    clock = Clock(steady(0, 0.0, base=0.003))
+    model = dataclasses.replace(clock.model, own_seconds=lambda: 0.002)
+    timed = latency(model, np.zeros((6, 4)), clock=clock)
+    assert timed.median == 0.002
+    assert timed.ci == (0.002, 0.002)
+    assert timed.call == pytest.approx(0.003)
+    assert timed.throughput == pytest.approx(6 / 0.003)
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=60))
@@ -95,9 +108,9 @@ def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
 
 def test_it_is_json() -> None:
     clock = Clock(steady(0, 0.0))
-    assert json.loads(json.dumps(latency(clock.infer, np.zeros((1, 4)), clock=clock).as_dict()))["n"] == 30
+    assert json.loads(json.dumps(latency(clock.model, np.zeros((1, 4)), clock=clock).as_dict()))["n"] == 30
 
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(InputError, match="at least one"):
-        latency(lambda batch: batch, np.zeros((0, 4)))
+        latency(Clock([]).model, np.zeros((0, 4)))

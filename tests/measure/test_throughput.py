@@ -81,10 +81,10 @@ def test_a_batch_begins_again_where_examples_end() -> None:
 def test_models_are_timed_in_turns_until_the_intervals_are_narrow() -> None:
     clock = Clock()
     calls = {
-        "fast": (clock.call(steady(0.001, 0.01)), np.zeros((4, 1))),
-        "slow": (clock.call(steady(0.003, 0.01, seed=1)), np.zeros((4, 1))),
+        "fast": (executable(clock.call(steady(0.001, 0.01))), np.zeros((4, 1))),
+        "slow": (executable(clock.call(steady(0.003, 0.01, seed=1))), np.zeros((4, 1))),
     }
-    found = interleaved(calls, time_limit=60, clock=clock)  # type: ignore[arg-type]
+    found = interleaved(calls, time_limit=60, clock=clock)
     assert all(entry.settled for entry in found.values())
     assert found["slow"].median / found["fast"].median == pytest.approx(3, rel=0.01)
     assert found["fast"].throughput == pytest.approx(4 / found["fast"].median)
@@ -98,8 +98,9 @@ def test_a_slow_spell_widens_the_intervals_and_keeps_the_ranking() -> None:
         while True:  # every other two seconds the machine is twice as slow
             yield seconds * (2 if int(clock.now / 2) % 2 else 1)
 
-    calls = {name: (clock.call(disturbed(s)), np.zeros((1, 1))) for name, s in (("a", 0.01), ("b", 0.011))}
-    found = interleaved(calls, time_limit=20, clock=clock)  # type: ignore[arg-type]
+    seconds = {"a": 0.01, "b": 0.011}
+    calls = {name: (executable(clock.call(disturbed(s))), np.zeros((1, 1))) for name, s in seconds.items()}
+    found = interleaved(calls, time_limit=20, clock=clock)
     for name, quiet in (("a", 0.01), ("b", 0.011)):
         low, high = found[name].ci
         assert not found[name].settled

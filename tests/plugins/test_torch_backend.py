@@ -129,7 +129,7 @@ def test_tf32_is_off_in_f32_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_can_be_timed() -> None:
     (backend,) = scalelab_backends()
     executable = backend.load(backend.params(), network("regnet1d"), EXAMPLE, "cpu", None)
-    timed = latency(executable.infer, EXAMPLE, precision=0.5, time_limit=0.5, warmup_limit=0.2)
+    timed = latency(executable, EXAMPLE, precision=0.5, time_limit=0.5, warmup_limit=0.2)
     assert timed.n >= 6
     assert 0 < timed.ci[0] <= timed.median <= timed.p90 <= timed.p99
 

@@ -41,13 +41,14 @@ def row(table, first: str) -> dict[str, str]:
 
 
 def test_the_box_of_each_target_is_in_milliseconds(tables, latencies):
-    table = tables["Latency of a call"]
+    table = tables["Latency"]
     assert [cells[0] for cells in table.rows] == ["fast:cpu:f32", "fast:cpu:int8"]
     own = latencies[latencies["target"] == "fast:cpu:f32"]
     found = row(table, "fast:cpu:f32")
     assert float(found["median"]) == pytest.approx(1e3 * own["latency"].median(), rel=0.01)
     assert found["networks"] == "40"
     assert found["±"] == "3%"
+    assert float(found["call"]) == pytest.approx(1e3 * own["call_latency"].median(), rel=0.01)
 
 
 def test_what_a_precision_gains_and_costs_stands_in_one_row(tables):

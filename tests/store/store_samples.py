@@ -92,8 +92,8 @@ def a_measurement(
     )
     values = {
         "latency": 0.001 * width, "latency_low": 0.0009 * width, "latency_high": 0.0012 * width,
-        "p90": 0.1, "p99": 0.2, "n_calls": 100, "n_rounds": 5, "settled": False, "throughput": 1000 / width,
-        "threads": 2,
+        "p90": 0.1, "p99": 0.2, "call_latency": 0.0011 * width, "n_calls": 100, "n_rounds": 5,
+        "settled": False, "throughput": 1000 / width, "threads": 2,
         "seconds": {"convert": 0.5, "load": 0.25}, "model_bytes": 4000, "relative_error": 1e-6,
         "footprint": Footprint(
             n_params=1000, forward_flops=1e6, grouped_flops=0.0, activation_bytes=3e4, n_ops=20, n_layers=5
