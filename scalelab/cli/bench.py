@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,6 +72,9 @@ def bench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be measured, measure nothing.")
     ] = False,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Show what the store has, of all machines; measure nothing.")
+    ] = False,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
     ] = None,
@@ -83,10 +87,17 @@ def bench(
     example: scalelab bench study.toml --targets openvino:CPU,torch:cpu --precisions f32,int8 --top 5
     """
     from scalelab.execute.bench import bench_study
+    from scalelab.study import load_study
 
     catalogue = ctx.obj.catalogue(plugins_dir)
     if list_:
         _list(catalogue, threads or 1, plain=ctx.obj.plain, json=json)
+        return
+    if measured:
+        name = load_study(study_file, catalogue).name if study_file is not None else study
+        latencies = _measured(ctx.obj.store(store), store, name)
+        _show(latencies, {"study": name}, plain=ctx.obj.plain, json=json)
+        _draw(latencies, figures)
         return
     loaded, opened = _study(ctx, study_file, study, store, catalogue)
     from scalelab.report.work import work_display
@@ -111,12 +122,10 @@ def bench(
     for note in summary.notes:
         say(note)
     latencies = opened.latencies(benchmark_ids=summary.ids)
-    _show(summary, latencies, store, dry_run=dry_run, plain=ctx.obj.plain, json=json)
-    if figures is not None:
-        from scalelab.report.drawing import save
-        from scalelab.report.latency_figures import latency_figures
-
-        say(f"wrote {len(save(latency_figures(latencies), figures))} files to {figures}")
+    _show(latencies, asdict(summary), plain=ctx.obj.plain, json=json)
+    if not json:
+        _say_what_was_done(summary, store, dry_run=dry_run)
+    _draw(latencies, figures)
     if summary.stopped and summary.pending:
         raise typer.Exit(130)
     if (latencies["status"].isin(["failed", "timeout"])).any():
@@ -194,19 +203,36 @@ def _options(given: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def _show(
-    summary: BenchSummary, latencies: pd.DataFrame, store: Path, *, dry_run: bool, plain: bool, json: bool
-) -> None:
+def _measured(opened: Store, path: Path, study: str | None) -> pd.DataFrame:
+    """Returns what a store has measured, for one study or all.
+
+    Raises:
+        InputError: It has measured nothing of it.
+    """
+    latencies = opened.latencies(study)
+    if latencies.empty:
+        of_it = "" if study is None else f" of study {study!r}"
+        raise InputError(f"{path} has no measurements{of_it}; scalelab bench without --measured makes them")
+    return latencies
+
+
+def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: bool) -> None:
+    """Prints what measurements say; as JSON with ``facts`` before them."""
     from scalelab.analysis.latency import fit_laws
     from scalelab.report.display import show
     from scalelab.report.latency_tables import bench_tables
 
     laws = fit_laws(latencies)
     if json:
-        print(json_module.dumps(_document(summary, latencies, laws), indent=2))
+        rows = json_module.loads(latencies.to_json(orient="records", date_format="iso"))
+        document = {**facts, "laws": [law.to_dict() for law in laws], "latencies": rows}
+        print(json_module.dumps(document, indent=2))
         return
     for table in bench_tables(latencies, laws):
         show(table, plain=plain)
+
+
+def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> None:
     counts = {"measured": summary.ok, "kept": summary.kept, "pending": summary.pending}
     counts["not measured"] = sum(sum(reasons.values()) for reasons in summary.problems.values())
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing to measure"
@@ -216,8 +242,9 @@ def _show(
         print(f"next: {again}, into {store}")
 
 
-def _document(summary: BenchSummary, latencies: pd.DataFrame, laws: Sequence[Any]) -> dict[str, Any]:
-    from dataclasses import asdict
+def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
+    from scalelab.report.drawing import save
+    from scalelab.report.latency_figures import latency_figures
 
-    rows = json_module.loads(latencies.to_json(orient="records", date_format="iso"))
-    return {**asdict(summary), "laws": [law.to_dict() for law in laws], "latencies": rows}
+    if folder is not None:
+        say(f"wrote {len(save(latency_figures(latencies), folder))} files to {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from bench_toys import Workshop
 
 from scalelab.cli.advise_latency import seconds_of
 from scalelab.errors import InputError
+from scalelab.records import Measurement
+from scalelab.store import open_store
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,24 @@ def test_trouble_ends_in_exit_code_1_and_a_line(command, workshop):
     assert "1 not measured" in out
 
 
+def test_what_all_machines_measured_is_shown_without_measuring(scalelab_command, workshop, tmp_path):
+    store = open_store(shutil.copy(workshop.store.path, tmp_path / "both.duckdb"))
+    content = store.sql("select content from measurements where status = 'ok' limit 1")["content"][0]
+    here = Measurement.model_validate_json(content)
+    there = here.model_copy(update={"benchmark": here.benchmark.model_copy(update={"host": "elsewhere"})})
+    store.journal.write_measurement(there)
+    store.ingest()
+    code, out, _ = scalelab_command("bench", "--measured", "--store", store.path)
+    assert code == 0
+    assert "fast:cpu:f32 on elsewhere" in out
+    document = json.loads(
+        scalelab_command("bench", "--study", "toys", "--measured", "--store", store.path, "--json").out
+    )
+    hosts = [row["host"] for row in document["latencies"] if row["status"] == "ok"]
+    assert hosts.count("elsewhere") == 1
+    assert len(hosts) == 19
+
+
 def test_figures_are_written(command, workshop, tmp_path):
     assert command("bench", workshop.path, *MEASURED, "--figures", tmp_path).code == 0
     assert sorted(path.name for path in tmp_path.glob("*.png")) == [
@@ -103,6 +124,7 @@ def test_devices_are_listed(command):
         (("--study", "toys", "--batch-sizes", "one"), "must be whole numbers such as 1,8,64"),
         (("--study", "toys", "--targets", "fast:cpu", "-o", "slow"), "must be KEY=VALUE"),
         (("toys.toml", "--study", "toys"), "not both"),
+        (("--study", "tosy", "--measured"), "has no measurements of study 'tosy'"),
     ],
 )
 def test_wrong_options_are_one_line_and_exit_code_2(command, options, words):
