@@ -50,7 +50,7 @@ def load(params: MitbihParams) -> tuple[dict[str, np.ndarray], str]:
 
 def _records(folder: Path, params: MitbihParams) -> list[str]:
     if not folder.is_dir():
-        raise scalelab.DataError(f"mitbih: the folder {folder} does not exist; {REMEDY}")
+        raise scalelab.DataError(f"mitbih: there is no folder {folder}; {REMEDY}")
     if params.split == "inter-patient":
         return sorted(DS1 + DS2)
     found = sorted(path.stem for path in folder.glob("*.hea"))

@@ -33,7 +33,7 @@ def content_digest(folder: Path, sources: tuple[str, ...]) -> str:
         scalelab.DataError: There is no such folder, it holds no records, or a file cannot be read.
     """
     if not folder.is_dir():
-        raise scalelab.DataError(f"physionet2021: the folder {folder} does not exist; {REMEDY}")
+        raise scalelab.DataError(f"physionet2021: there is no folder {folder}; {REMEDY}")
     files = _files(folder, sources)
     try:
         states = [(file, (state := os.stat(file)).st_size, state.st_mtime_ns) for _, file in files]

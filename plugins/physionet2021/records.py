@@ -81,7 +81,7 @@ def find_records(folder: Path) -> list[Path]:
         scalelab.DataError: There is no such folder.
     """
     if not folder.is_dir():
-        raise scalelab.DataError(f"physionet2021: the folder {folder} does not exist")
+        raise scalelab.DataError(f"physionet2021: there is no folder {folder}")
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -169,7 +169,7 @@ download physionet2021 --to x --sources umich  hidden test data, never published
 download physionet2021 --to x --sources ptbxl  did you mean 'ptb-xl'
 download physionet2021 --to x --jobs 99   jobs = 99: must be at most 16
 download physionet2021 --to x --url here  url = 'here': must be the address of a web server
-inspect physionet2021 --folder nowhere    does not exist
+inspect physionet2021 --folder nowhere    there is no folder
 inspect synthetic-ecg --folder nowhere    dataset 'synthetic-ecg' has nothing to inspect
 synthesize synthetic-ecg --to x --records 0 --wfdb              records = 0: must be at least 1
 synthesize synthetic-ecg --to x --records 3                     say in which form to write the records: --wfdb

@@ -289,7 +289,7 @@ class TestErrors:
             MitbihParams(**({"path": tmp_path} | options if options else {}))
 
     def test_no_folder_and_no_records(self, tmp_path):
-        with pytest.raises(DataError, match=r"nowhere does not exist.*physionet"):
+        with pytest.raises(DataError, match=r"there is no folder .*nowhere.*physionet"):
             open_mitbih(MitbihParams(path=tmp_path / "nowhere"))
         with pytest.raises(DataError, match=r"no records.*physionet"):
             open_mitbih(MitbihParams(path=tmp_path))

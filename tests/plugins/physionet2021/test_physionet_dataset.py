@@ -139,7 +139,7 @@ def test_the_study_in_examples_is_a_study():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ('path = "nowhere"', "nowhere does not exist"),
+        ('path = "nowhere"', "there is no folder"),
         ('path = ".", rate = 20', "rate"),
         ('path = ".", window = 50.0', "no records"),
         ('path = ".", trheshold = "global"', "threshold"),

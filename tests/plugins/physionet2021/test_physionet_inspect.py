@@ -114,7 +114,7 @@ def test_processes_find_the_same(faulty):
 def test_folder_without_records(tmp_path):
     with pytest.raises(scalelab.DataError, match=r"holds no records .* scalelab data download physionet2021"):
         inspect(tmp_path)
-    with pytest.raises(scalelab.DataError, match="does not exist"):
+    with pytest.raises(scalelab.DataError, match="there is no folder"):
         inspect(tmp_path / "nowhere")
 
 

@@ -386,7 +386,7 @@ def test_bad_folders_are_one_clear_line(folder, tmp_path):
             open_physionet2021(params(where, **options))
         assert "\n" not in str(caught.value)
 
-    refused("does not exist.*data download", tmp_path / "nowhere")
+    refused("there is no folder.*data download", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     refused("holds no records.*data download", tmp_path / "empty")
     refused("no records of the source 'gorgia'.*georgia, ptb", sources=("gorgia",))

@@ -99,7 +99,7 @@ def test_finds_every_header_at_any_depth_in_order(tmp_path):
         write(tmp_path / folder, name, SAMPLES)
     (tmp_path / "a" / "A3.hea.part").write_text("half")
     assert [path.stem for path in find_records(tmp_path)] == ["A1", "A2", "B1"]
-    with pytest.raises(scalelab.DataError, match="does not exist"):
+    with pytest.raises(scalelab.DataError, match="there is no folder"):
         find_records(tmp_path / "nowhere")
 
 
