@@ -19,7 +19,7 @@ from scalelab_plugins.openvino_backend import OpenvinoParams, devices, load, sca
 from torch import nn
 
 from scalelab import Backend, Executable, InputError
-from scalelab.measure import throughput
+from scalelab.measure import latency, throughput
 from scalelab.testing import BackendContract
 
 # found, not imported: only the backend imports them such that they do not report their use
@@ -88,6 +88,33 @@ def test_it_says_what_it_did(loaded: dict[str, tuple[Executable, nn.Module]]) ->
     assert int(quick.facts["num_streams"]) >= 1
     for executable, _ in loaded.values():
         assert "openvino" in executable.facts
+
+
+def test_inputs_are_read_anew_at_every_call_whatever_their_memory_is(
+    loaded: dict[str, tuple[Executable, nn.Module]],
+) -> None:
+    infer = loaded["CPU"][0].infer
+    expected, other = infer(EXAMPLE), infer(2 * EXAMPLE)
+    assert not np.allclose(expected, other)
+    inputs = EXAMPLE.copy()
+    infer(inputs)
+    inputs *= 2
+    np.testing.assert_array_equal(infer(inputs), other)
+    inputs.setflags(write=False)
+    np.testing.assert_array_equal(infer(inputs), other)
+    inputs.setflags(write=True)
+    inputs /= 2
+    np.testing.assert_array_equal(infer(inputs), expected)
+    strided = np.repeat(EXAMPLE, 2, axis=-1)[..., ::2]
+    np.testing.assert_array_equal(infer(strided), expected)
+    strided *= 2
+    np.testing.assert_array_equal(infer(strided), other)
+
+
+def test_latency_is_by_the_runtimes_clock(loaded: dict[str, tuple[Executable, nn.Module]]) -> None:
+    for name in ("CPU", "AUTO"):
+        timed = latency(loaded[name][0], EXAMPLE, precision=0.5, time_limit=0.2, warmup_limit=0.2)
+        assert 0 < timed.median < timed.call
 
 
 def test_throughput_keeps_several_requests_on_their_way(
