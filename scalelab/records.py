@@ -348,6 +348,8 @@ class Measurement(Frozen):
     direction: Direction | None = None
     objective_f32: Measured = Field(None, description="of the trained weights in PyTorch f32")
     objective_here: Measured = Field(None, description="of the same weights and examples on the target")
+    scores_f32: dict[str, Measured] = Field(default_factory=dict, description="loss and metrics, likewise")
+    scores_here: dict[str, Measured] = Field(default_factory=dict, description="the same on the target")
     facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime says of itself")
     machine: Machine | None = None
     environment: dict[str, Any] = Field(default_factory=dict, description="clock policy, load, driver")

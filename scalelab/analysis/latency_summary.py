@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -64,6 +65,24 @@ def _with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(host=rows["host"].astype(str), target=rows["target"].astype(str))
 
 
+class MetricChange(NamedTuple):
+    """What a precision did to a metric of trained networks, on the same validation examples.
+
+    Attributes:
+        metric: Its name.
+        in_f32: Mean over networks in PyTorch f32.
+        here: Mean over networks on the target.
+        change: Mean change.
+        largest: The change of the network whose change is the largest in size.
+    """
+
+    metric: str
+    in_f32: float
+    here: float
+    change: float
+    largest: float
+
+
 def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
     """Returns what each precision gains and costs, a row for each place.
 
@@ -71,9 +90,8 @@ def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns of `KEY`, ``speedup`` (median; NaN without f32), ``relative_error`` (median),
-        ``worst_error``, ``agreement`` (median), and for networks with trained weights ``n_trained``,
-        ``metric``, ``objective_f32`` and ``objective_here`` (means), ``change`` (mean) and ``worst_change``
-        (the change that is worst for the objective).
+        ``worst_error``, ``agreement`` (median), and of the networks with trained weights ``n_trained`` and
+        ``changes``: a `MetricChange` for each metric, the objective first.
     """
     import pandas as pd
 
@@ -83,9 +101,7 @@ def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
     joined = rows.join(plain[~plain.index.duplicated()], on=same)
     found = []
     for key, own in split(joined, list(KEY)):
-        trained = own.dropna(subset=["objective_f32", "objective_here"])
-        change = trained["objective_here"] - trained["objective_f32"]
-        maximize = bool((trained["direction"] == "maximize").any())
+        trained = own.dropna(subset=["objective_f32", "objective_here", "scores_f32", "scores_here"])
         found.append(
             dict(zip(KEY, key, strict=True))
             | {
@@ -94,14 +110,32 @@ def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
                 "worst_error": float(own["relative_error"].astype(float).max()),
                 "agreement": float(own["agreement"].astype(float).median()),
                 "n_trained": len(trained),
-                "metric": str(trained["metric"].iloc[0]) if len(trained) else "",
-                "objective_f32": float(trained["objective_f32"].astype(float).mean()),
-                "objective_here": float(trained["objective_here"].astype(float).mean()),
-                "change": float(change.astype(float).mean()),
-                "worst_change": float(change.min() if maximize else change.max()),
+                "changes": tuple(_changes(trained)),
             }
         )
     return pd.DataFrame(found)
+
+
+def _changes(trained: pd.DataFrame) -> Iterator[MetricChange]:
+    """Yields how metrics of networks changed, the objective first."""
+    import pandas as pd
+
+    before, after = (
+        pd.DataFrame([json.loads(text) for text in trained[name]], dtype=float)
+        for name in ("scores_f32", "scores_here")
+    )
+    objectives = [name for name in dict.fromkeys(trained["metric"]) if name in before]
+    for name in [*objectives, *(name for name in before if name not in objectives)]:
+        change = after[name] - before[name]
+        if change.notna().any():
+            largest = float(change[change.abs().idxmax()])
+            yield MetricChange(
+                str(name),
+                float(before[name].mean()),
+                float(after[name].mean()),
+                float(change.mean()),
+                largest,
+            )
 
 
 @dataclass(frozen=True, eq=False)

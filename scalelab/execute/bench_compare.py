@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PATIENCE = 10.0
 def compared(
     data: OpenDataset, module: nn.Module, infer: Infer, batch: np.ndarray, seconds: float, *, trained: bool
 ) -> dict[str, Any]:
-    """Compares outputs with PyTorch's in f32, and the objective where the weights are trained.
+    """Compares outputs with PyTorch's in f32, and the task's metrics where the weights are trained.
 
     Args:
         data: Whose validation examples go in: all, or some drawn at random, the same for every target.
@@ -30,7 +31,7 @@ def compared(
         infer: Runs it on the target, on batches of the shape of ``batch``.
         batch: One of them.
         seconds: The time limit; a target so slow that all examples would take many times that gets fewer.
-        trained: Whether the objective means anything.
+        trained: Whether metrics mean anything.
 
     Returns:
         Fields of a `scalelab.records.Measurement`.
@@ -52,12 +53,8 @@ def compared(
     inputs = model_inputs(data, data.validation.inputs[drawn])
     targets = np.asarray(data.validation.targets[drawn])
     outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
-    metric, direction = objective_of(data.task)
-
-    def score(answers: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
-        return {metric: _objective(data, metric, answers, targets)}
-
-    found = compare(outputs, wanted, targets=targets, score=score if trained else None)
+    score = partial(_scores, data) if trained else None
+    found = compare(outputs, wanted, targets=targets, score=score)
     facts: dict[str, Any] = {
         "n_compared": n,
         "max_abs_error": found.max_error,
@@ -66,19 +63,20 @@ def compared(
         "agreement": found.agreement,
     }
     if trained:
+        metric, direction = objective_of(data.task)
+        facts |= {"scores_f32": dict(found.reference_scores), "scores_here": dict(found.scores)}
         facts["objective_f32"] = found.reference_scores[metric]
         facts["objective_here"] = found.scores[metric]
         facts |= {"metric": metric, "direction": direction}
     return facts
 
 
-def _objective(data: OpenDataset, name: str, outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Returns the task's objective: a metric by name, or the loss."""
+def _scores(data: OpenDataset, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+    """Returns the loss and the task's metrics, by name."""
     import torch
 
     from scalelab.train import resolve_loss, resolve_metrics
 
-    if name == "loss":
-        return float(resolve_loss(data.task.loss)(torch.from_numpy(outputs), torch.from_numpy(targets)))
-    metric = next(metric for metric in resolve_metrics(data.task) if metric.name == name)
-    return metric.compute(outputs, targets)
+    loss = resolve_loss(data.task.loss)(torch.from_numpy(outputs), torch.from_numpy(targets))
+    metrics = {metric.name: metric.compute(outputs, targets) for metric in resolve_metrics(data.task)}
+    return {"loss": float(loss)} | metrics

@@ -117,6 +117,8 @@ class Loaded(Frozen):
     direction: Literal["minimize", "maximize"] | None = None
     objective_f32: Measured = None
     objective_here: Measured = None
+    scores_f32: dict[str, Measured] = Field(default_factory=dict)
+    scores_here: dict[str, Measured] = Field(default_factory=dict)
     throughput_async: Measured = None
 
 

@@ -6,6 +6,7 @@ Uses Matplotlib's objects without pyplot: there is no global state, no window, a
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _PANEL_WIDTH = 3.5
 _HEIGHT = 3.1
+_ONE_ROW = 3
 _DPI = 200
 
 
@@ -104,21 +106,38 @@ def _figure(n_panels: int, *, width: float = _PANEL_WIDTH, height: float = _HEIG
 
 def _draw_panels(content: PanelFigure) -> Figure:
     n = len(content.panels)
-    figure = _figure(n, width=_PANEL_WIDTH if n > 1 else 5.0)
-    all_axes = figure.subplots(1, n, sharey=True, squeeze=False)[0]
+    n_columns = n if n <= _ONE_ROW else math.ceil(math.sqrt(n))
+    n_rows = math.ceil(n / n_columns)
+    figure = _figure(n_columns, width=_PANEL_WIDTH if n > 1 else 5.0, height=_HEIGHT * n_rows)
+    one_x_axis = content.kind == "fronts" and len({panel.x_axis for panel in content.panels}) == 1
+    grid = figure.subplots(n_rows, n_columns, sharex=one_x_axis, sharey=True, squeeze=False).ravel()
+    all_axes = grid[:n]
+    for axes in grid[n:]:
+        axes.remove()
+    for axes in all_axes[-n_columns:]:
+        axes.tick_params(labelbottom=True)
     levels = [series.level for panel in content.panels for series in panel.series if series.level is not None]
     colors = _level_colors(levels)
     for axes, panel in zip(all_axes, content.panels, strict=True):
         for series in panel.series:
             _DRAWERS[content.kind](axes, series, colors)
-        _finish(axes, panel, first=axes is all_axes[0])
+        _finish(axes, panel, first=axes in all_axes[::n_columns])
     if content.kind == "laws":
         _look_at_the_points(all_axes[0], content)
     if content.kind in ("curves", "isoflops"):
         _color_bar(figure, all_axes, colors, content.level_label)
-    elif content.kind == "grid":
-        handles, labels = all_axes[-1].get_legend_handles_labels()
-        figure.legend(handles, labels, title=content.level_label, loc="outside right upper", alignment="left")
+    elif content.kind == "grid" or (content.kind == "fronts" and n > 1):
+        known: dict[str, Any] = {}
+        for axes in all_axes:
+            handles, labels = axes.get_legend_handles_labels()
+            known |= dict(zip(labels, handles, strict=True))
+        figure.legend(
+            list(known.values()),
+            list(known),
+            title=content.level_label,
+            loc="outside right upper",
+            alignment="left",
+        )
     elif content.kind in ("fronts", "multipliers", "optima"):
         all_axes[-1].legend(loc="best")
     return figure

@@ -91,13 +91,13 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class PanelFigure:
-    """A row of panels.
+    """Panels side by side, in several rows where there are many.
 
     Attributes:
         name: A file name without its ending.
         title: A line above the figure.
         caption: What it shows and how to read it, in a sentence or two.
-        panels: From left to right.
+        panels: From left to right, row by row.
         kind: ``laws``, ``grid``, ``multipliers``, ``isoflops``, ``optima``, ``fronts`` or ``curves``.
         level_label: What the levels of series are, where a colour bar shows them.
     """

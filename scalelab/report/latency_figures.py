@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scalelab.analysis.latency import KEY, measured
+from scalelab.analysis.latency import KEY, Array, Place, measured
 from scalelab.analysis.latency_summary import BOX, LatencyFront, boxes, fronts
 from scalelab.analysis.points import split
+from scalelab.measure.targets import PRECISIONS
 from scalelab.report.figures import Panel, PanelFigure, Series
 from scalelab.report.latency_boxes import BoxFigure
-from scalelab.report.names import place_names
+from scalelab.report.names import AnyPlace, place_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LATENCY = "latency_ms"
 """The axis of latency, in milliseconds."""
+
+COLORS: dict[str, int] = {precision: index for index, precision in enumerate(PRECISIONS)}
+"""Every precision has one colour, whatever else is drawn."""
 
 
 def latency_figures(latencies: pd.DataFrame) -> tuple[BoxFigure | PanelFigure, ...]:
@@ -53,31 +57,23 @@ def box_figure(rows: pd.DataFrame) -> BoxFigure:
 
 
 def flops_figure(rows: pd.DataFrame) -> PanelFigure:
-    """Returns latency against the FLOPs of a forward pass, a panel for each batch size."""
-    panels = tuple(
-        Panel(f"batch of {batch}", "forward_flops", "Latency (ms)", tuple(_against_flops(own)))
-        for (batch,), own in split(rows, ["batch_size"])
-    )
+    """Returns latency against the FLOPs of a forward pass, a panel for each device."""
+    drawn = []
+    for key, own in split(rows, list(KEY)):
+        ordered = own.sort_values("forward_flops")
+        x = ordered["forward_flops"].to_numpy(dtype=float)
+        drawn.append((Place(*key), _Drawn(x, 1e3 * ordered["latency"].to_numpy(dtype=float))))
     caption = "Each point is a network: median latency against the FLOPs of one example."
+    panels = tuple(_panels(drawn, "forward_flops", "Latency (ms)", log_y=True))
     return PanelFigure("latency-flops", "Latency against FLOPs", caption, panels, "fronts")
 
 
-def _against_flops(rows: pd.DataFrame) -> Iterator[Series]:
-    found = list(split(rows, list(KEY)))
-    name = place_names([key for key, _ in found])
-    for index, (key, own) in enumerate(found):
-        ordered = own.sort_values("forward_flops")
-        x = ordered["forward_flops"].to_numpy(dtype=float)
-        yield Series(name(key), index, x, 1e3 * ordered["latency"].to_numpy(dtype=float))
-
-
 def front_figures(rows: pd.DataFrame) -> Iterator[PanelFigure]:
-    """Yields the Pareto fronts of objective against latency, a figure for each metric."""
+    """Yields the Pareto fronts of objective against latency, a figure a metric and a panel a device."""
     found = fronts(rows)
-    name = place_names([front.place for front in found])
     for number, metric in enumerate(sorted({front.metric for front in found})):
         own = [front for front in found if front.metric == metric]
-        series = tuple(_front_series(front, name(front.place), index) for index, front in enumerate(own))
+        drawn = [(front.place, _drawn_front(front)) for front in own]
         label = "Validation loss" if metric == "loss" else metric
         better = "higher" if own[0].direction == "maximize" else "lower"
         yield PanelFigure(
@@ -85,12 +81,21 @@ def front_figures(rows: pd.DataFrame) -> Iterator[PanelFigure]:
             f"Pareto fronts of {metric} against latency",
             f"Filled points and steps: networks that no other beats in both {metric} ({better} is better) "
             "and latency on the same target; faint points: all others.",
-            (Panel("", LATENCY, label, series, log_y=metric == "loss"),),
+            tuple(_panels(drawn, LATENCY, label, log_y=metric == "loss")),
             "fronts",
         )
 
 
-def _front_series(front: LatencyFront, label: str, index: int) -> Series:
+class _Drawn(NamedTuple):
+    """What is drawn of one place: points, and what stands beside them."""
+
+    x: Array
+    y: Array
+    others: tuple[Array, Array] | None = None
+    steps: tuple[Array, Array] | None = None
+
+
+def _drawn_front(front: LatencyFront) -> _Drawn:
     x = 1e3 * front.points["latency"].to_numpy(dtype=float)
     y = front.points["outcome"].to_numpy(dtype=float)
     others = (
@@ -98,5 +103,20 @@ def _front_series(front: LatencyFront, label: str, index: int) -> Series:
         front.others["outcome"].to_numpy(dtype=float),
     )
     end = max(x.max(), others[0].max() if others[0].size else 0.0)
-    steps = np.repeat(np.append(x, end), 2)[1:-1], np.repeat(y, 2)
-    return Series(label, index, x, y, others=others, steps=steps)
+    return _Drawn(x, y, others, (np.repeat(np.append(x, end), 2)[1:-1], np.repeat(y, 2)))
+
+
+def _panels(
+    drawn: Sequence[tuple[AnyPlace, _Drawn]], x_axis: str, y_label: str, *, log_y: bool
+) -> Iterator[Panel]:
+    """Yields a panel for each device, in which precisions have the colours that they have in all."""
+    devices: dict[AnyPlace, list[Series]] = {}
+    for place, content in drawn:
+        host, target, batch_size, threads = place
+        device, _, precision = target.rpartition(":")
+        color = COLORS.get(precision, len(COLORS))
+        series = Series(precision, color, content.x, content.y, others=content.others, steps=content.steps)
+        devices.setdefault((host, device, batch_size, threads), []).append(series)
+    name = place_names(list(devices))
+    for one, own in devices.items():
+        yield Panel(name(one), x_axis, y_label, tuple(own), log_y=log_y)

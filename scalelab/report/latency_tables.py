@@ -28,8 +28,15 @@ _UNITS = {
 
 def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> list[Table]:
     """Returns everything that the measurements say, in the order in which a reader wants it."""
-    tables = [device_table(latencies), exactness_table(latencies), *front_tables(latencies), law_table(laws)]
-    return [table for table in [*tables, problem_table(latencies)] if table.rows or table.notes]
+    tables = [
+        device_table(latencies),
+        exactness_table(latencies),
+        change_table(latencies),
+        *front_tables(latencies),
+        law_table(laws),
+        problem_table(latencies),
+    ]
+    return [table for table in tables if table.rows or table.notes]
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -78,33 +85,46 @@ def _where(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
 def exactness_table(latencies: pd.DataFrame) -> Table:
     """Returns what each precision gains and costs against f32, a row for each target."""
     found = exactness(latencies)
-    columns = (
-        "target", "batch", "speed-up", "relative error", "worst", "same answer", "trained", "objective",
-        "in f32", "here", "change", "worst change",
-    )  # fmt: skip
+    columns = ("target", "batch", "speed-up", "relative error", "worst", "same answer")
     rows = tuple(
         (
             _where(row, found),
             str(row["batch_size"]),
             f"{row['speedup']:.2f}×" if row["speedup"] == row["speedup"] else "",
             *(f"{row[name]:.1e}" for name in ("relative_error", "worst_error")),
-            percent(row["agreement"]),
-            str(row["n_trained"]),
-            row["metric"],
-            *(plain(row[name], 4) for name in ("objective_f32", "objective_here")),
-            *(f"{row[name]:+.4f}" if row["n_trained"] else "" for name in ("change", "worst_change")),
+            f"{100 * row['agreement']:.2f}%",
         )
         for row in found.to_dict("records")
     )
-    numeric = frozenset(columns) - {"target", "objective"}
     notes: tuple[str, ...] = ()
     if rows and not found["n_trained"].any():
         notes = (
             "no trained weights were kept, so that a precision's cost in the objective is not known; "
             "scalelab run --keep-weights keeps them",
         )
-    optional = ("in f32", "worst", "batch", "trained", "worst change")
-    return Table("Outputs against PyTorch in f32", columns, rows, numeric, notes, optional)
+    numeric = frozenset(columns) - {"target"}
+    return Table("Outputs against PyTorch in f32", columns, rows, numeric, notes, ("worst", "batch"))
+
+
+def change_table(latencies: pd.DataFrame) -> Table:
+    """Returns what each precision does to the metrics of trained networks, a row for each target."""
+    found = exactness(latencies)
+    trained = [row for row in found.to_dict("records") if row["changes"]]
+    names = list(dict.fromkeys(one.metric for row in trained for one in row["changes"]))
+    columns = ("target", "batch", "networks", *names, *(f"largest, {name}" for name in names))
+    rows = []
+    for row in trained:
+        by_name = {one.metric: one for one in row["changes"]}
+        changes = [f"{by_name[name].change:+.4f}" if name in by_name else "" for name in names]
+        largest = [f"{by_name[name].largest:+.4f}" if name in by_name else "" for name in names]
+        rows.append((_where(row, found), str(row["batch_size"]), str(row["n_trained"]), *changes, *largest))
+    notes = []
+    if trained:
+        means = (f"{one.metric} {plain(one.in_f32, 4)}" for one in trained[0]["changes"])
+        notes = [f"mean over trained networks, on the same validation examples; in f32: {', '.join(means)}"]
+    optional = ("batch", *(f"largest, {name}" for name in reversed(names[1:])), "networks")
+    title = "Change of metrics from PyTorch in f32"
+    return Table(title, columns, tuple(rows), frozenset(columns[1:]), tuple(notes), optional)
 
 
 def front_tables(latencies: pd.DataFrame) -> list[Table]:

@@ -56,6 +56,8 @@ _COLUMNS = (
     ("weights", "varchar", "$.benchmark.weights"),
 )
 _JSON_COLUMNS = (
+    ("scores_f32", "$.scores_f32"),
+    ("scores_here", "$.scores_here"),
     ("options", "$.benchmark.architecture.params"),
     ("input_shape", "$.benchmark.input_shape"),
     ("backend_options", "$.benchmark.backend.params"),

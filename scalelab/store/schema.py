@@ -67,7 +67,7 @@ create table imported_runs (
 );
 """
 
-# The view `latencies` gained a column; the last step makes all views again.
+# The view `latencies` gained columns; the last step makes all views again.
 CALL_LATENCY = "drop view if exists latencies"
 
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [

@@ -37,7 +37,8 @@ def made_up(
         "throughput_async": np.nan,
         "convert_seconds": 0.5, "quantize_seconds": np.nan, "compile_seconds": 0.2, "load_seconds": 0.1,
         "model_bytes": 4 * params, "relative_error": 1e-6, "agreement": 1.0,
-        "objective_f32": np.nan, "objective_here": np.nan, "objective": np.nan, "metric": None,
+        "objective_f32": np.nan, "objective_here": np.nan, "scores_f32": None, "scores_here": None,
+        "objective": np.nan, "metric": None,
         "direction": None,
         "trial_id": None, "finished_at": pd.Timestamp("2026-01-01"),
     })  # fmt: skip

@@ -114,17 +114,25 @@ def test_boxes_are_quantiles_over_networks():
 
 
 def test_a_precision_is_compared_with_f32_of_the_same_networks():
-    plain = made_up(n=20, objective_f32=0.9, objective_here=0.9, metric="accuracy", direction="maximize")
+    plain = made_up(
+        n=20, objective_f32=0.9, objective_here=0.9, metric="accuracy", direction="maximize",
+        scores_f32='{"loss": 0.3, "accuracy": 0.9}', scores_here='{"loss": 0.3, "accuracy": 0.9}',
+    )  # fmt: skip
     fast = plain.assign(
         latency=plain["latency"] / 3, target="fast:cpu:int8", precision="int8", objective_here=0.88,
         relative_error=0.02, agreement=0.97,
+        scores_here=['{"loss": 0.4, "accuracy": 0.9}', *['{"loss": 0.3, "accuracy": 0.88}'] * 19],
     )  # fmt: skip
     other = made_up(
         n=20, seed=4, network_id="other", target="slow:cpu:int8", backend="slow", precision="int8"
     )
     found = exactness(pd.concat([plain, fast, other], ignore_index=True)).set_index("target")
     assert found["speedup"]["fast:cpu:int8"] == pytest.approx(3)
-    assert found["change"]["fast:cpu:int8"] == pytest.approx(-0.02)
+    accuracy, loss = found["changes"]["fast:cpu:int8"]
+    assert (accuracy.metric, loss.metric) == ("accuracy", "loss")
+    assert accuracy[1:] == pytest.approx((0.9, 0.881, -0.019, -0.02))
+    assert loss[1:] == pytest.approx((0.3, 0.305, 0.005, 0.1))
+    assert found["changes"]["slow:cpu:int8"] == ()
     assert found["n_trained"]["fast:cpu:int8"] == 20
     assert np.isnan(found["speedup"]["slow:cpu:int8"])
 

@@ -147,6 +147,9 @@ def test_trained_weights_show_what_a_precision_costs(workshop):
     assert (table.objective_f32 == table.objective_here).all(), (
         "1.01 times the outputs has the same largest one"
     )
+    scores = json.loads(table.scores_here[0])
+    assert set(scores) == {"loss", "accuracy"}
+    assert scores["accuracy"] == table.objective_here[0]
     by = table.groupby("precision").relative_error.max()
     assert by["f32"] < 1e-5
     assert by["int8"] == pytest.approx(0.01, rel=1e-3)

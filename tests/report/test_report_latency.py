@@ -10,7 +10,7 @@ from latency_tables_made_up import made_up, trained
 from scalelab.analysis.latency import fit_laws
 from scalelab.execute.bench_jobs import DeviceRow
 from scalelab.report.display import plain_lines
-from scalelab.report.drawing import save
+from scalelab.report.drawing import draw, save
 from scalelab.report.latency_figures import latency_figures
 from scalelab.report.latency_tables import bench_tables, design_text, devices_table
 from scalelab.report.names import place_names
@@ -18,12 +18,16 @@ from scalelab.report.names import place_names
 
 @pytest.fixture(scope="module")
 def latencies() -> pd.DataFrame:
-    plain = trained(made_up(n=40)).assign(objective_f32=0.9, objective_here=0.9)
+    same = '{"accuracy": 0.9, "loss": 0.3}'
+    plain = trained(made_up(n=40)).assign(
+        objective_f32=0.9, objective_here=0.9, scores_f32=same, scores_here=same
+    )
     fast = plain.assign(
         latency=plain["latency"] / 2,
         target="fast:cpu:int8",
         precision="int8",
         objective_here=0.89,
+        scores_here='{"accuracy": 0.89, "loss": 0.34}',
         relative_error=0.01,
     )
     bad = plain.head(3).assign(status="failed", reason="operator Erf does not convert", target="npu:NPU:f32")
@@ -55,7 +59,8 @@ def test_what_a_precision_gains_and_costs_stands_in_one_row(tables):
     found = row(tables["Outputs against PyTorch in f32"], "fast:cpu:int8")
     assert found["speed-up"] == "2.00×"
     assert found["relative error"] == "1.0e-02"
-    assert found["change"] == "-0.0100"
+    found = row(tables["Change of metrics from PyTorch in f32"], "fast:cpu:int8")
+    assert (found["accuracy"], found["loss"], found["largest, loss"]) == ("-0.0100", "+0.0400", "+0.0400")
 
 
 def test_laws_say_their_error_and_their_prices(tables):
@@ -111,7 +116,8 @@ def test_figures_hold_the_numbers(latencies):
     assert boxes.boxes[0].tolist() == pytest.approx(np.quantile(own, [0, 0.25, 0.5, 0.75, 1]).tolist())
     assert boxes.points[0].tolist() == pytest.approx(sorted(own))
     (panel,) = flops.panels
-    assert [series.label for series in panel.series] == ["fast:cpu:f32", "fast:cpu:int8"]
+    assert panel.title == "fast:cpu"
+    assert [series.label for series in panel.series] == ["f32", "int8"]
     assert sorted(panel.series[0].y) == pytest.approx(sorted(own))
     (panel,) = front.panels
     for series in panel.series:
@@ -129,6 +135,22 @@ def test_figures_are_drawn(latencies, tmp_path):
         f"latency-{name}.{ending}" for name in ("boxes", "flops", "front") for ending in ("png", "svg")
     ]
     assert all(path.stat().st_size > 3000 for path in paths)
+
+
+def test_every_device_has_a_panel_and_every_precision_a_colour(latencies, tmp_path):
+    devices = [f"fast:cuda:{index}" for index in range(4)]
+    others = [
+        latencies[latencies["precision"] == "int8"].assign(device=name, target=f"{name}:int8")
+        for name in devices
+    ]
+    figures = latency_figures(pd.concat([latencies, *others], ignore_index=True))
+    for figure in figures[1:]:
+        assert [panel.title for panel in figure.panels] == ["fast:cpu", *devices]
+        colors = {series.label: series.color for series in figure.panels[0].series}
+        assert len(set(colors.values())) == 2
+        for panel in figure.panels[1:]:
+            assert [(series.label, series.color) for series in panel.series] == [("int8", colors["int8"])]
+        assert [text.get_text() for text in draw(figure).legends[0].get_texts()] == ["f32", "int8"]
 
 
 def test_there_is_no_figure_of_nothing():
