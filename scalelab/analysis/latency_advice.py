@@ -2,7 +2,9 @@
 
 The forest (`scalelab.analysis.trees`) learns the objective from the design of the finished runs. It is asked
 only where it beats the mean on held-out designs; its expectations are averages over runs, so that a network
-that was never trained has to promise more than chance to be chosen before one that was.
+that was never trained has to promise more than chance to be chosen before one that was. What the target's
+precision costs is part of the objective: its own cost where a network was measured there with its trained
+weights, else the mean over those of its architecture.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from scalelab.analysis.latency import KEY, LatencyLaw, Place, RefusedLatencyLaw, fit_laws, measured
 from scalelab.analysis.latency_models import NEEDED
+from scalelab.analysis.latency_summary import objective_changes
 from scalelab.analysis.points import finished_runs
 from scalelab.errors import FitError, InputError
 from scalelab.records import Direction
@@ -38,9 +41,9 @@ class LatencyAdvice:
         metric: Name of the objective.
         direction: Whether a lower or a higher objective is better.
         candidates: The networks within the limit, best first: ``architecture``, ``options`` (JSON text),
-            ``objective``, ``objective_from`` (``measured`` or ``predicted``), ``latency``, ``low``, ``high``
-            (seconds), ``latency_from``, ``n_params``, ``forward_flops`` and ``trial_id`` (``None`` where no
-            run trained it).
+            ``objective`` (on the target), ``objective_from`` (``measured`` or ``predicted``), ``latency``,
+            ``low``, ``high`` (seconds), ``latency_from``, ``n_params``, ``forward_flops`` and ``trial_id``
+            (``None`` where no run trained it).
         n_looked_at: Networks that were looked at, those beyond the limit too.
         law: The law of latency, or why there is none.
         notes: What was left out and why, a sentence each.
@@ -128,6 +131,8 @@ def advise_latency(
     if untrained:
         tables.append(_promised(pd.DataFrame(list(untrained)), runs, law, metric, notes))
     found = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    found, note = _at_its_precision(found, there, metric, place)
+    notes += note
     if isinstance(law, RefusedLatencyLaw):
         notes.append(f"only networks measured on {place.target} are looked at: {law.refusal}")
     within = found[found["latency"] <= limit]
@@ -148,7 +153,9 @@ def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | Refused
     own = there.set_index("network_id")[["latency", "latency_low", "latency_high"]]
     own = own[~own.index.duplicated(keep="last")]
     table = _columns(trained).assign(
-        trial_id=trained["trial_id"], objective=trained["objective"].astype(float)
+        network_id=trained["network_id"],
+        trial_id=trained["trial_id"],
+        objective=trained["objective"].astype(float),
     )
     table["objective_from"] = MEASURED
     here = trained["network_id"].isin(own.index).to_numpy()
@@ -161,6 +168,27 @@ def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | Refused
         expected = law.predict(trained[~here])
         table.loc[~here, ["latency", "low", "high"]] = expected[["latency", "low", "high"]].to_numpy()
     return table
+
+
+def _at_its_precision(
+    found: pd.DataFrame, there: pd.DataFrame, metric: str, place: Place
+) -> tuple[pd.DataFrame, list[str]]:
+    """Returns candidates whose objectives count what the target's precision costs, and a sentence on that."""
+    precision = place.target.rpartition(":")[2]
+    own = there.assign(change=objective_changes(there)).dropna(subset=["change"])
+    if own.empty:
+        unknown = (
+            f"what {precision} changes in {metric} is not known: scalelab run --keep-weights, then bench"
+        )
+        return found.drop(columns="network_id"), [] if precision == "f32" else [unknown]
+    mean = float(own["change"].mean())
+    change = found["network_id"].map(own.drop_duplicates("network_id").set_index("network_id")["change"])
+    change = change.fillna(found["architecture"].map(own.groupby("architecture")["change"].mean())).fillna(
+        mean
+    )
+    counted = found.assign(objective=found["objective"] + change).drop(columns="network_id")
+    note = f"{metric} counts what {precision} changes: {mean:+.2g} in the mean of {len(own)} trained networks"
+    return counted, [] if precision == "f32" else [note]
 
 
 def _columns(rows: pd.DataFrame) -> pd.DataFrame:
@@ -186,6 +214,7 @@ def _promised(
     expected = law.predict(networks[list(NEEDED)])
     return networks[["architecture", "n_params", "forward_flops"]].assign(
         options=[json.dumps(options, sort_keys=True) for options in networks["options"]],
+        network_id=None,
         trial_id=None,
         objective=objective,
         objective_from=PREDICTED,

@@ -165,14 +165,18 @@ def fronts(latencies: pd.DataFrame) -> tuple[LatencyFront, ...]:
 
 def _fronts(latencies: pd.DataFrame) -> Iterator[LatencyFront]:
     rows = _with_defaults(measured(latencies)).dropna(subset=["objective", "metric"])
-    here, plain = rows["objective_here"].astype(float), rows["objective_f32"].astype(float)
     # What the precision changes, at the weights that were kept, is added to the best that the run reached.
-    rows = rows.assign(outcome=rows["objective"].astype(float) + (here - plain).fillna(0.0))
+    rows = rows.assign(outcome=rows["objective"].astype(float) + objective_changes(rows).fillna(0.0))
     for key, own in split(rows, [*KEY, "metric", "direction"]):
         *place, metric, direction = key
         mask = pareto_mask(own["latency"], own["outcome"], direction)
         points = own[mask].sort_values("latency", ignore_index=True)
         yield LatencyFront(tuple(place), str(metric), direction, points, own[~mask].reset_index(drop=True))
+
+
+def objective_changes(rows: pd.DataFrame) -> pd.Series:
+    """Returns what the target's precision adds to the objective of each row; NaN where nobody computed it."""
+    return rows["objective_here"].astype(float) - rows["objective_f32"].astype(float)
 
 
 def problems(latencies: pd.DataFrame) -> pd.DataFrame:

@@ -183,6 +183,29 @@ def test_the_best_trained_network_within_the_limit_is_advised():
     json.dumps(advice.to_dict())
 
 
+def test_what_the_precision_costs_is_part_of_what_is_advised():
+    """A network that int8 spoils is not the best there, and the others' cost is expected of those beside."""
+    table = trained(made_up()).assign(target="fast:cpu:int8", precision="int8")
+    best = int(table["objective"].argmax())
+    cost = np.where(np.arange(64) == best, 0.5, 0.01)
+    known = np.arange(64) % 2 == best % 2
+    table = table.assign(
+        objective_f32=np.where(known, 0.9, np.nan), objective_here=np.where(known, 0.9 - cost, np.nan)
+    )
+    advice = advise_latency(table, runs_of(table), find_place(table, "fast:cpu:int8", 1, "h"), 1.0)
+    found = advice.candidates.set_index("trial_id")["objective"]
+    before = table.set_index("trial_id")["objective"]
+    changed = found - before.loc[found.index]
+    mean = (0.5 + 31 * 0.01) / 32
+    expected = np.where(known, -cost, -mean)
+    np.testing.assert_allclose(changed.loc[table["trial_id"]], expected, atol=1e-12)
+    assert advice.candidates["trial_id"].iloc[0] != table["trial_id"].iloc[best]
+    assert f"accuracy counts what int8 changes: {-mean:+.2g}" in advice.notes[0]
+    unknown = table.assign(objective_here=np.nan)
+    advice = advise_latency(unknown, runs_of(unknown), find_place(unknown, "fast:cpu:int8", 1, "h"), 1.0)
+    assert "what int8 changes in accuracy is not known" in advice.notes[0]
+
+
 def test_networks_measured_elsewhere_get_the_latency_of_the_law():
     here, there = trained(made_up(n=64)), trained(made_up(n=64))
     elsewhere = there.tail(20).assign(target="other:gpu:f32", latency=1.0)
