@@ -93,7 +93,21 @@ def bench(
     if list_:
         _list(catalogue, threads or 1, plain=ctx.obj.plain, json=json)
         return
+    if study_file is not None and study is not None:
+        raise InputError("give a study file or --study NAME, not both")
     if measured:
+        asked: dict[str, object] = {
+            "--targets": targets,
+            "--precisions": precisions,
+            "--top": top,
+            "--threads": threads,
+        }
+        asked |= {"--option": option, "--retry": retry, "--dry-run": dry_run}
+        wrong = [name for name, value in asked.items() if value]
+        if wrong:
+            raise InputError(
+                f"{wrong[0]} says what to measure, and --measured measures nothing; leave one out"
+            )
         name = load_study(study_file, catalogue).name if study_file is not None else study
         latencies = _measured(ctx.obj.store(store), store, name)
         _show(latencies, {"study": name}, plain=ctx.obj.plain, json=json)
@@ -150,12 +164,10 @@ def _study(
     """Returns the study to measure, from its file or from the store, and the store.
 
     Raises:
-        InputError: Neither or both were given, or the store has no such study.
+        InputError: Neither was given, or the store has no such study.
     """
     from scalelab.study import load_study, parse_study
 
-    if path is not None and name is not None:
-        raise InputError("give a study file or --study NAME, not both")
     if path is not None:
         return load_study(path, catalogue), ctx.obj.store(store, create=True)
     opened = ctx.obj.store(store)

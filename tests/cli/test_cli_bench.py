@@ -124,6 +124,7 @@ def test_devices_are_listed(command):
         (("--study", "toys", "--batch-sizes", "one"), "must be whole numbers such as 1,8,64"),
         (("--study", "toys", "--targets", "fast:cpu", "-o", "slow"), "must be KEY=VALUE"),
         (("toys.toml", "--study", "toys"), "not both"),
+        (("--measured", "--targets", "fast:cpu"), "--targets says what to measure, and --measured measures"),
         (("--study", "tosy", "--measured"), "has no measurements of study 'tosy'"),
     ],
 )
