@@ -1,6 +1,6 @@
 """Extrapolates 36 learning curves: each form, and ``auto``, against the authors' estimators.
 
-    python benchmarks/extrapolation.py [folder of the reference tables]
+    python benchmarks/extrapolation.py [--folder FOLDER of the reference tables]
 
 Alabdulmohsin et al. 2022: fit on ``Training == 1``, predict ``Training == 0``; the score of a curve is the
 root mean square error of the log loss, and that of a law its mean over curves. All laws and ``auto`` run
@@ -9,7 +9,7 @@ with the defaults of ``fit_law``. The authors' scores are those of ``authors_rms
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -30,7 +30,9 @@ def show(name: str, scores: list[float], seconds: str) -> None:
 
 def main() -> None:
     """Prints a row a law."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=REFERENCE)
+    folder = parser.parse_args().folder
     curves = pd.read_csv(folder / "image_classification_36.csv")
     scores, seconds = defaultdict(list), defaultdict(float)
     for _, rows in curves.groupby(["Task", "Model"]):
