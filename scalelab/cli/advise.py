@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalelab.cli.context import DEFAULT_STORE, JsonOption, PluginsDirOption, StoreOption, duration, say
+from scalelab.cli.context import (
+    DEFAULT_STORE,
+    JsonOption,
+    PluginsDirOption,
+    StoreOption,
+    duration,
+    say,
+    write_study,
+)
 from scalelab.cli.finished import (
     ArchitectureOption,
     DatasetOption,
@@ -137,11 +145,7 @@ def _written(
         budget=advice.budget,
         catalogue=catalogue,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(proposal.text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
+    write_study(path, proposal.text)
     return proposal
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.cli.context import write_study
 from scalelab.errors import InputError, brief
 
 if TYPE_CHECKING:
@@ -153,9 +154,5 @@ def _study_text(
         limit=f"within {limit} on {advice.place.target}",
         catalogue=catalogue,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
+    write_study(path, text)
     return text

@@ -10,6 +10,7 @@ import typer
 
 from scalelab.cli.context import (
     DEFAULT_STORE,
+    FiguresOption,
     JsonOption,
     PluginsDirOption,
     StoreOption,
@@ -51,9 +52,7 @@ def analyze(
     propose: Annotated[Path | None, typer.Option("--propose", help=PROPOSE_HELP)] = None,
     source: Annotated[Path | None, typer.Option("--from", help=FROM_HELP)] = None,
     html: Annotated[Path | None, typer.Option("--html", help=REPORT_HELP)] = None,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
-    ] = None,
+    figures: FiguresOption = None,
     plugins_dir: PluginsDirOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from scalelab.cli.context import (
     DEFAULT_STORE,
+    FiguresOption,
     JsonOption,
     PluginsDirOption,
     StoreOption,
@@ -75,9 +76,7 @@ def bench(
     measured: Annotated[
         bool, typer.Option("--measured", help="Show what the store has, of all machines; measure nothing.")
     ] = False,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
-    ] = None,
+    figures: FiguresOption = None,
     plugins_dir: PluginsDirOption = None,
     json: JsonOption = False,
 ) -> None:

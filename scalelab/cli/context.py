@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalelab.errors import InputError
+
 if TYPE_CHECKING:
     from scalelab.law import Law
     from scalelab.plugins import Catalogue
@@ -24,6 +26,9 @@ StoreOption = Annotated[
 PluginsDirOption = Annotated[
     list[Path] | None,
     typer.Option("--plugins-dir", help="Folder of single-file plugins; may be given more than once."),
+]
+FiguresOption = Annotated[
+    Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
@@ -64,6 +69,19 @@ def law_named(ctx: typer.Context, name: str | None, plugins_dirs: Sequence[Path]
         return name
     catalogue = ctx.obj.catalogue(plugins_dirs)
     return get_law(name, {other: catalogue.law(other) for other in catalogue.names("law")})
+
+
+def write_study(path: Path, text: str) -> None:
+    """Writes a study file, and makes its folder.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
 
 
 def say(line: str) -> None:

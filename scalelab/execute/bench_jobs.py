@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from scalelab.measure.timing import Timed
 from scalelab.records import Benchmark, Footprint, Frozen, Machine, Measured, MeasurementStatus, Provenance
 
 
@@ -123,10 +124,10 @@ class Loaded(Frozen):
 
 
 class Sliced(Frozen):
-    """Times of calls (`scalelab.measure.timing.Timed`) after warming up; what loading gave, once."""
+    """Times of calls after warming up; what loading gave, once."""
 
     kind: Literal["sliced"] = "sliced"
-    times: tuple[tuple[float, float], ...]
+    times: tuple[Timed, ...]
     loaded: Loaded | None = None
 
 

@@ -25,7 +25,7 @@ class Timing:
 
     Attributes:
         job: What is measured.
-        rounds: Times of calls, a list a round.
+        rounds: Times of calls, a tuple a round.
         loaded: What loading gave.
         refused: Why it cannot be measured.
         settled: Whether the interval is as narrow as asked.
@@ -33,7 +33,7 @@ class Timing:
     """
 
     job: BenchJob
-    rounds: list[list[Timed]] = field(default_factory=list)
+    rounds: list[tuple[Timed, ...]] = field(default_factory=list)
     loaded: Loaded | None = None
     refused: Refused | None = None
     settled: bool = False
@@ -52,12 +52,11 @@ class Timing:
     def add(self, answer: Sliced | Refused) -> None:
         """Takes in what its process answered."""
         from scalelab.measure.rounds import combine
-        from scalelab.measure.timing import Timed
 
         if isinstance(answer, Refused):
             self.refused = answer
             return
-        self.rounds.append([Timed(*times) for times in answer.times])
+        self.rounds.append(answer.times)
         self.loaded = self.loaded or answer.loaded
         if len(self.rounds) >= FEWEST_ROUNDS:
             self.settled = combine(self.rounds, self.job.benchmark.batch_size, PRECISION).settled

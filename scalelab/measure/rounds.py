@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from scalelab.components import Executable
-from scalelab.measure.timing import FEWEST_CALLS, Latency, Timed, median_interval, stopwatch, warm_up
+from scalelab.measure.timing import FEWEST_CALLS, Latency, Timed, median_interval, narrow, stopwatch, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,25 +62,13 @@ def combine(rounds: Sequence[Sequence[Timed]], batch_size: int, precision: float
     import numpy as np
     from scipy.stats import t
 
-    tables = [np.asarray(times, dtype=float) for times in rounds]  # a row a call, as in `Timed`
-    values, calls = np.concatenate(tables).T
-    median, call = float(np.median(values)), float(np.median(calls))
+    inferences = [np.asarray(times, dtype=float)[:, 0] for times in rounds]
+    values = np.concatenate(inferences)
     low, high = median_interval(values)
     if len(rounds) >= 3:
-        logs = np.log([np.median(table[:, 0]) for table in tables])
+        logs = np.log([np.median(own) for own in inferences])
         half = float(t.ppf(0.975, len(rounds) - 1) * logs.std(ddof=1) / math.sqrt(len(rounds)))
         centre = float(logs.mean())
         low, high = min(low, math.exp(centre - half)), max(high, math.exp(centre + half))
-    return Latency(
-        median=median,
-        ci=(low, high),
-        p90=float(np.quantile(values, 0.9)),
-        p99=float(np.quantile(values, 0.99)),
-        call=call,
-        throughput=batch_size / call,
-        batch_size=batch_size,
-        n=len(values),
-        n_warmup=0,
-        warm=True,
-        settled=max(high - median, median - low) <= precision * median,
-    )
+    settled = narrow((low, high), float(np.median(values)), precision)
+    return Latency.of([call for times in rounds for call in times], (low, high), batch_size, settled=settled)

@@ -8,7 +8,7 @@ calls; slow drifts of the machine's speed are not in it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,6 +71,36 @@ class Latency:
     warm: bool
     settled: bool
 
+    @classmethod
+    def of(
+        cls,
+        timed: Sequence[Timed],
+        ci: tuple[float, float],
+        batch_size: int,
+        *,
+        settled: bool,
+        n_warmup: int = 0,
+        warm: bool = True,
+    ) -> Latency:
+        """Returns what calls say, with an interval of their median that was found elsewhere."""
+        import numpy as np
+
+        values, calls = np.asarray(timed, dtype=float).T
+        call = float(np.median(calls))
+        return cls(
+            median=float(np.median(values)),
+            ci=ci,
+            p90=float(np.quantile(values, 0.9)),
+            p99=float(np.quantile(values, 0.99)),
+            call=call,
+            throughput=batch_size / call,
+            batch_size=batch_size,
+            n=len(values),
+            n_warmup=n_warmup,
+            warm=warm,
+            settled=settled,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
         return {**asdict(self), "ci": list(self.ci)}
@@ -111,32 +141,21 @@ def latency(
 
     timed = stopwatch(executable, example, clock)
     n_warmup, warm = warm_up(timed, precision, warmup_limit, clock)
-    times: list[float] = []
-    calls: list[float] = []
+    times: list[Timed] = []
     began, settled, look_at = clock(), False, LEAST_CALLS
     while not settled and (len(times) < FEWEST_CALLS or clock() - began < time_limit):
-        inference, call = timed()
-        times.append(inference)
-        calls.append(call)
+        times.append(timed())
         if len(times) >= look_at:
-            low, high = median_interval(np.array(times))
-            middle = float(np.median(times))
-            settled = max(high - middle, middle - low) <= precision * middle
+            inferences = np.array(times)[:, 0]
+            settled = narrow(median_interval(inferences), float(np.median(inferences)), precision)
             look_at = int(1.2 * len(times)) + 1
-    values, call = np.array(times), float(np.median(calls))
-    return Latency(
-        median=float(np.median(values)),
-        ci=median_interval(values),
-        p90=float(np.quantile(values, 0.9)),
-        p99=float(np.quantile(values, 0.99)),
-        call=call,
-        throughput=len(example) / call,
-        batch_size=len(example),
-        n=len(values),
-        n_warmup=n_warmup,
-        warm=warm,
-        settled=settled,
-    )
+    ci = median_interval(np.array(times)[:, 0])
+    return Latency.of(times, ci, len(example), settled=settled, n_warmup=n_warmup, warm=warm)
+
+
+def narrow(ci: tuple[float, float], median: float, precision: float) -> bool:
+    """Tells whether an interval of a median lies within ±``precision`` of it."""
+    return max(ci[1] - median, median - ci[0]) <= precision * median
 
 
 def stopwatch(executable: Executable, example: np.ndarray, clock: Callable[[], float]) -> Callable[[], Timed]:

@@ -28,10 +28,11 @@ _UNITS = {
 
 def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> list[Table]:
     """Returns everything that the measurements say, in the order in which a reader wants it."""
+    exact = exactness(latencies)
     tables = [
         device_table(latencies),
-        exactness_table(latencies),
-        change_table(latencies),
+        exactness_table(exact),
+        change_table(exact),
         *front_tables(latencies),
         law_table(laws),
         problem_table(latencies),
@@ -82,9 +83,8 @@ def _where(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
     return f"{row['target']} on {row['host']}" if table["host"].nunique() > 1 else str(row["target"])
 
 
-def exactness_table(latencies: pd.DataFrame) -> Table:
-    """Returns what each precision gains and costs against f32, a row for each target."""
-    found = exactness(latencies)
+def exactness_table(found: pd.DataFrame) -> Table:
+    """Returns what each precision gains and costs against f32 (`exactness`), a row for each target."""
     columns = ("target", "batch", "speed-up", "relative error", "worst", "same answer")
     rows = tuple(
         (
@@ -106,9 +106,8 @@ def exactness_table(latencies: pd.DataFrame) -> Table:
     return Table("Outputs against PyTorch in f32", columns, rows, numeric, notes, ("worst", "batch"))
 
 
-def change_table(latencies: pd.DataFrame) -> Table:
-    """Returns what each precision does to the metrics of trained networks, a row for each target."""
-    found = exactness(latencies)
+def change_table(found: pd.DataFrame) -> Table:
+    """Returns what each precision does to the metrics of trained networks (`exactness`), a row a target."""
     trained = [row for row in found.to_dict("records") if row["changes"]]
     names = list(dict.fromkeys(one.metric for row in trained for one in row["changes"]))
     columns = ("target", "batch", "networks", *names, *(f"largest, {name}" for name in names))
