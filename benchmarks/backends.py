@@ -1,14 +1,14 @@
 """Our latencies against those of the runtimes' own tools, on the same models, runs alternated.
 
-``openvino:CPU`` against OpenVINO's ``benchmark_app``: the same conversion, saved as IR, latency hint, batch,
-precision and threads. ``onnxruntime:CPU`` against a bare loop over a session of the same ONNX file. Each
+`openvino:CPU` against OpenVINO's `benchmark_app`: the same conversion, saved as IR, latency hint, batch,
+precision and threads. `onnxruntime:CPU` against a bare loop over a session of the same ONNX file. Each
 repeat runs both, one after the other, and gives a ratio of medians; the table has their median and range.
-``benchmark_app`` reports what OpenVINO's own clock says, and so does our latency; the column ``call`` has the
+`benchmark_app` reports what OpenVINO's own clock says, and so does our latency; the column `call` has the
 same inferences by the clock of the Python that calls them, relative to the tool's median.
 
     python benchmarks/backends.py [--seconds 1] [--repeats 15] [--batch 1] [--leads 12] [--samples 1000]
 
-Target: both ratios within 5% of 1. Needs ``pip install 'scalelab[openvino,onnx]'``.
+Target: both ratios within 5% of 1. Needs `pip install 'scalelab[openvino,onnx]'`.
 """
 
 from __future__ import annotations

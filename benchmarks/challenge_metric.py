@@ -1,4 +1,4 @@
-"""The official challenge metric, vectorised, against a plain-Python reading of its definition.
+"""The official challenge metric, vectorized, against a plain-Python reading of its definition.
 
 Both get the same labels and answers and must agree to 1e-10; repeats alternate; CPU time of one thread.
 

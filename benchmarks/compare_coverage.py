@@ -12,22 +12,22 @@ import argparse
 
 import numpy as np
 
-from scalelab.analysis.compare import Comparison
-from scalelab.analysis.fit import fit_law
-from scalelab.analysis.intervals import interval, refits
+from scalelab.analysis.fits.compare import Comparison
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.intervals import interval, refits
 
-LEVEL, SIGMA, CENTRE = 0.9, 0.01, 1e12
+LEVEL, SIGMA, CENTER = 0.9, 0.01, 1e12
 FLOOR, FIRST, SECOND = 0.3, (2.0, 0.3), (2.2, 0.4)
 
 
 def law(x: np.ndarray, parameters: tuple[float, float]) -> np.ndarray:
     """Returns the loss without noise."""
-    return FLOOR + parameters[0] * (x / CENTRE) ** -parameters[1]
+    return FLOOR + parameters[0] * (x / CENTER) ** -parameters[1]
 
 
 def covered(n: int, seed: int) -> tuple[bool, bool, bool]:
     """Whether the intervals of difference, multiplier and crossing hold the truth in one draw."""
-    x, rng = np.geomspace(CENTRE, 1000 * CENTRE, n), np.random.default_rng(seed)
+    x, rng = np.geomspace(CENTER, 1000 * CENTER, n), np.random.default_rng(seed)
     fits = {
         name: fit_law(
             "power-offset",
@@ -39,9 +39,9 @@ def covered(n: int, seed: int) -> tuple[bool, bool, bool]:
     }
     ends = {name: {"alpha": interval(fit, "alpha", LEVEL)} for name, fit in fits.items()}
     both = Comparison(fits, (), LEVEL, {name: refits(fit).draws for name, fit in fits.items()}, ends)
-    scale = 100 * CENTRE
-    reached = CENTRE * ((law(scale, SECOND) - FLOOR) / FIRST[0]) ** (-1 / FIRST[1])
-    meeting = CENTRE * (SECOND[0] / FIRST[0]) ** (1 / (SECOND[1] - FIRST[1]))
+    scale = 100 * CENTER
+    reached = CENTER * ((law(scale, SECOND) - FLOOR) / FIRST[0]) ** (-1 / FIRST[1])
+    meeting = CENTER * (SECOND[0] / FIRST[0]) ** (1 / (SECOND[1] - FIRST[1]))
     found = (
         (both.difference("a", "b", "alpha"), SECOND[1] - FIRST[1]),
         (both.multiplier("a", "b", scale), reached / scale),

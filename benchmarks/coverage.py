@@ -6,7 +6,7 @@
 
 For each law and noise level as many data sets as asked for are drawn, fitted with the default estimator,
 and the intervals of the exponents and of the loss at ten times the largest scale compared with the truth.
-With ``--averaged`` nobody knows the law: ``auto`` is fitted, and its interval of that loss is counted.
+With `--averaged` nobody knows the law: `auto` is fitted, and its interval of that loss is counted.
 Prints a Markdown table; docs/laws.md shows that of 500 draws, and that of 300 averaged ones.
 """
 
@@ -18,8 +18,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from scalelab.analysis.fit import fit_law
-from scalelab.analysis.intervals import METHODS
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.intervals import METHODS
 from scalelab.analysis.laws import get_law
 
 NOISES = (0.003, 0.01, 0.03)
@@ -73,7 +73,7 @@ def simulate(name: str, sigma: float, draws: int, method: str) -> dict[str, tupl
 
 
 def simulate_averaged(name: str, sigma: float, draws: int) -> dict[str, tuple[float, float]]:
-    """Returns coverage and median width of the interval of ``auto``, that does not know the law."""
+    """Returns coverage and median width of the interval of `auto`, that does not know the law."""
     params, x, beyond = designs()[name]
     law = get_law(name)
     clean, truth = law.predict(params, x), law.predict(params, beyond)[0]

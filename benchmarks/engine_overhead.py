@@ -4,7 +4,7 @@ A trial that trains nothing: scalelab expands a study, claims each trial, hands 
 writes and fsyncs its record into the journal and ingests it into DuckDB; optuna asks for a trial, samples two
 parameters, and tells its result to SQLite. The two alternate, so that a noisy machine hits both.
 
-Run: ``python benchmarks/engine_overhead.py [--trials 300] [--repeats 5]`` (with the extra ``benchmark``).
+Run: `python benchmarks/engine_overhead.py [--trials 300] [--repeats 5]` (with the extra `benchmark`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NoTraining:
         self._jobs: list[Job] = []
 
     def worker_pid(self) -> int | None:
-        """Returns ``None``: there is no worker process."""
+        """Returns `None`: there is no worker process."""
         return None
 
     def submit(self, job: Job) -> None:
@@ -91,12 +91,12 @@ def scalelab_seconds(folder: Path, trials: int) -> float:
     plugins = folder / "plugins"
     plugins.mkdir()
     (plugins / "nothing.py").write_text(PLUGIN)
-    catalogue = load_plugins(plugins_dirs=(plugins,))
+    catalog = load_plugins(plugins_dirs=(plugins,))
     path = folder / "study.toml"
     path.write_text(STUDY.format(seeds=", ".join(map(str, range(trials)))))
     start = time.perf_counter()
     summary = scalelab.run_study(
-        load_study(path, catalogue), folder / "store.duckdb", catalogue=catalogue, executor=NoTraining()
+        load_study(path, catalog), folder / "store.duckdb", catalog=catalog, executor=NoTraining()
     )
     seconds = time.perf_counter() - start
     assert summary.done == trials

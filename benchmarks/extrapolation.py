@@ -1,10 +1,10 @@
-"""Extrapolates 36 learning curves: each form, and ``auto``, against the authors' estimators.
+"""Extrapolates 36 learning curves: each form, and `auto`, against the authors' estimators.
 
     python benchmarks/extrapolation.py [--folder FOLDER of the reference tables]
 
-Alabdulmohsin et al. 2022: fit on ``Training == 1``, predict ``Training == 0``; the score of a curve is the
-root mean square error of the log loss, and that of a law its mean over curves. All laws and ``auto`` run
-with the defaults of ``fit_law``. The authors' scores are those of ``authors_rmse_36.csv``.
+Alabdulmohsin et al. 2022: fit on `Training == 1`, predict `Training == 0`; the score of a curve is the
+root mean square error of the log loss, and that of a law its mean over curves. All laws and `auto` run
+with the defaults of `fit_law`. The authors' scores are those of `authors_rmse_36.csv`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 
 REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "extrapolation"
 LAWS = ("power", "power-offset", "m3", "m4", "bnsl", "auto")

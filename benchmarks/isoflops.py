@@ -2,7 +2,7 @@
 
     python benchmarks/isoflops.py [path/to/isoflops.csv]
 
-The search is the idea of the peer ``vpnls``, written plainly here as the baseline: a grid of 0.01 in both
+The search is the idea of the peer `vpnls`, written plainly here as the baseline: a grid of 0.01 in both
 exponents, and for each of its nodes the three linear parameters by least squares with reweighting for the
 Huber penalty (1e-3 on the loss, N in millions, D in billions). Times are the best of five. Peer objectives
 (vpnls 0.1.0) are mean, times a million.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.laws.starts import mesh, solve_linear
 
 REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "isoflops" / "isoflops.csv"

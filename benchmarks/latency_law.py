@@ -8,7 +8,7 @@ The networks are drawn from the design spaces of ConvNeXt-1D and RegNet-1D, half
 again goes on where it ended and then prints from what is there. Errors are those of the outer folds of a
 nested cross-validation: neither a law's parameters nor the choice of the law saw the networks of the fold.
 
-With ``--cpu-time`` each call is timed by the CPU time of its process, on one thread: what other processes
+With `--cpu-time` each call is timed by the CPU time of its process, on one thread: what other processes
 take of the machine is not in it (but for what they do to its caches), so that the laws can be judged on a
 busy one.
 """
@@ -25,14 +25,14 @@ import numpy as np
 import pandas as pd
 
 import scalelab
-from scalelab.analysis.latency import fit_laws
+from scalelab.analysis.latency.law import fit_laws
+from scalelab.bench.coordinator import bench_study
 from scalelab.components import Backend
-from scalelab.execute.bench import bench_study
-from scalelab.execute.footprints import footprints, network
 from scalelab.measure import Target, parse_target
+from scalelab.measure.footprints import footprints, network
 from scalelab.records import ComponentRef
-from scalelab.report.display import show
-from scalelab.report.latency_tables import device_table, law_table
+from scalelab.report.sections.latency import device_table, law_table
+from scalelab.report.terminal import show
 from scalelab.report.work import work_display
 from scalelab.study import expand, parse_study
 
@@ -81,17 +81,17 @@ INPUT, N_OUTPUTS, CPU_SECONDS = (12, 1024), 5, 0.5
 
 
 def by_cpu_time(architectures: Sequence[ComponentRef], targets: Sequence[Target]) -> pd.DataFrame:
-    """Returns a table like the store's ``latencies``, of CPU seconds a call on one thread."""
-    catalogue = scalelab.load_plugins()
-    counted = footprints(catalogue)
+    """Returns a table like the store's `latencies`, of CPU seconds a call on one thread."""
+    catalog = scalelab.load_plugins()
+    counted = footprints(catalog)
     batch = np.random.default_rng(0).normal(size=(1, *INPUT)).astype(np.float32)
     rows = []
     with work_display(sys.stderr) as progress:
         for index, architecture in enumerate(architectures):
-            module = network(architecture, INPUT, N_OUTPUTS, catalogue)
+            module = network(architecture, INPUT, N_OUTPUTS, catalog)
             common = {**dict(counted(architecture, INPUT, N_OUTPUTS)), "architecture": architecture.name}
             for target in targets:
-                seconds = cpu_seconds(catalogue.backend(target.backend), target, module, batch)
+                seconds = cpu_seconds(catalog.backend(target.backend), target, module, batch)
                 rows.append({**common, "network_id": str(index), "target": str(target), "latency": seconds})
             progress(index + 1, len(architectures), "networks")
     fixed = {"host": "cpu-time", "batch_size": 1, "threads": 1, "status": "ok", "finished_at": 0.0}
@@ -118,15 +118,15 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("build/latency-law.duckdb"))
     parser.add_argument("--cpu-time", action="store_true")
     given = parser.parse_args()
-    catalogue = scalelab.load_plugins()
+    catalog = scalelab.load_plugins()
     targets = [parse_target(text) for text in given.targets.split(",")]
     n = given.networks // len(SPACES)
     studies = [
-        parse_study(NETWORKS.format(family=family, space=space, n=n), f"latency-law-{family}", catalogue)
+        parse_study(NETWORKS.format(family=family, space=space, n=n), f"latency-law-{family}", catalog)
         for family, space in SPACES.items()
     ]
     if given.cpu_time:
-        networks = [trial.architecture for study in studies for trial in expand(study, catalogue).trials]
+        networks = [trial.architecture for study in studies for trial in expand(study, catalog).trials]
         show(law_table(fit_laws(by_cpu_time(networks, targets))), plain=True)
         return
     given.store.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def main() -> None:
                 threads=given.threads,
                 time_limit=given.time_limit,
                 retry=True,
-                catalogue=catalogue,
+                catalog=catalog,
                 on_progress=progress,
             )
         ids += summary.ids

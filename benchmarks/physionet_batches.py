@@ -1,6 +1,6 @@
 """Training batches a second: prepared memory map and batch-wise augmentation against one sample at a time.
 
-The per-sample way is a ``torch.utils.data`` data set as people write it: ``torch.load`` of a float64 tensor
+The per-sample way is a `torch.utils.data` data set as people write it: `torch.load` of a float64 tensor
 (12, 5000), the same transformations with the same strengths and probabilities on it alone, and the default
 collation. It is measured as the tensor is loaded (float64), and with a cast to float32 right after loading.
 Both ways run on one thread and take the same records in the same order; repeats alternate; CPU time counts.

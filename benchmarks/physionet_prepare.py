@@ -1,7 +1,7 @@
 """Preparing ten-second records at 500 Hz for training: CPU time a record, and peak memory.
 
-The naive way, a record at a time: ``scipy.io.loadmat``, a Butterworth filter designed, ``sosfiltfilt`` in
-float64, z-score, ``torch.save``. It reads no header, checks nothing and keeps no labels. Ours is the whole of
+The naive way, a record at a time: `scipy.io.loadmat`, a Butterworth filter designed, `sosfiltfilt` in
+float64, z-score, `torch.save`. It reads no header, checks nothing and keeps no labels. Ours is the whole of
 opening the dataset the first time: content digest, headers and checksums, filter, z-score, folds, index and
 the memory map in the cache. Both run in one process on one thread over the same synthetic files; repeats
 alternate.
@@ -9,7 +9,7 @@ alternate.
 Run: OMP_NUM_THREADS=1 python benchmarks/physionet_prepare.py [--records 1000] [--repeats 3]
      python benchmarks/physionet_prepare.py --memory [--records 10000]    (all cores, children counted)
 
-``--folder DIR`` takes records that are there, or keeps those it makes.
+`--folder DIR` takes records that are there, or keeps those it makes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Start-up: ``scalelab --help`` against an empty Python process, and a finished study, in one run.
+"""Start-up: `scalelab --help` against an empty Python process, and a finished study, in one run.
 
-Run: ``python benchmarks/startup.py [--repeats 15]``
+Run: `python benchmarks/startup.py [--repeats 15]`
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast the store takes in records, and how fast it answers over many runs.
 
-Run: ``python benchmarks/store.py [--records 100000] [--runs 1000000]``; prints one Markdown table. The
+Run: `python benchmarks/store.py [--records 100000] [--runs 1000000]`; prints one Markdown table. The
 records are ingested as they are after a crash: written to the journal as files, taken in by one
 `Store.ingest`. The runs of the queries are made by DuckDB itself, in the same tables, with 5% of the trials
 attempted twice.

@@ -1,7 +1,7 @@
-"""A training step of ``convnext1d`` pico against the plain textbook PyTorch version, alternated in one run.
+"""A training step of `convnext1d` pico against the plain textbook PyTorch version, alternated in one run.
 
 Both take the same batches (32 × 12 × 1024), lose the same cross-entropy, clip to the same norm and update
-by AdamW. The textbook version is ``Conv1d``, permutations, ``AdamW`` as torch builds it by default, and
+by AdamW. The textbook version is `Conv1d`, permutations, `AdamW` as torch builds it by default, and
 float32 data in memory; ours is `scalelab.train.train` over a float16 memory map, everything in its loop
 included. The order alternates step by step, so that a machine that slows down slows both.
 
@@ -38,7 +38,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (batch, channels, time)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalises."""
+        """Normalizes."""
         return super().forward(x.permute(0, 2, 1)).permute(0, 2, 1)
 
 
@@ -136,8 +136,8 @@ def alternate(precision: str, steps: int, folder: Path) -> dict[str, float]:
             precision=precision,
         ),
     )
-    catalogue = load_plugins(select=None)
-    architecture, optimizer = catalogue.architecture("convnext1d"), catalogue.optimizer("adamw")
+    catalog = load_plugins(select=None)
+    architecture, optimizer = catalog.architecture("convnext1d"), catalog.optimizer("adamw")
     seed_everything(0)
     network = architecture.build(architecture.params(), (LEADS, SAMPLES), CLASSES)
     textbook = Textbook(inputs, targets, seed=0)

@@ -18,7 +18,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from scalelab.analysis.points import finished_runs
+from scalelab.analysis.runs.designs import finished_runs
 from scalelab.analysis.trees.design import design_of
 from scalelab.analysis.trees.effects import effects_of
 from scalelab.analysis.trees.fit import tree_model

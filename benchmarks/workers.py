@@ -1,6 +1,6 @@
 """Two workers of one thread each against one worker of two threads, on the same trials, alternated.
 
-Run: ``python benchmarks/workers.py [--repeats 3]`` (about two minutes; makes synthetic ECG on first use).
+Run: `python benchmarks/workers.py [--repeats 3]` (about two minutes; makes synthetic ECG on first use).
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ NOISE_SD = 0.05
 def light_augmentation(
     strength: float, max_shift: int
 ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
-    """Returns ``augment(batch, generator)`` for float batches of shape (batch, leads, samples).
+    """Returns `augment(batch, generator)` for float batches of shape (batch, leads, samples).
 
-    Each example is shifted by up to ``strength * max_shift`` samples either way (the ends repeat the last
-    value), scaled by a log-normal factor (SD of the logarithm ``0.1 * strength``), and gets white noise of
-    ``0.05 * strength`` of its own SD. Everything is drawn from ``generator``, on the batch's device.
+    Each example is shifted by up to `strength * max_shift` samples either way (the ends repeat the last
+    value), scaled by a log-normal factor (SD of the logarithm `0.1 * strength`), and gets white noise of
+    `0.05 * strength` of its own SD. Everything is drawn from `generator`, on the batch's device.
     """
     shift = round(strength * max_shift)
 

@@ -1,4 +1,4 @@
-"""``convnext1d``: ConvNeXt for signals (Liu et al. 2022, "A ConvNet for the 2020s", in one dimension).
+"""`convnext1d`: ConvNeXt for signals (Liu et al. 2022, "A ConvNet for the 2020s", in one dimension).
 
 A stem of patches, then stages of blocks with a halving of time and a doubling of width between them; the
 network itself stands in `scalelab_plugins.convnext1d_model`.
@@ -19,9 +19,9 @@ Shape = tuple[int, ...]
 
 
 class ConvNeXt1dParams(scalelab.Params):
-    """Options of ``convnext1d``; the defaults are ConvNeXt-Pico's widths with two blocks a stage.
+    """Options of `convnext1d`; the defaults are ConvNeXt-Pico's widths with two blocks a stage.
 
-    Scale a network by ``width`` and ``depth``, or set every stage by ``dims`` and ``depths``.
+    Scale a network by `width` and `depth`, or set every stage by `dims` and `depths`.
     """
 
     width: int = Field(48, ge=1, le=8192, description="width of the first stage; doubles with each stage")
@@ -68,7 +68,7 @@ def stages(params: ConvNeXt1dParams, input_shape: Shape) -> tuple[tuple[int, ...
     """Returns widths and blocks of the stages that fit the input.
 
     Each stage but the first halves time; one that would find a single sample is left out when the network is
-    scaled by ``width``, and an error when ``dims`` asks for it.
+    scaled by `width`, and an error when `dims` asks for it.
 
     Raises:
         scalelab.InputError: The input is not (channels, samples) or is too short.

@@ -1,9 +1,9 @@
-"""The network of ``convnext1d``.
+"""The network of `convnext1d`.
 
 Activations are (batch, time, channels) throughout: LayerNorm and the linear layers then work on contiguous
 memory without a permutation in any block. The depthwise convolution sees the same memory as a (batch,
 channels, 1, time) image in PyTorch's channels-last format, again without a copy; a whole training step is
-about a tenth faster on a CPU than with ``Conv1d`` and permutations (``benchmarks/train_step.py``).
+about a tenth faster on a CPU than with `Conv1d` and permutations (`benchmarks/train_step.py`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ConvNeXt1d(nn.Module):
         self.stages = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(dims[-1], eps=LAYER_NORM_EPS)
         self.head = nn.Linear(dims[-1], n_outputs)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (batch, in_channels, time) to (batch, n_outputs)."""
@@ -106,7 +106,7 @@ class Block(nn.Module):
     def branch_scale(self, x: torch.Tensor) -> torch.Tensor | None:
         """Returns LayerScale times the mask of stochastic depth, which is tiny beside the branch itself.
 
-        The mask (batch, 1, 1) drops the branch of an example with probability ``drop_path`` and divides the
+        The mask (batch, 1, 1) drops the branch of an example with probability `drop_path` and divides the
         others by the probability to survive, so that the expectation stays (Huang et al. 2016; inverted as
         in dropout).
         """
@@ -117,7 +117,7 @@ class Block(nn.Module):
         return mask if self.scale is None else mask * self.scale
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Draws weights from a normal distribution of width 0.02 cut at ±2; biases are zero."""
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.trunc_normal_(module.weight, std=0.02)

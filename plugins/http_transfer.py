@@ -26,7 +26,7 @@ FIRST_WAIT = 0.5
 """Seconds before the second attempt; each further wait is twice as long, half to one and a half of that."""
 LONGEST_WAIT = 60.0
 LONGEST_ASKED_WAIT = 600.0
-"""The longest ``Retry-After`` that is waited for."""
+"""The longest `Retry-After` that is waited for."""
 TIMEOUTS = (15.0, 30.0)
 """Seconds for connecting, and for silence while reading; what was cut goes on from there."""
 _CHUNK = 1 << 13
@@ -51,7 +51,7 @@ class Stopped(Exception):
 
 
 class _TryAgain(Exception):
-    """A failure that may pass; ``after`` is what the server asked to wait, in seconds."""
+    """A failure that may pass; `after` is what the server asked to wait, in seconds."""
 
     def __init__(self, why: str, after: float = 0.0) -> None:
         super().__init__(why)
@@ -93,7 +93,7 @@ class Server:
         return self._persist(get, lambda: 0)
 
     def size(self, path: str) -> int | None:
-        """Returns a file's size in bytes, or ``None`` where the server does not say."""
+        """Returns a file's size in bytes, or `None` where the server does not say."""
 
         def head() -> int | None:
             with self._request("HEAD", path) as response:
@@ -106,7 +106,7 @@ class Server:
             return None
 
     def transfer(self, path: str, part: Path, count: Callable[[int], None]) -> None:
-        """Brings a file into ``part``, going on behind what is in it.
+        """Brings a file into `part`, going on behind what is in it.
 
         Args:
             path: The file on the server.

@@ -22,9 +22,9 @@ REACH = 12.0
 
 
 class _Plateau(scalelab.Law):
-    """``L(x) = E + (A - E) * fall(x)``, where ``fall`` goes from one to zero around ``x = s``.
+    """`L(x) = E + (A - E) * fall(x)`, where `fall` goes from one to zero around `x = s`.
 
-    Internal parameters: E, log(A - E), alpha, and log s from the centre of the data. Bounds: E in [0, max L],
+    Internal parameters: E, log(A - E), alpha, and log s from the center of the data. Bounds: E in [0, max L],
     alpha in [0.01, 10], s within e^12 of the data on either side, beyond which the data cannot tell.
     """
 
@@ -35,7 +35,7 @@ class _Plateau(scalelab.Law):
 
     @abstractmethod
     def fall(self, z: Array) -> tuple[Array, Array]:
-        """Returns ``fall`` and its derivative at ``z = alpha * log(x / s)``."""
+        """Returns `fall` and its derivative at `z = alpha * log(x / s)`."""
 
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         """Returns losses and their derivatives, see `scalelab.Law`."""
@@ -62,7 +62,7 @@ class _Plateau(scalelab.Law):
     def public(self, theta: Array, frame: scalelab.Frame) -> Array:
         """Returns E, A, alpha and s in the units of the data."""
         floor, height = theta[..., 0], np.exp(theta[..., 1])
-        middle = np.exp(theta[..., 3] + frame.centres[0])
+        middle = np.exp(theta[..., 3] + frame.centers[0])
         scale = frame.y_scale
         return np.stack([scale * floor, scale * (floor + height), theta[..., 2], middle], axis=-1)
 
@@ -73,7 +73,7 @@ class _Plateau(scalelab.Law):
 
 
 class Mmf(_Plateau):
-    """``L(x) = E + (A - E) / (1 + (x / s)^alpha)``: a plateau at A, then a power law down to E.
+    """`L(x) = E + (A - E) / (1 + (x / s)^alpha)`: a plateau at A, then a power law down to E.
 
     Morgan, Mercer & Flodin 1975, PNAS 72:4327; MMF4 of Viering & Loog 2023, table 1.
     """
@@ -89,7 +89,7 @@ class Mmf(_Plateau):
 
 
 class Weibull(_Plateau):
-    """``L(x) = E + (A - E) * exp(-(x / s)^alpha)``: a plateau at A, then a stretched exponential to E.
+    """`L(x) = E + (A - E) * exp(-(x / s)^alpha)`: a plateau at A, then a stretched exponential to E.
 
     Its loss ends faster than any power law's. WBL4 of Viering & Loog 2023, table 1.
     """
@@ -99,7 +99,7 @@ class Weibull(_Plateau):
     paper = "Viering & Loog 2023, The Shape of Learning Curves: a Review, arXiv:2103.10948, table 1"
 
     def fall(self, z: Array) -> tuple[Array, Array]:
-        """Returns ``exp(-exp(z))`` and its derivative; far out both are zero."""
+        """Returns `exp(-exp(z))` and its derivative; far out both are zero."""
         power = np.exp(np.minimum(z, 50.0))
         share = np.exp(-power)
         return share, -power * share

@@ -1,6 +1,6 @@
-"""``onnxruntime``: ONNX Runtime with any of its execution providers.
+"""`onnxruntime`: ONNX Runtime with any of its execution providers.
 
-A model is exported to ONNX with the batch fixed. Devices are providers, named without ``ExecutionProvider``.
+A model is exported to ONNX with the batch fixed. Devices are providers, named without `ExecutionProvider`.
 There is no bf16: the CPU provider has no kernels for it, and ONNX lets convolutions have it only since
 opset 22, later than most providers.
 """
@@ -47,7 +47,7 @@ REMOTE = {"Azure": "sends models to a service, it does not run them on this mach
 
 
 class OnnxruntimeParams(scalelab.BackendParams):
-    """Options of the ``onnxruntime`` backend."""
+    """Options of the `onnxruntime` backend."""
 
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="of weights and activations")
     quantization: Literal["static", "dynamic"] = Field(
@@ -86,7 +86,7 @@ def load(
     """Exports, quantizes where asked, opens a session, and runs the model once.
 
     Raises:
-        scalelab.InputError: The device is unknown or unavailable; static int8 without ``calibration``.
+        scalelab.InputError: The device is unknown or unavailable; static int8 without `calibration`.
         scalelab.BackendError: The model does not export, load or run.
     """
     device = find_device("onnxruntime", devices(), device).name
@@ -122,7 +122,7 @@ def load(
 
 
 def open_session(path: Path, device: str, threads: int) -> Any:
-    """Returns a session that runs a model's nodes one after another, each on ``threads`` threads."""
+    """Returns a session that runs a model's nodes one after another, each on `threads` threads."""
     runtime = _onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -146,7 +146,7 @@ def convert(
     """Writes the model in the precision asked for; returns its file and the exporter that was used.
 
     Raises:
-        scalelab.InputError: Static int8 without ``calibration``, or a package is missing.
+        scalelab.InputError: Static int8 without `calibration`, or a package is missing.
         scalelab.BackendError: The model does not convert.
     """
     loading = loading or Loading("onnxruntime", "CPU", params.precision)
@@ -204,7 +204,7 @@ def quantize(
     """Writes the model in int8, weights by channel; returns its file.
 
     Raises:
-        scalelab.InputError: Static quantization without ``calibration``.
+        scalelab.InputError: Static quantization without `calibration`.
         scalelab.BackendError: The model cannot be quantized.
     """
     static = params.quantization == "static"
@@ -249,7 +249,7 @@ def unshare_gemm_weights(path: Path) -> None:
 
 
 def _reader(batches: Sequence[np.ndarray], base: Any) -> Any:
-    """Returns what ``quantize_static`` reads examples from."""
+    """Returns what `quantize_static` reads examples from."""
 
     class Reader(base):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""``openvino``: Intel's runtime for CPUs, integrated and discrete GPUs, and NPUs.
+"""`openvino`: Intel's runtime for CPUs, integrated and discrete GPUs, and NPUs.
 
 A model is traced, converted to OpenVINO's own representation with the batch fixed, and compiled for the
 device. INT8 is NNCF's post-training quantization, calibrated with examples of the dataset. OpenVINO and NNCF
@@ -47,7 +47,7 @@ CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", "int8": "INT8"}
 
 
 class OpenvinoParams(scalelab.BackendParams):
-    """Options of the ``openvino`` backend."""
+    """Options of the `openvino` backend."""
 
     precision: Literal["f32", "bf16", "f16", "int8"] = Field(
         "f32", description="what inference computes in; int8 is quantized by NNCF"
@@ -109,7 +109,7 @@ def load(
 
     Raises:
         scalelab.InputError: The device is unknown or unavailable, or has no such precision; int8 without
-            ``calibration``.
+            `calibration`.
         scalelab.BackendError: The model does not convert, compile or run.
     """
     device = find_device("openvino", devices(), device).name
@@ -146,10 +146,10 @@ def convert(
     calibration: np.ndarray | None,
     loading: Loading | None = None,
 ) -> Any:
-    """Returns a copy of the module as an ``openvino.Model`` for inputs of the example's shape.
+    """Returns a copy of the module as an `openvino.Model` for inputs of the example's shape.
 
     Raises:
-        scalelab.InputError: int8 without ``calibration``, or a package is missing.
+        scalelab.InputError: Int8 without `calibration`, or a package is missing.
         scalelab.BackendError: The model does not convert.
     """
     import torch
@@ -263,7 +263,7 @@ def _throughput(openvino: Any, compiled: Any) -> Callable[[np.ndarray, float], f
 
 
 def size_on_disk(model: Any, *, half: bool = False) -> int:
-    """Returns the bytes of the model's two files; ``half`` stores weights in f16."""
+    """Returns the bytes of the model's two files; `half` stores weights in f16."""
     openvino = _import("openvino")
     with tempfile.TemporaryDirectory() as folder, quiet():
         openvino.save_model(model, Path(folder, "model.xml"), compress_to_fp16=half)

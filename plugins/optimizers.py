@@ -1,4 +1,4 @@
-"""``adamw``, ``sgd`` and ``sgdm``: torch's own; no weight decay on norms, biases and LayerScale."""
+"""`adamw`, `sgd` and `sgdm`: torch's own; no weight decay on norms, biases and LayerScale."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class SgdParams(scalelab.Params):
-    """Options of ``sgd``."""
+    """Options of `sgd`."""
 
     lr: float = Field(0.1, gt=0, le=100, description="peak learning rate")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="L2 penalty, added to the gradient")
 
 
 class SgdMomentumParams(SgdParams):
-    """Options of ``sgdm``."""
+    """Options of `sgdm`."""
 
     momentum: float = Field(0.9, gt=0, lt=1, description="decay of the velocity")
     nesterov: bool = Field(False, description="Nesterov's momentum")
 
 
 class AdamWParams(scalelab.Params):
-    """Options of ``adamw``."""
+    """Options of `adamw`."""
 
     lr: float = Field(1e-3, gt=0, le=100, description="peak learning rate")
     weight_decay: float = Field(
@@ -44,7 +44,7 @@ def can_fuse(parameters: Iterable[torch.Tensor]) -> bool:
     """Tells whether torch's fused update runs on these parameters.
 
     It is one pass over memory: on a CPU AdamW takes a quarter of the time of the default
-    (``benchmarks/train_step.py``).
+    (`benchmarks/train_step.py`).
     """
     return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
 

@@ -1,7 +1,7 @@
-"""Files of a PhysioNet database over HTTP: resumed, checked against ``SHA256SUMS.txt``, a few at a time.
+"""Files of a PhysioNet database over HTTP: resumed, checked against `SHA256SUMS.txt`, a few at a time.
 
 wfdb's own downloader neither checks what arrives nor tries again, and writes each file in place; so a file is
-written as ``NAME.part`` here, goes on where it was cut, and gets its name only when its checksum is right.
+written as `NAME.part` here, goes on where it was cut, and gets its name only when its checksum is right.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RemoteFile:
 
 
 def listed_files(server: Server) -> list[RemoteFile]:
-    """Returns every file in the database's ``SHA256SUMS.txt``.
+    """Returns every file in the database's `SHA256SUMS.txt`.
 
     Raises:
         scalelab.DataError: There is none, or it is no such list.

@@ -22,7 +22,7 @@ def default_jobs() -> int:
 def in_processes(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], *, jobs: int, size: int
 ) -> Iterator[Result]:
-    """Yields ``work(part)`` for consecutive parts of ``items``, in their order.
+    """Yields `work(part)` for consecutive parts of `items`, in their order.
 
     Args:
         work: A function at the top of a module, so that another process finds it.

@@ -1,4 +1,4 @@
-"""``regnet1d``: RegNet for signals (Radosavovic et al. 2020, "Designing Network Design Spaces").
+"""`regnet1d`: RegNet for signals (Radosavovic et al. 2020, "Designing Network Design Spaces").
 
 Few numbers describe a whole network: the widths of its blocks lie on a line, are rounded to powers of a
 multiplier, and blocks of one width form a stage. The construction, `stages`, is the one of the study that
@@ -28,7 +28,7 @@ MAX_STAGES = 7
 
 
 class RegNet1dParams(scalelab.Params):
-    """Options of ``regnet1d``; the names are the paper's."""
+    """Options of `regnet1d`; the names are the paper's."""
 
     depth: int = Field(12, ge=1, le=200, description="blocks of all stages together")
     w_init: int = Field(32, ge=1, le=4096, description="channels of the stem")
@@ -65,7 +65,7 @@ class Stage(NamedTuple):
         depth: How many.
         width: Channels that leave a block.
         bottleneck: Channels of its grouped convolution.
-        group_width: Channels of a group, a divisor of ``bottleneck``.
+        group_width: Channels of a group, a divisor of `bottleneck`.
     """
 
     depth: int
@@ -100,9 +100,9 @@ def _stages(params: RegNet1dParams, samples: int) -> tuple[Stage, ...]:
 
 
 def block_widths(params: RegNet1dParams, samples: int) -> list[int]:
-    """Returns the quantised width of every block, which never falls.
+    """Returns the quantized width of every block, which never falls.
 
-    Block i is ``w_0 + w_a·i`` wide, rounded to the nearest ``w_0·w_m^capacity`` with a whole capacity, and
+    Block i is `w_0 + w_a·i` wide, rounded to the nearest `w_0·w_m^capacity` with a whole capacity, and
     that to a multiple of 8 (ties to even, as `round` has them). Each stage halves time, so the capacity is at
     most log2(samples) - 3, which is the last capacity also where it is no whole number.
     """
@@ -116,9 +116,9 @@ def block_widths(params: RegNet1dParams, samples: int) -> list[int]:
 
 
 def at_most(n_stages: int, widths: list[int]) -> list[int]:
-    """Merges widths where there are too many: each becomes the nearest of ``n_stages`` cluster centres.
+    """Merges widths where there are too many: each becomes the nearest of `n_stages` cluster centers.
 
-    The centres are those of k-means over the different widths, rounded down. It starts from a fixed seed, so
+    The centers are those of k-means over the different widths, rounded down. It starts from a fixed seed, so
     that a point of the space is one network.
     """
     different = sorted(set(widths))
@@ -128,8 +128,8 @@ def at_most(n_stages: int, widths: list[int]) -> list[int]:
     from sklearn.cluster import KMeans
 
     clusters = KMeans(n_stages, n_init=1, random_state=0).fit(np.array(different, dtype=float)[:, None])
-    centres = sorted(int(centre) for centre in clusters.cluster_centers_[:, 0])
-    return [min(centres, key=lambda centre: abs(centre - width)) for width in widths]
+    centers = sorted(int(center) for center in clusters.cluster_centers_[:, 0])
+    return [min(centers, key=lambda center: abs(center - width)) for width in widths]
 
 
 def compatible(depth: int, width: int, params: RegNet1dParams) -> Stage:

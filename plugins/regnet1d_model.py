@@ -1,7 +1,7 @@
-"""The network of ``regnet1d``: a stem, stages of grouped bottleneck blocks, mean over time, a linear head.
+"""The network of `regnet1d`: a stem, stages of grouped bottleneck blocks, mean over time, a linear head.
 
 A signal is a (batch, channels, 1, time) image in PyTorch's channels-last format: on a CPU a training step
-then takes half to three quarters of the time that it takes with ``Conv1d``.
+then takes half to three quarters of the time that it takes with `Conv1d`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RegNet1d(nn.Module):
                 width = stage.width
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(width, n_outputs)
-        self.apply(initialise)
+        self.apply(initialize)
         nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -118,7 +118,7 @@ def convolution(
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Draws weights from He's normal over the fan out; biases are zero."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         fan_out = module.weight[:, 0].numel()

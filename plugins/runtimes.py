@@ -42,7 +42,7 @@ def find_device(backend: str, devices: Sequence[scalelab.Device], wanted: str) -
 
 
 def missing(extra: str, *packages: str) -> str | None:
-    """Returns which package is not installed and how to get it; ``None`` where all are there."""
+    """Returns which package is not installed and how to get it; `None` where all are there."""
     absent = [package for package in packages if importlib.util.find_spec(package) is None]
     return f"{absent[0]} is not installed: pip install 'scalelab[{extra}]'" if absent else None
 
@@ -67,7 +67,7 @@ def threads_of(params: scalelab.BackendParams) -> int:
 
 
 def calibration_batches(calibration: np.ndarray, batch_size: int, at_most: int) -> list[np.ndarray]:
-    """Returns the first ``at_most`` examples in batches; the last one is filled up with the first ones."""
+    """Returns the first `at_most` examples in batches; the last one is filled up with the first ones."""
     import numpy as np
 
     chosen = calibration[:at_most].astype(np.float32, copy=False)
@@ -99,7 +99,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _native_stdout_closed() -> Iterator[None]:
-    """Leads the process's standard output to nowhere: C++ prints there past ``sys.stdout``."""
+    """Leads the process's standard output to nowhere: C++ prints there past `sys.stdout`."""
     sys.stdout.flush()
     try:
         kept = os.dup(1)
@@ -142,7 +142,7 @@ class Loading:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def error(self, doing: str, error: Exception) -> scalelab.BackendError:
-        """Returns what to say where ``doing`` something with the model failed."""
+        """Returns what to say where `doing` something with the model failed."""
         text = " ".join(_NOISE.sub("", str(error)).split())[:300]
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
@@ -155,7 +155,7 @@ class Loading:
         return scalelab.InputError(f"backend {self.backend} has no {self.precision} on {self.device}: {why}")
 
     def guarded(self, infer: Infer, shape: tuple[int, ...]) -> Infer:
-        """Returns ``infer``, whose failures are errors of one line and which takes inputs of one shape."""
+        """Returns `infer`, whose failures are errors of one line and which takes inputs of one shape."""
 
         def checked(inputs: np.ndarray) -> np.ndarray:
             if inputs.shape != shape:

@@ -21,8 +21,8 @@ WANDER_HZ = (0.1, 0.25, 0.4, 0.55)
 NOISE_POOL = 65_536
 
 
-def centred(batch: torch.Tensor, length: int) -> torch.Tensor:
-    """Crops the middle ``length`` samples of (batch, leads, samples), or pads with zeros on both sides."""
+def centered(batch: torch.Tensor, length: int) -> torch.Tensor:
+    """Crops the middle `length` samples of (batch, leads, samples), or pads with zeros on both sides."""
     from torch.nn.functional import pad
 
     missing = length - batch.shape[2]
@@ -34,7 +34,7 @@ def centred(batch: torch.Tensor, length: int) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SignalAugmentation:
-    """``augment(batch, generator)`` for float batches (batch, leads, samples); returns ``length`` samples.
+    """`augment(batch, generator)` for float batches (batch, leads, samples); returns `length` samples.
 
     In this order: a random crop (or zeros on both sides), time warp, amplitude scale, baseline wander, white
     noise, time mask, lead mask. So what is masked is 0, and noise is not scaled.
@@ -88,7 +88,7 @@ class SignalAugmentation:
         import torch
 
         if batch.shape[2] < self.length:
-            batch = centred(batch, self.length)
+            batch = centered(batch, self.length)
         n, _, samples = batch.shape
         if not (self.warp and self.warp_p):
             start = (draw.uniform(n) * (samples - self.length + 1)).long()
@@ -103,8 +103,8 @@ class SignalAugmentation:
     def _delay(self, part: torch.Tensor, draw: _Draw) -> torch.Tensor:
         """Returns by how many samples each point of a warped example lies further on: (batch, length).
 
-        The local speed is 1 plus a constant and a few slow waves whose amplitudes add up to at most ``warp``;
-        this is its integral without the 1. ``part`` runs from 0 to 1 over the example.
+        The local speed is 1 plus a constant and a few slow waves whose amplitudes add up to at most `warp`;
+        this is its integral without the 1. `part` runs from 0 to 1 over the example.
         """
         import torch
 
@@ -176,7 +176,7 @@ class _Draw:
         return (self.uniform(self.n, 1, 1) < probability).to(self.dtype)
 
     def noise(self, like: torch.Tensor) -> torch.Tensor:
-        """White Gaussian noise of the shape (batch, leads, samples) of ``like``.
+        """White Gaussian noise of the shape (batch, leads, samples) of `like`.
 
         Large batches cut each example's noise out of one pool at a random place: drawing normal numbers would
         take longer than everything else. Within an example all of it is independent; two examples may share a

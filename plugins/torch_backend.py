@@ -1,4 +1,4 @@
-"""``torch``: PyTorch itself as a runtime for trained models, eager or compiled."""
+"""`torch`: PyTorch itself as a runtime for trained models, eager or compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TorchParams(scalelab.BackendParams):
-    """Options of the ``torch`` backend."""
+    """Options of the `torch` backend."""
 
     precision: Literal["f32", "bf16", "f16", "int8"] = Field(
         "f32", description="of weights and activations; int8: of linear and recurrent layers, on the CPU"
@@ -58,7 +58,7 @@ def load(
     device: str,
     calibration: np.ndarray | None,  # noqa: ARG001 - dynamic quantization needs none
 ) -> scalelab.Executable:
-    """Loads a copy of ``module`` on ``device`` and runs it once, compilation included.
+    """Loads a copy of `module` on `device` and runs it once, compilation included.
 
     Raises:
         scalelab.InputError: The device is unknown or unavailable, or has no such precision.

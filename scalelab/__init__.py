@@ -1,6 +1,6 @@
 """scalelab: how performance grows with model size, data, compute and design, and what to train next.
 
-Everything here is the public API, imported only when it is first used, so that ``import scalelab`` costs
+Everything here is the public API, imported only when it is first used, so that `import scalelab` costs
 nothing. Plugins import from here and from `scalelab.testing`, and from nowhere else.
 """
 
@@ -28,13 +28,14 @@ _ROOMS = {
     "scalelab.records": ("Length", "Record", "Trial", "TrainingOptions"),
     "scalelab.cache": ("cache_dir", "cached_arrays"),
     "scalelab.hookspecs": ("hookimpl",),
-    "scalelab.plugins": ("Catalogue", "load_plugins"),
+    "scalelab.plugins": ("Catalog", "load_plugins"),
     "scalelab.study": ("Study", "load_study"),
     "scalelab.store": ("Store", "open_store"),
     "scalelab.measure": ("Complexity", "complexity", "machine_facts"),
+    "scalelab.measure.models": ("build_model",),
     "scalelab.train": ("parameter_groups",),
-    "scalelab.execute": ("RunSummary", "build_model", "run_study"),
-    "scalelab.analysis.fit": ("Fit", "fit_law"),
+    "scalelab.execute": ("RunSummary", "run_study"),
+    "scalelab.analysis.fits.fit": ("Fit", "fit_law"),
     "scalelab.analysis.laws.starts": ("solve_offset",),
 }  # fmt: skip
 
@@ -43,7 +44,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendParams",
-    "Catalogue",
+    "Catalog",
     "Choice",
     "Complexity",
     "DataError",
@@ -111,7 +112,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from scalelab.analysis.fit import Fit, fit_law
+    from scalelab.analysis.fits.fit import Fit, fit_law
     from scalelab.analysis.laws.starts import solve_offset
     from scalelab.cache import cache_dir, cached_arrays
     from scalelab.components import (
@@ -149,11 +150,12 @@ if TYPE_CHECKING:
         StudyError,
         TrainingError,
     )
-    from scalelab.execute import RunSummary, build_model, run_study
+    from scalelab.execute import RunSummary, run_study
     from scalelab.hookspecs import hookimpl
     from scalelab.law import Frame, Law
     from scalelab.measure import Complexity, complexity, machine_facts
-    from scalelab.plugins import Catalogue, load_plugins
+    from scalelab.measure.models import build_model
+    from scalelab.plugins import Catalog, load_plugins
     from scalelab.records import Length, Record, TrainingOptions, Trial
     from scalelab.space import Choice, Doubling, Float, Int
     from scalelab.store import Store, open_store

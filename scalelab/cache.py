@@ -1,6 +1,6 @@
 """The cache: prepared arrays that many processes share through memory maps.
 
-Trade-off: an entry is a folder of ``.npy`` files that appears by one rename and is never changed, so readers
+Trade-off: an entry is a folder of `.npy` files that appears by one rename and is never changed, so readers
 need no lock; two processes that prepare the same entry at once are kept apart by a lock file, and the second
 finds the first one's work. What a killed process left half-written is removed by the next one that prepares
 the same entry.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def cache_dir() -> Path:
-    """Returns the cache folder: ``$SCALELAB_CACHE`` or the platform's cache folder for scalelab."""
+    """Returns the cache folder: `$SCALELAB_CACHE` or the platform's cache folder for scalelab."""
     chosen = os.environ.get("SCALELAB_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -35,17 +35,17 @@ def cache_dir() -> Path:
 def cached_arrays(
     key: str, prepare: Callable[[], Mapping[str, np.ndarray | Iterator[np.ndarray]]]
 ) -> dict[str, np.ndarray]:
-    """Returns the arrays named ``key`` as read-only memory maps, preparing them where they are not there yet.
+    """Returns the arrays named `key` as read-only memory maps, preparing them where they are not there yet.
 
     Args:
-        key: A folder name that says everything the arrays depend on, such as ``"mitbih-<digest>"``.
+        key: A folder name that says everything the arrays depend on, such as `"mitbih-<digest>"`.
         prepare: Makes the arrays, by name, of any type but Python objects; called at most once over all
             processes. An array that should not be in memory as a whole is given as an iterator of its
             consecutive parts along the first axis (at least one, all of one type and shape otherwise).
 
     Raises:
         DataError: The cache folder cannot be written (the disk being full among the reasons) or an entry in
-            it is damaged. What ``prepare`` raises passes through untouched, and leaves nothing behind.
+            it is damaged. What `prepare` raises passes through untouched, and leaves nothing behind.
     """
     import numpy as np
 
@@ -107,10 +107,10 @@ def _write(folder: Path, arrays: Mapping[str, np.ndarray | Iterator[np.ndarray]]
 
 
 def _write_array(path: Path, blocks: Iterable[np.ndarray]) -> None:
-    """Writes consecutive blocks as one ``.npy`` file that is on the disk when this returns.
+    """Writes consecutive blocks as one `.npy` file that is on the disk when this returns.
 
     NumPy pads the header for a growing first axis, so that it can be written again with the final length.
-    ``np.save`` is not used because it reports a full disk without saying so.
+    `np.save` is not used because it reports a full disk without saying so.
     """
     import numpy as np
 

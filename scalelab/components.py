@@ -4,7 +4,7 @@ A descriptor holds names, option models and functions; it holds no data and no w
 module must be cheap, because every command does it: import torch (and anything else heavy) inside the
 functions, not at the top of the module.
 
-Shapes are written without the batch dimension: ``(12, 1000)`` is twelve leads of one thousand samples.
+Shapes are written without the batch dimension: `(12, 1000)` is twelve leads of one thousand samples.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class NotIdentity:
 
 
 Location = Annotated[Path, NotIdentity()]
-"""A file or folder option. A relative one is taken from the study file's folder (``~`` is the home folder).
+"""A file or folder option. A relative one is taken from the study file's folder (`~` is the home folder).
 It is no part of a trial's identity: the dataset's fingerprint speaks for its content."""
 
 
@@ -40,7 +40,7 @@ class Params(BaseModel):
     """Base of every component's options: types, bounds, defaults and a line of help each.
 
     Unknown options, infinities and NaN are refused; an instance never changes. Give each field a
-    ``description``: it is what ``scalelab plugins --verbose`` and error messages show.
+    `description`: it is what `scalelab plugins --verbose` and error messages show.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
@@ -55,11 +55,11 @@ class Metric:
     """A number computed from all outputs of a split at once.
 
     Attributes:
-        name: The key under which it is recorded, such as ``"accuracy"``.
-        compute: ``compute(outputs, targets) -> float`` on NumPy arrays: outputs are the raw model outputs,
+        name: The key under which it is recorded, such as `"accuracy"`.
+        compute: `compute(outputs, targets) -> float` on NumPy arrays: outputs are the raw model outputs,
             float32 of shape (n, n_outputs); targets as the split holds them. NaN means "not defined here".
         direction: Whether a lower or a higher value is better.
-        bounds: The lowest and the highest value it can take, ``None`` where there is no bound.
+        bounds: The lowest and the highest value it can take, `None` where there is no bound.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Metric:
 
 
 LossFunction = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""``loss(outputs, targets)``: raw outputs (batch, n_outputs) and targets to a scalar, the batch mean."""
+"""`loss(outputs, targets)`: raw outputs (batch, n_outputs) and targets to a scalar, the batch mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +79,11 @@ class Task:
     Attributes:
         input_shape: The shape of one example as the model sees it, (channels, samples) for signals.
         n_outputs: The width of the model's output.
-        loss: ``"cross-entropy"`` (targets: class indices), ``"bce"`` (targets: (n, n_outputs) of 0 and 1),
-            ``"mse"``, or a function of one's own.
-        metrics: What to compute on validation data beside the loss: built-in names (``"accuracy"``,
-            ``"balanced-accuracy"``, ``"macro-f1"``, ``"auroc"``, ``"auprc"``) or `Metric` objects.
-        objective: The metric that counts, by name; ``"loss"`` is the validation loss (minimised).
+        loss: `"cross-entropy"` (targets: class indices), `"bce"` (targets: (n, n_outputs) of 0 and 1),
+            `"mse"`, or a function of one's own.
+        metrics: What to compute on validation data beside the loss: built-in names (`"accuracy"`,
+            `"balanced-accuracy"`, `"macro-f1"`, `"auroc"`, `"auprc"`) or `Metric` objects.
+        objective: The metric that counts, by name; `"loss"` is the validation loss (minimized).
         classes: Names of the outputs, in order; may be empty.
     """
 
@@ -119,12 +119,12 @@ class OpenDataset:
         task: What a model must do here.
         train: Training examples. A subset of n examples is the first n of one seeded permutation of these.
         validation: Examples that choose nothing but the best step of a run; metrics are computed here.
-        test: Examples that are not looked at during training, or ``None``.
+        test: Examples that are not looked at during training, or `None`.
         fingerprint: A digest of the content (samples, labels, splits), the same on every machine.
-        prepare: Turns a float32 batch (batch, …) of ``inputs`` into model input, without randomness: crop,
-            scale. ``None`` where ``inputs`` are model input already.
-        augment: ``augment(batch, generator)``: used instead of ``prepare`` on training batches. All its
-            randomness comes from the ``torch.Generator``, which lives on the batch's device.
+        prepare: Turns a float32 batch (batch, …) of `inputs` into model input, without randomness: crop,
+            scale. `None` where `inputs` are model input already.
+        augment: `augment(batch, generator)`: used instead of `prepare` on training batches. All its
+            randomness comes from the `torch.Generator`, which lives on the batch's device.
     """
 
     task: Task
@@ -137,7 +137,7 @@ class OpenDataset:
 
 
 Progress = Callable[[int, int, str], None]
-"""``progress(done, total, what)``: called now and then by what takes long; ``total`` is 0 where unknown."""
+"""`progress(done, total, what)`: called now and then by what takes long; `total` is 0 where unknown."""
 
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
@@ -145,7 +145,7 @@ Row = Mapping[str, Cell]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCommand:
-    """What ``scalelab data download``, ``inspect`` or ``synthesize`` does for one dataset.
+    """What `scalelab data download`, `inspect` or `synthesize` does for one dataset.
 
     Attributes:
         run: The function; see `Dataset` for what it takes and returns.
@@ -163,9 +163,9 @@ class Download:
     Attributes:
         title: What comes from where, in one line.
         n_files: How many are to be fetched; those that are there and whole are not among them.
-        n_bytes: Their size, ``None`` where nobody knows.
+        n_bytes: Their size, `None` where nobody knows.
         exact: Whether the size is exact, not estimated.
-        fetch: ``fetch(progress) -> problems``: fetches them, bytes counted, and returns a line for each file
+        fetch: `fetch(progress) -> problems`: fetches them, bytes counted, and returns a line for each file
             that could not be had. Called again, or by another process later, it goes on where it ended.
         notes: Lines that whoever is asked should read.
     """
@@ -197,20 +197,20 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A source of labelled examples.
+    """A source of labeled examples.
 
     Attributes:
         name: What a study file calls it.
         summary: One line for listings.
-        open: ``open(params) -> OpenDataset``. Called by every command that needs the data, so what takes
+        open: `open(params) -> OpenDataset`. Called by every command that needs the data, so what takes
             long is prepared once and kept in a cache (see `scalelab.cache_dir`). It must not import torch.
             It raises `scalelab.DataError` where the folder is missing or its content cannot be used.
         params: The model of its options.
         version: Raised when the same options and files give other examples; part of a trial's identity.
-        download: ``run(params, progress) -> Download``: what its files are and how to fetch them, or ``None``
+        download: `run(params, progress) -> Download`: what its files are and how to fetch them, or `None`
             where it does not.
-        inspect: ``run(params, progress) -> Inspection``: reads its files and counts what they hold.
-        synthesize: ``run(params, progress) -> str``: writes made-up files; says in a line what it wrote.
+        inspect: `run(params, progress) -> Inspection`: reads its files and counts what they hold.
+        synthesize: `run(params, progress) -> str`: writes made-up files; says in a line what it wrote.
     """
 
     name: str
@@ -230,17 +230,17 @@ class Architecture:
     Attributes:
         name: What a study file calls it.
         summary: One line for listings.
-        build: ``build(params, input_shape, n_outputs) -> nn.Module``, freshly initialised from torch's global
+        build: `build(params, input_shape, n_outputs) -> nn.Module`, freshly initialized from torch's global
             generator; the module maps (batch, *input_shape) to (batch, n_outputs). It raises
             `scalelab.InputError` where the options do not fit the input.
         params: The model of its options.
         space: The default design space: dimensions by option name, used where a study says
-            ``space = "default"``.
-        constraints: Relations that every sampled point must satisfy, such as ``"w_0 >= w_init"``.
-        features: ``features(params, input_shape, n_outputs)``: derived quantities to record with each run
+            `space = "default"`.
+        constraints: Relations that every sampled point must satisfy, such as `"w_0 >= w_init"`.
+        features: `features(params, input_shape, n_outputs)`: derived quantities to record with each run
             (number of stages, last width); never used to predict from the design.
         head: The name of the submodule that maps features to outputs, so that parameters can be counted
-            without it; ``None`` where there is none.
+            without it; `None` where there is none.
         version: Raised when the same options give another network; part of a trial's identity.
     """
 
@@ -262,7 +262,7 @@ class Optimizer:
     Attributes:
         name: What a study file calls it.
         summary: One line for listings.
-        build: ``build(params, module) -> torch.optim.Optimizer``. The learning rates that its groups start
+        build: `build(params, module) -> torch.optim.Optimizer`. The learning rates that its groups start
             with are the peak rates; schedules multiply them by a factor from 0 to 1.
         params: The model of its options.
         space: The default design space, as for an architecture.
@@ -284,7 +284,7 @@ class Device:
     """One device that a backend knows of.
 
     Attributes:
-        name: Such as ``"cpu"`` or ``"cuda:0"``.
+        name: Such as `"cpu"` or `"cuda:0"`.
         detail: What the hardware calls itself, or the reason why it cannot be used and how to get it.
         available: Whether a model can run there now.
     """
@@ -299,7 +299,7 @@ Precision = Literal["f32", "bf16", "f16", "int8"]
 
 
 class BackendParams(Params):
-    """Base of every backend's options; a subclass narrows ``precision`` to what its runtime offers."""
+    """Base of every backend's options; a subclass narrows `precision` to what its runtime offers."""
 
     precision: Precision = Field("f32", description="type of weights and activations")
     threads: int | None = Field(
@@ -312,14 +312,14 @@ class Executable:
     """A model in a runtime, ready to run on one device.
 
     Attributes:
-        infer: ``infer(inputs) -> outputs``: float32 inputs of the shape that was loaded for to float32
+        infer: `infer(inputs) -> outputs`: float32 inputs of the shape that was loaded for to float32
             outputs; comes back only when they are there.
-        seconds: What it took to get here, by step: ``"convert"``, ``"quantize"``, ``"compile"``, ``"load"``;
+        seconds: What it took to get here, by step: `"convert"`, `"quantize"`, `"compile"`, `"load"`;
             those that apply. Inference is not among them.
-        model_bytes: Size on disk as this runtime stores the model; ``None`` where it stores none.
-        threads: CPU threads it is pinned to; ``None`` where the runtime does not say.
+        model_bytes: Size on disk as this runtime stores the model; `None` where it stores none.
+        threads: CPU threads it is pinned to; `None` where the runtime does not say.
         facts: Versions, the device that really executes, hints, driver.
-        throughput: ``throughput(inputs, seconds) -> examples a second`` with several batches on their way at
+        throughput: `throughput(inputs, seconds) -> examples a second` with several batches on their way at
             once, where the runtime can do that.
         own_seconds: What the runtime's own clock says of the last call, where it has one. Its latency is then
             that, as the runtime's own tools tell it, without the way from and to Python.
@@ -342,14 +342,14 @@ class Backend:
         name: What the command line calls it.
         summary: One line for listings.
         devices: Lists the devices it knows of, the unavailable ones with the reason.
-        load: ``load(params, module, example, device, calibration) -> Executable``: converts a copy of the
-            module for inputs of exactly the shape of ``example``, (batch, *input_shape). ``calibration`` are
-            real model inputs (n, *input_shape), float32, for precisions that need them, or ``None``. It
+        load: `load(params, module, example, device, calibration) -> Executable`: converts a copy of the
+            module for inputs of exactly the shape of `example`, (batch, *input_shape). `calibration` are
+            real model inputs (n, *input_shape), float32, for precisions that need them, or `None`. It
             raises `scalelab.InputError` where the device is unknown or absent, or the precision is not to be
             had there, and `scalelab.BackendError` where the model does not convert, fit or run.
-        params: The model of its options; its ``precision`` names what the runtime offers.
+        params: The model of its options; its `precision` names what the runtime offers.
         version: Raised when the same options run differently.
-        packages: Distributions that the runtime is made of, such as ``("openvino", "nncf")``: their versions
+        packages: Distributions that the runtime is made of, such as `("openvino", "nncf")`: their versions
             are recorded, and a new version is measured anew.
     """
 
@@ -390,7 +390,7 @@ def _is_mark(mark: Any) -> bool:
 
 
 def _holds_mark(annotation: Any) -> bool:
-    """Looks into ``Location | None``, where pydantic leaves the mark inside the annotation."""
+    """Looks into `Location | None`, where pydantic leaves the mark inside the annotation."""
     if any(map(_is_mark, getattr(annotation, "__metadata__", ()))):
         return True
     return any(map(_holds_mark, get_args(annotation)))

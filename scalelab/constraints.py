@@ -1,4 +1,4 @@
-"""Relations that must hold between options: ``"w_0 >= w_init"``."""
+"""Relations that must hold between options: `"w_0 >= w_init"`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalelab.errors import StudyError, brief
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether ``value`` is a finite number; a truth value is none."""
+    """Tells whether `value` is a finite number; a truth value is none."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool)
@@ -41,7 +41,7 @@ _ALLOWED = "a comparison of option names and numbers with + - * / // % min() max
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A relation between options, such as ``"w_0 >= w_init"`` or ``"8 <= width // groups <= 64"``.
+    """A relation between options, such as `"w_0 >= w_init"` or `"8 <= width // groups <= 64"`.
 
     It is read into a tree and evaluated by us: no text of a study file is ever run as Python.
 

@@ -16,7 +16,7 @@
     └── BackendError              exit code 1   one model could not be run on one device
 
 Every message is one line that says *what* is wrong, *where*, and *what to do*. The command line prints it
-after ``error:`` and ends with the class's ``exit_code``; a traceback is always a bug of ours.
+after `error:` and ends with the class's `exit_code`; a traceback is always a bug of ours.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class BackendError(ScalelabError):
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[str], str] = repr) -> str:
-    """Returns ``"; did you mean 'a' or 'b'?"`` for close matches of ``name``, else an empty string.
+    """Returns `"; did you mean 'a' or 'b'?"` for close matches of `name`, else an empty string.
 
     Args:
         name: What was given.
@@ -96,7 +96,7 @@ def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[
 
 
 def brief(value: Any, limit: int = 60) -> str:
-    """Returns ``repr(value)`` cut to ``limit`` characters: one line that fits into a message."""
+    """Returns `repr(value)` cut to `limit` characters: one line that fits into a message."""
     try:
         text = repr(value)
     except ValueError:  # an int of more digits than Python is willing to print

@@ -1,7 +1,7 @@
 """The whole extension surface: five hooks, each returning frozen descriptors.
 
-A plugin is a module that implements one or more of these functions, marked with ``scalelab.hookimpl`` and
-named by an entry point of the group ``scalelab``, or one file in a folder given as ``--plugins-dir``. A hook
+A plugin is a module that implements one or more of these functions, marked with `scalelab.hookimpl` and
+named by an entry point of the group `scalelab`, or one file in a folder given as `--plugins-dir`. A hook
 takes no arguments, returns a list, and is called once each time plugins are loaded, so it must be cheap.
 The examples are whole: each is a plugin that loads.
 """
@@ -168,7 +168,7 @@ def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
                 return np.array([[level, -slope]])
 
             def public(self, theta, frame):
-                level = theta[..., 0] + theta[..., 1] * frame.centres[0]
+                level = theta[..., 0] + theta[..., 1] * frame.centers[0]
                 return frame.y_scale * np.stack([level, theta[..., 1]], axis=-1)
 
             def internal(self, params):

@@ -5,10 +5,10 @@ values and a handful of starting points, and translates its parameters to the un
 intervals, selection criteria, diagnostics, tables and plots come from the shared machinery and are the same
 for every law.
 
-Laws work in *internal* coordinates, in which every problem looks alike: an axis ``x`` becomes
-``u = log(x) - mean(log(x))`` and the loss is divided by its geometric mean. Coefficients are then of order
+Laws work in *internal* coordinates, in which every problem looks alike: an axis `x` becomes
+`u = log(x) - mean(log(x))` and the loss is divided by its geometric mean. Coefficients are then of order
 one and hardly correlated with their exponents, whatever the units (parameters, billions of tokens, 1e30
-FLOPs); the public parameters are recovered by :meth:`Law.public`.
+FLOPs); the public parameters are recovered by `Law.public`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Frame:
     """The change of units between a data set and the internal coordinates of a law.
 
     Attributes:
-        centres: for every axis what is subtracted from ``log(x)`` (from ``x`` itself if not ``log_axes``).
-        units: for every axis what the difference is divided by; one for logarithmic axes.
-        y_scale: what the outcome is divided by.
-        log_axes: whether axes enter as logarithms.
+        centers: For every axis what is subtracted from `log(x)` (from `x` itself if not `log_axes`).
+        units: For every axis what the difference is divided by; one for logarithmic axes.
+        y_scale: What the outcome is divided by.
+        log_axes: Whether axes enter as logarithms.
     """
 
-    centres: tuple[float, ...]
+    centers: tuple[float, ...]
     units: tuple[float, ...]
     y_scale: float
     log_axes: bool = True
@@ -54,40 +54,40 @@ class Frame:
 
     @classmethod
     def of(cls, columns: Sequence[Array], y: Array, *, log_axes: bool = True) -> Frame:
-        """Returns the frame that centres these data.
+        """Returns the frame that centers these data.
 
         Args:
-            columns: one array of shape (n,) an axis.
-            y: outcomes, shape (n,).
-            log_axes: whether axes enter as logarithms; if not, they are standardised and ``y`` is kept.
+            columns: One array of shape (n,) an axis.
+            y: Outcomes, shape (n,).
+            log_axes: Whether axes enter as logarithms; if not, they are standardized and `y` is kept.
         """
         if log_axes:
-            centres = tuple(float(np.mean(np.log(column))) for column in columns)
-            return cls(centres, (1.0,) * len(centres), float(np.exp(np.mean(np.log(y)))), True)
-        centres = tuple(float(np.mean(column)) for column in columns)
-        return cls(centres, tuple(float(np.std(column)) or 1.0 for column in columns), 1.0, False)
+            centers = tuple(float(np.mean(np.log(column))) for column in columns)
+            return cls(centers, (1.0,) * len(centers), float(np.exp(np.mean(np.log(y)))), True)
+        centers = tuple(float(np.mean(column)) for column in columns)
+        return cls(centers, tuple(float(np.std(column)) or 1.0 for column in columns), 1.0, False)
 
     def inward(self, columns: Sequence[Array]) -> tuple[Array, ...]:
         """Returns the axes in internal coordinates, each of the shape it came with."""
         raw = [np.log(column) if self.log_axes else np.asarray(column) for column in columns]
-        moved = zip(raw, self.centres, self.units, strict=True)
-        return tuple((column - centre) / unit for column, centre, unit in moved)
+        moved = zip(raw, self.centers, self.units, strict=True)
+        return tuple((column - center) / unit for column, center, unit in moved)
 
 
 class Law(ABC):
-    """One scaling law. Stateless: a law is a formula, a :class:`~scalelab.analysis.fit.Fit` is its result.
+    """One scaling law. Stateless: a law is a formula, a `Fit` is its result.
 
     Class attributes:
-        name: how users ask for it, such as ``"power-offset"``.
-        equation: the formula in the public parameters, in plain text.
-        paper: where it comes from.
-        axes: names of its axes; ``("x",)`` stands for any one axis, ``("...",)`` for any number of axes.
-        params: names of the public parameters, in the order of every parameter vector.
-        exponents: those of ``params`` whose value is a rate with scale, the ones people compare.
-        coefficients: those of ``params`` that are positive and range over orders of magnitude.
-        log_axes: whether axes enter as logarithms.
-        positive: whether the outcome must be positive, so that log residuals exist.
-        n_starts: how many starting points a fit refines.
+        name: How users ask for it, such as `"power-offset"`.
+        equation: The formula in the public parameters, in plain text.
+        paper: Where it comes from.
+        axes: Names of its axes; `("x",)` stands for any one axis, `("...",)` for any number of axes.
+        params: Names of the public parameters, in the order of every parameter vector.
+        exponents: Those of `params` whose value is a rate with scale, the ones people compare.
+        coefficients: Those of `params` that are positive and range over orders of magnitude.
+        log_axes: Whether axes enter as logarithms.
+        positive: Whether the outcome must be positive, so that log residuals exist.
+        n_starts: How many starting points a fit refines.
     """
 
     name: ClassVar[str]
@@ -106,8 +106,8 @@ class Law(ABC):
         """Evaluates the law and its derivatives for a batch of parameter vectors.
 
         Args:
-            theta: internal parameters, shape (batch, parameters).
-            u: axes in internal coordinates, each of shape (n,).
+            theta: Internal parameters, shape (batch, parameters).
+            u: Axes in internal coordinates, each of shape (n,).
 
         Returns:
             Values of shape (batch, n) and derivatives of shape (batch, parameters, n).
@@ -122,8 +122,8 @@ class Law(ABC):
         """Returns starting points, shape (starts, parameters); they may lie outside of the bounds.
 
         Args:
-            u: axes in internal coordinates, each of shape (n,).
-            y: scaled outcomes, shape (n,).
+            u: Axes in internal coordinates, each of shape (n,).
+            y: Scaled outcomes, shape (n,).
         """
 
     @abstractmethod
@@ -131,8 +131,8 @@ class Law(ABC):
         """Translates internal to public parameters; analytic, so that it may be differentiated.
 
         Args:
-            theta: internal parameters, shape (..., parameters); may be complex.
-            frame: the change of units.
+            theta: Internal parameters, shape (..., parameters); may be complex.
+            frame: The change of units.
 
         Returns:
             Public parameters in the units of the data, shape (..., parameters).
@@ -142,12 +142,12 @@ class Law(ABC):
     def internal(self, params: Array) -> Array:
         """Translates public parameters, shape (..., parameters), to internal ones of the identity frame."""
 
-    def specialise(self, axes: tuple[str, ...]) -> Law:  # noqa: ARG002, for laws of any axes
+    def specialize(self, axes: tuple[str, ...]) -> Law:  # noqa: ARG002, for laws of any axes
         """Returns the law for axes of these names; laws with a fixed number of parameters are their own."""
         return self
 
     def frame(self, frame: Frame) -> Frame:
-        """Returns the change of units that this law wants, given the one that centres every axis."""
+        """Returns the change of units that this law wants, given the one that centers every axis."""
         return frame
 
     def predict(self, params: Mapping[str, float], x: Mapping[str, Array]) -> Array:
@@ -155,7 +155,7 @@ class Law(ABC):
 
         Args:
             params: a value for each of the law's parameters.
-            x: arrays of shape (n,) by axis.
+            x: Arrays of shape (n,) by axis.
 
         Returns:
             Outcomes, shape (n,).
@@ -163,7 +163,7 @@ class Law(ABC):
         Raises:
             FitError: a parameter is missing or unknown.
         """
-        law = self.specialise(tuple(x))
+        law = self.specialize(tuple(x))
         if set(params) != set(law.params):
             raise FitError(
                 f"law {self.name!r} has parameters {', '.join(law.params)}; got {', '.join(params)}"

@@ -9,10 +9,10 @@ from typing import Any
 
 
 def lazy_names(package: str, rooms: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
-    """Returns a package's ``__getattr__``: it imports a name's module, once, when the name is asked for.
+    """Returns a package's `__getattr__`: it imports a name's module, once, when the name is asked for.
 
     Args:
-        package: The package's ``__name__``.
+        package: The package's `__name__`.
         rooms: The names that each module provides, by the module's full name.
     """
     home = {name: room for room, names in rooms.items() for name in names}

@@ -23,7 +23,7 @@ MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailab
 UNSPECIFIED = "unspecified"
 """The architecture or optimizer of runs from elsewhere that do not say theirs."""
 FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
-"""Outcomes that running the study again keeps; ``failed`` is retried on request, ``interrupted`` always."""
+"""Outcomes that running the study again keeps; `failed` is retried on request, `interrupted` always."""
 
 
 def canonical_json(value: Any) -> str:
@@ -55,7 +55,7 @@ def _none_if_not_finite(value: Any) -> Any:
 
 
 Measured = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
-"""A measured number; NaN and infinities become ``None``, which JSON and SQL can say."""
+"""A measured number; NaN and infinities become `None`, which JSON and SQL can say."""
 
 
 class Frozen(BaseModel):
@@ -82,8 +82,8 @@ class Length(Frozen):
 class TrainingOptions(Frozen):
     """Everything about training that is neither the model, the data nor the optimizer.
 
-    The learning-rate factor rises linearly from 0 to 1 over ``warmup`` and then follows ``schedule`` down to
-    ``final_lr`` (a factor too).
+    The learning-rate factor rises linearly from 0 to 1 over `warmup` and then follows `schedule` down to
+    `final_lr` (a factor too).
     """
 
     length: Length = Length(epochs=10)
@@ -130,10 +130,10 @@ class Trial(Frozen):
         fingerprint: The dataset's content.
         architecture: Component and options.
         optimizer: Component and options.
-        n_examples: Unique training examples, the first of the permutation drawn with ``data_seed``.
+        n_examples: Unique training examples, the first of the permutation drawn with `data_seed`.
         data_seed: Seed of that permutation; the same for all trials of a study, so that subsets are nested.
         training: Options of the training loop.
-        seed: Seed of initialisation, batch order, dropout and augmentation.
+        seed: Seed of initialization, batch order, dropout and augmentation.
     """
 
     dataset: ComponentRef
@@ -190,8 +190,8 @@ class Provenance(Frozen):
 class Record(Frozen):
     """What one attempt at a trial produced.
 
-    ``loss`` and ``objective`` are the best values over the curve, ``loss_last`` and ``objective_last`` those
-    of its last point. Quantities that an attempt did not live to measure are ``None``.
+    `loss` and `objective` are the best values over the curve, `loss_last` and `objective_last` those
+    of its last point. Quantities that an attempt did not live to measure are `None`.
     """
 
     trial: Trial
@@ -253,7 +253,7 @@ class Benchmark(Frozen):
         n_outputs: Width of the output.
         fingerprint: Content of the dataset whose examples go in: they calibrate, and outputs are compared on
             them.
-        weights: The trial whose trained weights are used; ``None`` for freshly initialised ones, which cost
+        weights: The trial whose trained weights are used; `None` for freshly initialized ones, which cost
             the same time.
         backend: Component and options, precision and threads among them.
         device: As the runtime spells it.
@@ -285,7 +285,7 @@ class Benchmark(Frozen):
 
     @property
     def target(self) -> str:
-        """``backend:device:precision``."""
+        """`backend:device:precision`."""
         return f"{self.backend.name}:{self.device}:{self.precision}"
 
 
@@ -311,10 +311,10 @@ class Footprint(Frozen):
 
 
 class Measurement(Frozen):
-    """What one attempt at a benchmark gave. Times are in seconds; what was not measured is ``None``.
+    """What one attempt at a benchmark gave. Times are in seconds; what was not measured is `None`.
 
-    ``latency`` is the median time of an inference, by the runtime's own clock where it has one;
-    ``latency_low`` and ``latency_high`` are its 95% interval, in which the differences between the rounds of
+    `latency` is the median time of an inference, by the runtime's own clock where it has one;
+    `latency_low` and `latency_high` are its 95% interval, in which the differences between the rounds of
     an interleaved measurement are counted.
     """
 

@@ -2,7 +2,7 @@
 
 A `Dimension` maps a number drawn from [0, 1) to a value, and lists its values for a grid. Continuous values
 are rounded to eight significant digits, so that a drawn value reads well and is the same on every machine
-(the last bits of ``exp`` and ``log`` are not).
+(the last bits of `exp` and `log` are not).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def _require_range(low: Any, high: Any, log: Any, valid: Callable[[Any], bool], 
 
 @dataclass(frozen=True, slots=True)
 class Int:
-    """Whole numbers from ``low`` to ``high``, both included.
+    """Whole numbers from `low` to `high`, both included.
 
     Attributes:
         low: The least value.
-        high: The greatest value (the last one below it where ``step`` does not hit it).
+        high: The greatest value (the last one below it where `step` does not hit it).
         step: Distance between values.
         log: Draw uniformly in the logarithm; the dimension then counts as continuous in a grid.
     """
@@ -78,36 +78,36 @@ class Int:
         return self.log
 
     def size(self, n: int | None = None) -> int:
-        """Returns how many values `grid` lists (at most, where ``log`` makes some coincide)."""
+        """Returns how many values `grid` lists (at most, where `log` makes some coincide)."""
         every = (self.high - self.low) // self.step + 1
         return min(_points(self, n), every) if self.log else every
 
     def from_unit(self, u: float) -> int:
-        """Returns the value at ``u`` in [0, 1)."""
+        """Returns the value at `u` in [0, 1)."""
         if not self.log:
             return self.low + self.step * _index(u, self.size())
         start, stop = math.log(self.low - 0.5), math.log(self.high + 0.5)
         return min(max(round(math.exp(start + u * (stop - start))), self.low), self.high)
 
     def grid(self, n: int | None = None) -> list[int]:
-        """Lists every value; with ``log``, ``n`` values evenly spaced in the logarithm."""
+        """Lists every value; with `log`, `n` values evenly spaced in the logarithm."""
         if not self.log:
             return list(range(self.low, self.high + 1, self.step))
         return sorted({round(value) for value in _spaced(self.low, self.high, _points(self, n), log=True)})
 
     def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give ``value``."""
+        """Tells whether the dimension can give `value`."""
         return _is_int(value) and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Float:
-    """Numbers from ``low`` to ``high``, both included.
+    """Numbers from `low` to `high`, both included.
 
     Attributes:
         low: The least value.
-        high: The greatest value (the last one below it where ``step`` does not hit it).
-        step: Distance between values, or ``None`` for any value between.
+        high: The greatest value (the last one below it where `step` does not hit it).
+        step: Distance between values, or `None` for any value between.
         log: Draw uniformly in the logarithm.
     """
 
@@ -139,20 +139,20 @@ class Float:
         return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
 
     def from_unit(self, u: float) -> float:
-        """Returns the value at ``u`` in [0, 1)."""
+        """Returns the value at `u` in [0, 1)."""
         if self.step is not None:
             return self._at(_index(u, self.size()))
         return _tidy(_between(self.low, self.high, u, log=self.log), float(self.low), float(self.high))
 
     def grid(self, n: int | None = None) -> list[float]:
-        """Lists every step; without ``step``, ``n`` evenly spaced values, the ends among them."""
+        """Lists every step; without `step`, `n` evenly spaced values, the ends among them."""
         if self.step is not None:
             return [self._at(index) for index in range(self.size())]
         low, high = float(self.low), float(self.high)
         return [_tidy(value, low, high) for value in _spaced(low, high, self.size(n), log=self.log)]
 
     def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give ``value`` (but for rounding)."""
+        """Tells whether the dimension can give `value` (but for rounding)."""
         if not (is_number(value) and self.low <= value <= self.high):
             return False
         if self.step is None:
@@ -193,7 +193,7 @@ class Choice:
         return len(self.values)
 
     def from_unit(self, u: float) -> Any:
-        """Returns the value at ``u`` in [0, 1)."""
+        """Returns the value at `u` in [0, 1)."""
         return self.values[_index(u, len(self.values))]
 
     def grid(self, n: int | None = None) -> list[Any]:  # noqa: ARG002
@@ -201,13 +201,13 @@ class Choice:
         return list(self.values)
 
     def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give ``value``; ``True`` is not 1 here."""
+        """Tells whether the dimension can give `value`; `True` is not 1 here."""
         return any(_same(_freeze(value), own) for own in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """``low``, twice ``low``, four times ``low`` … up to ``high``.
+    """`low`, twice `low`, four times `low` … up to `high`.
 
     Attributes:
         low: The least value, 1 or more.
@@ -231,7 +231,7 @@ class Doubling:
         return (self.high // self.low).bit_length()
 
     def from_unit(self, u: float) -> int:
-        """Returns the value at ``u`` in [0, 1)."""
+        """Returns the value at `u` in [0, 1)."""
         return self.low << _index(u, self.size())
 
     def grid(self, n: int | None = None) -> list[int]:  # noqa: ARG002
@@ -239,7 +239,7 @@ class Doubling:
         return [self.low << power for power in range(self.size())]
 
     def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give ``value``."""
+        """Tells whether the dimension can give `value`."""
         return _is_int(value) and value in self.grid()
 
 
@@ -275,7 +275,7 @@ def _between(low: float, high: float, u: float, *, log: bool) -> float:
 
 
 def _spaced(low: float, high: float, n: int, *, log: bool) -> Iterator[float]:
-    """Yields ``n`` values from ``low`` to ``high``; the middle where ``n`` is 1."""
+    """Yields `n` values from `low` to `high`; the middle where `n` is 1."""
     for index in range(n):
         yield _between(low, high, index / (n - 1) if n > 1 else 0.5, log=log)
 
@@ -287,7 +287,7 @@ def parse_dimension(value: Any, where: str = "dimension") -> Dimension:
     """Returns the dimension that a study file describes.
 
     Args:
-        value: A table with ``type`` (``"int"``, ``"float"``, ``"choice"``, ``"doubling"``) and the fields of
+        value: A table with `type` (`"int"`, `"float"`, `"choice"`, `"doubling"`) and the fields of
             that class; or a list, the values of a choice; or one text, number or truth value, a constant.
         where: The key that stands before every error message.
 

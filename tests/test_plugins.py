@@ -11,7 +11,7 @@ from pydantic import Field
 import scalelab
 from scalelab import testing
 from scalelab.errors import PluginError
-from scalelab.plugins import Catalogue, load_plugins, options_of, verify_component
+from scalelab.plugins import Catalog, load_plugins, options_of, verify_component
 from scalelab.plugins.selection import Selection
 
 PLUGIN = """
@@ -36,8 +36,8 @@ def load(*folders, select=None):
     return load_plugins(plugins_dirs=folders, select=names if select is None else select)
 
 
-def info(catalogue, name):
-    return next(plugin for plugin in catalogue.plugins if plugin.name == name)
+def info(catalog, name):
+    return next(plugin for plugin in catalog.plugins if plugin.name == name)
 
 
 class TestFiles:
@@ -45,19 +45,17 @@ class TestFiles:
         write(tmp_path, "one.py", "first")
         write(tmp_path, "two.py", "second")
         write(tmp_path, "_shared.py", "third")
-        catalogue = load(tmp_path)
-        assert catalogue.names("dataset") == ("first", "second")
-        provenance = catalogue.provenance("dataset", "first")
+        catalog = load(tmp_path)
+        assert catalog.names("dataset") == ("first", "second")
+        provenance = catalog.provenance("dataset", "first")
         assert (provenance.plugin, provenance.distribution) == ("one", "file")
         assert len(provenance.version) == 12
 
     def test_version_follows_the_text(self, tmp_path):
         before = load(write(tmp_path, "one.py", "first")).provenance("dataset", "first")
-        catalogue = load(write(tmp_path, "one.py", "fresh"))
-        assert catalogue.names("dataset") == ("fresh",), (
-            "an edit is seen at once, whatever bytecode is cached"
-        )
-        assert catalogue.provenance("dataset", "fresh").version != before.version
+        catalog = load(write(tmp_path, "one.py", "fresh"))
+        assert catalog.names("dataset") == ("fresh",), "an edit is seen at once, whatever bytecode is cached"
+        assert catalog.provenance("dataset", "fresh").version != before.version
 
     def test_files_share_a_module(self, tmp_path):
         (tmp_path / "_common_of_this_test.py").write_text("NAME = 'shared'\n")
@@ -77,17 +75,17 @@ class TestFiles:
 
     def test_folder_given_twice_counts_once(self, tmp_path):
         write(tmp_path, "one.py", "first")
-        catalogue = load(tmp_path, tmp_path / ".." / tmp_path.name)
-        assert catalogue.names("dataset") == ("first",)
-        assert catalogue.plugins_dirs == (tmp_path.resolve(),)
+        catalog = load(tmp_path, tmp_path / ".." / tmp_path.name)
+        assert catalog.names("dataset") == ("first",)
+        assert catalog.plugins_dirs == (tmp_path.resolve(),)
 
     def test_file_shadows_nothing(self, tmp_path):
         write(tmp_path, "mine.py", "mitbih")
-        catalogue = load_plugins(plugins_dirs=[tmp_path], select="mine,mitbih")
+        catalog = load_plugins(plugins_dirs=[tmp_path], select="mine,mitbih")
         with pytest.raises(
             PluginError, match=r"mitbih \(scalelab .*\) and mine \(.*mine\.py\), so neither"
         ) as caught:
-            catalogue.dataset("mitbih")
+            catalog.dataset("mitbih")
         assert "SCALELAB_PLUGINS=-mine" in str(caught.value)
         assert (
             load_plugins(plugins_dirs=[tmp_path], select="-mitbih").dataset("mitbih").summary == "For a test"
@@ -96,9 +94,9 @@ class TestFiles:
     def test_two_files_of_one_name_are_told_apart_by_their_folder(self, tmp_path):
         write(tmp_path / "a", "one.py", "first")
         write(tmp_path / "b", "one.py", "first")
-        catalogue = load(tmp_path / "a", tmp_path / "b")
+        catalog = load(tmp_path / "a", tmp_path / "b")
         with pytest.raises(PluginError, match=r"/a/one\.py.*/b/one\.py"):
-            catalogue.dataset("first")
+            catalog.dataset("first")
 
     def test_name_that_a_bundled_plugin_has_is_chosen_with_its_distribution(self, tmp_path):
         write(tmp_path, "mitbih.py", "mitbih")
@@ -106,8 +104,8 @@ class TestFiles:
             PluginError, match="SCALELAB_PLUGINS=-mitbih@scalelab or SCALELAB_PLUGINS=-mitbih@file"
         ):
             load_plugins(plugins_dirs=[tmp_path], select="mitbih").dataset("mitbih")
-        catalogue = load_plugins(plugins_dirs=[tmp_path], select="-mitbih@scalelab")
-        assert catalogue.provenance("dataset", "mitbih").distribution == "file"
+        catalog = load_plugins(plugins_dirs=[tmp_path], select="-mitbih@scalelab")
+        assert catalog.provenance("dataset", "mitbih").distribution == "file"
 
     def test_file_that_cannot_be_read_is_a_broken_plugin(self, tmp_path):
         (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
@@ -136,13 +134,13 @@ class TestFiles:
             "@scalelab.hookimpl\ndef scalelab_optimizers():\n    return [scalelab.Device('cpu')]\n"
         )
         (tmp_path / "half.py").write_text(text)
-        catalogue = load(tmp_path)
-        assert catalogue.names("dataset") == ()
-        assert info(catalogue, "half").components == {"dataset": ("good",)}
+        catalog = load(tmp_path)
+        assert catalog.names("dataset") == ()
+        assert info(catalog, "half").components == {"dataset": ("good",)}
         with pytest.raises(
             PluginError, match=r"dataset 'good' cannot be used: plugin half .* is broken: scalelab_opt"
         ):
-            catalogue.dataset("good")
+            catalog.dataset("good")
 
     def test_same_name_twice_in_one_plugin(self, tmp_path):
         text = PLUGIN.format(name="x").replace("return [", "return 2 * [")
@@ -154,11 +152,11 @@ class TestSelection:
     def test_environment_is_the_default(self, tmp_path, monkeypatch):
         write(tmp_path, "one.py", "first")
         monkeypatch.setenv("SCALELAB_PLUGINS", "one")
-        catalogue = load_plugins(plugins_dirs=[tmp_path])
-        assert catalogue.select == "one"
-        assert catalogue.names("optimizer") == ()
+        catalog = load_plugins(plugins_dirs=[tmp_path])
+        assert catalog.select == "one"
+        assert catalog.names("optimizer") == ()
 
-    def test_catalogue_can_be_loaded_again_elsewhere(self, tmp_path, monkeypatch):
+    def test_catalog_can_be_loaded_again_elsewhere(self, tmp_path, monkeypatch):
         write(tmp_path, "one.py", "first")
         first = load_plugins(plugins_dirs=[tmp_path], select="-mitbih")
         monkeypatch.setenv("SCALELAB_PLUGINS", "one")
@@ -245,29 +243,29 @@ class TestVerify:
         assert str(caught.value).startswith(f"{component} 'toy-")
 
 
-class TestCatalogue:
+class TestCatalog:
     def test_empty(self):
         with pytest.raises(PluginError, match="there is no dataset 'x'; known datasets: none"):
-            Catalogue().dataset("x")
+            Catalog().dataset("x")
 
     def test_components_of_one_s_own(self):
-        catalogue = Catalogue().with_components(testing.toy_dataset)
-        assert catalogue.dataset("toy-blobs") is testing.toy_dataset
-        assert catalogue.provenance("dataset", "toy-blobs").plugin == "session"
-        twice = catalogue.with_components(testing.toy_dataset, plugin="again")
+        catalog = Catalog().with_components(testing.toy_dataset)
+        assert catalog.dataset("toy-blobs") is testing.toy_dataset
+        assert catalog.provenance("dataset", "toy-blobs").plugin == "session"
+        twice = catalog.with_components(testing.toy_dataset, plugin="again")
         with pytest.raises(PluginError, match=r"session .* and again"):
             twice.dataset("toy-blobs")
-        assert catalogue.names("dataset") == ("toy-blobs",), "a catalogue never changes"
+        assert catalog.names("dataset") == ("toy-blobs",), "a catalog never changes"
 
     def test_unsound_component_of_one_s_own(self):
         with pytest.raises(PluginError, match="version must be"):
-            Catalogue().with_components(dataclasses.replace(testing.toy_dataset, version=-1))
+            Catalog().with_components(dataclasses.replace(testing.toy_dataset, version=-1))
 
     def test_every_kind(self):
-        catalogue = testing.toy_catalogue()
+        catalog = testing.toy_catalog()
         found = (
-            catalogue.dataset("toy-blobs"), catalogue.architecture("toy-conv"),
-            catalogue.optimizer("toy-sgd"), catalogue.backend("toy-eager"),
+            catalog.dataset("toy-blobs"), catalog.architecture("toy-conv"),
+            catalog.optimizer("toy-sgd"), catalog.backend("toy-eager"),
         )  # fmt: skip
         assert found == (
             testing.toy_dataset, testing.toy_architecture, testing.toy_optimizer, testing.toy_backend,
@@ -275,7 +273,7 @@ class TestCatalogue:
 
     def test_name_that_is_no_text(self):
         with pytest.raises(PluginError, match="3 is no name of a dataset"):
-            Catalogue().dataset(3)
+            Catalog().dataset(3)
 
 
 class TestOptions:

@@ -1,4 +1,4 @@
-"""``scalelab plugins`` prints what the catalogue holds."""
+"""`scalelab plugins` prints what the catalog holds."""
 
 import json
 

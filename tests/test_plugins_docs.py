@@ -29,9 +29,9 @@ def hook_example(name):
 
 def loaded(folder, file, code):
     (folder / file).write_text(code)
-    catalogue = load_plugins(plugins_dirs=[folder], select=Path(file).stem)
-    assert catalogue.warnings == ()
-    return catalogue
+    catalog = load_plugins(plugins_dirs=[folder], select=Path(file).stem)
+    assert catalog.warnings == ()
+    return catalog
 
 
 def test_ten_line_plugin_has_ten_lines():
@@ -63,8 +63,8 @@ def test_ten_line_plugin_runs(tmp_path):
 
 def test_architecture_of_the_page_loads_and_keeps_its_contract(tmp_path):
     code, test_code = blocks("python")[1:3]
-    catalogue = loaded(tmp_path, "mlp.py", code)
-    assert catalogue.names("architecture") == ("mlp",)
+    catalog = loaded(tmp_path, "mlp.py", code)
+    assert catalog.names("architecture") == ("mlp",)
     (tmp_path / "test_mlp.py").write_text(test_code)
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mlp.py"],
@@ -98,8 +98,8 @@ HOOKS = {
 @pytest.mark.parametrize("hook", HOOKS)
 def test_example_in_the_hook_is_a_whole_plugin(hook, tmp_path):
     kind, name = HOOKS[hook]
-    catalogue = loaded(tmp_path, f"example_{kind}.py", hook_example(hook))
-    assert catalogue.names(kind) == (name,)
+    catalog = loaded(tmp_path, f"example_{kind}.py", hook_example(hook))
+    assert catalog.names(kind) == (name,)
 
 
 @pytest.fixture

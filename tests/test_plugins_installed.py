@@ -49,8 +49,8 @@ FAKES = {
     "fake-good": ("good", gives('[dataset("blips")]')),
     "fake-import": ("imports", "import scalelab\nimport not_installed_anywhere\n"),
     "fake-syntax": ("syntax", "def broken(:\n    pass\n"),
-    "fake-exit": ("exits", "import sys\nsys.exit('no licence')\n"),
-    "fake-misspelt": ("misspelt", gives('[dataset("lost")]', ("scalelab_datasets", "scalelab_dataset"))),
+    "fake-exit": ("exits", "import sys\nsys.exit('no license')\n"),
+    "fake-misspelled": ("misspelled", gives('[dataset("lost")]', ("scalelab_datasets", "scalelab_dataset"))),
     "fake-unmarked": ("unmarked", gives('[dataset("unseen")]', ("@scalelab.hookimpl", ""))),
     "fake-nothing": ("nothing", "x = 1\n"),
     "fake-twin-a": ("twin-a", gives('[dataset("twin"), dataset("only-a")]')),
@@ -58,7 +58,7 @@ FAKES = {
     "fake-dict": ("gives-dict", gives('{"d": dataset("d")}')),
     "fake-none": ("gives-none", gives("None")),
     "fake-strings": ("gives-text", gives('[dataset("fine"), "mitbih"]')),
-    "fake-raises": ("raises", gives('[dataset("x", colour=1)]')),
+    "fake-raises": ("raises", gives('[dataset("x", color=1)]')),
     "fake-argument": ("argument", gives("[]", ("datasets()", "datasets(config)"))),
     "fake-options": ("options", LOOSE + gives('[dataset("typed", params=Loose)]')),
     "fake-chatty": ("chatty", "print('hello from chatty')\n" + gives('[dataset("chat")]')),
@@ -116,11 +116,11 @@ import json, sys
 from scalelab.errors import PluginError
 from scalelab.plugins import load_plugins
 
-catalogue = load_plugins()
+catalog = load_plugins()
 
-def error(kind, name, catalogue=catalogue):
+def error(kind, name, catalog=catalog):
     try:
-        catalogue.find(kind, name)
+        catalog.find(kind, name)
     except PluginError as error:
         return str(error)
 
@@ -136,11 +136,11 @@ print(json.dumps({
             i.status, i.problem, i.distribution, i.version, list(i.hooks),
             {kind: list(names) for kind, names in i.components.items()},
         ]
-        for i in catalogue.plugins
+        for i in catalog.plugins
     },
-    "names": list(catalogue.names("dataset")),
-    "warnings": list(catalogue.warnings),
-    "blips": catalogue.provenance("dataset", "blips").model_dump(),
+    "names": list(catalog.names("dataset")),
+    "warnings": list(catalog.warnings),
+    "blips": catalog.provenance("dataset", "blips").model_dump(),
     "errors": {name: error("dataset", name) for name in ("blisp", "twin", "typed", "lost", "adamw", "zzz")},
     "selected": {text: select(text) for text in (
         "good,twin-a", "-twin-b,-scalelab_absent", "-twin-b", "good,-twin-b", "goood", "twin-a@fake-twin-a",
@@ -183,14 +183,14 @@ def test_only_sound_plugins_provide(seen):
     [
         ("imports", ["raised ModuleNotFoundError", "not_installed_anywhere", "_plugin.py, line 2"]),
         ("syntax", ["importing it raised SyntaxError", "fake_syntax_plugin.py, line 1"]),
-        ("exits", ["importing it raised SystemExit: no licence", "fake_exit_plugin.py, line 2"]),
-        ("misspelt", ["scalelab_dataset(), which is no hook; did you mean 'scalelab_datasets'?"]),
+        ("exits", ["importing it raised SystemExit: no license", "fake_exit_plugin.py, line 2"]),
+        ("misspelled", ["scalelab_dataset(), which is no hook; did you mean 'scalelab_datasets'?"]),
         ("unmarked", ["scalelab_datasets() is not marked as a hook; put @scalelab.hookimpl above it"]),
         ("nothing", ["it implements no hook; the hooks are scalelab_datasets, scalelab_architectures"]),
         ("gives-dict", ["scalelab_datasets() returned dict {'d':", "expected a list of scalelab.Dataset"]),
         ("gives-none", ["scalelab_datasets() returned None, expected a list of scalelab.Dataset"]),
         ("gives-text", ["element 1 is str 'mitbih', expected a scalelab.Dataset"]),
-        ("raises", ["scalelab_datasets() raised TypeError", "'colour'", "fake_raises_plugin.py, line "]),
+        ("raises", ["scalelab_datasets() raised TypeError", "'color'", "fake_raises_plugin.py, line "]),
         ("argument", ["its hooks do not fit", "config"]),
         ("options", ["dataset 'typed': params must be a subclass of scalelab.Params, got the class Loose"]),
     ],

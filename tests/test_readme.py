@@ -43,7 +43,7 @@ def analysis() -> str:
     before = hashlib.sha256(STORE.read_bytes()).hexdigest()
     command = [sys.executable, "-m", "scalelab.cli", "--plain", "analyze", "--store", str(STORE)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
-    assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analysing changed the store"
+    assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analyzing changed the store"
     return done.stdout
 
 
@@ -99,7 +99,7 @@ def test_the_reference_study_is_the_one_in_examples():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
 def test_every_command_shown_exists(page):
-    """Each ``scalelab`` line parses up to its arguments: the command and its options are known."""
+    """Each `scalelab` line parses up to its arguments: the command and its options are known."""
     import typer.main
 
     from scalelab.cli.app import app

@@ -1,4 +1,4 @@
-"""``mitbih``: the annotated beats of the MIT-BIH Arrhythmia Database, in AAMI EC57 classes.
+"""`mitbih`: the annotated beats of the MIT-BIH Arrhythmia Database, in AAMI EC57 classes.
 
 One example is a window around an R peak, one label the beat's class. The folder is read through wfdb once;
 after that every process shares one cached memory map.
@@ -19,7 +19,7 @@ VERSION = 1
 
 
 class MitbihParams(scalelab.Params):
-    """Options of the ``mitbih`` dataset."""
+    """Options of the `mitbih` dataset."""
 
     path: scalelab.Location = Field(description="folder with the database's .hea, .dat and .atr files")
     split: Literal["random", "inter-patient"] = Field(
@@ -94,7 +94,7 @@ def open_mitbih(params: MitbihParams) -> scalelab.OpenDataset:
 
 
 def census(params: MitbihParams) -> dict[str, dict[str, int]]:
-    """Counts the beats of each class in ``train``, ``validation`` and ``test``, and those ``dropped``.
+    """Counts the beats of each class in `train`, `validation` and `test`, and those `dropped`.
 
     Dropped beats are those whose window does not fit between the ends of their record.
     """
@@ -111,7 +111,7 @@ def census(params: MitbihParams) -> dict[str, dict[str, int]]:
 
 
 class InspectParams(scalelab.Params):
-    """Options of ``scalelab data inspect mitbih``."""
+    """Options of `scalelab data inspect mitbih`."""
 
     folder: scalelab.Location = Field(description="folder with the database's .hea, .dat and .atr files")
 
@@ -125,7 +125,7 @@ def inspect(params: InspectParams, progress: scalelab.Progress) -> scalelab.Insp
 
 @scalelab.hookimpl
 def scalelab_datasets() -> list[scalelab.Dataset]:
-    """Provides ``mitbih``."""
+    """Provides `mitbih`."""
     return [
         scalelab.Dataset(
             name="mitbih",

@@ -27,7 +27,7 @@ AAMI: Mapping[str, str] = {
     for name, symbols in {"N": "NLRBejn", "S": "AaJS", "V": "VEr", "F": "F", "Q": "/fQ?"}.items()
     for symbol in symbols
 }
-"""AAMI EC57 class of each beat annotation. Flutter waves (``!``), rhythm changes and notes are no beats."""
+"""AAMI EC57 class of each beat annotation. Flutter waves (`!`), rhythm changes and notes are no beats."""
 
 SYMBOLS = tuple("NLRBAaJSVrFejnE/fQ?")
 """Beat annotation symbols in PhysioNet's order."""
@@ -44,7 +44,7 @@ def labels_of(classes: str) -> tuple[dict[str, int], tuple[str, ...]]:
 def stratified_split(
     labels: np.ndarray, fractions: Sequence[float], rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Deals indices into ``len(fractions) + 1`` parts; the first part is what the fractions leave.
+    """Deals indices into `len(fractions) + 1` parts; the first part is what the fractions leave.
 
     Each class is dealt by itself, rounded to whole beats, and each part comes back in ascending order.
     """
@@ -59,6 +59,6 @@ def stratified_split(
 
 
 def windows(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Returns the windows (n, leads, before + after) around ``peaks`` of a signal (leads, samples)."""
+    """Returns the windows (n, leads, before + after) around `peaks` of a signal (leads, samples)."""
     every = np.lib.stride_tricks.sliding_window_view(signal, before + after, axis=1)
     return np.ascontiguousarray(every[:, peaks - before].swapaxes(0, 1))

@@ -1,4 +1,4 @@
-"""``scalelab data inspect mitbih``: every record of a folder, and the beats in it."""
+"""`scalelab data inspect mitbih`: every record of a folder, and the beats in it."""
 
 from __future__ import annotations
 

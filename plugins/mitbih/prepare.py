@@ -34,8 +34,8 @@ FLAT = 0.005
 def load(params: MitbihParams) -> tuple[dict[str, np.ndarray], str]:
     """Returns the arrays of all splits and the dataset's fingerprint, from the cache where it has them.
 
-    The arrays are ``<split>_inputs``, ``<split>_targets`` and ``<split>_records`` (each beat's record) for
-    each split, ``classes`` and ``dropped`` (beats of each class too near an end of their record).
+    The arrays are `<split>_inputs`, `<split>_targets` and `<split>_records` (each beat's record) for
+    each split, `classes` and `dropped` (beats of each class too near an end of their record).
     """
     from . import VERSION
 
@@ -104,7 +104,7 @@ def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str
         inside = (peaks >= before) & (peaks + after <= signal.shape[1])
         dropped += np.bincount(label[~inside], minlength=len(classes))
         if inside.any():
-            inputs.append(_normalised(windows(signal, peaks[inside], before, after), params.normalise))
+            inputs.append(_normalized(windows(signal, peaks[inside], before, after), params.normalise))
             labels.append(label[inside])
             names.append(np.full(int(inside.sum()), name))
     if not inputs:
@@ -116,7 +116,7 @@ def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str
 
 
 def _signal(beats: Beats, params: MitbihParams) -> np.ndarray | None:
-    """Returns the chosen leads at the chosen rate in float32, or ``None`` where the record lacks them."""
+    """Returns the chosen leads at the chosen rate in float32, or `None` where the record lacks them."""
     order = sorted(range(len(beats.leads)), key=lambda lead: beats.leads[lead] != "MLII")
     if params.leads == "MLII":
         order = [lead for lead in order if beats.leads[lead] == "MLII"]
@@ -136,7 +136,7 @@ def _signal(beats: Beats, params: MitbihParams) -> np.ndarray | None:
     return np.asarray(signal, dtype=np.float32)
 
 
-def _normalised(beats: np.ndarray, normalise: str) -> np.ndarray:
+def _normalized(beats: np.ndarray, normalise: str) -> np.ndarray:
     if normalise == "beat":
         beats = beats - beats.mean(axis=2, keepdims=True)
         beats /= np.maximum(beats.std(axis=2, keepdims=True), FLAT)

@@ -1,4 +1,4 @@
-"""``physionet2021``: twelve-lead records of PhysioNet/CinC Challenge 2021, or of any folder in its layout.
+"""`physionet2021`: twelve-lead records of PhysioNet/CinC Challenge 2021, or of any folder in its layout.
 
 Records are read with all their faults, filtered, resampled and cut into windows once; after that every
 process shares one cached memory map. The task is the Challenge's: 26 classes, scored by its own metric.
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 import scalelab
 
-from ..signal_augment import SignalAugmentation, centred
+from ..signal_augment import SignalAugmentation, centered
 from .challenge import challenge_metric
 from .commands import file_commands
 
@@ -30,7 +30,7 @@ _P = "probability of it in training"
 
 
 class Physionet2021Params(scalelab.Params):
-    """Options of the ``physionet2021`` dataset."""
+    """Options of the `physionet2021` dataset."""
 
     path: scalelab.Location = Field(description="folder with the records' .hea and .mat files, at any depth")
     sources: tuple[str, ...] = Field((), description="only these sources, such as georgia")
@@ -54,7 +54,7 @@ class Physionet2021Params(scalelab.Params):
     length: int = Field(
         1024, ge=16, le=60_000, description="samples that a model sees: crop or pad of a window"
     )
-    loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="what training minimises")
+    loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="what training minimizes")
     gamma_negative: float = Field(4.0, ge=0, le=10, description="asymmetric loss: focusing of negatives")
     gamma_positive: float = Field(0.0, ge=0, le=10, description="asymmetric loss: focusing of positives")
     margin: float = Field(
@@ -118,7 +118,7 @@ def open_physionet2021(params: Physionet2021Params) -> scalelab.OpenDataset:
         validation=prepared.fold(params.fold),
         test=prepared.fold(TEST_FOLD),
         fingerprint=f"{prepared.key}-{params.fold}",
-        prepare=partial(centred, length=params.length),
+        prepare=partial(centered, length=params.length),
         augment=augmentation(params),
     )
 
@@ -126,7 +126,7 @@ def open_physionet2021(params: Physionet2021Params) -> scalelab.OpenDataset:
 def record_index(params: Physionet2021Params) -> pd.DataFrame:
     """Returns what each prepared window is, and why each record that is left out is left out.
 
-    The columns are described in docs/physionet2021.md; ``row`` counts through the folds in order.
+    The columns are described in docs/physionet2021.md; `row` counts through the folds in order.
 
     Raises:
         scalelab.DataError: As for `open_physionet2021`.
@@ -138,7 +138,7 @@ def record_index(params: Physionet2021Params) -> pd.DataFrame:
 
 
 def augmentation(params: Physionet2021Params) -> SignalAugmentation:
-    """Returns the augmentation that the options describe, all strengths times ``augment``."""
+    """Returns the augmentation that the options describe, all strengths times `augment`."""
     return SignalAugmentation(
         length=params.length,
         rate=params.rate,
@@ -159,7 +159,7 @@ def augmentation(params: Physionet2021Params) -> SignalAugmentation:
 
 @scalelab.hookimpl
 def scalelab_datasets() -> list[scalelab.Dataset]:
-    """Provides ``physionet2021``."""
+    """Provides `physionet2021`."""
     return [
         scalelab.Dataset(
             name="physionet2021",

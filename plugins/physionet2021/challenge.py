@@ -1,4 +1,4 @@
-"""What the official scorer of PhysioNet/CinC Challenge 2021 computes, vectorised.
+"""What the official scorer of PhysioNet/CinC Challenge 2021 computes, vectorized.
 
 Definitions: Reyna et al., "Will Two Do? Varying Dimensions in Electrocardiography: The PhysioNet/Computing in
 Cardiology Challenge 2021", and its scorer (https://github.com/physionetchallenges/evaluation-2021). Labels
@@ -6,7 +6,7 @@ and outputs are (n, 26) of 0 and 1 in the official order of classes, scores (n, 
 
 A class is *absent* where the official scorer gives it no number (NaN); means over classes leave it out. For
 the AUROC that is a class without a positive or without a negative, for the AUPRC one without a positive, for
-the F-measure one that is neither labelled nor answered.
+the F-measure one that is neither labeled nor answered.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class ChallengeScores:
         accuracy: Part of the records with all 26 answers right.
         f_measure: Mean F1.
         auroc_per_class: (26,), NaN where absent; likewise the next two.
-        auprc_per_class: See ``auroc_per_class``.
-        f_per_class: See ``auroc_per_class``.
+        auprc_per_class: See `auroc_per_class`.
+        f_per_class: See `auroc_per_class`.
     """
 
     challenge_metric: float
@@ -51,7 +51,7 @@ def challenge_metric(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Returns the official challenge metric.
 
     Each record shares one point among its (label, answer) pairs, weighted by what the confusion is worth and
-    divided by the number of classes labelled or answered; the sum is scaled so that always answering sinus
+    divided by the number of classes labeled or answered; the sum is scaled so that always answering sinus
     rhythm scores 0 and the labels themselves score 1.
 
     Args:
@@ -73,7 +73,7 @@ def challenge_metric(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def worth_of(labels: np.ndarray) -> np.ndarray:
-    """Returns what answering each class is worth for each record before normalisation: (n, 26), float64."""
+    """Returns what answering each class is worth for each record before normalization: (n, 26), float64."""
     worth: np.ndarray = labels.astype(float) @ weights()
     return worth
 

@@ -62,13 +62,13 @@ class Row:
         record: Its name.
         source: Where it comes from.
         codes: Its SNOMED CT codes.
-        rate: Its own sampling rate in Hz, ``None`` where unknown.
+        rate: Its own sampling rate in Hz, `None` where unknown.
         n_samples: Samples of a lead at that rate.
-        age: In years, ``None`` where unknown.
-        sex: ``None`` where unknown.
+        age: In years, `None` where unknown.
+        sex: `None` where unknown.
         status: What reading it ended as.
         repairs: What reading it repaired.
-        reason: Why it has no windows; ``None`` where it has.
+        reason: Why it has no windows; `None` where it has.
         signal: Digest of its samples.
         first: Where in the chunk's file its first window is.
         starts: Where its windows start, in samples at the rate of the windows.
@@ -186,7 +186,7 @@ class _Chunk:
         band_pass(rate, recipe.low, recipe.high)(lanes)
         lanes = resampled(lanes, rate, recipe.rate).reshape(len(rows), len(LEADS), -1)
         windows = cut(lanes, recipe.window, recipe.stride)
-        flat = normalise(windows)
+        flat = normalize(windows)
         for row, of_record, leads in zip(rows, windows, flat, strict=True):
             useful = np.flatnonzero(~leads.all(axis=1))
             row.first, row.starts = self._n, tuple(int(i) * recipe.stride for i in useful)
@@ -206,11 +206,11 @@ def cut(lanes: np.ndarray, window: int, stride: int) -> np.ndarray:
     return windows if stride >= size else windows.copy()
 
 
-def normalise(windows: np.ndarray) -> np.ndarray:
+def normalize(windows: np.ndarray) -> np.ndarray:
     """Takes each lead of each window to mean 0 and deviation 1, in place; a flat lead to 0.
 
     Returns:
-        Whether each lead is flat, its deviation being below `FLOOR`: as ``windows`` without the samples.
+        Whether each lead is flat, its deviation being below `FLOOR`: as `windows` without the samples.
     """
     samples = windows.shape[-1]
     windows -= windows.mean(axis=-1, keepdims=True)
@@ -221,7 +221,7 @@ def normalise(windows: np.ndarray) -> np.ndarray:
 
 
 def padded(windows: np.ndarray, size: int) -> np.ndarray:
-    """Returns float16 windows of ``size`` samples: shorter ones get zeros on both sides."""
+    """Returns float16 windows of `size` samples: shorter ones get zeros on both sides."""
     missing = size - windows.shape[-1]
     if not missing:
         return windows.astype(np.float16)

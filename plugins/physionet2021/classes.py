@@ -1,7 +1,7 @@
 """The 26 classes that PhysioNet/CinC Challenge 2021 scores, and what confusing one with another is worth.
 
 The tables are those of the official scorer (https://github.com/physionetchallenges/evaluation-2021,
-``weights.csv`` and ``dx_mapping_scored.csv``), in its order of classes. Their licence:
+`weights.csv` and `dx_mapping_scored.csv`), in its order of classes. Their license:
 
     BSD 2-Clause License
 

@@ -1,4 +1,4 @@
-"""What ``scalelab data`` does for ``physionet2021``; the work itself is imported when it is asked for."""
+"""What `scalelab data` does for `physionet2021`; the work itself is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sources import HIDDEN, URL, WHY_HIDDEN, SourceName
 
 
 class DownloadParams(scalelab.Params):
-    """Options of ``scalelab data download physionet2021``."""
+    """Options of `scalelab data download physionet2021`."""
 
     to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
     sources: tuple[SourceName, ...] = Field((), description="only these databases; all eight by default")
@@ -39,7 +39,7 @@ class DownloadParams(scalelab.Params):
 
 
 class InspectParams(scalelab.Params):
-    """Options of ``scalelab data inspect physionet2021``."""
+    """Options of `scalelab data inspect physionet2021`."""
 
     folder: scalelab.Location = Field(
         description="folder with the records' .hea and .mat files, at any depth"
@@ -62,7 +62,7 @@ def inspect(params: InspectParams, progress: scalelab.Progress) -> scalelab.Insp
 
 
 def file_commands() -> dict[str, scalelab.FileCommand]:
-    """Returns the fields ``download`` and ``inspect`` of the dataset."""
+    """Returns the fields `download` and `inspect` of the dataset."""
     return {
         "download": scalelab.FileCommand(run=download, params=DownloadParams),
         "inspect": scalelab.FileCommand(run=inspect, params=InspectParams),

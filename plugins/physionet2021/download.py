@@ -1,4 +1,4 @@
-"""``scalelab data download physionet2021``: which files, how much, from where."""
+"""`scalelab data download physionet2021`: which files, how much, from where."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _wanted(files: list[RemoteFile], params: DownloadParams) -> tuple[list[Remot
     absent = [name for name, found in by_source.items() if not found]
     if absent and (params.sources or len(absent) == len(SOURCES)):
         raise scalelab.DataError(f"{params.url}: its {SUMS} lists no files of {', '.join(absent)}")
-    licence = [file for file in files if file.path == "LICENSE.txt"]
-    return licence + [file for found in by_source.values() for file in found], absent
+    license = [file for file in files if file.path == "LICENSE.txt"]
+    return license + [file for found in by_source.values() for file in found], absent
 
 
 def _estimate(file: RemoteFile) -> int:

@@ -1,6 +1,6 @@
 """The band-pass filter and the change of sampling rate, for many leads at once.
 
-The filter is what ``scipy.signal.sosfiltfilt`` computes, a third-order Butterworth band-pass run forwards and
+The filter is what `scipy.signal.sosfiltfilt` computes, a third-order Butterworth band-pass run forwards and
 backwards with odd extension at the ends, at about three times its speed. A recursive filter is a loop over
 samples; here it is a matrix product over blocks of samples, and the loop over blocks carries the filter's six
 states: with x a block and s the state before it,
@@ -99,7 +99,7 @@ class BandPass:
         constant: np.ndarray,
         order: range,
     ) -> None:
-        """Runs one pass over ``blocks`` (n, BLOCK) into ``result``; before them is a constant."""
+        """Runs one pass over `blocks` (n, BLOCK) into `result`; before them is a constant."""
         lanes = len(constant)
         left = (blocks @ one.left).reshape(lanes, len(order), -1)
         states = left.swapaxes(0, 1).astype(np.float64, order="C")
@@ -117,7 +117,7 @@ class BandPass:
 
 @lru_cache(maxsize=32)
 def band_pass(rate: float, low: float, high: float) -> BandPass:
-    """Designs the Butterworth band-pass from ``low`` to ``high`` Hz at ``rate`` Hz; once for each rate.
+    """Designs the Butterworth band-pass from `low` to `high` Hz at `rate` Hz; once for each rate.
 
     Raises:
         ValueError: The band does not lie below half the rate.
@@ -145,7 +145,7 @@ def band_pass(rate: float, low: float, high: float) -> BandPass:
 
 
 def resampled(signal: np.ndarray, rate: float, target: float) -> np.ndarray:
-    """Returns (lanes, samples) at ``target`` Hz, by a polyphase filter (``scipy.signal.resample_poly``)."""
+    """Returns (lanes, samples) at `target` Hz, by a polyphase filter (`scipy.signal.resample_poly`)."""
     if rate == target:
         return signal
     from scipy.signal import resample_poly
@@ -180,7 +180,7 @@ def _state_space(sections: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _padding(sections: np.ndarray) -> int:
-    """The extension that ``sosfiltfilt`` chooses by default."""
+    """The extension that `sosfiltfilt` chooses by default."""
     taps = 2 * len(sections) + 1
     taps -= min(int((sections[:, 2] == 0).sum()), int((sections[:, 5] == 0).sum()))
     return 3 * taps

@@ -1,7 +1,7 @@
-"""The header (``.hea``) of one record, in either of the forms that the database uses.
+"""The header (`.hea`) of one record, in either of the forms that the database uses.
 
-The 2020 form has a date and bare keys (``16+24 1000/mV``, ``#Age: 85``), the 2021 form has neither date nor
-time (``16x1+24 1000.0(0)/mV``, ``# Age: 84``). The fields are those of the WFDB header(5) manual page; what
+The 2020 form has a date and bare keys (`16+24 1000/mV`, `#Age: 85`), the 2021 form has neither date nor
+time (`16x1+24 1000.0(0)/mV`, `# Age: 84`). The fields are those of the WFDB header(5) manual page; what
 challenge participants were known to trip over is taken as it is meant, and said in the header's notes.
 """
 
@@ -45,15 +45,15 @@ class SignalLine:
 
     Attributes:
         file: Name of the signal file.
-        format: WFDB storage format, ``"16"`` for 16-bit integers.
+        format: WFDB storage format, `"16"` for 16-bit integers.
         frame: Samples per frame.
         skew: Samples by which the lead lags.
         offset: Bytes before the first sample.
-        gain: ADC units per physical unit, ``None`` where the header gives none (or 0).
+        gain: ADC units per physical unit, `None` where the header gives none (or 0).
         baseline: ADC value of zero.
-        units: Physical unit as written, ``"mV"`` where none is.
-        initial: ADC value of the first sample, or ``None``.
-        checksum: 16-bit sum of the samples, as written, or ``None``.
+        units: Physical unit as written, `"mV"` where none is.
+        initial: ADC value of the first sample, or `None`.
+        checksum: 16-bit sum of the samples, as written, or `None`.
         lead: Name of the lead as written.
     """
 
@@ -77,11 +77,11 @@ class Header:
     Attributes:
         name: The record's name as the header has it.
         rate: Sampling rate in Hz.
-        n_samples: Samples of each lead, ``None`` where the header leaves it to the file.
+        n_samples: Samples of each lead, `None` where the header leaves it to the file.
         signals: The leads, in the order in which their samples are interleaved.
-        codes: SNOMED CT codes of ``Dx``, without duplicates, in their order.
-        age: In years, ``None`` where unknown.
-        sex: ``None`` where unknown.
+        codes: SNOMED CT codes of `Dx`, without duplicates, in their order.
+        age: In years, `None` where unknown.
+        sex: `None` where unknown.
         notes: What was not quite as it should be, and does no harm.
     """
 
@@ -127,7 +127,7 @@ def parse_header(text: str) -> Header:
     """Parses a header's text.
 
     Raises:
-        scalelab.DataError: It is no header of one record; the message is ``kind: details``.
+        scalelab.DataError: It is no header of one record; the message is `kind: details`.
     """
     lines = [line.strip() for line in text.split("\n")]
     fields = [line for line in lines if line and not line.startswith("#")]
@@ -237,7 +237,7 @@ def _sex(text: str, notes: list[str]) -> Sex | None:
 
 
 def _integer(word: str) -> int | None:
-    """``int`` itself takes underscores and digits of other scripts."""
+    """`int` itself takes underscores and digits of other scripts."""
     return int(word) if _INTEGER.fullmatch(word) else None
 
 

@@ -1,4 +1,4 @@
-"""``scalelab data inspect physionet2021``: every record of a folder, read as training would read it."""
+"""`scalelab data inspect physionet2021`: every record of a folder, read as training would read it."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _labels(found: Sequence[Found]) -> list[scalelab.Row]:
 
 
 def _kinds(said: Iterable[tuple[Found, Iterable[str]]]) -> list[scalelab.Row]:
-    """Counts texts of the form ``kind: details`` by their kind, with one of them as an example."""
+    """Counts texts of the form `kind: details` by their kind, with one of them as an example."""
     examples: dict[str, list[str]] = defaultdict(list)
     for record, texts in said:
         for text in texts:

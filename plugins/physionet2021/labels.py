@@ -18,7 +18,7 @@ def classes_of(codes: Iterable[str]) -> list[int]:
 
 
 def targets_of(records: Sequence[Iterable[str]]) -> np.ndarray:
-    """Returns the targets (n, 26), uint8 of 0 and 1, of the codes of ``n`` records."""
+    """Returns the targets (n, 26), uint8 of 0 and 1, of the codes of `n` records."""
     targets = np.zeros((len(records), N_CLASSES), dtype=np.uint8)
     for row, codes in zip(targets, records, strict=True):
         row[classes_of(codes)] = 1
@@ -26,5 +26,5 @@ def targets_of(records: Sequence[Iterable[str]]) -> np.ndarray:
 
 
 def abbreviations_of(codes: Iterable[str]) -> str:
-    """Returns the official abbreviations of the scored classes among some codes, such as ``"AF,LAD"``."""
+    """Returns the official abbreviations of the scored classes among some codes, such as `"AF,LAD"`."""
     return ",".join(ABBREVIATIONS[index] for index in classes_of(codes))

@@ -20,7 +20,7 @@ def asymmetric_loss(
     *,
     focal_gradient: bool = False,
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Returns ``loss(outputs, targets)``, the asymmetric loss.
+    """Returns `loss(outputs, targets)`, the asymmetric loss.
 
     It is the mean over examples and classes of
 
@@ -29,7 +29,7 @@ def asymmetric_loss(
     where p is the logistic function of the output. Without focusing and margin it is binary cross-entropy.
 
     As in the reference implementation, the focusing weights (1 - p)^γ+ and p_m^γ- count as constants in the
-    gradient; ``focal_gradient`` differentiates them too, as the paper's analysis of gradients does. Where the
+    gradient; `focal_gradient` differentiates them too, as the paper's analysis of gradients does. Where the
     reference sums over the batch, this is the mean, so that learning rates fit any batch; and it computes
     log p from the output itself, so that very wrong positives keep their gradient, which the reference loses
     where p < 1e-8. An easy negative, p < m, has no gradient at all in either.

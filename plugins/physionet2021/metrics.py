@@ -47,7 +47,7 @@ def probabilities_of(outputs: np.ndarray) -> np.ndarray:
 
 
 def challenge_metrics(threshold: ThresholdName) -> tuple[scalelab.Metric, ...]:
-    """Returns ``challenge-metric``, ``auroc``, ``auprc``, ``f-measure``, ``accuracy`` and ``ece``.
+    """Returns `challenge-metric`, `auroc`, `auprc`, `f-measure`, `accuracy` and `ece`.
 
     Args:
         threshold: How the first, the fourth and the fifth come by their answers, see `decide`.

@@ -34,8 +34,8 @@ class Prepared:
     """One prepared folder, all folds.
 
     Attributes:
-        inputs: float16 (n, 12, window), fold after fold; a memory map.
-        targets: uint8 (n, 26).
+        inputs: Float16 (n, 12, window), fold after fold; a memory map.
+        targets: Uint8 (n, 26).
         borders: Where each fold starts, and where the last one ends: (5,).
         key: Name of the entry in the cache.
     """
@@ -51,7 +51,7 @@ class Prepared:
         return scalelab.cache_dir() / f"{self.key}.parquet"
 
     def fold(self, *folds: int) -> scalelab.Split:
-        """Returns the windows of neighbouring folds."""
+        """Returns the windows of neighboring folds."""
         rows = slice(self.borders[folds[0]], self.borders[folds[-1] + 1])
         return scalelab.Split(self.inputs[rows], self.targets[rows])
 
@@ -98,7 +98,7 @@ def recipe_of(params: Physionet2021Params) -> Recipe:
 def training_folds(prepared: Prepared, validation: int) -> scalelab.Split:
     """Returns the two folds that are neither for validation nor for the test.
 
-    Folds 0 and 2 are no neighbours: the first time, they are copied to an entry of their own.
+    Folds 0 and 2 are no neighbors: the first time, they are copied to an entry of their own.
     """
     if validation == 0:
         return prepared.fold(1, 2)

@@ -43,19 +43,19 @@ class EcgRecord:
     """One twelve-lead recording.
 
     Attributes:
-        name: Name of the header file without ``.hea``.
-        source: Database that the record comes from, such as ``"ptb-xl"``.
+        name: Name of the header file without `.hea`.
+        source: Database that the record comes from, such as `"ptb-xl"`.
         path: The header file.
         rate: Sampling rate in Hz; NaN where the header could not be read.
-        signal: float32 (12, n_samples) in mV, leads in the order of `LEADS`, all finite; ``None`` where the
+        signal: Float32 (12, n_samples) in mV, leads in the order of `LEADS`, all finite; `None` where the
             record is rejected.
         codes: SNOMED CT codes as in the header, duplicates removed, order kept.
-        age: In years, ``None`` where unknown.
-        sex: ``None`` where unknown.
-        status: ``"repaired"`` where there are repairs.
-        repairs: What was done, each as ``kind: details``.
-        reason: Why the record is rejected, as ``kind: details``.
-        notes: What is worth knowing and was left as it is (flat leads among them), as ``kind: details``.
+        age: In years, `None` where unknown.
+        sex: `None` where unknown.
+        status: `"repaired"` where there are repairs.
+        repairs: What was done, each as `kind: details`.
+        reason: Why the record is rejected, as `kind: details`.
+        notes: What is worth knowing and was left as it is (flat leads among them), as `kind: details`.
         n_samples: Samples of a lead; 0 where unknown.
     """
 
@@ -75,7 +75,7 @@ class EcgRecord:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """Returns every header (``.hea``) beneath a folder, at any depth, sorted by path.
+    """Returns every header (`.hea`) beneath a folder, at any depth, sorted by path.
 
     Raises:
         scalelab.DataError: There is no such folder.
@@ -90,7 +90,7 @@ def find_records(folder: Path) -> list[Path]:
 
 
 def source_of(header: Path) -> str:
-    """Returns the source that a header's folder names: ``<source>/gN/`` or ``<source>/``."""
+    """Returns the source that a header's folder names: `<source>/gN/` or `<source>/`."""
     folder = header.absolute().parent
     return folder.parent.name if _GROUP.fullmatch(folder.name) else folder.name
 
@@ -99,7 +99,7 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
     """Reads a record; what is wrong with its content is in the result and raises nothing.
 
     Args:
-        header: The record's ``.hea`` file; its samples lie beside it.
+        header: The record's `.hea` file; its samples lie beside it.
         source: Where the record comes from; by default what its folder says, see `source_of`.
     """
     from .signals import read_leads

@@ -103,7 +103,7 @@ def in_leads_order(
     """Returns the twelve leads in the official order; limb leads that are missing or lost are derived.
 
     Args:
-        signal: (n_leads, n), in the order of ``lines``.
+        signal: (n_leads, n), in the order of `lines`.
         lines: The header's leads.
         lost: Rows that cannot be used.
         repairs: Takes what was done.

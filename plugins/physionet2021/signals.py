@@ -35,7 +35,7 @@ def read_leads(header: Path, parsed: Header, repairs: list[str], notes: list[str
         notes: Takes what is worth knowing.
 
     Raises:
-        scalelab.DataError: The samples cannot be used; the message is ``kind: details``.
+        scalelab.DataError: The samples cannot be used; the message is `kind: details`.
     """
     name = _check_storage(parsed.signals)
     stored = _read_checked(header, name, parsed, repairs)

@@ -27,7 +27,7 @@ def decide(outputs: np.ndarray, targets: np.ndarray, threshold: ThresholdName) -
     Args:
         outputs: Raw outputs (n, 26).
         targets: Labels (n, 26) of 0 and 1.
-        threshold: ``"0.5"`` needs no fitting; the others as in `fit_thresholds`.
+        threshold: `"0.5"` needs no fitting; the others as in `fit_thresholds`.
     """
     if threshold == "0.5":
         zero: np.ndarray = outputs > 0
@@ -47,9 +47,9 @@ def fit_thresholds(
 ) -> np.ndarray:
     """Returns the thresholds (26,) on raw outputs that give these rows the best challenge metric.
 
-    ``"global"`` is the best of all common thresholds. ``"per-class"`` starts from there and takes, one class
+    `"global"` is the best of all common thresholds. `"per-class"` starts from there and takes, one class
     after the other, the best threshold given those of the other classes, until nothing improves (a local
-    optimum: the classes are tied together by the normalisation). A class without a positive keeps the common
+    optimum: the classes are tied together by the normalization). A class without a positive keeps the common
     threshold. Without rows all thresholds are 0.
     """
     thresholds = np.zeros(outputs.shape[1])
@@ -96,7 +96,7 @@ def _improve_each(thresholds: np.ndarray, outputs: np.ndarray, truth: np.ndarray
 
 
 def _best_cut(values: np.ndarray, gains: np.ndarray) -> float:
-    """Returns the threshold on falling ``values`` above which the ``gains`` add up to the most.
+    """Returns the threshold on falling `values` above which the `gains` add up to the most.
 
     It stands half-way between the values that it parts, and one beyond the last where it takes all or none.
     """

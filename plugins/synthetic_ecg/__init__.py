@@ -1,4 +1,4 @@
-"""``synthetic-ecg``: labelled multi-lead ECG from a seeded generator. No patient is behind any of it.
+"""`synthetic-ecg`: labeled multi-lead ECG from a seeded generator. No patient is behind any of it.
 
 RR dynamics, P-QRS-T as Gaussians of a dipole, twelve exclusive conditions, noise. Each record is a subject of
 its own, and depends on the seed and its number alone.
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 class SyntheticEcgParams(scalelab.Params):
-    """Options of the ``synthetic-ecg`` dataset."""
+    """Options of the `synthetic-ecg` dataset."""
 
     n_train: int = Field(4000, ge=1, le=10_000_000, description="training records")
     n_validation: int = Field(1000, ge=1, le=10_000_000, description="validation records")
@@ -48,7 +48,7 @@ class SyntheticEcgParams(scalelab.Params):
 
 
 class SynthesizeParams(scalelab.Params):
-    """Options of ``scalelab data synthesize synthetic-ecg``."""
+    """Options of `scalelab data synthesize synthetic-ecg`."""
 
     to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
     records: int = Field(ge=1, le=10_000_000, description="number of records")
@@ -121,7 +121,7 @@ def synthesize(params: SynthesizeParams, progress: scalelab.Progress) -> str:
 
 @scalelab.hookimpl
 def scalelab_datasets() -> list[scalelab.Dataset]:
-    """Provides ``synthetic-ecg``."""
+    """Provides `synthetic-ecg`."""
     return [
         scalelab.Dataset(
             name="synthetic-ecg",

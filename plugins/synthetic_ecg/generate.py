@@ -53,7 +53,7 @@ class SyntheticRecord:
 def records(
     n: int, params: SyntheticEcgParams, *, split: SplitName = "train", start: int = 0
 ) -> Iterator[SyntheticRecord]:
-    """Yields records ``start`` to ``start + n`` of a split; more records never change the first ones."""
+    """Yields records `start` to `start + n` of a split; more records never change the first ones."""
     for index in range(start, start + n):
         yield make_record(params, split, index)
 
@@ -89,7 +89,7 @@ def make_record(params: SyntheticEcgParams, split: SplitName, index: int) -> Syn
 
 
 def blocks(params: SyntheticEcgParams, split: SplitName, n: int) -> Iterator[np.ndarray]:
-    """Yields the signals of the first ``n`` records as float16 blocks (up to 128, leads, samples)."""
+    """Yields the signals of the first `n` records as float16 blocks (up to 128, leads, samples)."""
     shape = (params.leads, round(params.seconds * params.rate))
     for start in range(0, n, BLOCK):
         block = np.empty((min(BLOCK, n - start), *shape), dtype=np.float16)
@@ -99,7 +99,7 @@ def blocks(params: SyntheticEcgParams, split: SplitName, n: int) -> Iterator[np.
 
 
 def labels(params: SyntheticEcgParams, split: SplitName, n: int) -> np.ndarray:
-    """Returns the labels (n,) of the first ``n`` records."""
+    """Returns the labels (n,) of the first `n` records."""
     return np.array([_begin(params, split, index)[2] for index in range(n)], dtype=np.int64)
 
 
@@ -125,7 +125,7 @@ def _dipole(rhythm: Rhythm, beats: Beats, n: int, rate: int) -> np.ndarray:
     first = np.ceil((rhythm.times + WINDOW[0]) * rate).astype(np.int64)
     filtered = np.sqrt(beats.widths**2 + (0.35 / rate) ** 2)
     vectors = (beats.vectors * (beats.widths / filtered)[:, :, None]).astype(np.float32)
-    offset = (first / rate - rhythm.times)[:, None] - beats.centres
+    offset = (first / rate - rhythm.times)[:, None] - beats.centers
     scale = np.sqrt(0.5) / filtered
     z = (scale / rate).astype(np.float32)[:, :, None] * np.arange(width, dtype=np.float32)
     z += (offset * scale).astype(np.float32)[:, :, None]

@@ -48,7 +48,7 @@ LEADS_OF_ELECTRODES = _FROM_INDEPENDENT @ _INDEPENDENT_OF_ELECTRODES
 
 
 def lead_names(n: int) -> tuple[str, ...]:
-    """Returns the ``n`` leads of an ``n``-lead record in standard order: II; I, II; I, II, V2; …; all.
+    """Returns the `n` leads of an `n`-lead record in standard order: II; I, II; I, II, V2; …; all.
 
     Two, three and twelve are the sets of the PhysioNet/CinC Challenge 2021; eight are the independent ones.
     """
@@ -59,7 +59,7 @@ def lead_names(n: int) -> tuple[str, ...]:
 def torso(rng: np.random.Generator, spread: float) -> np.ndarray:
     """Returns one subject's (12, 3) dipole-to-leads matrix.
 
-    The heart is turned about each axis by a normal angle (SD ``spread`` times 12 degrees about x and y, 25
+    The heart is turned about each axis by a normal angle (SD `spread` times 12 degrees about x and y, 25
     about z, the frontal axis) and each independent lead is perturbed, for the placing of electrodes.
     """
     x, y, z = rng.normal(size=3) * np.radians((12.0, 12.0, 25.0)) * spread

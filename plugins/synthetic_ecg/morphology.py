@@ -21,7 +21,7 @@ WINDOW = (-0.5, 0.7)
 """Seconds around R outside which a beat is nothing."""
 
 _WIDTHS = np.array([18, 20, 8, 11, 11, 10, 14, 26, 26, 26, 46, 34]) / 1000
-_CENTRES = np.array([0, 30, -22, 0, 14, 33, 55, 80, 125, 170, 0, 0]) / 1000
+_CENTERS = np.array([0, 30, -22, 0, 14, 33, 55, 80, 125, 170, 0, 0]) / 1000
 _VECTORS = np.array(
     [
         [0.03, 0.08, -0.05],  # P: right atrium, left atrium
@@ -44,18 +44,18 @@ _TERRITORIES = np.array([[0.2, 0.1, -1.0], [0.1, 1.0, 0.1], [1.0, -0.2, 0.1], [0
 
 @dataclass
 class Waves:
-    """The Gaussians of one kind of beat: centres and widths (waves,) in seconds, vectors (waves, 3) in mV."""
+    """The Gaussians of one kind of beat: centers and widths (waves,) in seconds, vectors (waves, 3) in mV."""
 
-    centres: np.ndarray
+    centers: np.ndarray
     widths: np.ndarray
     vectors: np.ndarray
 
 
 @dataclass
 class Beats:
-    """The Gaussians of all beats: centres and widths (beats, waves) in seconds, vectors (beats, waves, 3)."""
+    """The Gaussians of all beats: centers and widths (beats, waves) in seconds, vectors (beats, waves, 3)."""
 
-    centres: np.ndarray
+    centers: np.ndarray
     widths: np.ndarray
     vectors: np.ndarray
 
@@ -66,23 +66,23 @@ def make_beats(
     """Draws the morphology of a subject with a condition, and lays it over the beats of a rhythm."""
     subject = _subject(name, difficulty, rng)
     _conduct(subject, name, strength, difficulty, rng)
-    _repolarise(subject, name, strength, difficulty, rng)
+    _repolarize(subject, name, strength, difficulty, rng)
     pr = rng.uniform(0.13, 0.16 + 0.035 * difficulty)
     if name == "first-degree-av-block":
         pr = 0.21 + 0.09 * strength + 0.04 * rng.random()
     qt = 0.39 + 0.02 * rng.normal()
     n = len(rhythm.times)
     beats = Beats(
-        np.tile(subject.centres, (n, 1)), np.tile(subject.widths, (n, 1)), np.tile(subject.vectors, (n, 1, 1))
+        np.tile(subject.centers, (n, 1)), np.tile(subject.widths, (n, 1)), np.tile(subject.vectors, (n, 1, 1))
     )
     _replace_ectopics(beats, rhythm, subject, strength, rng)
     if not rhythm.has_p:
         beats.vectors[:, P] = 0
-    beats.centres[:, P] += QRS_ONSET - pr + 0.035
+    beats.centers[:, P] += QRS_ONSET - pr + 0.035
     corrected = qt * np.clip(rhythm.rr, 0.3, 1.5) ** (1 / 3)
     peak = np.clip(QRS_ONSET + corrected - 0.085, 0.15, WINDOW[1] - 0.2)
-    beats.centres[:, T] += peak[:, None] + np.array([-0.036, 0])
-    beats.centres[:, ST] *= (peak / 0.27)[:, None]
+    beats.centers[:, T] += peak[:, None] + np.array([-0.036, 0])
+    beats.centers[:, ST] *= (peak / 0.27)[:, None]
     breathing = np.sin(2 * np.pi * (rhythm.respiration * rhythm.times + rng.random()))
     beats.vectors *= (1 + 0.05 * breathing + 0.02 * rng.normal(size=n))[:, None, None]
     return beats
@@ -97,12 +97,12 @@ def _subject(name: str, difficulty: float, rng: np.random.Generator) -> Waves:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors += 0.3 * spread * length * rng.normal(size=vectors.shape)
     widths = _WIDTHS * np.exp(0.13 * spread * rng.normal(size=N_WAVES))
-    centres = _CENTRES.copy()
+    centers = _CENTERS.copy()
     if name not in ("left-bundle-branch-block", "right-bundle-branch-block"):
         broader = 1 + 0.15 * difficulty * rng.random()
-        centres[QRS] *= broader
+        centers[QRS] *= broader
         widths[QRS] *= broader
-    return Waves(centres, widths, vectors)
+    return Waves(centers, widths, vectors)
 
 
 def _conduct(waves: Waves, name: str, strength: float, difficulty: float, rng: np.random.Generator) -> None:
@@ -110,7 +110,7 @@ def _conduct(waves: Waves, name: str, strength: float, difficulty: float, rng: n
     size = np.linalg.norm(waves.vectors[3])
     if name == "left-bundle-branch-block":
         slow = 1 + 0.35 * strength + 0.1 * rng.random()
-        waves.centres[QRS] = np.array([-0.02, 0.0, 0.03, 0.055, 0.08]) * slow
+        waves.centers[QRS] = np.array([-0.02, 0.0, 0.03, 0.055, 0.08]) * slow
         waves.widths[QRS] = np.array([0.012, 0.017, 0.017, 0.017, 0.014]) * slow
         directions = np.array(
             [[0.1, 0.1, 0.1], [0.55, 0.4, 0.45], [0.4, 0.1, 0.6], [0.6, 0.2, 0.5], [0.1, 0, 0.2]]
@@ -123,13 +123,13 @@ def _conduct(waves: Waves, name: str, strength: float, difficulty: float, rng: n
     if name == "right-bundle-branch-block":
         late = 0.4 + 0.5 * strength + 0.2 * rng.random()
         slow = 1 + 0.25 * strength + 0.15 * rng.random()
-        waves.centres[6] *= slow
+        waves.centers[6] *= slow
         waves.widths[6] *= slow
         waves.vectors[T] += size * (0.05 + 0.06 * strength) * np.array([0.5, 0.2, 1.0])
     waves.vectors[6] = late * size * (np.array([-0.55, -0.1, -0.75]) + 0.12 * rng.normal(size=3))
 
 
-def _repolarise(
+def _repolarize(
     waves: Waves, name: str, strength: float, difficulty: float, rng: np.random.Generator
 ) -> None:
     """Depressed ST and inverted T; in all others, small shifts of ST and flatter T."""
@@ -158,7 +158,7 @@ def _replace_ectopics(
     ventricular = rhythm.origin == VENTRICULAR
     if ventricular.any():
         focus = _ventricular(subject, strength, rng)
-        beats.centres[ventricular] = focus.centres
+        beats.centers[ventricular] = focus.centers
         beats.widths[ventricular] = focus.widths
         beats.vectors[ventricular] = focus.vectors
 
@@ -171,8 +171,8 @@ def _ventricular(subject: Waves, strength: float, rng: np.random.Generator) -> W
     axis /= np.linalg.norm(axis)
     turn = 0.35 * rng.normal(size=(5, 3))
     slow = 0.75 + 0.3 * strength + 0.15 * rng.random()
-    waves = Waves(subject.centres.copy(), subject.widths.copy(), np.zeros_like(subject.vectors))
-    waves.centres[QRS] = np.array([-0.03, 0.0, 0.03, 0.06, 0.09]) * slow
+    waves = Waves(subject.centers.copy(), subject.widths.copy(), np.zeros_like(subject.vectors))
+    waves.centers[QRS] = np.array([-0.03, 0.0, 0.03, 0.06, 0.09]) * slow
     waves.widths[QRS] = 0.02 * slow
     weights = np.array([0.4, 1.0, 0.8, 0.4, 0.1])
     waves.vectors[QRS] = size * weights[:, None] * (axis + turn)

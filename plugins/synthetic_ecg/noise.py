@@ -16,7 +16,7 @@ N_WANDER = 4
 def electrode_noise(
     level: float, rng: np.random.Generator, times: np.ndarray, rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the noise as ``mix @ sources``, mix (9, sources) and sources (sources, samples) in float32.
+    """Draws the noise as `mix @ sources`, mix (9, sources) and sources (sources, samples) in float32.
 
     Args:
         level: Factor on all amplitudes; 1 is an ordinary resting recording, 3 a bad one.

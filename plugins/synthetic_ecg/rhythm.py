@@ -26,10 +26,10 @@ class Rhythm:
     Attributes:
         times: (beats,) R peaks in seconds, from before 0 to beyond the end.
         rr: (beats,) interval before each beat in seconds.
-        origin: (beats,) ``SINUS``, ``ATRIAL`` or ``VENTRICULAR``.
+        origin: (beats,) `SINUS`, `ATRIAL` or `VENTRICULAR`.
         has_p: Whether sinus beats are preceded by a P wave.
         respiration: Respiratory frequency in Hz.
-        atrial: (samples,) continuous atrial wave (f or flutter waves) of unit amplitude, or ``None``.
+        atrial: (samples,) continuous atrial wave (f or flutter waves) of unit amplitude, or `None`.
     """
 
     times: np.ndarray
@@ -96,8 +96,8 @@ def _sinus(
     return np.interp(np.arange(np.ceil(phase[0]), last), phase, grid)
 
 
-def _bell(frequency: np.ndarray, centre: float, width: float) -> np.ndarray:
-    return np.exp(-0.5 * ((frequency - centre) / width) ** 2)
+def _bell(frequency: np.ndarray, center: float, width: float) -> np.ndarray:
+    return np.exp(-0.5 * ((frequency - center) / width) ** 2)
 
 
 def _add_ectopics(

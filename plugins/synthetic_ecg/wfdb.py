@@ -1,7 +1,7 @@
-"""Records as files in the layout of PhysioNet/CinC Challenge 2021: ``scalelab data synthesize``.
+"""Records as files in the layout of PhysioNet/CinC Challenge 2021: `scalelab data synthesize`.
 
-``training/<source>/gN/`` with up to a thousand records each: a WFDB header with checksums, a MATLAB v4 file
-of interleaved 16-bit integers, and ``RECORDS`` lists. Whatever reads the Challenge's records reads these.
+`training/<source>/gN/` with up to a thousand records each: a WFDB header with checksums, a MATLAB v4 file
+of interleaved 16-bit integers, and `RECORDS` lists. Whatever reads the Challenge's records reads these.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .generate import SyntheticRecord, make_record
 GAIN = 1000
 """ADC units per mV, as in the Challenge's files."""
 GROUP = 1000
-"""Records of a folder ``gN``."""
+"""Records of a folder `gN`."""
 ABOUT = "SYNTHETIC.json"
 """The file in a source's folder that says how its records were made, so that a later run can go on."""
 _PART = 25
@@ -58,17 +58,17 @@ def write_records(params: SynthesizeParams, progress: scalelab.Progress) -> str:
 
 
 def record_name(index: int) -> str:
-    """Returns the name of record ``index``, counted from 0."""
+    """Returns the name of record `index`, counted from 0."""
     return f"SY{index + 1:05d}"
 
 
 def group_of(index: int) -> str:
-    """Returns the folder of record ``index``."""
+    """Returns the folder of record `index`."""
     return f"g{index // GROUP + 1}"
 
 
 def write_record(folder: Path, name: str, record: SyntheticRecord, comments: Sequence[str] = ()) -> None:
-    """Writes one record as ``<name>.mat`` and ``<name>.hea``; the header comes last and makes it whole.
+    """Writes one record as `<name>.mat` and `<name>.hea`; the header comes last and makes it whole.
 
     Args:
         folder: Where to; must exist.
@@ -134,7 +134,7 @@ def _write_part(folder: Path, options: SyntheticEcgParams, indices: Sequence[int
 
 
 def _write_lists(folder: Path, n: int) -> int:
-    """Writes ``RECORDS`` into each group, and the groups into the top one; returns their number."""
+    """Writes `RECORDS` into each group, and the groups into the top one; returns their number."""
     starts = range(0, n, GROUP)
     for start in starts:
         names = [record_name(index) for index in range(start, min(start + GROUP, n))]

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the ``scalelab`` command; every error that is expected ends in one line and its exit code."""
+    """Runs the `scalelab` command; every error that is expected ends in one line and its exit code."""
     from scalelab.cli.app import app
     from scalelab.errors import ScalelabError
 

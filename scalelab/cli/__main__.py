@@ -1,4 +1,4 @@
-"""``python -m scalelab.cli``: the command line without an installed script."""
+"""`python -m scalelab.cli`: the command line without an installed script."""
 
 from scalelab.cli import main
 

@@ -1,4 +1,4 @@
-"""``scalelab advise``: the best use of a training budget, as a study file that can be run."""
+"""`scalelab advise`: the best use of a training budget, as a study file that can be run."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from scalelab.cli.finished import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.analysis.advice import Advice, FamilyAdvice
-    from scalelab.execute.proposal import Proposal
-    from scalelab.plugins import Catalogue
+    from scalelab.analysis.families.advice import Advice, FamilyAdvice
+    from scalelab.plugins import Catalog
+    from scalelab.propose.budget import Proposal
     from scalelab.store import Store
 
 WRITE_HELP = "Write the best family's run as a study file that plan and run take."
@@ -74,9 +74,9 @@ def advise(
     The best family stands first, with the share of refits in which it is the best. Where the runs do not say
     how to split compute between size and training, the advice follows their compute-efficient frontier.
     """
-    from scalelab.analysis.advice import advise as advise_runs
-    from scalelab.analysis.advice import price_of
-    from scalelab.analysis.points import designs
+    from scalelab.analysis.families.advice import advise as advise_runs
+    from scalelab.analysis.families.advice import price_of
+    from scalelab.analysis.runs.designs import designs
     from scalelab.errors import InputError
 
     if source is not None and write is None:
@@ -99,7 +99,7 @@ def advise(
             batch_size=batch_size,
             write=write,
             source=source,
-            catalogue=ctx.obj.catalogue(plugins_dir),
+            catalog=ctx.obj.catalog(plugins_dir),
             plain=ctx.obj.plain,
             json=json,
         )
@@ -109,12 +109,12 @@ def advise(
     cost = price_of(budget, runs, cost_per_flop=cost_per_flop, hourly=price)
     proposal = None
     if write is not None:
-        proposal = _written(advice, runs, opened, write, source, ctx.obj.catalogue(plugins_dir))
+        proposal = _written(advice, runs, opened, write, source, ctx.obj.catalog(plugins_dir))
     if json:
         _print_json(advice, cost, proposal)
         return
-    from scalelab.report.advice_tables import advice_tables
-    from scalelab.report.display import show
+    from scalelab.report.sections.advise import advice_tables
+    from scalelab.report.terminal import show
 
     for table in advice_tables(advice):
         show(table, plain=ctx.obj.plain)
@@ -125,12 +125,12 @@ def advise(
 
 
 def _written(
-    advice: Advice, runs: pd.DataFrame, store: Store, path: Path, source: Path | None, catalogue: Catalogue
+    advice: Advice, runs: pd.DataFrame, store: Store, path: Path, source: Path | None, catalog: Catalog
 ) -> Proposal:
     """Writes the study of the best family's run."""
-    from scalelab.analysis.advice import best_run
+    from scalelab.analysis.families.advice import best_run
     from scalelab.errors import InputError
-    from scalelab.execute.proposal import known_run, propose
+    from scalelab.propose.budget import known_run, propose
 
     best = advice.families[0]
     if "trial_id" not in runs.columns:
@@ -143,7 +143,7 @@ def _written(
         n_params=best.n_params.value,
         n_examples=best.n_examples,
         budget=advice.budget,
-        catalogue=catalogue,
+        catalog=catalog,
     )
     write_study(path, proposal.text)
     return proposal

@@ -1,4 +1,4 @@
-"""``scalelab advise --max-latency``: the best network within a limit, as a study file that can be run."""
+"""`scalelab advise --max-latency`: the best network within a limit, as a study file that can be run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scalelab.errors import InputError, brief
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.analysis.latency_advice import LatencyAdvice
-    from scalelab.plugins import Catalogue
+    from scalelab.analysis.latency.advice import LatencyAdvice
+    from scalelab.plugins import Catalog
     from scalelab.store import Store
 
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 
 def seconds_of(text: str) -> float:
-    """Returns a duration such as ``5ms``, ``0.02s`` or ``800us`` in seconds.
+    """Returns a duration such as `5ms`, `0.02s` or `800us` in seconds.
 
     Raises:
         InputError: It is none.
@@ -46,7 +46,7 @@ def advise_within(
     batch_size: int,
     write: Path | None,
     source: Path | None,
-    catalogue: Catalogue,
+    catalog: Catalog,
     plain: bool,
     json: bool,
 ) -> None:
@@ -55,13 +55,13 @@ def advise_within(
     Raises:
         InputError: The limit or the device is wrong, nothing was measured there, or nothing is fast enough.
     """
-    from scalelab.analysis.latency_advice import advise_latency, find_place
+    from scalelab.analysis.latency.advice import advise_latency, find_place
 
     seconds = seconds_of(limit)
     if device is None:
         raise InputError("--max-latency needs --device, such as openvino:CPU:int8")
     latencies = store.latencies()
-    target = _target(device, catalogue)
+    target = _target(device, catalog)
     try:
         place = find_place(latencies, target, batch_size, platform.node())
     except InputError as error:
@@ -70,27 +70,27 @@ def advise_within(
             f"{error}; run first: scalelab bench --study {study} --store {store.path} --targets {target}"
             + (f" --batch-sizes {batch_size}" if batch_size != 1 else "")
         ) from None
-    new, notes = _new_networks(store, runs, latencies, source, write, catalogue)
+    new, notes = _new_networks(store, runs, latencies, source, write, catalog)
     advice = advise_latency(latencies, runs, place, seconds, new)
-    text = _study_text(advice, store, runs, limit, write, source, catalogue) if write is not None else None
+    text = _study_text(advice, store, runs, limit, write, source, catalog) if write is not None else None
     if json:
         document = advice.to_dict() | {"study": None if write is None else {"path": str(write), "text": text}}
         print(json_module.dumps(document, indent=2))
         return
-    from scalelab.report.display import show
-    from scalelab.report.latency_tables import within_table
+    from scalelab.report.sections.latency import within_table
+    from scalelab.report.terminal import show
 
     show(within_table(advice, limit, notes), plain=plain)
     if write is not None:
         print(f"next: scalelab plan {write} --store {store.path}")
 
 
-def _target(device: str, catalogue: Catalogue) -> str:
+def _target(device: str, catalog: Catalog) -> str:
     """Returns the target with its precision; no runtime is asked whether the device is here."""
     from scalelab.measure import parse_target
 
     target = parse_target(device)
-    precision = target.precision or catalogue.backend(target.backend).precisions[0]
+    precision = target.precision or catalog.backend(target.backend).precisions[0]
     return f"{target.backend}:{target.device}:{precision}"
 
 
@@ -100,12 +100,12 @@ def _new_networks(
     latencies: pd.DataFrame,
     source: Path | None,
     write: Path | None,
-    catalogue: Catalogue,
+    catalog: Catalog,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns networks of the study's design space that nobody trained, and why there are none."""
     from scalelab.errors import ScalelabError
-    from scalelab.execute.latency_proposal import untrained
-    from scalelab.execute.proposal import known_run
+    from scalelab.propose.budget import known_run
+    from scalelab.propose.latency import untrained
 
     shaped = latencies[latencies["trial_id"].isin(runs["trial_id"])]
     if shaped.empty:
@@ -122,7 +122,7 @@ def _new_networks(
     try:
         _, study = known_run(store, str(row["trial_id"]), folder, source)
         shape = tuple(benchmark["input_shape"])
-        return untrained(study, set(options), shape, benchmark["n_outputs"], catalogue), []
+        return untrained(study, set(options), shape, benchmark["n_outputs"], catalog), []
     except ScalelabError as error:
         return [], [f"networks that nobody trained are left out: {error}"]
 
@@ -134,11 +134,11 @@ def _study_text(
     limit: str,
     path: Path,
     source: Path | None,
-    catalogue: Catalogue,
+    catalog: Catalog,
 ) -> str:
     """Writes the study of the best network, trained as the best run of its architecture was."""
-    from scalelab.execute.latency_proposal import study_of
-    from scalelab.execute.proposal import known_run
+    from scalelab.propose.budget import known_run
+    from scalelab.propose.latency import study_of
 
     best = advice.candidates.iloc[0]
     own = runs[runs["architecture"] == best["architecture"]]
@@ -152,7 +152,7 @@ def _study_text(
         architecture=str(best["architecture"]),
         options=json_module.loads(best["options"]),
         limit=f"within {limit} on {advice.place.target}",
-        catalogue=catalogue,
+        catalog=catalog,
     )
     write_study(path, text)
     return text

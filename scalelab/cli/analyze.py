@@ -1,4 +1,4 @@
-"""``scalelab analyze``: laws, fronts, trees; in the terminal, as JSON, as figures, as one HTML page."""
+"""`scalelab analyze`: laws, fronts, trees; in the terminal, as JSON, as figures, as one HTML page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scalelab.cli.finished import planned_trials
 from scalelab.cli.proposal import study_to_narrow, write_proposal
 
 if TYPE_CHECKING:
-    from scalelab.analysis.summary import Analysis
+    from scalelab.analysis.analyze import Analysis
 
 PROPOSE_HELP = "Write a study file with the smaller space that holds the best models; implies --design."
 FROM_HELP = "With --propose: the study file, where the one in the store names files relative to it."
@@ -43,11 +43,11 @@ def analyze(
             "--axis", help="n_params, n_examples, train_flops or joint; may be given more than once."
         ),
     ] = None,
-    estimator: Annotated[str, typer.Option("--estimator", help="What the fits minimise.")] = "log-huber",
+    estimator: Annotated[str, typer.Option("--estimator", help="What the fits minimize.")] = "log-huber",
     level: Annotated[float, typer.Option("--level", help="Coverage of the intervals.")] = 0.9,
     trees: Annotated[bool, typer.Option("--trees/--no-trees", help="Fit tree models of the design.")] = True,
     design: Annotated[
-        bool, typer.Option("--design", help="Analyse the design space: three kinds of tree model and more.")
+        bool, typer.Option("--design", help="Analyze the design space: three kinds of tree model and more.")
     ] = False,
     propose: Annotated[Path | None, typer.Option("--propose", help=PROPOSE_HELP)] = None,
     source: Annotated[Path | None, typer.Option("--from", help=FROM_HELP)] = None,
@@ -60,15 +60,15 @@ def analyze(
 
     Works while a run goes on, on the trials that are finished. What they cannot support is refused in words.
     """
-    from scalelab.analysis.summary import analyze as analyze_runs
+    from scalelab.analysis.analyze import analyze as analyze_runs
 
     opened = ctx.obj.store(store)
     planned = planned_trials(opened, store, study)
-    plugins = ctx.obj.catalogue(plugins_dir) if propose is not None else None
+    plugins = ctx.obj.catalog(plugins_dir) if propose is not None else None
     known = study_to_narrow(opened, study, propose, source, plugins)
     runs = opened.runs(study)
     drawing = html is not None or figures is not None
-    say(f"analysing {len(runs):,} trials of {study or store}")
+    say(f"analyzing {len(runs):,} trials of {study or store}")
     analysis = analyze_runs(
         runs,
         curves=opened.curves(study) if drawing else None,
@@ -93,8 +93,8 @@ def analyze(
 
 
 def _print(analysis: Analysis, *, plain: bool) -> None:
-    from scalelab.report.headlines import headlines
-    from scalelab.report.tables import analysis_tables, show
+    from scalelab.report.sections.answer import headlines
+    from scalelab.report.sections.studies import analysis_tables, show
 
     for table in analysis_tables(analysis):
         show(table, plain=plain)
@@ -103,14 +103,14 @@ def _print(analysis: Analysis, *, plain: bool) -> None:
 
 
 def _draw(analysis: Analysis, *, html: Path | None, figures: Path | None, title: str, store: Path) -> None:
-    from scalelab.report.drawing import save
+    from scalelab.report.drawing.panels import save
     from scalelab.report.figures import figures_of
 
     drawn = figures_of(analysis)
     if figures is not None:
         say(f"wrote {len(save(drawn, figures))} files to {figures}")
     if html is not None:
-        from scalelab.report.html import html_page, write_html
+        from scalelab.report.page import html_page, write_html
 
         path = Path(f"{store.stem}-report.html") if str(html) == "-" else html
         write_html(

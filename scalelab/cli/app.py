@@ -1,4 +1,4 @@
-"""The ``scalelab`` command and its groups."""
+"""The `scalelab` command and its groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scalelab bench``: latency of a study's networks on hardware, and what it says."""
+"""`scalelab bench`: latency of a study's networks on hardware, and what it says."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from scalelab.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.execute.bench import BenchSummary
+    from scalelab.bench.coordinator import BenchSummary
     from scalelab.measure import Target
-    from scalelab.plugins import Catalogue
+    from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
 
@@ -85,12 +85,12 @@ def bench(
     Trained or merely described; what was measured before is kept, what failed is retried with --retry. For
     example: scalelab bench study.toml --targets openvino:CPU,torch:cpu --precisions f32,int8 --top 5
     """
-    from scalelab.execute.bench import bench_study
+    from scalelab.bench.coordinator import bench_study
     from scalelab.study import load_study
 
-    catalogue = ctx.obj.catalogue(plugins_dir)
+    catalog = ctx.obj.catalog(plugins_dir)
     if list_:
-        _list(catalogue, threads or 1, plain=ctx.obj.plain, json=json)
+        _list(catalog, threads or 1, plain=ctx.obj.plain, json=json)
         return
     if study_file is not None and study is not None:
         raise InputError("give a study file or --study NAME, not both")
@@ -107,12 +107,12 @@ def bench(
             raise InputError(
                 f"{wrong[0]} says what to measure, and --measured measures nothing; leave one out"
             )
-        name = load_study(study_file, catalogue).name if study_file is not None else study
+        name = load_study(study_file, catalog).name if study_file is not None else study
         latencies = _measured(ctx.obj.store(store), store, name)
         _show(latencies, {"study": name}, plain=ctx.obj.plain, json=json)
         _draw(latencies, figures)
         return
-    loaded, opened = _study(ctx, study_file, study, store, catalogue)
+    loaded, opened = _study(ctx, study_file, study, store, catalog)
     from scalelab.report.work import work_display
 
     with work_display(sys.stderr) as progress:
@@ -129,7 +129,7 @@ def bench(
             retry=retry,
             stall_seconds=stall_seconds,
             dry_run=dry_run,
-            catalogue=catalogue,
+            catalog=catalog,
             on_progress=progress,
         )
     for note in summary.notes:
@@ -145,12 +145,12 @@ def bench(
         raise typer.Exit(1)
 
 
-def _list(catalogue: Catalogue, threads: int, *, plain: bool, json: bool) -> None:
-    from scalelab.execute.bench import list_devices
-    from scalelab.report.display import show
-    from scalelab.report.latency_tables import devices_table
+def _list(catalog: Catalog, threads: int, *, plain: bool, json: bool) -> None:
+    from scalelab.bench.coordinator import list_devices
+    from scalelab.report.sections.latency import devices_table
+    from scalelab.report.terminal import show
 
-    rows = list_devices(catalogue, threads=threads)
+    rows = list_devices(catalog, threads=threads)
     if json:
         print(json_module.dumps([row.model_dump(mode="json") for row in rows], indent=2))
     else:
@@ -158,7 +158,7 @@ def _list(catalogue: Catalogue, threads: int, *, plain: bool, json: bool) -> Non
 
 
 def _study(
-    ctx: typer.Context, path: Path | None, name: str | None, store: Path, catalogue: Catalogue
+    ctx: typer.Context, path: Path | None, name: str | None, store: Path, catalog: Catalog
 ) -> tuple[Study, Store]:
     """Returns the study to measure, from its file or from the store, and the store.
 
@@ -168,7 +168,7 @@ def _study(
     from scalelab.study import load_study, parse_study
 
     if path is not None:
-        return load_study(path, catalogue), ctx.obj.store(store, create=True)
+        return load_study(path, catalog), ctx.obj.store(store, create=True)
     opened = ctx.obj.store(store)
     _, rows = opened.rows("select study, text from studies order by study")
     texts = dict(rows)
@@ -184,7 +184,7 @@ def _study(
             f"{store} has no study {name!r} that was run{suggest(name, texts)}; "
             f"it has {', '.join(texts) or 'none'}"
         )
-    return parse_study(texts[name], f"study {name!r} of {store}", catalogue), opened
+    return parse_study(texts[name], f"study {name!r} of {store}", catalog), opened
 
 
 def _targets(text: str | None) -> list[Target]:
@@ -228,10 +228,10 @@ def _measured(opened: Store, path: Path, study: str | None) -> pd.DataFrame:
 
 
 def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: bool) -> None:
-    """Prints what measurements say; as JSON with ``facts`` before them."""
-    from scalelab.analysis.latency import fit_laws
-    from scalelab.report.display import show
-    from scalelab.report.latency_tables import bench_tables
+    """Prints what measurements say; as JSON with `facts` before them."""
+    from scalelab.analysis.latency.law import fit_laws
+    from scalelab.report.sections.latency import bench_tables
+    from scalelab.report.terminal import show
 
     laws = fit_laws(latencies)
     if json:
@@ -254,8 +254,8 @@ def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> 
 
 
 def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
-    from scalelab.report.drawing import save
-    from scalelab.report.latency_figures import latency_figures
+    from scalelab.report.drawing.panels import save
+    from scalelab.report.sections.latency_figures import latency_figures
 
     if folder is not None:
         say(f"wrote {len(save(latency_figures(latencies), folder))} files to {folder}")

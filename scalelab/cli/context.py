@@ -15,7 +15,7 @@ from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     from scalelab.law import Law
-    from scalelab.plugins import Catalogue
+    from scalelab.plugins import Catalog
     from scalelab.store import Store
 
 DEFAULT_STORE = Path("experiments.duckdb")
@@ -44,21 +44,21 @@ class Context:
     plain: bool = False
 
     def store(self, path: Path, *, create: bool = False) -> Store:
-        """Opens the store, or makes it where ``create`` says so."""
+        """Opens the store, or makes it where `create` says so."""
         from scalelab.store import open_store
 
         return open_store(path, create=create)
 
-    def catalogue(self, plugins_dirs: Sequence[Path] | None = None) -> Catalogue:
+    def catalog(self, plugins_dirs: Sequence[Path] | None = None) -> Catalog:
         """Loads the plugins and warns of the broken ones."""
         from scalelab.plugins import load_plugins
 
-        catalogue = load_plugins(
+        catalog = load_plugins(
             plugins_dirs=tuple(plugins_dirs or ()), select=os.environ.get("SCALELAB_PLUGINS")
         )
-        for warning in catalogue.warnings:
+        for warning in catalog.warnings:
             warn(warning)
-        return catalogue
+        return catalog
 
 
 def law_named(ctx: typer.Context, name: str | None, plugins_dirs: Sequence[Path] | None) -> str | Law | None:
@@ -67,8 +67,8 @@ def law_named(ctx: typer.Context, name: str | None, plugins_dirs: Sequence[Path]
 
     if name is None or name == "auto" or name in LAWS:
         return name
-    catalogue = ctx.obj.catalogue(plugins_dirs)
-    return get_law(name, {other: catalogue.law(other) for other in catalogue.names("law")})
+    catalog = ctx.obj.catalog(plugins_dirs)
+    return get_law(name, {other: catalog.law(other) for other in catalog.names("law")})
 
 
 def write_study(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""``scalelab data``: download, inspect and synthesize the files of a dataset, as its plugin does it."""
+"""`scalelab data`: download, inspect and synthesize the files of a dataset, as its plugin does it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
     from scalelab.components import Download, FileCommand, Inspection, Params, Row
-    from scalelab.plugins import Catalogue
-    from scalelab.report.display import Table
+    from scalelab.plugins import Catalog
+    from scalelab.report.terminal import Table
 
 data_app = typer.Typer(help="Get, inspect and synthesize the files of datasets.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def download(
     plugins_dir: PluginsDirOption = None,
 ) -> None:
     """Fetch a dataset's files; how much that is is asked first. Run again, it goes on where it ended."""
-    command = _command(ctx.obj.catalogue(plugins_dir), dataset, "download")
+    command = _command(ctx.obj.catalog(plugins_dir), dataset, "download")
     parts = None if sources is None else [part.strip() for part in sources.split(",") if part.strip()]
     params = _params(command, dataset, {"to": to, "sources": parts, "url": url, "jobs": jobs}, option)
     from scalelab.report.work import work_display
@@ -74,7 +74,7 @@ def _ask(plan: Download, to: Path, *, yes: bool) -> None:
     """Asks before much is fetched; where nobody can answer, says how to go on.
 
     Raises:
-        InputError: There is no terminal, and ``--yes`` was not given.
+        InputError: There is no terminal, and `--yes` was not given.
     """
     from scalelab.report.numbers import short
 
@@ -100,9 +100,9 @@ def inspect(
     plugins_dir: PluginsDirOption = None,
 ) -> None:
     """Read all files of a dataset and count them by source, label, rate, length, repair and rejection."""
-    command = _command(ctx.obj.catalogue(plugins_dir), dataset, "inspect")
+    command = _command(ctx.obj.catalog(plugins_dir), dataset, "inspect")
     params = _params(command, dataset, {"folder": folder, "jobs": jobs}, option)
-    from scalelab.report.display import show
+    from scalelab.report.terminal import show
     from scalelab.report.work import work_display
 
     with work_display(sys.stderr) as progress:
@@ -129,7 +129,7 @@ def _document(inspection: Inspection, *, records: bool) -> dict[str, Any]:
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
-    from scalelab.report.display import Table
+    from scalelab.report.terminal import Table
 
     columns = tuple(rows[0]) if rows else ()
     numeric = frozenset(
@@ -163,7 +163,7 @@ def synthesize(
     plugins_dir: PluginsDirOption = None,
 ) -> None:
     """Write made-up records as files, so that everything that reads real ones can be tried at any size."""
-    command = _command(ctx.obj.catalogue(plugins_dir), dataset, "synthesize")
+    command = _command(ctx.obj.catalog(plugins_dir), dataset, "synthesize")
     given = {
         "to": to, "records": records, "wfdb": wfdb, "seed": seed, "rate": rate, "seconds": seconds,
         "source": source, "jobs": jobs,
@@ -186,17 +186,17 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _command(catalogue: Catalogue, name: str, what: str) -> FileCommand:
+def _command(catalog: Catalog, name: str, what: str) -> FileCommand:
     """Returns what a dataset does for one of the commands.
 
     Raises:
         PluginError: There is no such dataset.
         InputError: It does not offer this; the message names those that do.
     """
-    command: FileCommand | None = getattr(catalogue.dataset(name), what)
+    command: FileCommand | None = getattr(catalog.dataset(name), what)
     if command is not None:
         return command
-    others = [other for other in catalogue.names("dataset") if getattr(catalogue.dataset(other), what)]
+    others = [other for other in catalog.names("dataset") if getattr(catalog.dataset(other), what)]
     raise InputError(f"dataset {name!r} has nothing to {what}; these have: {', '.join(others) or 'none'}")
 
 

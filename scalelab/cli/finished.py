@@ -17,12 +17,12 @@ StudyOption = Annotated[str | None, typer.Option("--study", help="Only this stud
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 ArchitectureOption = Annotated[str | None, typer.Option("--architecture", help="Only this architecture.")]
 OptimizerOption = Annotated[str | None, typer.Option("--optimizer", help="Only this optimizer.")]
-EstimatorOption = Annotated[str, typer.Option("--estimator", help="What the fits minimise.")]
+EstimatorOption = Annotated[str, typer.Option("--estimator", help="What the fits minimize.")]
 LevelOption = Annotated[float, typer.Option("--level", help="Coverage of the intervals.")]
 
 
 def planned_trials(opened: Store, path: Path, study: str | None) -> dict[str, int]:
-    """Returns how many trials each study asks for, after making sure that there is something to analyse."""
+    """Returns how many trials each study asks for, after making sure that there is something to analyze."""
     from scalelab.errors import InputError, suggest
 
     known = {summary.study: summary for summary in opened.studies()}
@@ -44,13 +44,13 @@ def finished(store: Store, path: Path, study: str | None, only: Mapping[str, str
         store: The store.
         path: Its file, for messages.
         study: Only this study.
-        only: The value that ``dataset``, ``architecture`` or ``optimizer`` must have, where one is given. A
+        only: The value that `dataset`, `architecture` or `optimizer` must have, where one is given. A
             dataset may be named with the options that tell it from another one.
 
     Raises:
         InputError: There are none, or none of that name.
     """
-    from scalelab.analysis.points import finished_runs
+    from scalelab.analysis.runs.designs import finished_runs
     from scalelab.errors import InputError, suggest
 
     planned_trials(store, path, study)

@@ -1,4 +1,4 @@
-"""``scalelab import``: runs that were made elsewhere, from a table into the store."""
+"""`scalelab import`: runs that were made elsewhere, from a table into the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def import_(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     study: Annotated[
-        str | None, typer.Option("--study", help="Name to analyse the runs by; the file's by default.")
+        str | None, typer.Option("--study", help="Name to analyze the runs by; the file's by default.")
     ] = None,
     mapping: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def import_(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take runs that were made elsewhere into a store, so that they can be analysed like its own.
+    """Take runs that were made elsewhere into a store, so that they can be analyzed like its own.
 
     For example: scalelab import table.csv --map n_examples="flops / (6 * n_params)" --only "loss < 4"
     """
@@ -105,7 +105,7 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 
 def _print(result: Import, store: Path, *, plain: bool) -> None:
-    from scalelab.report.display import Table, show
+    from scalelab.report.terminal import Table, show
 
     rows = tuple((item.column, item.expression, item.how) for item in result.mapped)
     taken = f"{result.n_runs:,} of {result.n_rows:,} rows"

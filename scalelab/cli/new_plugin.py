@@ -1,4 +1,4 @@
-"""``scalelab new-plugin``."""
+"""`scalelab new-plugin`."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def new_plugin(
 
     from scalelab.plugins.scaffold import write_plugin
 
-    folder = write_plugin(name, kind, to, ctx.obj.catalogue())
+    folder = write_plugin(name, kind, to, ctx.obj.catalog())
     print(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")

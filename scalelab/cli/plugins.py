@@ -1,4 +1,4 @@
-"""``scalelab plugins``."""
+"""`scalelab plugins`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from scalelab.cli.context import JsonOption, PluginsDirOption
 
 if TYPE_CHECKING:
-    from scalelab.plugins import Catalogue, Kind, Option, PluginInfo, Provided
-    from scalelab.report.display import Table
+    from scalelab.plugins import Catalog, Kind, Option, PluginInfo, Provided
+    from scalelab.report.terminal import Table
 
 
 def plugins(
@@ -23,20 +23,20 @@ def plugins(
     json: JsonOption = False,
 ) -> None:
     """List the plugins: who gives them, their hooks, components and laws, and whether they are healthy."""
-    from scalelab.report.display import show
+    from scalelab.report.terminal import show
 
-    catalogue = ctx.obj.catalogue(plugins_dir)
+    catalog = ctx.obj.catalog(plugins_dir)
     if json:
-        print(json_module.dumps(_document(catalogue), indent=2, default=str))
+        print(json_module.dumps(_document(catalog), indent=2, default=str))
         return
-    show(_plugins_table(catalogue), plain=ctx.obj.plain)
+    show(_plugins_table(catalog), plain=ctx.obj.plain)
     if verbose:
-        for kind, name, component in _components(catalogue):
+        for kind, name, component in _components(catalog):
             show(_options_table(kind, name, component), plain=ctx.obj.plain)
 
 
-def _plugins_table(catalogue: Catalogue) -> Table:
-    from scalelab.report.display import Table
+def _plugins_table(catalog: Catalog) -> Table:
+    from scalelab.report.terminal import Table
 
     rows = tuple(
         (
@@ -47,9 +47,9 @@ def _plugins_table(catalogue: Catalogue) -> Table:
             "; ".join(f"{kind} {', '.join(names)}" for kind, names in info.components.items()),
             info.status,
         )
-        for info in catalogue.plugins
+        for info in catalog.plugins
     )
-    notes = tuple(f"{info.name}: {info.problem}" for info in catalogue.plugins if info.problem)
+    notes = tuple(f"{info.name}: {info.problem}" for info in catalog.plugins if info.problem)
     columns = ("plugin", "distribution", "version", "hooks", "components", "health")
     return Table("", columns, rows, notes=notes or (() if rows else ("no plugin is installed",)))
 
@@ -57,7 +57,7 @@ def _plugins_table(catalogue: Catalogue) -> Table:
 def _options_table(kind: Kind, name: str, component: Provided) -> Table:
     from scalelab.law import Law
     from scalelab.plugins import options_of
-    from scalelab.report.display import Table
+    from scalelab.report.terminal import Table
 
     if isinstance(component, Law):
         return Table(f"{kind} {name}: {component.equation}", (), (), notes=(f"  {component.paper}",))
@@ -76,20 +76,19 @@ def _option_line(option: Option) -> str:
     return f"  {option.name}{default}  ({facts}): {option.help}"
 
 
-def _components(catalogue: Catalogue) -> list[tuple[Kind, str, Provided]]:
+def _components(catalog: Catalog) -> list[tuple[Kind, str, Provided]]:
     from scalelab.plugins import KINDS
 
-    return [(kind, name, catalogue.find(kind, name)) for kind in KINDS for name in catalogue.names(kind)]
+    return [(kind, name, catalog.find(kind, name)) for kind in KINDS for name in catalog.names(kind)]
 
 
-def _document(catalogue: Catalogue) -> dict[str, Any]:
+def _document(catalog: Catalog) -> dict[str, Any]:
     return {
-        "select": catalogue.select,
-        "plugins_dirs": [str(folder) for folder in catalogue.plugins_dirs],
-        "plugins": [_plugin_dict(info) for info in catalogue.plugins],
+        "select": catalog.select,
+        "plugins_dirs": [str(folder) for folder in catalog.plugins_dirs],
+        "plugins": [_plugin_dict(info) for info in catalog.plugins],
         "components": [
-            _component_dict(catalogue, kind, name, component)
-            for kind, name, component in _components(catalogue)
+            _component_dict(catalog, kind, name, component) for kind, name, component in _components(catalog)
         ],
     }
 
@@ -108,13 +107,13 @@ def _plugin_dict(info: PluginInfo) -> dict[str, Any]:
     }
 
 
-def _component_dict(catalogue: Catalogue, kind: Kind, name: str, component: Provided) -> dict[str, Any]:
+def _component_dict(catalog: Catalog, kind: Kind, name: str, component: Provided) -> dict[str, Any]:
     from dataclasses import asdict
 
     from scalelab.law import Law
     from scalelab.plugins import options_of
 
-    provenance = catalogue.provenance(kind, name).model_dump(mode="json")
+    provenance = catalog.provenance(kind, name).model_dump(mode="json")
     common = {"kind": kind, "name": name, "provenance": provenance}
     if isinstance(component, Law):
         return {**common, "equation": component.equation, "paper": component.paper}

@@ -1,4 +1,4 @@
-"""``scalelab predict``: the loss at a scale, or the scale that reaches a loss."""
+"""`scalelab predict`: the loss at a scale, or the scale that reaches a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scalelab.cli.finished import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scalelab.analysis.prediction import Forecast, NoOutlook, Target
+    from scalelab.analysis.families.prediction import Forecast, NoOutlook, Target
 
 AT_HELP = "AXIS=NUMBER, such as n_params=1e9; once for each axis of the law."
 REACH_HELP = "The loss to reach: prints the scale that does."
@@ -52,8 +52,8 @@ def predict(
     Every line says how far it lies beyond the runs, and how far off the same law was when it foretold the
     larger of them from the smaller ones.
     """
-    from scalelab.analysis import prediction
-    from scalelab.analysis.points import designs
+    from scalelab.analysis.families import prediction
+    from scalelab.analysis.runs.designs import designs
     from scalelab.errors import InputError
 
     if bool(at) == (reach is not None):
@@ -85,7 +85,7 @@ def predict(
 
 
 def _scale(at: list[str]) -> dict[str, float]:
-    """Reads ``AXIS=NUMBER`` texts.
+    """Reads `AXIS=NUMBER` texts.
 
     Raises:
         InputError: One is not of that form, or an axis stands twice.
@@ -108,9 +108,9 @@ def _scale(at: list[str]) -> dict[str, float]:
 
 
 def _show(found: Sequence[Forecast | Target | NoOutlook], level: float, *, plain: bool) -> None:
-    from scalelab.analysis.prediction import Target
-    from scalelab.report.display import show
-    from scalelab.report.outlook_tables import forecast_table, target_table
+    from scalelab.analysis.families.prediction import Target
+    from scalelab.report.sections.predict import forecast_table, target_table
+    from scalelab.report.terminal import show
 
     is_target = any(isinstance(one, Target) for one in found)
     table = target_table(found, level) if is_target else forecast_table(found, level)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``scalelab analyze --propose``: the smaller space as a study file."""
+"""`scalelab analyze --propose`: the smaller space as a study file."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 from scalelab.cli.context import say
 
 if TYPE_CHECKING:
-    from scalelab.analysis.summary import Analysis
-    from scalelab.plugins import Catalogue
+    from scalelab.analysis.analyze import Analysis
+    from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
 
 
 def study_to_narrow(
-    store: Store, study: str | None, path: Path | None, source: Path | None, plugins: Catalogue | None
+    store: Store, study: str | None, path: Path | None, source: Path | None, plugins: Catalog | None
 ) -> Study | None:
     """Returns the study whose space is to be narrowed, checked before anything takes long.
 
     Returns:
-        The study; ``None`` where there is nothing to write, or the store has no study's text.
+        The study; `None` where there is nothing to write, or the store has no study's text.
 
     Raises:
-        InputError: The file is there already, ``--from`` has nothing to go with, or studies are several.
+        InputError: The file is there already, `--from` has nothing to go with, or studies are several.
         StudyError: The study is wrong.
         PluginError: One of its components is unknown.
     """
     from scalelab.errors import InputError
-    from scalelab.execute.narrowing import stored_study
+    from scalelab.propose.space import stored_study
     from scalelab.study.resolve import resolve
 
     if path is None or plugins is None:
@@ -43,7 +43,7 @@ def study_to_narrow(
     return known
 
 
-def write_proposal(analysis: Analysis, study: Study | None, path: Path, plugins: Catalogue) -> None:
+def write_proposal(analysis: Analysis, study: Study | None, path: Path, plugins: Catalog) -> None:
     """Writes the study with the space that holds the best models, and says what changed.
 
     Raises:
@@ -51,7 +51,7 @@ def write_proposal(analysis: Analysis, study: Study | None, path: Path, plugins:
         StudyError: No point of the smaller space satisfies the study's constraints.
     """
     from scalelab.errors import InputError
-    from scalelab.execute.narrowing import Limit, narrow
+    from scalelab.propose.space import Limit, narrow
 
     if study is None:
         raise InputError(

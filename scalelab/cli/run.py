@@ -1,4 +1,4 @@
-"""``scalelab run``, ``plan`` and ``status``."""
+"""`scalelab run`, `plan` and `status`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scalelab.cli.context import (
 
 if TYPE_CHECKING:
     from scalelab.execute import Plan, RunSummary
-    from scalelab.plugins import Catalogue
+    from scalelab.plugins import Catalog
     from scalelab.report.progress import RunDisplay
     from scalelab.study import Study
 
@@ -28,13 +28,13 @@ StudyArgument = Annotated[Path | None, typer.Argument(help="The study's TOML fil
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 trains in this one.")]
 
 
-def _load(study: Path | None, catalogue: Catalogue) -> Study:
+def _load(study: Path | None, catalog: Catalog) -> Study:
     from scalelab.study import embedded_study_path, load_study
 
     if study is None:
         say("no study file given: running the embedded quick-start study on synthetic ECG")
-        return load_study(embedded_study_path(), catalogue)
-    return load_study(study, catalogue)
+        return load_study(embedded_study_path(), catalog)
+    return load_study(study, catalog)
 
 
 def run(
@@ -61,10 +61,10 @@ def run(
     is a no-op. Ctrl-C once ends cleanly, twice at once; nothing is lost either way.
     """
     from scalelab.execute import run_study
-    from scalelab.execute.stop import StopSignal
+    from scalelab.supervise.stop import StopSignal
 
-    catalogue = ctx.obj.catalogue(plugins_dir)
-    loaded = _load(study, catalogue)
+    catalog = ctx.obj.catalog(plugins_dir)
+    loaded = _load(study, catalog)
     with _display() as display, StopSignal(display.stopping) as stop:
         summary = run_study(
             loaded,
@@ -74,7 +74,7 @@ def run(
             retry_failed=retry_failed,
             stall_seconds=stall_seconds,
             keep_weights=keep_weights,
-            catalogue=catalogue,
+            catalog=catalog,
             stop=stop,
             on_event=display,
         )
@@ -138,13 +138,13 @@ def plan(
     """Show what a study would do: trials, parameters, FLOPs, estimated time, what is done already."""
     from scalelab.execute import plan_study
 
-    catalogue = ctx.obj.catalogue(plugins_dir)
+    catalog = ctx.obj.catalog(plugins_dir)
     opened = ctx.obj.store(store) if store.exists() else None
-    planned = plan_study(_load(study, catalogue), opened, workers=max(1, workers), catalogue=catalogue)
+    planned = plan_study(_load(study, catalog), opened, workers=max(1, workers), catalog=catalog)
     if json:
         print(json_module.dumps(_plan_dict(planned), indent=2))
         return
-    from scalelab.report.tables import plan_table, show
+    from scalelab.report.sections.studies import plan_table, show
 
     show(plan_table(planned), plain=ctx.obj.plain)
     for reason in planned.skipped:
@@ -187,7 +187,7 @@ def status(ctx: typer.Context, store: StoreOption = DEFAULT_STORE, json: JsonOpt
     if json:
         print(json_module.dumps([study._asdict() for study in studies], indent=2))
         return
-    from scalelab.report.tables import show, studies_table
+    from scalelab.report.sections.studies import show, studies_table
 
     if not studies:
         print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")

@@ -1,4 +1,4 @@
-"""``scalelab store`` (check, rebuild, migrate, sql) and ``scalelab export``."""
+"""`scalelab store` (check, rebuild, migrate, sql) and `scalelab export`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from scalelab.execute.coordinator import RunSummary, run_study
 from scalelab.execute.jobs import Executor, Finished, Job, Lost, Progressed
-from scalelab.execute.models import build_model, costs
 from scalelab.execute.plan import Plan, plan_study
 
 __all__ = [
@@ -20,8 +19,6 @@ __all__ = [
     "Plan",
     "Progressed",
     "RunSummary",
-    "build_model",
-    "costs",
     "plan_study",
     "run_study",
 ]

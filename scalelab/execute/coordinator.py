@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, StoreError, StoreLockedError
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
-from scalelab.execute.stop import StopSignal
 from scalelab.records import FINAL_STATUSES, Frozen, Record, Trial
+from scalelab.supervise.stop import StopSignal
 
 if TYPE_CHECKING:
-    from scalelab.plugins import Catalogue
+    from scalelab.plugins import Catalog
     from scalelab.store import Claim, Store
     from scalelab.study import Study
 
@@ -64,7 +64,7 @@ class RunSummary:
         study: The study's name.
         n_trials: Trials of the study.
         kept: Trials that had a final record before.
-        done: Trials that this run finished, ``diverged`` ones not counted.
+        done: Trials that this run finished, `diverged` ones not counted.
         diverged: Trials whose loss stopped being finite in this run.
         failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
             not retried among them.
@@ -102,7 +102,7 @@ def run_study(
     threads: int | None = None,
     stall_seconds: float = 900.0,
     keep_weights: bool = False,
-    catalogue: Catalogue | None = None,
+    catalog: Catalog | None = None,
     executor: Executor | None = None,
     stop: StopSignal | None = None,
     on_event: Callable[[RunEvent], None] | None = None,
@@ -113,14 +113,14 @@ def run_study(
         study: A study, or the path of its file.
         store: A store, or the path of its file, which is made where it is missing.
         workers: Supervised processes on this machine; 0 trains in this process, without supervision.
-        device: Where to train; ``"auto"`` takes a GPU where there is one.
+        device: Where to train; `"auto"` takes a GPU where there is one.
         retry_failed: Whether to attempt trials again that failed in an earlier run.
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
         threads: CPU threads for each worker; by default the cores divided by the workers.
         stall_seconds: How long a worker may be silent before it counts as hung.
         keep_weights: Whether to keep each trial's final weights in the journal, for `bench_study`. Trials
             that are done already have none, unless they were kept then.
-        catalogue: The plugins; the installed ones by default.
+        catalog: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
         stop: Ends the run early when asked; by default Ctrl-C does.
         on_event: Told of everything that happens, in order.
@@ -137,13 +137,13 @@ def run_study(
     from scalelab.study import load_study
 
     _check(workers, device)
-    catalogue = catalogue or load_plugins()
+    catalog = catalog or load_plugins()
     if isinstance(study, (str, Path)):
-        study = load_study(study, catalogue)
+        study = load_study(study, catalog)
     if isinstance(store, (str, Path)):
         store = open_store(store, create=True)
     run = _Run(
-        study, store, catalogue, device, max_attempts, stop or StopSignal(), on_event or _ignore, keep_weights
+        study, store, catalog, device, max_attempts, stop or StopSignal(), on_event or _ignore, keep_weights
     )
     run.prepare(retry_failed)
     if not run.pending:
@@ -183,7 +183,7 @@ def _local_executor(workers: int, threads: int | None, stall_seconds: float, run
     from scalelab.execute.local import LocalExecutor
 
     if workers == 0:
-        return InlineExecutor(run.catalogue, threads=threads, should_stop=lambda: run.stop.level > 0)
+        return InlineExecutor(run.catalog, threads=threads, should_stop=lambda: run.stop.level > 0)
     return LocalExecutor(min(workers, len(run.pending)), threads=threads, stall_seconds=stall_seconds)
 
 
@@ -193,7 +193,7 @@ class _Run:
 
     study: Study
     store: Store
-    catalogue: Catalogue
+    catalog: Catalog
     device: str
     max_attempts: int
     stop: StopSignal
@@ -214,10 +214,10 @@ class _Run:
 
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
-        from scalelab.execute.models import costs
+        from scalelab.measure.models import costs
         from scalelab.study import expand
 
-        expansion = expand(self.study, self.catalogue, cost=costs(self.catalogue))
+        expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
         self.trials = {trial.id: trial for trial in expansion.trials}
         self.dataset_options = expansion.dataset_params.model_dump(mode="json")
         self.store.register(self.study.name, self.study.text, expansion.trials)
@@ -290,8 +290,8 @@ class _Run:
             device=self.device,
             threads=executor.threads,
             keep_weights=self.keep_weights,
-            plugins_dirs=tuple(str(folder) for folder in self.catalogue.plugins_dirs),
-            select=self.catalogue.select,
+            plugins_dirs=tuple(str(folder) for folder in self.catalog.plugins_dirs),
+            select=self.catalog.select,
         )
 
     def _hear(self, event: Progressed | Finished | Lost | Broken) -> None:

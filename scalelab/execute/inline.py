@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.execute.worker import Bench, attempt_job
-from scalelab.plugins import Catalogue
+from scalelab.plugins import Catalog
 
 
 class InlineExecutor:
     """Runs each job when it is polled; see `scalelab.execute.jobs.Executor`.
 
     Args:
-        catalogue: The plugins to use, so that components made in a notebook can be run.
+        catalog: The plugins to use, so that components made in a notebook can be run.
         threads: CPU threads; by default all cores.
         should_stop: Asked at every step; true makes the job end as interrupted.
     """
@@ -26,7 +26,7 @@ class InlineExecutor:
 
     def __init__(
         self,
-        catalogue: Catalogue | None = None,
+        catalog: Catalog | None = None,
         *,
         threads: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -34,13 +34,13 @@ class InlineExecutor:
         from scalelab.execute.local import threads_per_worker
 
         self.threads = threads or threads_per_worker(1)
-        self._bench = Bench(catalogue)
+        self._bench = Bench(catalog)
         self._job: Job | None = None
         self._stop = False
         self._should_stop = should_stop
 
     def worker_pid(self) -> int | None:
-        """Returns ``None``: the coordinator is the worker."""
+        """Returns `None`: the coordinator is the worker."""
         return None
 
     def submit(self, job: Job) -> None:

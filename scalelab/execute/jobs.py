@@ -23,11 +23,11 @@ class Job(Frozen):
         attempt: 1 for the first attempt at this trial.
         dataset_options: The dataset's resolved options, locations included, as JSON values.
         store: Path of the store, whose journal gets the record.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         threads: CPU threads for torch.
         keep_weights: Whether the trained weights go into the journal.
         plugins_dirs: Folders of single-file plugins.
-        select: The plugin selection (``SCALELAB_PLUGINS``), or ``None``.
+        select: The plugin selection (`SCALELAB_PLUGINS`), or `None`.
     """
 
     trial: Trial
@@ -97,16 +97,16 @@ class Executor(Protocol):
     """CPU threads that each job gets."""
 
     def worker_pid(self) -> int | None:
-        """Returns the local process that the next job will run in, or ``None`` where that means nothing."""
+        """Returns the local process that the next job will run in, or `None` where that means nothing."""
 
     def submit(self, job: Job) -> None:
-        """Starts a job; only called while fewer than ``slots`` are under way."""
+        """Starts a job; only called while fewer than `slots` are under way."""
 
     def poll(self, timeout: float, /) -> list[Progressed | Finished | Lost | Broken]:
-        """Returns what happened, waiting up to ``timeout`` seconds for something to."""
+        """Returns what happened, waiting up to `timeout` seconds for something to."""
 
     def interrupt(self) -> None:
-        """Asks the jobs under way to write a checkpoint and end as ``interrupted``."""
+        """Asks the jobs under way to write a checkpoint and end as `interrupted`."""
 
     def close(self) -> None:
         """Ends every worker now; what was under way is left to the next run."""

@@ -47,7 +47,7 @@ class _Worker:
 
 
 class LocalExecutor:
-    """Runs jobs in ``workers`` processes of this machine; see `scalelab.execute.jobs.Executor`.
+    """Runs jobs in `workers` processes of this machine; see `scalelab.execute.jobs.Executor`.
 
     Invariants: one thread drives it; a job that was submitted ends in exactly one final event; after `close`
     no process of it lives.

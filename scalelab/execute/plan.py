@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.components import Task
-from scalelab.execute.models import costs, trial_model
+from scalelab.measure.models import costs, trial_model
 from scalelab.records import Cost, Trial
 
 if TYPE_CHECKING:
-    from scalelab.plugins import Catalogue
+    from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
 
@@ -38,7 +38,7 @@ class PlannedTrial:
         n_steps: Optimizer steps.
         epochs: Passes over the trial's unique examples.
         seconds: Estimated wall time on this machine.
-        status: What the store has of it: ``"pending"`` or the status of its record.
+        status: What the store has of it: `"pending"` or the status of its record.
     """
 
     trial: Trial
@@ -59,7 +59,7 @@ class Plan:
         study: The study's name.
         trials: In the order in which they would run.
         skipped: Points that sampling left out, each with the reason.
-        workers: The number of workers that ``seconds`` is for.
+        workers: The number of workers that `seconds` is for.
     """
 
     study: str
@@ -85,15 +85,15 @@ def plan_study(
     store: Store | None = None,
     *,
     workers: int = 1,
-    catalogue: Catalogue | None = None,
+    catalog: Catalog | None = None,
 ) -> Plan:
     """Returns what running a study would do; nothing is trained and nothing is written to the store.
 
     Args:
         study: A study, or the path of its file.
-        store: Where to look up what is done already; ``None`` counts everything as pending.
+        store: Where to look up what is done already; `None` counts everything as pending.
         workers: How many workers would share the trials.
-        catalogue: The plugins; the installed ones by default.
+        catalog: The plugins; the installed ones by default.
 
     Raises:
         InputError: The study, a component or the dataset is wrong.
@@ -104,14 +104,14 @@ def plan_study(
     from scalelab.study import expand, load_study
     from scalelab.train import resolve_steps
 
-    catalogue = catalogue or load_plugins()
+    catalog = catalog or load_plugins()
     if isinstance(study, (str, Path)):
-        study = load_study(study, catalogue)
-    cost = costs(catalogue)
-    expansion = expand(study, catalogue, cost=cost)
+        study = load_study(study, catalog)
+    cost = costs(catalog)
+    expansion = expand(study, catalog, cost=cost)
     task = expansion.dataset.task
     measured = [(trial, cost(trial, task)) for trial in expansion.trials]
-    clock = _Clock(measured, task, catalogue, threads_per_worker(workers))
+    clock = _Clock(measured, task, catalog, threads_per_worker(workers))
     outcomes = store.outcomes([trial.id for trial in expansion.trials]) if store else {}
     rows = []
     for trial, costed in measured:
@@ -137,7 +137,7 @@ class _Clock:
     """Seconds an example, as a function of FLOPs an example, from a few timed models."""
 
     def __init__(
-        self, measured: Sequence[tuple[Trial, Cost]], task: Task, catalogue: Catalogue, threads: int
+        self, measured: Sequence[tuple[Trial, Cost]], task: Task, catalog: Catalog, threads: int
     ) -> None:
         import torch
 
@@ -147,8 +147,7 @@ class _Clock:
         torch.set_num_threads(threads)
         try:
             timed = [
-                (by_flops[i][0], _time_example(by_flops[i][1], by_flops[i][0], task, catalogue))
-                for i in chosen
+                (by_flops[i][0], _time_example(by_flops[i][1], by_flops[i][0], task, catalog)) for i in chosen
             ]
         finally:
             torch.set_num_threads(before)
@@ -156,7 +155,7 @@ class _Clock:
         self._seconds = [seconds for _, seconds in timed]
 
     def seconds(self, cost: Cost, n_seen: int, n_validated: int) -> float:
-        """Returns the estimated time of training on ``n_seen`` and validating on ``n_validated`` examples."""
+        """Returns the estimated time of training on `n_seen` and validating on `n_validated` examples."""
         import numpy as np
 
         flops = cost.train_flops_per_example
@@ -164,11 +163,11 @@ class _Clock:
         return an_example * (n_seen + n_validated * cost.forward_flops / flops)
 
 
-def _time_example(trial: Trial, flops: float, task: Task, catalogue: Catalogue) -> float:
+def _time_example(trial: Trial, flops: float, task: Task, catalog: Catalog) -> float:
     """Returns seconds an example of a training step of the trial's model, in the middle of a few steps."""
     import torch
 
-    model = trial_model(trial, task, catalogue)
+    model = trial_model(trial, task, catalog)
     batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
     inputs = torch.randn(batch, *task.input_shape, generator=torch.Generator().manual_seed(0))
     times = []

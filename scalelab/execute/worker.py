@@ -1,6 +1,6 @@
 """The worker: makes one attempt at a trial and writes its record into the journal.
 
-`run_job` is the whole of it and runs anywhere. ``python -m scalelab.execute.worker`` serves jobs to a local
+`run_job` is the whole of it and runs anywhere. `python -m scalelab.execute.worker` serves jobs to a local
 coordinator: JSON lines in on standard input, events out on standard output, everything else on standard
 error. It ends when its input does, so that a coordinator that is killed leaves no orphan behind.
 """
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
-from scalelab.execute.models import build_model, resolve_params
-from scalelab.plugins import Catalogue, load_plugins
+from scalelab.measure.models import build_model, resolve_params
+from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Provenance, Record, canonical_json
 from scalelab.store import Journal
 
@@ -38,20 +38,18 @@ class Bench:
     Invariant: one thread uses it. Datasets are read-only memory maps, which workers share.
     """
 
-    def __init__(self, catalogue: Catalogue | None = None) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog | None = None) -> None:
+        self._catalog = catalog
         self._key: tuple[object, ...] | None = None
         self._datasets: dict[str, OpenDataset] = {}
 
-    def catalogue(self, job: Job) -> Catalogue:
+    def catalog(self, job: Job) -> Catalog:
         """Returns the plugins that the job's coordinator sees."""
         key = (job.plugins_dirs, job.select)
-        if self._catalogue is None or (self._key is not None and self._key != key):
-            self._catalogue = load_plugins(
-                plugins_dirs=[Path(d) for d in job.plugins_dirs], select=job.select
-            )
+        if self._catalog is None or (self._key is not None and self._key != key):
+            self._catalog = load_plugins(plugins_dirs=[Path(d) for d in job.plugins_dirs], select=job.select)
             self._key = key
-        return self._catalogue
+        return self._catalog
 
     def dataset(self, job: Job) -> OpenDataset:
         """Opens the job's dataset, or returns it where it is open already.
@@ -62,7 +60,7 @@ class Bench:
         name = job.trial.dataset.name
         key = canonical_json([name, job.dataset_options])
         if key not in self._datasets:
-            component = self.catalogue(job).dataset(name)
+            component = self.catalog(job).dataset(name)
             params = resolve_params(component.params, job.dataset_options, f"dataset {name!r}")
             self._datasets[key] = component.open(params)
         data = self._datasets[key]
@@ -81,10 +79,10 @@ def run_job(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Record:
-    """Trains one trial and writes its record into the journal of ``job.store``.
+    """Trains one trial and writes its record into the journal of `job.store`.
 
-    Whatever goes wrong in a component ends in a record of status ``failed`` with one line of reason; the
-    traceback is kept in the journal's ``logs`` folder.
+    Whatever goes wrong in a component ends in a record of status `failed` with one line of reason; the
+    traceback is kept in the journal's `logs` folder.
 
     Returns:
         The record, which is on disk when this returns.
@@ -134,17 +132,17 @@ def _attempt(
     from scalelab.train import objective_of, resolve_device, save_weights, seed_everything, train
 
     trial = job.trial
-    catalogue = bench.catalogue(job)
+    catalog = bench.catalog(job)
     data = bench.dataset(job)
-    architecture = catalogue.architecture(trial.architecture.name)
-    optimizer = catalogue.optimizer(trial.optimizer.name)
+    architecture = catalog.architecture(trial.architecture.name)
+    optimizer = catalog.optimizer(trial.optimizer.name)
     task = data.task
     torch.set_num_threads(job.threads)
     seed_everything(trial.seed)
     params = resolve_params(
         architecture.params, trial.architecture.params, f"architecture {architecture.name!r}"
     )
-    module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalogue=catalogue)
+    module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
     optimizer_params = resolve_params(
         optimizer.params, trial.optimizer.params, f"optimizer {optimizer.name!r}"
@@ -177,7 +175,7 @@ def _attempt(
         "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=job.threads),
         "scalelab_version": scalelab.__version__,
-        "provenance": _provenance(catalogue, trial.dataset.name, architecture.name, optimizer.name),
+        "provenance": _provenance(catalog, trial.dataset.name, architecture.name, optimizer.name),
     }
 
 
@@ -200,11 +198,9 @@ def _measured(result: TrainResult) -> dict[str, Any]:
     }
 
 
-def _provenance(
-    catalogue: Catalogue, dataset: str, architecture: str, optimizer: str
-) -> dict[str, Provenance]:
+def _provenance(catalog: Catalog, dataset: str, architecture: str, optimizer: str) -> dict[str, Provenance]:
     names: dict[Kind, str] = {"dataset": dataset, "architecture": architecture, "optimizer": optimizer}
-    return {kind: catalogue.provenance(kind, name) for kind, name in names.items()}
+    return {kind: catalog.provenance(kind, name) for kind, name in names.items()}
 
 
 def one_line(error: BaseException) -> str:

@@ -27,9 +27,9 @@ NVIDIA = Path("/proc/driver/nvidia/version")
 def environment_facts(packages: Iterable[str] = PACKAGES) -> dict[str, Fact]:
     """Returns facts about this machine now, by name; what the system does not tell is left out.
 
-    Among them: ``cpu``, ``cores`` (that this process may use), ``physical_cores``, ``memory_bytes``,
-    ``system``, ``governor``, ``turbo``, ``mhz``, ``load`` (mean number of processes that wanted a core in
-    the last minute), ``nvidia_driver`` and ``version_<package>``.
+    Among them: `cpu`, `cores` (that this process may use), `physical_cores`, `memory_bytes`,
+    `system`, `governor`, `turbo`, `mhz`, `load` (mean number of processes that wanted a core in
+    the last minute), `nvidia_driver` and `version_<package>`.
 
     Args:
         packages: Distributions whose versions to tell.

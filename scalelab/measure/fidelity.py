@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Infer = Callable[["np.ndarray"], "np.ndarray"]
 Score = Callable[["np.ndarray", "np.ndarray"], Mapping[str, float]]
-"""``score(outputs, targets)``: numbers by name, such as the task's metrics."""
+"""`score(outputs, targets)`: numbers by name, such as the task's metrics."""
 
 REFERENCE_BATCH = 256
 """Examples that fp32 PyTorch answers at a time."""
@@ -70,7 +70,7 @@ def compare(
     Args:
         outputs: What the runtime gave.
         reference: What eager fp32 PyTorch gave on the same examples (`reference_outputs`).
-        targets: The examples' targets, for ``score``.
+        targets: The examples' targets, for `score`.
         score: What to compute from outputs and targets; nothing by default.
 
     Raises:
@@ -121,7 +121,7 @@ def reference_outputs(module: nn.Module, inputs: np.ndarray) -> np.ndarray:
 
 
 def outputs_of(infer: Infer, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Returns a runtime's outputs on all examples, (n, n_outputs), in calls of exactly ``batch_size``.
+    """Returns a runtime's outputs on all examples, (n, n_outputs), in calls of exactly `batch_size`.
 
     A runtime is loaded for inputs of one shape, so the last batch is filled up with the first examples, whose
     outputs are dropped.

@@ -1,7 +1,7 @@
 """Parameters and FLOPs of a model, counted without running it.
 
 Trade-off: the model is traced on torch's meta device, where tensors have shapes but no values, so that
-counting takes milliseconds and no memory at any size. A model that looks at values (``.item()``,
+counting takes milliseconds and no memory at any size. A model that looks at values (`.item()`,
 data-dependent shapes) cannot be traced that way and is counted on the CPU instead, with torch's plain
 kernels, the fused ones being invisible to the counter.
 """
@@ -36,7 +36,7 @@ class Complexity:
         n_params: Trainable parameters, shared ones counted once.
         forward_flops: FLOPs of one example's forward pass.
         train_flops_per_example: FLOPs of forward and backward for one example.
-        n_params_body: Trainable parameters outside the head; ``None`` where no head was named or found.
+        n_params_body: Trainable parameters outside the head; `None` where no head was named or found.
     """
 
     n_params: int
@@ -56,7 +56,7 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
     Args:
         model: Maps (batch, *input_shape) to a tensor.
         input_shape: The shape of one example, without the batch.
-        head: The name of the submodule that ``n_params_body`` leaves out, such as ``"head"``.
+        head: The name of the submodule that `n_params_body` leaves out, such as `"head"`.
 
     Raises:
         InputError: The model does not run on such an input.
@@ -130,7 +130,7 @@ def convolution_backward_flops(
 
     The gradients of input and weight each cost what the forward pass costs: every product of an input, a
     weight and an output gradient appears once in each. torch's own formula
-    (``torch.utils.flop_counter.conv_backward_flop``, up to 2.13 at least) multiplies that of the weight by
+    (`torch.utils.flop_counter.conv_backward_flop`, up to 2.13 at least) multiplies that of the weight by
     the number of groups.
     """
     spatial = inputs[2:] if transposed else grad_output[2:]

@@ -65,7 +65,7 @@ class _Work:
     Attributes:
         numbers: Elements that operations read and wrote, those of weights and buffers excepted.
         n_ops: Operations, views excepted.
-        n_layers: Those of ``_LAYERS`` among them.
+        n_layers: Those of `_LAYERS` among them.
         grouped_flops: FLOPs of convolutions of more than one group.
     """
 

@@ -43,7 +43,7 @@ def interleaved(
         clock: A clock in seconds; for tests.
 
     Raises:
-        InputError: There is nothing to time, or ``precision`` or a time is not positive.
+        InputError: There is nothing to time, or `precision` or a time is not positive.
     """
     if not loaded or min(precision, time_limit, slice_seconds) <= 0:
         raise InputError("interleaved needs something to time, and a positive precision and times")

@@ -15,7 +15,7 @@ def machine_facts(device: str, threads: int | None = None) -> Machine:
     """Returns where this process runs.
 
     Args:
-        device: What trains or infers, such as ``"cpu"`` or ``"cuda:0"``.
+        device: What trains or infers, such as `"cpu"` or `"cuda:0"`.
         threads: CPU threads in use; torch's setting by default.
     """
     if threads is None:

@@ -95,10 +95,10 @@ def throughputs(
 
 
 def batch_of(inputs: np.ndarray, size: int) -> np.ndarray:
-    """Returns ``size`` examples as one float32 batch, from the first again where there are fewer.
+    """Returns `size` examples as one float32 batch, from the first again where there are fewer.
 
     Raises:
-        InputError: ``size`` is below 1, or there are no inputs.
+        InputError: `size` is below 1, or there are no inputs.
     """
     import numpy as np
 

@@ -68,7 +68,7 @@ def combine(rounds: Sequence[Sequence[Timed]], batch_size: int, precision: float
     if len(rounds) >= 3:
         logs = np.log([np.median(own) for own in inferences])
         half = float(t.ppf(0.975, len(rounds) - 1) * logs.std(ddof=1) / math.sqrt(len(rounds)))
-        centre = float(logs.mean())
-        low, high = min(low, math.exp(centre - half)), max(high, math.exp(centre + half))
+        center = float(logs.mean())
+        low, high = min(low, math.exp(center - half)), max(high, math.exp(center + half))
     settled = narrow((low, high), float(np.median(values)), precision)
     return Latency.of([call for times in rounds for call in times], (low, high), batch_size, settled=settled)

@@ -1,6 +1,6 @@
-"""What to measure on, as text: ``backend:device`` or ``backend:device:precision``.
+"""What to measure on, as text: `backend:device` or `backend:device:precision`.
 
-A device's name may hold colons itself (``cuda:0``, ``AUTO:CPU``), so the first part is the backend, and the
+A device's name may hold colons itself (`cuda:0`, `AUTO:CPU`), so the first part is the backend, and the
 last one is a precision only where it is the name of one.
 """
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from scalelab.components import Backend, BackendParams, Device, Precision
 from scalelab.errors import InputError, brief, suggest
-from scalelab.plugins import Catalogue
+from scalelab.plugins import Catalog
 from scalelab.study.messages import describe
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -26,7 +26,7 @@ class Target:
     Attributes:
         backend: The backend's name.
         device: The device's name; as the runtime spells it, once `resolve` has seen it.
-        precision: What to compute in; ``None`` leaves it to the backend.
+        precision: What to compute in; `None` leaves it to the backend.
     """
 
     backend: str
@@ -37,7 +37,7 @@ class Target:
         return ":".join(part for part in (self.backend, self.device, self.precision) if part)
 
     def params(self, backend: Backend, **options: Any) -> BackendParams:
-        """Returns the backend's options: the target's precision and those given; ``None`` is the default.
+        """Returns the backend's options: the target's precision and those given; `None` is the default.
 
         Raises:
             InputError: The backend does not offer the precision, or does not know or refuses an option.
@@ -56,12 +56,12 @@ class Target:
             raise InputError(f"{self}: {describe(error, backend.params, 'options')}") from None
 
 
-def parse_target(text: str, catalogue: Catalogue | None = None) -> Target:
+def parse_target(text: str, catalog: Catalog | None = None) -> Target:
     """Returns the target that a text names.
 
     Args:
-        text: ``backend:device`` or ``backend:device:precision``, such as ``openvino:CPU:int8``.
-        catalogue: Where to look for the backend and its device; without one only the form is checked.
+        text: `backend:device` or `backend:device:precision`, such as `openvino:CPU:int8`.
+        catalog: Where to look for the backend and its device; without one only the form is checked.
 
     Raises:
         InputError: The form is wrong, or the backend has no such device; the message has close matches. A
@@ -82,16 +82,16 @@ def parse_target(text: str, catalogue: Catalogue | None = None) -> Target:
             f"openvino:CPU:int8{close}"
         )
     target = Target(backend, device, precision)
-    return target if catalogue is None else resolve(target, catalogue)
+    return target if catalog is None else resolve(target, catalog)
 
 
-def resolve(target: Target, catalogue: Catalogue) -> Target:
+def resolve(target: Target, catalog: Catalog) -> Target:
     """Returns the target with its device's name as the runtime spells it.
 
-    Upper and lower case are the same, and a name without a number is the first of its kind: ``cuda`` is
-    ``cuda:0``. Errors are those of `parse_target`.
+    Upper and lower case are the same, and a name without a number is the first of its kind: `cuda` is
+    `cuda:0`. Errors are those of `parse_target`.
     """
-    return Target(target.backend, _device(target, catalogue.backend(target.backend)).name, target.precision)
+    return Target(target.backend, _device(target, catalog.backend(target.backend)).name, target.precision)
 
 
 def usable(target: Target, backend: Backend) -> None:

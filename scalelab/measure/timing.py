@@ -33,7 +33,7 @@ class Timed(NamedTuple):
 
     Attributes:
         inference: By the runtime's own clock where it has one (`scalelab.Executable.own_seconds`); else as
-            ``call``.
+            `call`.
         call: From the call in Python until its outputs are there.
     """
 
@@ -117,8 +117,8 @@ def latency(
 ) -> Latency:
     """Times a loaded model on one batch.
 
-    Warms up until the medians of two windows in a row agree to within ``precision``, then times single
-    calls until the 95% confidence interval of the median lies within ±``precision`` of the median, looking
+    Warms up until the medians of two windows in a row agree to within `precision`, then times single
+    calls until the 95% confidence interval of the median lies within ±`precision` of the median, looking
     at ever longer intervals so that looking costs nothing.
 
     Args:
@@ -130,7 +130,7 @@ def latency(
         clock: A clock in seconds; for tests.
 
     Raises:
-        InputError: The batch is empty, or ``precision`` is not positive.
+        InputError: The batch is empty, or `precision` is not positive.
     """
     import numpy as np
 
@@ -154,7 +154,7 @@ def latency(
 
 
 def narrow(ci: tuple[float, float], median: float, precision: float) -> bool:
-    """Tells whether an interval of a median lies within ±``precision`` of it."""
+    """Tells whether an interval of a median lies within ±`precision` of it."""
     return max(ci[1] - median, median - ci[0]) <= precision * median
 
 
@@ -174,10 +174,10 @@ def stopwatch(executable: Executable, example: np.ndarray, clock: Callable[[], f
 def warm_up(
     timed: Callable[[], Timed], precision: float, limit: float, clock: Callable[[], float]
 ) -> tuple[int, bool]:
-    """Calls until latencies have settled or ``limit`` seconds are over.
+    """Calls until latencies have settled or `limit` seconds are over.
 
     Returns the calls made and whether they settled: the medians of two windows in a row agree to within
-    ``precision``.
+    `precision`.
     """
     from statistics import median
 
@@ -199,7 +199,7 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
     """Returns the distribution-free confidence interval of the median, from order statistics.
 
     The j-th and (n + 1 − j)-th smallest values enclose the median with probability 1 − 2·P(B < j), where B
-    is binomial(n, 1/2); j is the largest with at least ``confidence`` (David & Nagaraja 2003, "Order
+    is binomial(n, 1/2); j is the largest with at least `confidence` (David & Nagaraja 2003, "Order
     Statistics", section 7.1). With fewer than six values the interval is their range, and the confidence is
     lower.
     """

@@ -25,7 +25,7 @@ import pluggy
 
 from scalelab import hookspecs
 from scalelab.errors import PluginError, suggest
-from scalelab.plugins.catalogue import Catalogue, PluginInfo
+from scalelab.plugins.catalog import Catalog, PluginInfo
 from scalelab.plugins.selection import VARIABLE, Selection
 from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
 
@@ -45,20 +45,20 @@ class _Source:
     load: Callable[[], Any]
 
 
-def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None = None) -> Catalogue:
+def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None = None) -> Catalog:
     """Loads the installed plugins and those of the given folders.
 
     A plugin that cannot be imported or returns something wrong does not raise: it stands in
-    `Catalogue.plugins` with its problem, and asking for what it would provide raises.
+    `Catalog.plugins` with its problem, and asking for what it would provide raises.
 
     Args:
-        plugins_dirs: Folders whose ``*.py`` files (but for ``_*.py``) are a plugin each, named by the file.
-            A folder is also put at the end of ``sys.path``, for what its files share in a ``_*.py``.
-        select: Names to allow (``"a,b"``) or to block (``"-a,-b"``); by default what the environment variable
-            ``SCALELAB_PLUGINS`` says. Empty selects every plugin.
+        plugins_dirs: Folders whose `*.py` files (but for `_*.py`) are a plugin each, named by the file.
+            A folder is also put at the end of `sys.path`, for what its files share in a `_*.py`.
+        select: Names to allow (`"a,b"`) or to block (`"-a,-b"`); by default what the environment variable
+            `SCALELAB_PLUGINS` says. Empty selects every plugin.
 
     Raises:
-        PluginError: A folder is missing, or ``select`` is malformed or names no plugin there is.
+        PluginError: A folder is missing, or `select` is malformed or names no plugin there is.
     """
     text = os.environ.get(VARIABLE, "") if select is None else select
     selection = Selection.parse(text)
@@ -71,7 +71,7 @@ def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None 
         else (_info(source, "blocked"), ())
         for source in sources
     ]
-    return Catalogue.collect(loaded, plugins_dirs=folders, select=text)
+    return Catalog.collect(loaded, plugins_dirs=folders, select=text)
 
 
 def _installed() -> Iterator[_Source]:
@@ -161,7 +161,7 @@ def _load(source: _Source) -> tuple[PluginInfo, tuple[Provided, ...]]:
 
 
 def _guarded(doing: str, call: Callable[[], Any], origin: str) -> Any:
-    """Calls into a plugin; an exception, ``sys.exit`` among them, becomes a `PluginError` with its place."""
+    """Calls into a plugin; an exception, `sys.exit` among them, becomes a `PluginError` with its place."""
     try:
         return call()
     except (Exception, SystemExit) as error:

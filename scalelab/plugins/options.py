@@ -1,4 +1,4 @@
-"""The options of a component as a table: what ``scalelab plugins --verbose`` and the docs show."""
+"""The options of a component as a table: what `scalelab plugins --verbose` and the docs show."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Option:
 
     Attributes:
         name: What a study file calls it.
-        type: Its type as text, such as ``int`` or ``'random' | 'inter-patient'``.
+        type: Its type as text, such as `int` or `'random' | 'inter-patient'`.
         required: Whether it must be given.
-        default: Its default, ``None`` where it is required.
-        bounds: What its values must satisfy, such as ``>= 1, <= 64``; empty where anything goes.
+        default: Its default, `None` where it is required.
+        bounds: What its values must satisfy, such as `>= 1, <= 64`; empty where anything goes.
         help: A line of help.
     """
 
@@ -86,7 +86,7 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
 
 
 def _parts(annotation: Any) -> Iterator[tuple[Any, ...]]:
-    """Yields the marks of the members of a union, as in ``Annotated[int, Ge(1)] | None``."""
+    """Yields the marks of the members of a union, as in `Annotated[int, Ge(1)] | None`."""
     if get_origin(annotation) is Annotated:
         yield get_args(annotation)[1:]
     elif get_origin(annotation) in (Union, types.UnionType):

@@ -1,6 +1,6 @@
 """The files of a new plugin: a small distribution that installs, and keeps its contract as it is.
 
-The templates of each kind lie in ``templates/``: the plugin, its test, how to use it; ``$name`` and the like
+The templates of each kind lie in `templates/`: the plugin, its test, how to use it; `$name` and the like
 are filled in.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from scalelab.errors import InputError, brief, suggest
-from scalelab.plugins.catalogue import KINDS, Catalogue
+from scalelab.plugins.catalog import KINDS, Catalog
 from scalelab.plugins.verify import Kind
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,14 +30,14 @@ NEEDS = {
 }
 
 
-def write_plugin(name: str, kind: str, to: Path, catalogue: Catalogue) -> Path:
-    """Writes the distribution of a new plugin and returns its folder, ``to/scalelab-NAME``.
+def write_plugin(name: str, kind: str, to: Path, catalog: Catalog) -> Path:
+    """Writes the distribution of a new plugin and returns its folder, `to/scalelab-NAME`.
 
     Args:
-        name: What the component will be called, such as ``"wavelet-net"``; without ``scalelab-``.
-        kind: ``"dataset"``, ``"architecture"``, ``"optimizer"``, ``"backend"`` or ``"law"``.
+        name: What the component will be called, such as `"wavelet-net"`; without `scalelab-`.
+        kind: `"dataset"`, `"architecture"`, `"optimizer"`, `"backend"` or `"law"`.
         to: The folder to put it into; made where it is missing.
-        catalogue: What is installed: a name that is taken would make both plugins useless.
+        catalog: What is installed: a name that is taken would make both plugins useless.
 
     Raises:
         InputError: The name or the kind is none, the name is taken, or the folder is there already or cannot
@@ -53,7 +53,7 @@ def write_plugin(name: str, kind: str, to: Path, catalogue: Catalogue) -> Path:
             f"{brief(name)} cannot be a plugin's name: take lower-case letters and digits, words joined by "
             f"'-', at most {LONGEST}, such as 'wavelet-net'"
         )
-    _refuse_taken(name, known, catalogue)
+    _refuse_taken(name, known, catalog)
     folder = to / f"{PREFIX}{name}"
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder} is there already, and nothing was changed; choose another name or --to")
@@ -65,9 +65,9 @@ def write_plugin(name: str, kind: str, to: Path, catalogue: Catalogue) -> Path:
     return folder
 
 
-def _refuse_taken(name: str, kind: Kind, catalogue: Catalogue) -> None:
+def _refuse_taken(name: str, kind: Kind, catalog: Catalog) -> None:
     """Two plugins of one name, or that give one component, are both left out when plugins are loaded."""
-    for info in catalogue.plugins:
+    for info in catalog.plugins:
         gives = name in info.components.get(kind, ())
         if gives or info.name == name:
             what = f"{kind} {name!r} (of plugin {info.name})" if gives else f"plugin {name!r}"

@@ -1,4 +1,4 @@
-"""``SCALELAB_PLUGINS``: which plugins to load, as an allow-list ``a,b`` or a block-list ``-a,-b``."""
+"""`SCALELAB_PLUGINS`: which plugins to load, as an allow-list `a,b` or a block-list `-a,-b`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ VARIABLE = "SCALELAB_PLUGINS"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which plugins to load; an item is a plugin's name, or ``name@distribution`` where two share a name.
+    """Which plugins to load; an item is a plugin's name, or `name@distribution` where two share a name.
 
     Attributes:
-        names: The items without their ``-``; empty selects every plugin.
+        names: The items without their `-`; empty selects every plugin.
         block: Whether the items are blocked; otherwise they alone are allowed.
     """
 
@@ -24,7 +24,7 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> Selection:
-        """Reads the value of ``SCALELAB_PLUGINS``; an empty one selects every plugin.
+        """Reads the value of `SCALELAB_PLUGINS`; an empty one selects every plugin.
 
         Raises:
             PluginError: Allowed and blocked names are mixed.

@@ -43,7 +43,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names of components and laws: they stand in study files, on command lines and in columns."""
 
 FILE_COMMANDS = ("download", "inspect", "synthesize")
-"""The fields of a dataset that are commands of ``scalelab data``."""
+"""The fields of a dataset that are commands of `scalelab data`."""
 
 _FUNCTIONS = {
     "dataset": ("open",),
@@ -54,7 +54,7 @@ _FUNCTIONS = {
 
 
 def kind_of(component: Provided) -> Kind:
-    """Returns the kind of a component, or ``"law"``."""
+    """Returns the kind of a component, or `"law"`."""
     return next(kind for kind, cls in HOOKS.values() if isinstance(component, cls))
 
 

@@ -1,6 +1,6 @@
 """The numbers of every figure: what is drawn, in data units, before any pixel.
 
-`scalelab.report.drawing` turns each of these into a Matplotlib figure; tests assert the numbers here.
+`scalelab.report.drawing.panels` turns each of these into a Matplotlib figure; tests assert the numbers here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.frontier import Front
-from scalelab.analysis.points import split
-from scalelab.analysis.scaling import FittedLaw, curve_scales
-from scalelab.analysis.selection import AXES, JOINT
-from scalelab.analysis.summary import Analysis
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.families.laws import FittedLaw, curve_scales
+from scalelab.analysis.runs.designs import split
+from scalelab.analysis.runs.frontier import Front
+from scalelab.analysis.runs.selection import AXES, JOINT
 from scalelab.analysis.trees import ALL, TreeModel
-from scalelab.report.design_figures import BarFigure, LineFigure, design_figures
 from scalelab.report.names import family_names, law_symbol
 from scalelab.report.numbers import greek, percent, plain
+from scalelab.report.sections.design_figures import BarFigure, LineFigure, design_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,8 @@ class PanelFigure:
         title: A line above the figure.
         caption: What it shows and how to read it, in a sentence or two.
         panels: From left to right, row by row.
-        kind: ``laws``, ``grid``, ``multipliers``, ``isoflops``, ``optima``, ``fronts`` or ``curves``.
-        level_label: What the levels of series are, where a colour bar shows them.
+        kind: `laws`, `grid`, `multipliers`, `isoflops`, `optima`, `fronts` or `curves`.
+        level_label: What the levels of series are, where a color bar shows them.
     """
 
     name: str
@@ -144,7 +144,7 @@ AnyFigure = PanelFigure | TreeFigure | BarFigure | LineFigure
 
 def figures_of(analysis: Analysis) -> tuple[AnyFigure, ...]:
     """Returns the numbers of every figure that the analysis has something for."""
-    from scalelab.report.comparison_figures import comparison_figures, optimum_figures
+    from scalelab.report.sections.comparison_figures import comparison_figures, optimum_figures
 
     figures: list[AnyFigure] = []
     for index, dataset in enumerate(sorted(analysis.runs["dataset_label"].unique())):
@@ -310,7 +310,7 @@ def _tree_figure(
     r, low, high = overall.score("pearson")
     caption = (
         "Bars: how much the squared error on held-out designs rises when a choice is shuffled, as a share of "
-        f"the variance of {metric}, with {percent(level)} intervals; grey where it is not told from noise. "
+        f"the variance of {metric}, with {percent(level)} intervals; gray where it is not told from noise. "
         "Points: every run against its prediction by models that did not see its design."
     )
     return TreeFigure(
@@ -339,7 +339,7 @@ def curve_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Iterato
             panels.append(Panel(str(optimizer), "train_flops", "Validation loss", series))
     if panels:
         caption = (
-            "Validation loss of each run along its training, coloured by model size"
+            "Validation loss of each run along its training, colored by model size"
             f"; of more than {MAX_CURVES} runs, {MAX_CURVES} evenly spaced in size."
         )
         title = f"Learning curves on {dataset}"

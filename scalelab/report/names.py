@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from scalelab.analysis.latency import Place
-from scalelab.analysis.points import Family
-from scalelab.analysis.scaling import FittedLaw, LawResult
-from scalelab.analysis.selection import JOINT, SYMBOLS
+from scalelab.analysis.families.laws import FittedLaw, LawResult
+from scalelab.analysis.latency.law import Place
+from scalelab.analysis.runs.designs import Family
+from scalelab.analysis.runs.selection import JOINT, SYMBOLS
 from scalelab.records import UNSPECIFIED
 
 
@@ -46,6 +46,6 @@ def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
 
 
 def law_symbol(law: LawResult) -> str:
-    """Returns a law's left side: ``L(N)``, ``L(D)``, ``L(C)`` or, on a grid, ``L(N, D)``."""
+    """Returns a law's left side: `L(N)`, `L(D)`, `L(C)` or, on a grid, `L(N, D)`."""
     axes = law.points.axes if isinstance(law, FittedLaw) else (law.axis,)
     return "L(N, D)" if axes == (JOINT,) else f"L({', '.join(SYMBOLS.get(axis, axis) for axis in axes)})"

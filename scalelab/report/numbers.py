@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scalelab.analysis.scaling import Estimate
+from scalelab.analysis.families.laws import Estimate
 
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 AXIS_LABELS = {
@@ -76,7 +76,7 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Returns a share in percent, ``"1.3%"``; an empty string where there is none."""
+    """Returns a share in percent, `"1.3%"`; an empty string where there is none."""
     if share is None or not math.isfinite(share):
         return ""
     if abs(share) >= 0.995:

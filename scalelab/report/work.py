@@ -16,11 +16,11 @@ Progress = Callable[[int, int, str], None]
 
 @contextmanager
 def work_display(stream: TextIO, unit: str = "") -> Iterator[Progress]:
-    """Gives ``progress(done, total, what)`` to whoever works; safe to call from several threads.
+    """Gives `progress(done, total, what)` to whoever works; safe to call from several threads.
 
     Args:
         stream: Where to show it, standard error as a rule.
-        unit: ``"B"`` where bytes are counted.
+        unit: `"B"` where bytes are counted.
     """
     if not stream.isatty():
         yield _Lines(stream, unit)

@@ -28,7 +28,7 @@ class CheckReport:
 
     Attributes:
         path: The store's file.
-        schema_version: ``None`` where it cannot be read.
+        schema_version: `None` where it cannot be read.
         rows: Rows by table.
         pending: Records in the journal that wait to be ingested: the next run takes them in.
         missing: Ids of records that the journal has as ingested and the database has not.
@@ -39,7 +39,7 @@ class CheckReport:
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.
         unfinished: Files whose writing was cut off; they were never acknowledged.
-        wal: Size in bytes of a WAL beside the database, ``None`` where there is none.
+        wal: Size in bytes of a WAL beside the database, `None` where there is none.
         live_claims: Ids of trials that somebody alive is at.
         dead_claims: Ids of trials whose processes are gone: the next run marks them interrupted.
         problems: What is wrong, each with what to do; empty where the store is healthy.

@@ -1,6 +1,6 @@
 """Claims: who is at which trial right now.
 
-A claim is a file ``claims/<trial_id>.json`` in the journal's folder, made and removed under one lock file, so
+A claim is a file `claims/<trial_id>.json` in the journal's folder, made and removed under one lock file, so
 that two coordinators on one store, on one machine or on a shared file system, never attempt a trial at the
 same time. Nothing has to be tidied after a crash: a claim dies with the processes that it names.
 
@@ -85,7 +85,7 @@ class Claims:
         """Claims a trial for this process.
 
         Returns:
-            The claim, or ``None`` where somebody alive has the trial, or where the journal has a record of
+            The claim, or `None` where somebody alive has the trial, or where the journal has a record of
             this attempt already: look at `Store.outcomes` again.
 
         Raises:
@@ -205,7 +205,7 @@ class Claims:
 
     @staticmethod
     def _read(path: Path) -> Claim | None:
-        """Returns the claim in a file; ``None`` where the file is gone or holds none."""
+        """Returns the claim in a file; `None` where the file is gone or holds none."""
         try:
             return Claim(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

@@ -2,7 +2,7 @@
 
 DuckDB lets in one writing process or many reading ones. Nobody here keeps a connection: every operation
 opens, does its work, commits and closes, and retries with growing, jittered pauses while somebody else is at
-it. Writers also hold ``write.lock`` in the journal's folder, which a rebuild holds while it swaps the file.
+it. Writers also hold `write.lock` in the journal's folder, which a rebuild holds while it swaps the file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The text of a journal file: one JSON object whose checksum tells a torn file from a whole one.
 
-A record reads ``{"format":1,"sha256":…,"trial_id":…,"attempt":…,"features":{…},"trial":{…},"record":{…}}``, a
-registration ``{"format":1,"sha256":…,"registration":{…}}``, an imported table
-``{"format":1,"sha256":…,"import":{…},"rows":{…}}``, a measurement
-``{"format":1,"sha256":…,"measurement_id":…,"attempt":…,"measurement":{…}}``. The checksum covers everything
+A record reads `{"format":1,"sha256":…,"trial_id":…,"attempt":…,"features":{…},"trial":{…},"record":{…}}`, a
+registration `{"format":1,"sha256":…,"registration":{…}}`, an imported table
+`{"format":1,"sha256":…,"import":{…},"rows":{…}}`, a measurement
+`{"format":1,"sha256":…,"measurement_id":…,"attempt":…,"measurement":{…}}`. The checksum covers everything
 after it.
 
 Trade-off: the keys stand in this order and without spaces, so that taking in 100,000 files (or a table of a
@@ -57,11 +57,11 @@ class ImportHead(Frozen):
 
     Attributes:
         study: The name under which its rows are runs.
-        source: The file's name, or ``DataFrame``.
+        source: The file's name, or `DataFrame`.
         imported_at: Seconds since the epoch.
         n_runs: Rows; none where the import takes an earlier one of that name away.
-        mapping: By column of ``runs``, the expression that gave it.
-        condition: Which rows of the file were taken; ``None`` for all.
+        mapping: By column of `runs`, the expression that gave it.
+        condition: Which rows of the file were taken; `None` for all.
         columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
     """
 

@@ -1,4 +1,4 @@
-"""Parquet out: the views and tables that people analyse, one file each."""
+"""Parquet out: the views and tables that people analyze, one file each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def export(database: Database, folder: Path, study: str | None = None) -> list[P
         study: Only this study.
 
     Returns:
-        The files, ``runs.parquet`` first.
+        The files, `runs.parquet` first.
 
     Raises:
         InputError: The folder cannot be written, or there is no such study.

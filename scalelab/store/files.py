@@ -74,7 +74,7 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
         durable: Whether to wait until the disk has it.
 
     Returns:
-        Whether it was written; ``False`` where the name was taken already.
+        Whether it was written; `False` where the name was taken already.
 
     Raises:
         OSError: It cannot be written; nothing is left behind.

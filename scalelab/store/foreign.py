@@ -34,9 +34,9 @@ class Source:
     """A foreign table, all of it or the rows that were kept; see `opened`.
 
     Args:
-        connection: Holds the table ``source``; locked.
+        connection: Holds the table `source`; locked.
         name: What messages call the table.
-        stem: The file's name without folder and suffix; ``None`` for a DataFrame.
+        stem: The file's name without folder and suffix; `None` for a DataFrame.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, stem: str | None) -> None:
@@ -88,7 +88,7 @@ class Source:
         return [row[0] for row in found]
 
     def numbers(self, column: str, expression: str) -> list[float | None]:
-        """Returns the value of an expression for each row that is kept; ``None`` where it is missing.
+        """Returns the value of an expression for each row that is kept; `None` where it is missing.
 
         Raises:
             InputError: The expression is wrong, or a value is no number.
@@ -135,7 +135,7 @@ class Source:
         ]
 
     def _evaluate(self, what: str, expression: str) -> None:
-        """Puts the values of an expression into the table ``evaluated``."""
+        """Puts the values of an expression into the table `evaluated`."""
         import duckdb
 
         label = f"{what} {brief(expression, 100)}" if what == "only" else f"{what}={brief(expression, 100)}"
@@ -197,7 +197,7 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
     try:
         try:
             n_rows = load(connection, table)
-            _normalise(connection)
+            _normalize(connection)
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
         except duckdb.Error as error:
@@ -222,8 +222,8 @@ def _first_lines(error: duckdb.Error) -> str:
     return re.sub(r"^[\w ]+ Error: ", "", shown)[:300]
 
 
-def _normalise(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the table ``source``: the rows numbered, every column of one of the types of `Kind`."""
+def _normalize(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the table `source`: the rows numbered, every column of one of the types of `Kind`."""
     types = [row[:2] for row in connection.execute("describe loaded").fetchall()]
     shown = ", ".join(f"{_shown(quoted(name), kind)[1]} as {quoted(name)}" for name, kind in types)
     connection.execute(

@@ -27,7 +27,7 @@ READERS = {
 
 
 def load(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame | Path | str) -> int | None:
-    """Makes the view ``loaded`` of a file or a DataFrame.
+    """Makes the view `loaded` of a file or a DataFrame.
 
     Returns:
         How many rows it must have, where that is known before DuckDB reads them.

@@ -1,7 +1,7 @@
 """From the journal into the database: every record exactly once, however often this is cut off.
 
 A batch is one transaction: records that the database has already are left out by their id, the rest is
-inserted with curves, trials and memberships. Files move from ``new`` to ``kept`` only after the commit and a
+inserted with curves, trials and memberships. Files move from `new` to `kept` only after the commit and a
 checkpoint, so that a kill at any moment leaves them to be looked at again.
 """
 
@@ -75,7 +75,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def apply_file(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> bool:
-    """Takes one registration or imported table in; a torn one is quarantined and gives ``False``."""
+    """Takes one registration or imported table in; a torn one is quarantined and gives `False`."""
     if path.name.endswith(IMPORT_SUFFIX):
         table = journal.open_import(path)
         if table is not None:

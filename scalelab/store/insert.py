@@ -194,7 +194,7 @@ def _insert_trials(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, payload: Sequence[str]) -> None:
-    """Reads records into the temporary table ``staged``: their fields, curves and own columns."""
+    """Reads records into the temporary table `staged`: their fields, curves and own columns."""
     structure, selected = _columns(connection, "records")
     layout: Row = {
         "trial_id": "VARCHAR",

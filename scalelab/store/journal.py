@@ -14,8 +14,8 @@ again from them. Folders::
     weights/         trained weights, where they were asked for
     logs/            tracebacks of failed attempts
 
-Invariants: a file in ``new`` or ``kept`` is whole and never changes; a record id is never given twice; a file
-moves from ``new`` to ``kept`` only after the database has committed it.
+Invariants: a file in `new` or `kept` is whole and never changes; a record id is never given twice; a file
+moves from `new` to `kept` only after the database has committed it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Journal:
 
         Args:
             record: What an attempt produced.
-            durable: Whether to wait until the disk has it; ``False`` only for copies of what is elsewhere.
+            durable: Whether to wait until the disk has it; `False` only for copies of what is elsewhere.
 
         Raises:
             StoreError: It cannot be written, the disk being full among the reasons.
@@ -223,7 +223,7 @@ class Journal:
         return not (whole or self.pending() or any(self.kept_records()))
 
     def open_record(self, path: Path) -> Entry | None:
-        """Reads a file of the journal; a torn one is quarantined with a warning and gives ``None``."""
+        """Reads a file of the journal; a torn one is quarantined with a warning and gives `None`."""
         try:
             with reading(path):
                 entry = open_record(path.read_bytes())
@@ -238,15 +238,15 @@ class Journal:
         return entry
 
     def open_registration(self, path: Path) -> Registration | None:
-        """Reads a registration; a torn one is quarantined with a warning and gives ``None``."""
+        """Reads a registration; a torn one is quarantined with a warning and gives `None`."""
         return self._open(path, open_registration)
 
     def open_import(self, path: Path) -> ImportedTable | None:
-        """Reads an imported table; a torn one is quarantined with a warning and gives ``None``."""
+        """Reads an imported table; a torn one is quarantined with a warning and gives `None`."""
         return self._open(path, open_import)
 
     def open_measurement(self, path: Path) -> MeasurementEntry | None:
-        """Reads a measurement; a torn one is quarantined with a warning and gives ``None``."""
+        """Reads a measurement; a torn one is quarantined with a warning and gives `None`."""
         return self._open(path, open_measurement)
 
     def _open(self, path: Path, opener: Callable[[bytes], T]) -> T | None:
@@ -270,7 +270,7 @@ class Journal:
         log.warning("warning: %s cannot be used: %s; it was moved to %s", path, reason, target)
 
     def keep(self, paths: Iterable[Path]) -> None:
-        """Moves files from ``new`` to ``kept``; a second file of a kept name goes into quarantine.
+        """Moves files from `new` to `kept`; a second file of a kept name goes into quarantine.
 
         Only one process at a time may do so: the one that holds the store's write lock.
         """
@@ -303,7 +303,7 @@ class Journal:
         return self.folder / "weights" / f"{trial_id}.pt"
 
     def write_log(self, name: str, text: str) -> Path:
-        """Keeps a text such as a traceback in ``logs`` and returns its file.
+        """Keeps a text such as a traceback in `logs` and returns its file.
 
         Raises:
             StoreError: It cannot be written.

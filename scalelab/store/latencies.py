@@ -126,7 +126,7 @@ def tried(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str
 def latencies(
     connection: duckdb.DuckDBPyConnection, study: str | None, ids: Iterable[str] | None
 ) -> pd.DataFrame:
-    """Returns the view ``latencies``, of one study or all, of some benchmarks or all."""
+    """Returns the view `latencies`, of one study or all, of some benchmarks or all."""
     conditions: list[str] = []
     values: list[object] = []
     if study is not None:

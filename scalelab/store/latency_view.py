@@ -1,4 +1,4 @@
-"""The table ``measurements`` and the view ``latencies`` over it, as SQL.
+"""The table `measurements` and the view `latencies` over it, as SQL.
 
 The table holds every measurement as the JSON of its journal file; the view gives its fields names and types,
 so that a field more in a later scalelab costs a line here and an empty migration.

@@ -1,4 +1,4 @@
-"""From the columns of a foreign table to those of ``runs``: what is which, calculated, checked row by row.
+"""From the columns of a foreign table to those of `runs`: what is which, calculated, checked row by row.
 
 A column of `KNOWN_AS` is taken for what its name says, by the exact name; everything else is said by the
 caller, as an SQL expression over the table's columns. Nothing is taken in silence: the result lists every
@@ -39,7 +39,7 @@ KNOWN_AS: dict[str, tuple[str, ...]] = {
     "n_examples": ("n_examples", "examples", "n_tokens", "tokens", "D"),
     "train_flops": ("train_flops", "flops", "FLOPs", "compute", "C"),
 }
-"""By column of ``runs``, the names under which it is known in tables from elsewhere."""
+"""By column of `runs`, the names under which it is known in tables from elsewhere."""
 _OPTION = re.compile(rf"({'|'.join(PREFIXES)})_\w+")
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMPACT = (",", ":")
@@ -59,12 +59,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A column of ``runs`` and where its values come from.
+    """A column of `runs` and where its values come from.
 
     Attributes:
-        column: In ``runs``.
+        column: In `runs`.
         expression: Over the table's columns.
-        how: ``given`` by the caller, known ``by name``, ``kept`` as a fact or an option, or a ``default``.
+        how: `given` by the caller, known `by name`, `kept` as a fact or an option, or a `default`.
     """
 
     column: str
@@ -84,7 +84,7 @@ class Import:
         mapped: Where every column comes from.
         statuses: Runs by status.
         notes: What the reader should know, a line each.
-        outcome: ``read`` (nothing stored), ``imported``, ``replaced`` or ``unchanged``.
+        outcome: `read` (nothing stored), `imported`, `replaced` or `unchanged`.
         table: The rows, as the journal is to hold them.
     """
 
@@ -110,7 +110,7 @@ class Import:
 
 
 def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
-    """Reads a foreign table into rows of ``runs``; stores nothing.
+    """Reads a foreign table into rows of `runs`; stores nothing.
 
     Raises:
         InputError: The table, a name, an expression or a value is wrong.
@@ -245,7 +245,7 @@ Columns = dict[str, list[Any]]
 
 
 def _values(source: Source, mapped: Sequence[Mapped]) -> tuple[Columns, Columns, dict[str, Kind]]:
-    """Calculates all columns: those of ``runs``, those of options and facts, and the types of the latter."""
+    """Calculates all columns: those of `runs`, those of options and facts, and the types of the latter."""
     columns: Columns = {}
     extra: Columns = {}
     kinds: dict[str, Kind] = {}

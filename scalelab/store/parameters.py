@@ -1,7 +1,7 @@
 """Columns that plugins bring: every option of a component and every feature becomes one.
 
-A trial's options stand in columns of the table ``trials`` and a record's features in columns of ``records``,
-beside the JSON that they come from; the table ``parameters`` remembers which place of it a column shows.
+A trial's options stand in columns of the table `trials` and a record's features in columns of `records`,
+beside the JSON that they come from; the table `parameters` remembers which place of it a column shows.
 
 Types: whole numbers are BIGINT until a fraction appears, then DOUBLE; truth values are BOOLEAN; anything
 else, and any mixture of these, is VARCHAR. A list is shown as its JSON text. A column whose type widens is
@@ -30,7 +30,7 @@ class Column:
         name: Of the column.
         holder: The table that has it.
         pointer: JSON pointer (RFC 6901) to its value, in the trial's content or the record's features.
-        kind: The type of its values so far; ``NULL`` where there were none.
+        kind: The type of its values so far; `NULL` where there were none.
     """
 
     name: str
@@ -141,6 +141,6 @@ def plan(
 
 
 def order(name: str) -> tuple[int, str]:
-    """Sorts columns' names as the view ``runs`` shows them."""
+    """Sorts columns' names as the view `runs` shows them."""
     prefix = name.split("_", 1)[0]
     return (PREFIXES.index(prefix) if prefix in PREFIXES else len(PREFIXES), name)

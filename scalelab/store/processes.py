@@ -31,7 +31,7 @@ def _boot() -> str:
 
 
 def started(pid: int) -> str | None:
-    """Returns what tells a process from others of its id, or ``None`` where none of that id is alive."""
+    """Returns what tells a process from others of its id, or `None` where none of that id is alive."""
     import psutil
 
     try:

@@ -44,8 +44,8 @@ class StudySummary(NamedTuple):
         interrupted: Trials that were stopped and are to be attempted again.
         running: Trials that a living process is at.
         pending: Trials that were not attempted yet.
-        registered_at: When it was last registered, as ISO 8601 in UTC; ``None`` where it never was.
-        imported_from: The file that it was imported from; ``None`` where it was run here.
+        registered_at: When it was last registered, as ISO 8601 in UTC; `None` where it never was.
+        imported_from: The file that it was imported from; `None` where it was run here.
     """
 
     study: str
@@ -130,13 +130,13 @@ def require_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path)
 
 
 def imported(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
-    """Returns the journal file of the imported table of a name, ``None`` where there is none."""
+    """Returns the journal file of the imported table of a name, `None` where there is none."""
     file = one(connection.execute("select max(journal_file) from imports where study = ?", [study]))
     return None if file is None else str(file)
 
 
 def runs(connection: duckdb.DuckDBPyConnection, study: str | None) -> pd.DataFrame:
-    """Returns the view ``runs``, of one study or all."""
+    """Returns the view `runs`, of one study or all."""
     where = "" if study is None else "where study = ?"
     return frame(
         connection.execute(
@@ -149,7 +149,7 @@ def runs(connection: duckdb.DuckDBPyConnection, study: str | None) -> pd.DataFra
 def curves(
     connection: duckdb.DuckDBPyConnection, study: str | None, trial_ids: Iterable[str] | None
 ) -> pd.DataFrame:
-    """Returns the view ``curves``, of one study or all, of some trials or all."""
+    """Returns the view `curves`, of one study or all, of some trials or all."""
     conditions, values = [], []
     if study is not None:
         conditions.append("study = ?")
@@ -169,6 +169,6 @@ def frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def trial(connection: duckdb.DuckDBPyConnection, trial_id: str) -> Trial | None:
-    """Returns a trial, or ``None`` where the store does not know it."""
+    """Returns a trial, or `None` where the store does not know it."""
     row = connection.execute("select content from trials where trial_id = ?", [trial_id]).fetchone()
     return Trial.model_validate_json(row[0]) if row else None

@@ -30,7 +30,7 @@ class RebuildReport:
         studies: Registered studies in it.
         salvaged: Records that only the old database held.
         lost: Ids of records that the old database named but could not give and the journal does not hold.
-        problem: Why the old database could not be read, or not whole; ``None`` where it could.
+        problem: Why the old database could not be read, or not whole; `None` where it could.
         set_aside: The old database and its WAL, where they are now.
         imports: Imported tables in the new database.
         measurements: Measurements on hardware in it.
@@ -84,7 +84,7 @@ def _build(database: Database, part: Path) -> tuple[dict[str, int], list[Path]]:
     """Fills a fresh database.
 
     Returns:
-        How many rows the tables `_COUNTED` have, and the files of ``new`` that are in it.
+        How many rows the tables `_COUNTED` have, and the files of `new` that are in it.
     """
     journal = database.journal
     measurements = journal.pending_measurements()

@@ -147,7 +147,7 @@ def _only_here(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[
 def _take_records(
     connection: duckdb.DuckDBPyConnection, journal: Journal, start: int, names: set[str], durable: bool
 ) -> int:
-    """Writes the named ones of a piece of the table ``records`` into the journal."""
+    """Writes the named ones of a piece of the table `records` into the journal."""
     rows = _dicts(
         connection.execute(
             "select r.*, t.content from records r left join trials t using (trial_id) "

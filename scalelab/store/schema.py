@@ -164,7 +164,7 @@ def verify(connection: duckdb.DuckDBPyConnection, path: Path, *, writing: bool) 
 
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """Returns the schema's version; ``None`` where the database is not a store."""
+    """Returns the schema's version; `None` where the database is not a store."""
     import duckdb
 
     try:
@@ -234,7 +234,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
 def imported_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, Kind]]:
     """Returns name and type of the columns that imported tables brought, by their names in small letters.
 
-    A type is the one that shows the values of all tables; ``COUNTED`` columns are among them.
+    A type is the one that shows the values of all tables; `COUNTED` columns are among them.
     """
     found: dict[str, tuple[str, Kind]] = {}
     for (columns,) in connection.execute("select columns from imports order by study").fetchall():

@@ -33,7 +33,7 @@ class Store:
     """Every run that was ever made: a DuckDB file and, beside it, the journal that it is made from.
 
     Holds no connection, so that any number of readers and one writer at a time share the file; each method
-    waits up to ``wait`` seconds for the others. May be used from several threads and processes at once.
+    waits up to `wait` seconds for the others. May be used from several threads and processes at once.
     Reading never changes the file.
 
     Args:
@@ -108,21 +108,21 @@ class Store:
         rest: str = "feature",
         replace: bool = False,
     ) -> Import:
-        """Takes runs that were made elsewhere into the store, so that they can be analysed like its own.
+        """Takes runs that were made elsewhere into the store, so that they can be analyzed like its own.
 
         Nothing happens where the store holds the same runs under that name already.
 
         Args:
             table: A DataFrame, or a CSV, Parquet or JSON-lines file.
-            study: The name to analyse them by; by default the file's.
-            map: By column of ``runs``, an SQL expression over the table's columns. What is named plainly
+            study: The name to analyze them by; by default the file's.
+            map: By column of `runs`, an SQL expression over the table's columns. What is named plainly
                 (`scalelab.store.mapping.KNOWN_AS`) need not be mapped.
             only: An SQL condition: which rows to take.
             metric: Name of the objective, where that is another one than the loss; its value is the column
-                of that name, unless ``objective`` is mapped.
-            direction: ``"minimize"`` or ``"maximize"``; said with ``metric``.
-            rest: What columns that were not mapped are: ``feature`` (a fact), or ``architecture``,
-                ``optimizer``, ``training`` or ``dataset`` (options of the design).
+                of that name, unless `objective` is mapped.
+            direction: `"minimize"` or `"maximize"`; said with `metric`.
+            rest: What columns that were not mapped are: `feature` (a fact), or `architecture`,
+                `optimizer`, `training` or `dataset` (options of the design).
             replace: Whether to replace what was imported under that name before.
 
         Returns:
@@ -187,7 +187,7 @@ class Store:
             return queries.studies(connection, running)
 
     def runs(self, study: str | None = None) -> pd.DataFrame:
-        """Returns a row for each attempted trial of a study, or of all studies: the view ``runs``.
+        """Returns a row for each attempted trial of a study, or of all studies: the view `runs`.
 
         Raises:
             InputError: There is no such study.
@@ -199,7 +199,7 @@ class Store:
             return queries.runs(connection, study)
 
     def curves(self, study: str | None = None, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Returns a row for each validation of the runs: the view ``curves``.
+        """Returns a row for each validation of the runs: the view `curves`.
 
         Args:
             study: Only this study.
@@ -234,7 +234,7 @@ class Store:
             return latencies.tried(connection, benchmark_ids)
 
     def latencies(self, study: str | None = None, benchmark_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Returns a row for each benchmark that was attempted: the view ``latencies``.
+        """Returns a row for each benchmark that was attempted: the view `latencies`.
 
         Args:
             study: Only those that were made for this study.
@@ -359,7 +359,7 @@ def open_store(path: Path | str, *, create: bool = False, wait: float = WAIT) ->
     """Opens a store and makes sure that it can be read.
 
     Args:
-        path: The store's file, such as ``experiments.duckdb``.
+        path: The store's file, such as `experiments.duckdb`.
         create: Whether to make it where it is missing: empty, or from its journal where that is there.
         wait: Seconds that every operation waits for other processes.
 

@@ -1,6 +1,6 @@
 """Studies: one TOML file in, the finite set of its trials out.
 
-``load_study`` reads and checks a file, ``expand`` lists its trials; neither trains nor imports torch.
+`load_study` reads and checks a file, `expand` lists its trials; neither trains nor imports torch.
 """
 
 from scalelab.study.expand import CostFunction, Expansion, expand

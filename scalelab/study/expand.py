@@ -47,20 +47,20 @@ class _Model:
     training: TrainingOptions
 
 
-def expand(study: Study, catalogue: Components, *, cost: CostFunction | None = None) -> Expansion:
-    """Returns the trials of a study. Opens the dataset, and imports no torch unless ``cost`` does.
+def expand(study: Study, catalog: Components, *, cost: CostFunction | None = None) -> Expansion:
+    """Returns the trials of a study. Opens the dataset, and imports no torch unless `cost` does.
 
     Args:
         study: The study.
-        catalogue: The plugins.
-        cost: ``cost(trial, task)``: what one example costs the trial's model; isoFLOP sampling needs it.
+        catalog: The plugins.
+        cost: `cost(trial, task)`: what one example costs the trial's model; isoFLOP sampling needs it.
 
     Raises:
         StudyError: Something in the study is wrong, or it has no trials.
         PluginError: A component is unknown, or its plugin is broken.
         DataError: The dataset cannot be opened, or has nothing to train or validate on.
     """
-    resolved = resolve(study, catalogue)
+    resolved = resolve(study, catalog)
     dataset = _open(study, resolved)
     sizes = _sizes(study, len(dataset.train))
     skipped: list[str] = []
@@ -121,7 +121,7 @@ def _sizes(study: Study, available: int) -> list[int]:
 
 @dataclass
 class _Plan:
-    """The state of one expansion; ``skipped`` grows while the models are listed."""
+    """The state of one expansion; `skipped` grows while the models are listed."""
 
     study: Study
     resolved: ResolvedStudy

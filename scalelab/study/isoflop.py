@@ -98,7 +98,7 @@ class Profiles:
 
 
 def spread(candidates: Sequence[Candidate], n: int) -> list[Candidate]:
-    """Returns ``n`` candidates, evenly spread in log n_params; all where there are no more than ``n``.
+    """Returns `n` candidates, evenly spread in log n_params; all where there are no more than `n`.
 
     Args:
         candidates: By rising number of parameters.

@@ -41,13 +41,13 @@ _NO_VALUE = {"missing", "extra_forbidden"}
 
 
 def one_line(text: str, limit: int = 600) -> str:
-    """Returns ``text`` on one printable line, cut to ``limit`` characters."""
+    """Returns `text` on one printable line, cut to `limit` characters."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def join_keys(*parts: str | int) -> str:
-    """Returns a key path such as ``architecture[0].space.width``; odd keys stand in quotes."""
+    """Returns a key path such as `architecture[0].space.width`; odd keys stand in quotes."""
     path = ""
     for part in parts:
         if isinstance(part, int):
@@ -64,7 +64,7 @@ class Problem:
 
     Attributes:
         path: Its key path inside what was validated; empty where the whole does not fit together.
-        ending: What follows the path in a message: ``" = 0: must be at least 1"``.
+        ending: What follows the path in a message: `" = 0: must be at least 1"`.
     """
 
     path: tuple[str | int, ...]
@@ -80,10 +80,10 @@ def first_problem(
     model: type[BaseModel],
     accept: Callable[[tuple[str | int, ...]], bool] = lambda path: True,  # noqa: ARG005
 ) -> Problem | None:
-    """Returns the first thing that is wrong, or ``None`` where ``accept`` wants to hear of no path.
+    """Returns the first thing that is wrong, or `None` where `accept` wants to hear of no path.
 
     Args:
-        error: What validating ``model`` raised.
+        error: What validating `model` raised.
         model: The model, for the known keys and to tell keys from the tags that pydantic puts into locations.
         accept: Chooses by key path among what is wrong.
     """
@@ -91,7 +91,7 @@ def first_problem(
     found = [(path, detail) for path, detail in details if accept(path)]
     if not found:
         return None
-    # a misspelt key is also a missing one: name the misspelling
+    # a misspelled key is also a missing one: name the misspelling
     found.sort(key=lambda item: item[1]["type"] != "extra_forbidden")
     first = found[0][0]
     # a union reports each of its branches; all belong to the one value
@@ -108,7 +108,7 @@ def first_problem(
 
 
 def describe(error: ValidationError, model: type[BaseModel], *prefix: str | int) -> str:
-    """Returns the first thing that is wrong, as ``key = value: what is allowed``."""
+    """Returns the first thing that is wrong, as `key = value: what is allowed`."""
     problem = first_problem(error, model)
     assert problem is not None, "a ValidationError without errors"
     return problem.at(*prefix, *problem.path)
@@ -130,7 +130,7 @@ def key_path(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str
 
 
 def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """Returns the keys that the table at ``path`` may have."""
+    """Returns the keys that the table at `path` may have."""
     annotation: Any = model
     for part in path:
         if not isinstance(part, int):

@@ -25,7 +25,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def located(message: str) -> PydanticCustomError:
-    """Returns an error whose message goes on where the key path of its field ends: ``[2].low = 3: …``."""
+    """Returns an error whose message goes on where the key path of its field ends: `[2].low = 3: …`."""
     # braces are pydantic's placeholders, so the message travels in the context
     return PydanticCustomError("located", "{message}", {"message": message})
 
@@ -83,7 +83,7 @@ DataSize = Annotated[int | float | Literal["all"], PlainValidator(_size)]
 
 
 class DatasetEntry(Frozen):
-    """The table ``[dataset]``."""
+    """The table `[dataset]`."""
 
     name: str = Field(min_length=1, max_length=200, description="which dataset")
     options: dict[str, Any] = Field(
@@ -92,7 +92,7 @@ class DatasetEntry(Frozen):
 
 
 class ComponentEntry(DatasetEntry):
-    """A table of ``[[architecture]]`` or ``[[optimizer]]``."""
+    """A table of `[[architecture]]` or `[[optimizer]]`."""
 
     name: str = Field(min_length=1, max_length=200, description="which architecture or optimizer")
     space: Annotated[Literal["default"] | dict[str, Dimension], PlainValidator(_space)] = Field(
@@ -105,7 +105,7 @@ class ComponentEntry(DatasetEntry):
 
 
 class DataOptions(Frozen):
-    """The table ``[data]``."""
+    """The table `[data]`."""
 
     sizes: Annotated[tuple[DataSize, ...], AfterValidator(_distinct)] = Field(
         ("all",), min_length=1, max_length=1000, description="training subsets"
@@ -114,7 +114,7 @@ class DataOptions(Frozen):
 
 
 class Sampling(Frozen):
-    """The table ``[sampling]``."""
+    """The table `[sampling]`."""
 
     method: Literal["grid", "random", "sobol", "isoflop"] = Field("grid", description="how points are chosen")
     n: int | None = Field(
@@ -149,7 +149,7 @@ class Study(Frozen):
     """What one study file asks for: a finite set of trials.
 
     Made by `scalelab.load_study`; it never changes. Attributes are the keys of the file, with the plural
-    ``architectures`` and ``optimizers`` for its lists of tables.
+    `architectures` and `optimizers` for its lists of tables.
     """
 
     name: Annotated[str, AfterValidator(_name)] = Field(
@@ -189,7 +189,7 @@ class Study(Frozen):
 
     @property
     def path(self) -> Path | None:
-        """The study file; ``None`` for a study that was read from a text."""
+        """The study file; `None` for a study that was read from a text."""
         return self._path
 
     @property

@@ -23,12 +23,12 @@ MAX_DEPTH = 20
 MAX_DOTS = 100
 
 
-def load_study(path: str | Path, catalogue: Components | None = None) -> Study:
+def load_study(path: str | Path, catalog: Components | None = None) -> Study:
     """Reads a study file.
 
     Args:
         path: The TOML file.
-        catalogue: The plugins. With them, every component and option is checked too; without, that happens
+        catalog: The plugins. With them, every component and option is checked too; without, that happens
             when the study is expanded.
 
     Raises:
@@ -51,17 +51,17 @@ def load_study(path: str | Path, catalogue: Components | None = None) -> Study:
         line = content[: error.start].count(b"\n") + 1
         byte = content[error.start]
         raise StudyError(f"{shown}: line {line}: byte 0x{byte:02x} is not UTF-8; save it as UTF-8") from error
-    return parse_study(text, path, catalogue)
+    return parse_study(text, path, catalog)
 
 
-def parse_study(text: str, source: str | Path = "study", catalogue: Components | None = None) -> Study:
+def parse_study(text: str, source: str | Path = "study", catalog: Components | None = None) -> Study:
     """Reads a study from TOML text.
 
     Args:
         text: The TOML text.
         source: Where it comes from. A `Path` becomes the study's path, and relative locations are taken from
             its folder; a text only names the source in messages.
-        catalogue: As in `load_study`.
+        catalog: As in `load_study`.
 
     Raises:
         StudyError: Something in it is wrong.
@@ -80,8 +80,8 @@ def parse_study(text: str, source: str | Path = "study", catalogue: Components |
     except StudyError as error:
         raise StudyError(one_line(f"{source}: {error}")) from error.__cause__
     study = study.read_from(text, source)
-    if catalogue is not None:
-        resolve(study, catalogue)
+    if catalog is not None:
+        resolve(study, catalog)
     return study
 
 

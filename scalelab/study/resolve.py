@@ -24,7 +24,7 @@ ComponentT = TypeVar("ComponentT", Architecture, Optimizer)
 
 
 class Components(Protocol):
-    """What a study needs of the plugins' catalogue: components by name."""
+    """What a study needs of the plugins' catalog: components by name."""
 
     def dataset(self, name: str) -> Dataset:
         """Returns the dataset, or raises `PluginError`."""
@@ -45,7 +45,7 @@ class Resolved(Generic[ComponentT]):
 
     Attributes:
         component: What the plugin describes.
-        key: Where it stands in the study: ``("architecture", 0)``.
+        key: Where it stands in the study: `("architecture", 0)`.
         options: Constants.
         space: What varies; no name is in both.
         constraints: The component's and the study's.
@@ -113,25 +113,25 @@ class ResolvedStudy:
     optimizers: tuple[Resolved[Optimizer], ...]
 
 
-def resolve(study: Study, catalogue: Components) -> ResolvedStudy:
+def resolve(study: Study, catalog: Components) -> ResolvedStudy:
     """Looks up every component of a study and checks every option, dimension and constraint.
 
     Raises:
         StudyError: An option, a dimension or a constraint is wrong.
         PluginError: A component is unknown, or its plugin is broken.
     """
-    dataset = _component(catalogue, "dataset", study.dataset, study, ("dataset",))
+    dataset = _component(catalog, "dataset", study.dataset, study, ("dataset",))
     params = _params(dataset, study.dataset.options, study, ("dataset",), {})
     return ResolvedStudy(
         dataset=dataset,
         dataset_params=params,
         dataset_ref=_ref(dataset, params),
         architectures=tuple(
-            _resolve(_component(catalogue, "architecture", entry, study, key), entry, study, key)
+            _resolve(_component(catalog, "architecture", entry, study, key), entry, study, key)
             for key, entry in _keyed("architecture", study.architectures)
         ),
         optimizers=tuple(
-            _resolve(_component(catalogue, "optimizer", entry, study, key), entry, study, key)
+            _resolve(_component(catalog, "optimizer", entry, study, key), entry, study, key)
             for key, entry in _keyed("optimizer", study.optimizers)
         ),
     )
@@ -141,9 +141,9 @@ def _keyed(kind: str, entries: tuple[ComponentEntry, ...]) -> list[tuple[Key, Co
     return [((kind, index), entry) for index, entry in enumerate(entries)]
 
 
-def _component(catalogue: Components, kind: str, entry: DatasetEntry, study: Study, key: Key) -> Any:
+def _component(catalog: Components, kind: str, entry: DatasetEntry, study: Study, key: Key) -> Any:
     try:
-        return getattr(catalogue, kind)(entry.name)
+        return getattr(catalog, kind)(entry.name)
     except PluginError as error:
         where = f"{study.source}: {join_keys(*key)}.name = {brief(entry.name)}"
         raise PluginError(one_line(f"{where}: {error}")) from error
@@ -196,7 +196,7 @@ def _validated(component: Dataset | Architecture | Optimizer, options: Mapping[s
 
 
 def _first_unfaithful(given: Any, resolved: Any, path: Key) -> InitErrorDetails | None:
-    """Finds ``"8"`` or ``true`` where a number came of it, and a number where a truth value did."""
+    """Finds `"8"` or `true` where a number came of it, and a number where a truth value did."""
     if isinstance(given, (list, tuple)) and isinstance(resolved, list):
         pairs = enumerate(zip(given, resolved, strict=False))  # a validator may lengthen or shorten a list
         found = (_first_unfaithful(*pair, (*path, index)) for index, pair in pairs)
@@ -288,7 +288,7 @@ def _refuse(
     table: str,
     end: Key = (),
 ) -> None:
-    """Raises where the model refuses a point for a reason that ``accept`` wants to hear of."""
+    """Raises where the model refuses a point for a reason that `accept` wants to hear of."""
     try:
         _validated(resolved.component, {**resolved.options, **point})
     except ValidationError as error:

@@ -61,7 +61,7 @@ def grid_points(
         n: Points of each continuous dimension.
 
     Raises:
-        StudyError: A dimension is continuous and ``n`` is ``None``; the grid is too large, or empty.
+        StudyError: A dimension is continuous and `n` is `None`; the grid is too large, or empty.
     """
     own = tuple(tuple(_grid(optimizer, n)) for optimizer in optimizers)
     return Points(tuple(Point(values, own) for values in _grid(architecture, n)))
@@ -99,9 +99,9 @@ def drawn_points(
     n: int,
     seed: int,
 ) -> Points:
-    """Draws ``n`` different joint points over the dimensions of the architecture and of all optimizers.
+    """Draws `n` different joint points over the dimensions of the architecture and of all optimizers.
 
-    Points that break a constraint are drawn again. A space with fewer than ``n`` points gives them all.
+    Points that break a constraint are drawn again. A space with fewer than `n` points gives them all.
 
     Raises:
         StudyError: (Nearly) no point satisfies the constraints.
@@ -143,7 +143,7 @@ def _projected(row: Sequence[float], parts: Sequence[Resolved[Any]]) -> list[Val
 
 
 def unit_rows(method: Literal["random", "sobol"], seed: int, width: int) -> Iterator[tuple[float, ...]]:
-    """Yields points of the unit cube of ``width`` dimensions, for ever (2**30 of a Sobol sequence)."""
+    """Yields points of the unit cube of `width` dimensions, for ever (2**30 of a Sobol sequence)."""
     import numpy as np
 
     columns = COLUMNS * max(1, math.ceil(width / COLUMNS))

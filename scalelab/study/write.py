@@ -15,7 +15,7 @@ def study_text(values: Mapping[str, Any]) -> str:
 
     Args:
         values: Texts, numbers, truth values, lists and mappings of them; a list of mappings becomes
-            ``[[tables]]``, what is a mapping inside a table an inline table, ``None`` is left out.
+            `[[tables]]`, what is a mapping inside a table an inline table, `None` is left out.
 
     Example::
 

@@ -10,7 +10,7 @@ A contract is a pytest class. Subclass it with a fixture that gives the componen
         def dataset(self):
             return my_plugin.scalelab_datasets()[0]
 
-Each failure says what to mend. The contracts need pytest (``pip install 'scalelab[test]'``), the toys do not.
+Each failure says what to mend. The contracts need pytest (`pip install 'scalelab[test]'`), the toys do not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROOMS = {
     "scalelab.testing.law": ("LawContract",),
     "scalelab.testing.optimizer": ("OptimizerContract",),
     "scalelab.testing.toys": (
-        "toy_architecture", "toy_backend", "toy_catalogue", "toy_dataset", "toy_optimizer",
+        "toy_architecture", "toy_backend", "toy_catalog", "toy_dataset", "toy_optimizer",
         "write_toy_plugin",
     ),
 }  # fmt: skip
@@ -39,7 +39,7 @@ __all__ = [
     "OptimizerContract",
     "toy_architecture",
     "toy_backend",
-    "toy_catalogue",
+    "toy_catalog",
     "toy_dataset",
     "toy_optimizer",
     "write_toy_plugin",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from scalelab.testing.toys import (
         toy_architecture,
         toy_backend,
-        toy_catalogue,
+        toy_catalog,
         toy_dataset,
         toy_optimizer,
         write_toy_plugin,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ArchitectureContract(ComponentContract):
-    """Checks of an architecture: the fixture ``architecture``, and a larger model's options as ``larger``.
+    """Checks of an architecture: the fixture `architecture`, and a larger model's options as `larger`.
 
     Attributes:
         batch: Examples in a batch.
@@ -99,7 +99,7 @@ class ArchitectureContract(ComponentContract):
                 f"the model maps {tuple(batch.shape)} to {tuple(outputs.shape)}, expected {expected}"
             )
             assert outputs.isfinite().all(), (
-                "a fresh model's outputs hold NaN or infinity: mend the initialisation"
+                "a fresh model's outputs hold NaN or infinity: mend the initialization"
             )
 
     def test_same_seed_gives_the_same_model(
@@ -185,7 +185,7 @@ class ArchitectureContract(ComponentContract):
         together = _infer(model, inputs)
         assert torch.allclose(alone, together, rtol=self.tolerance, atol=self.tolerance), (
             f"an example alone and in a batch differ by up to {(alone - together).abs().max():.2g}: the "
-            "model mixes examples; check dimensions that are reshaped or normalised"
+            "model mixes examples; check dimensions that are reshaped or normalized"
         )
 
     def test_gradients_reach_every_parameter(

@@ -23,7 +23,7 @@ STEPS = ("convert", "quantize", "compile", "load")
 
 
 class BackendContract(ComponentContract):
-    """Checks of a backend, on every device that it says is available. Give it as the fixture ``backend``.
+    """Checks of a backend, on every device that it says is available. Give it as the fixture `backend`.
 
     Attributes:
         tolerance: Greatest difference from eager fp32 PyTorch, relative to the largest output; raise it for
@@ -59,7 +59,7 @@ class BackendContract(ComponentContract):
 
     @pytest.fixture
     def calibration(self, example: np.ndarray) -> np.ndarray:
-        """Real model inputs for quantization, (n, *input_shape); fixture to override with ``example``."""
+        """Real model inputs for quantization, (n, *input_shape); fixture to override with `example`."""
         import numpy as np
 
         return np.random.default_rng(1).normal(size=(64, *example.shape[1:])).astype(np.float32)

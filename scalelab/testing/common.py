@@ -66,7 +66,7 @@ class ComponentContract:
         )
 
     def test_unknown_option_is_refused(self, component: Component) -> None:
-        """A misspelt option is an error, not a default in disguise."""
+        """A misspelled option is an error, not a default in disguise."""
         with pytest.raises(ValidationError) as caught:
             component.params.model_validate({"no_such_option": 1})
         assert any(item["type"] == "extra_forbidden" for item in caught.value.errors()), (
@@ -120,7 +120,7 @@ class ComponentContract:
 
 
 def sampled_options(component: Architecture | Optimizer, n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Returns ``n`` points of the default space that satisfy the constraints; none where there is no space.
+    """Returns `n` points of the default space that satisfy the constraints; none where there is no space.
 
     Fails where the constraints leave nothing of 10,000 draws.
     """
@@ -244,7 +244,7 @@ def attempt(call: Callable[[], Any], advice: str) -> Any:
 def refuses(
     call: Callable[[], Any], error_class: type[ScalelabError], advice: str, mention: str = ""
 ) -> bool:
-    """Tells whether a call raised the right error, in one line that holds ``mention``.
+    """Tells whether a call raised the right error, in one line that holds `mention`.
 
     Fails, with the advice, where it raised another error or another kind of message.
     """

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class DatasetContract(ComponentContract):
-    """Checks of a dataset. Give it as the fixture ``dataset``; ``options`` where the defaults need data.
+    """Checks of a dataset. Give it as the fixture `dataset`; `options` where the defaults need data.
 
     Attributes:
-        batch: Examples that ``prepare`` and ``augment`` are tried on.
+        batch: Examples that `prepare` and `augment` are tried on.
         max_leak: Greatest share of validation or test examples that may also be training examples.
     """
 

@@ -17,7 +17,7 @@ Point = tuple[tuple[Array, ...], Array, Frame]
 
 
 class LawContract:
-    """Checks of a form of scaling law. Give it as the fixture ``law``, and parameters as ``truth``.
+    """Checks of a form of scaling law. Give it as the fixture `law`, and parameters as `truth`.
 
     Attributes:
         tolerance: Relative error of predictions after fitting noise-free data.
@@ -32,7 +32,7 @@ class LawContract:
 
     @pytest.fixture
     def truth(self) -> Mapping[str, float]:
-        """Parameters that the law may well have at the scales of ``x``; fixture to override."""
+        """Parameters that the law may well have at the scales of `x`; fixture to override."""
         raise NotImplementedError(
             "define a fixture 'truth' that returns a value for each of the law's params"
         )
@@ -47,11 +47,11 @@ class LawContract:
     @pytest.fixture
     def special(self, law: Law, x: Mapping[str, Array]) -> Law:
         """The law for these axes."""
-        return law.specialise(tuple(x))
+        return law.specialize(tuple(x))
 
     @pytest.fixture
     def loss(self, special: Law, truth: Mapping[str, float], x: Mapping[str, Array]) -> Array:
-        """What the law says at ``x``."""
+        """What the law says at `x`."""
         loss = special.predict(truth, x)
         assert np.all(np.isfinite(loss)), "value_jac() gives NaN or infinity at the parameters of 'truth'"
         return loss
@@ -145,7 +145,7 @@ class LawContract:
         self, law: Law, special: Law, truth: Mapping[str, float], x: Mapping[str, Array], loss: Array
     ) -> None:
         """A fit of the law's own values predicts them, a decade beyond them too."""
-        from scalelab.analysis.fit import fit_law
+        from scalelab.analysis.fits.fit import fit_law
 
         try:
             fit = fit_law(law, dict(x), loss)

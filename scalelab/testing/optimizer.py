@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OptimizerContract(ComponentContract):
-    """Checks of an optimizer. Give it as the fixture ``optimizer``.
+    """Checks of an optimizer. Give it as the fixture `optimizer`.
 
     Attributes:
         steps: Steps on a small problem within which the loss must fall.
@@ -149,7 +149,7 @@ def _network(seed: int = 0) -> nn.Module:
 
 
 def _steps(module: nn.Module, optimizer: torch.optim.Optimizer, n: int) -> list[float]:
-    """Takes ``n`` steps of regression on fixed noise; returns the losses."""
+    """Takes `n` steps of regression on fixed noise; returns the losses."""
     import torch
 
     generator = torch.Generator().manual_seed(2)

@@ -30,7 +30,7 @@ from scalelab.components import (
 )
 from scalelab.errors import InputError
 from scalelab.hookspecs import hookimpl
-from scalelab.plugins import Catalogue
+from scalelab.plugins import Catalog
 from scalelab.space import Doubling, Float
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _blobs(n: int, params: ToyDatasetParams, part: int) -> Split:
 
     rng = np.random.default_rng([params.seed, part])
     targets = rng.integers(0, 2, n)
-    centre = np.where(targets == 0, 20.0, 44.0) + rng.normal(0, 3, n)
-    blob = np.exp(-0.5 * ((np.arange(SAMPLES) - centre[:, None]) / 4.0) ** 2)
+    center = np.where(targets == 0, 20.0, 44.0) + rng.normal(0, 3, n)
+    blob = np.exp(-0.5 * ((np.arange(SAMPLES) - center[:, None]) / 4.0) ** 2)
     polarity = np.array([1.0, -0.5])
     inputs = blob[:, None, :] * polarity[:, None] + params.noise * rng.normal(size=(n, CHANNELS, SAMPLES))
     return Split(inputs.astype(np.float32), targets.astype(np.int64))
@@ -245,19 +245,19 @@ def scalelab_backends() -> list[Backend]:
     return [toy_backend]
 
 
-def toy_catalogue(
+def toy_catalog(
     *,
     dataset: Dataset = toy_dataset,
     architecture: Architecture = toy_architecture,
     optimizer: Optimizer = toy_optimizer,
     backend: Backend = toy_backend,
-) -> Catalogue:
-    """Returns a catalogue of the four toys, or of what is put in their place, and of nothing installed."""
-    return Catalogue().with_components(dataset, architecture, optimizer, backend, plugin="toys")
+) -> Catalog:
+    """Returns a catalog of the four toys, or of what is put in their place, and of nothing installed."""
+    return Catalog().with_components(dataset, architecture, optimizer, backend, plugin="toys")
 
 
 def write_toy_plugin(folder: Path) -> Path:
-    """Writes the toys as a single-file plugin, for ``--plugins-dir``, and returns the folder."""
+    """Writes the toys as a single-file plugin, for `--plugins-dir`, and returns the folder."""
     names = ", ".join(
         ("scalelab_architectures", "scalelab_backends", "scalelab_datasets", "scalelab_optimizers")
     )

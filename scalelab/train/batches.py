@@ -1,6 +1,6 @@
 """Batches of a nested subset, in an order that is a pure function of the seed and the step.
 
-Trade-off: a batch may run across the border of two epochs, so that every step sees exactly ``batch_size``
+Trade-off: a batch may run across the border of two epochs, so that every step sees exactly `batch_size`
 examples and n epochs are n · n_examples / batch_size steps, whatever the sizes; an epoch is therefore a
 stretch of the stream of examples, not of steps. In return a resumed run needs no iterator state.
 """
@@ -22,12 +22,12 @@ RESIDENT_BYTES = 2**30
 
 
 def subset_indices(n_total: int, n_examples: int, data_seed: int) -> np.ndarray:
-    """Returns the training examples of a trial: the first ``n_examples`` of one seeded permutation.
+    """Returns the training examples of a trial: the first `n_examples` of one seeded permutation.
 
     Subsets of one seed are nested, so that the curves of a study over data sizes share their examples.
 
     Raises:
-        InputError: There are fewer than ``n_examples``.
+        InputError: There are fewer than `n_examples`.
     """
     if n_examples > n_total:
         raise InputError(f"the trial asks for {n_examples} training examples; the dataset has {n_total}")
@@ -46,7 +46,7 @@ class BatchOrder:
         self._epochs: dict[int, np.ndarray] = {}
 
     def positions(self, step: int) -> np.ndarray:
-        """Returns the positions of the batch of ``step``, which counts from 1: (batch_size,) of int64."""
+        """Returns the positions of the batch of `step`, which counts from 1: (batch_size,) of int64."""
         first = (step - 1) * self._batch_size
         stop = first + self._batch_size
         epoch, last_epoch = first // self._n, (stop - 1) // self._n
@@ -74,7 +74,7 @@ class Examples:
 
     Args:
         split: Inputs and targets.
-        rows: Indices into the split, or ``None`` for all, in order.
+        rows: Indices into the split, or `None` for all, in order.
         device: Where batches go.
         resident_bytes: The largest subset that is kept on a device other than the CPU.
 
@@ -106,7 +106,7 @@ class Examples:
         return self._n
 
     def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns inputs, float32 of (batch, …), and targets at ``positions`` of the subset."""
+        """Returns inputs, float32 of (batch, …), and targets at `positions` of the subset."""
         import torch
 
         index = torch.from_numpy(positions).to(self._device)

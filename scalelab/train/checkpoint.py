@@ -128,7 +128,7 @@ def load_checkpoint(
     """Restores module, optimizer and random generators from a checkpoint, and returns where it was taken.
 
     Where there is none, nothing changes and the position is that of a fresh start. Where the file is
-    damaged, of another trial or of another format, it is renamed to end in ``.set-aside``, with a warning,
+    damaged, of another trial or of another format, it is renamed to end in `.set-aside`, with a warning,
     and the position is that of a fresh start too; module and optimizer are as they were, random generators
     perhaps not.
     """

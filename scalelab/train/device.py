@@ -20,7 +20,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """Returns the device of a name.
 
     Args:
-        name: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"mps"``, or ``"auto"``: CUDA,
+        name: `"cpu"`, `"cuda"`, `"cuda:N"`, `"mps"`, or `"auto"`: CUDA,
             else Apple's MPS, else the CPU.
 
     Raises:
@@ -55,7 +55,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(asked: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """Returns the precision to train with; ``"auto"`` is bf16 autocast where the device is fast at it.
+    """Returns the precision to train with; `"auto"` is bf16 autocast where the device is fast at it.
 
     That is a GPU with bf16 units, or a CPU with AMX-BF16 or AVX512-BF16. Elsewhere bf16 is emulated and
     slower than fp32.
@@ -85,7 +85,7 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Returns the context of a forward pass in ``precision``."""
+    """Returns the context of a forward pass in `precision`."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
@@ -108,7 +108,7 @@ def deterministic_kernels() -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds torch on every device, NumPy's global generator and ``random``."""
+    """Seeds torch on every device, NumPy's global generator and `random`."""
     import random
 
     import numpy as np
@@ -140,7 +140,7 @@ class PeakMemory:
                 return  # a sandbox may forbid it: the mark is then that of the whole process
 
     def bytes(self) -> int | None:
-        """Returns the peak in bytes, ``None`` where the system does not tell."""
+        """Returns the peak in bytes, `None` where the system does not tell."""
         if self._device.type == "cuda":
             import torch
 

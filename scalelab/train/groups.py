@@ -12,8 +12,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     """Splits a module's trainable parameters into those that decay and those that do not.
 
     Matrices and kernels decay; vectors and scalars (biases, the gains and shifts of norms, LayerScale) do
-    not, and neither does anything inside a module whose class name contains ``Norm``. A parameter can opt
-    out with an attribute ``no_weight_decay = True`` (positions and class tokens of a Transformer, say).
+    not, and neither does anything inside a module whose class name contains `Norm`. A parameter can opt
+    out with an attribute `no_weight_decay = True` (positions and class tokens of a Transformer, say).
     Weight decay on scales and shifts limits no capacity and hurts (Jia et al. 2018, section 3.2; He et al.
     2019, section 3.1).
 
@@ -22,7 +22,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
         weight_decay: The rate for those that decay.
 
     Returns:
-        Groups for a ``torch.optim.Optimizer``, the decaying one first; empty groups are left out.
+        Groups for a `torch.optim.Optimizer`, the decaying one first; empty groups are left out.
     """
     norms = {
         id(parameter)

@@ -44,7 +44,7 @@ CHECK_STEPS = 50
 """How often, in steps, the sum of losses is checked to be finite."""
 
 PROGRESS_SECONDS = 0.25
-"""How long at least between two calls of ``on_progress``."""
+"""How long at least between two calls of `on_progress`."""
 
 VALIDATION_BATCH = 64
 """Validation uses batches of this size, or of the training batch size where that is larger."""
@@ -63,7 +63,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     train_flops_per_example: float,
 ) -> TrainResult:
-    """Trains ``module`` as ``trial`` says.
+    """Trains `module` as `trial` says.
 
     Seeds torch's, NumPy's and Python's global generators with the trial's seed. A module's randomness must
     come from torch, an augmentation's from the generator it is given; other generators are not kept in
@@ -72,10 +72,10 @@ def train(
     Args:
         trial: What to do: subset, seed and training options.
         data: The dataset; all of it, the subset is taken here.
-        module: The model, freshly initialised; moved to the device and changed in place.
+        module: The model, freshly initialized; moved to the device and changed in place.
         optimizer: Over the module's parameters; the learning rates of its groups are the peak rates.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
-        checkpoint: Where to keep a checkpoint, and to resume from if it is there; ``None`` for none.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
+        checkpoint: Where to keep a checkpoint, and to resume from if it is there; `None` for none.
         checkpoint_seconds: How long at least between two checkpoints.
         on_progress: Called now and then, and at every validation.
         should_stop: Asked before every step; true ends the run as interrupted, with a checkpoint.
@@ -264,7 +264,7 @@ class _Run:
     def result(
         self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
     ) -> TrainResult:
-        """Returns what became of the run after ``step`` steps."""
+        """Returns what became of the run after `step` steps."""
         losses = [point.loss for point in self.curve if point.loss is not None]
         last = self.curve[-1] if self.curve else None
         return TrainResult(

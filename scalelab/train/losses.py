@@ -36,10 +36,10 @@ LOSSES: dict[str, LossFunction] = {"cross-entropy": _cross_entropy, "bce": _bce,
 def resolve_loss(loss: str | LossFunction) -> LossFunction:
     """Returns the loss function of a name; a function is returned as it is.
 
-    - ``"cross-entropy"``: softmax cross-entropy in nats; targets are class indices (n,).
-    - ``"bce"``: binary cross-entropy on logits, mean over examples and outputs; targets (n, n_outputs) in
+    - `"cross-entropy"`: softmax cross-entropy in nats; targets are class indices (n,).
+    - `"bce"`: binary cross-entropy on logits, mean over examples and outputs; targets (n, n_outputs) in
       [0, 1].
-    - ``"mse"``: mean squared error over examples and outputs; targets (n, n_outputs).
+    - `"mse"`: mean squared error over examples and outputs; targets (n, n_outputs).
 
     Raises:
         InputError: There is no built-in loss of that name.

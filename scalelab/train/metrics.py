@@ -154,7 +154,7 @@ def resolve_metrics(task: Task) -> tuple[Metric, ...]:
     """Returns the metrics of a task, in its order.
 
     Raises:
-        InputError: A name is unknown, ``"loss"``, or there twice.
+        InputError: A name is unknown, `"loss"`, or there twice.
     """
     metrics = tuple(resolve_metric(metric) for metric in task.metrics)
     names = [metric.name for metric in metrics]
@@ -166,10 +166,10 @@ def resolve_metrics(task: Task) -> tuple[Metric, ...]:
 
 
 def objective_of(task: Task) -> tuple[str, Direction]:
-    """Returns the name and the direction of a task's objective; ``"loss"`` is minimised.
+    """Returns the name and the direction of a task's objective; `"loss"` is minimized.
 
     Raises:
-        InputError: The objective is neither ``"loss"`` nor one of the task's metrics.
+        InputError: The objective is neither `"loss"` nor one of the task's metrics.
     """
     directions: dict[str, Direction] = {"loss": "minimize"}
     directions.update({metric.name: metric.direction for metric in resolve_metrics(task)})

@@ -17,7 +17,7 @@ class Progress:
         step: Optimizer steps taken.
         n_steps: Optimizer steps there will be.
         loss: Mean training loss since the last validation.
-        objective: The best objective so far, ``None`` before the first validation.
+        objective: The best objective so far, `None` before the first validation.
         examples_per_second: Training examples a second since the last report, validation included.
     """
 
@@ -33,7 +33,7 @@ class TrainResult:
     """How a run ended; the fields of a `scalelab.Record` of the same names.
 
     Attributes:
-        status: ``"done"``, ``"diverged"`` (a loss was not finite) or ``"interrupted"`` (asked to stop).
+        status: `"done"`, `"diverged"` (a loss was not finite) or `"interrupted"` (asked to stop).
         error: One line on a divergence.
         curve: One point a validation.
         n_steps: Optimizer steps taken, those before a resume included.
@@ -44,8 +44,8 @@ class TrainResult:
         objective_last: The objective of the last point.
         best_step: The step of the best objective, the earliest of equals.
         metrics: Validation metrics at that step.
-        precision: ``"fp32"`` or ``"bf16"``, as used.
-        device: Such as ``"cpu"`` or ``"cuda:0"``, as used.
+        precision: `"fp32"` or `"bf16"`, as used.
+        device: Such as `"cpu"` or `"cuda:0"`, as used.
         wall_seconds: Time in the loop, validation and time before a resume included.
         peak_memory_bytes: Highest memory in use: of the device on CUDA, else resident memory of the process.
         resumed_from: The step of the checkpoint this began from, 0 for a fresh start.
@@ -70,12 +70,12 @@ class TrainResult:
 
 
 def objective_at(point: CurvePoint, name: str) -> float | None:
-    """Returns the objective of a curve's point: a metric by name, or ``"loss"``."""
+    """Returns the objective of a curve's point: a metric by name, or `"loss"`."""
     return point.loss if name == "loss" else point.metrics.get(name)
 
 
 def best_point(curve: Sequence[CurvePoint], name: str, direction: Direction) -> CurvePoint | None:
-    """Returns the point with the best objective, the earliest of equals; ``None`` where none is defined."""
+    """Returns the point with the best objective, the earliest of equals; `None` where none is defined."""
     sign = 1.0 if direction == "minimize" else -1.0
     best, best_value = None, float("inf")
     for point in curve:

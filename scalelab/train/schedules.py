@@ -1,7 +1,7 @@
 """Lengths and learning rates as pure functions of the step.
 
-Steps count from 1 to ``n_steps``: step t is the t-th update, taken with the peak rate times
-``lr_factor(t, …)``. Nothing here keeps state, so a resumed run continues as if it had never stopped.
+Steps count from 1 to `n_steps`: step t is the t-th update, taken with the peak rate times
+`lr_factor(t, …)`. Nothing here keeps state, so a resumed run continues as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_ex
     is rounded to the nearest step.
 
     Args:
-        training: The options; ``length`` and ``batch_size`` are read.
+        training: The options; `length` and `batch_size` are read.
         n_examples: Unique training examples of the trial.
         train_flops_per_example: Forward and backward FLOPs of one example.
     """
@@ -40,20 +40,20 @@ def validation_steps(n_steps: int, validations: int) -> tuple[int, ...]:
 
 
 def lr_factor(step: int, n_steps: int, training: TrainingOptions) -> float:
-    r"""Returns the factor on the peak learning rate at ``step``, from 1 to ``n_steps``.
+    r"""Returns the factor on the peak learning rate at `step`, from 1 to `n_steps`.
 
     Warm-up (Goyal et al. 2017, "Accurate, Large Minibatch SGD"): with w = round(warmup · n_steps), the factor
     is t / w for t ≤ w. The factor is 1 at step p = max(w, 1). Then, with u = (t − p) / (n_steps − p) and
-    f = ``final_lr``:
+    f = `final_lr`:
 
-    - ``constant``: 1;
-    - ``cosine`` (Loshchilov & Hutter 2017, "SGDR", eq. 5): f + (1 − f) · (1 + cos πu) / 2;
-    - ``exponential`` (Li & Arora 2020, "An Exponential Learning Rate Schedule"): f^u;
-    - ``linear-cooldown`` (Zhai et al. 2022, "Scaling Vision Transformers"; Hägele et al. 2024, "Scaling Laws
+    - `constant`: 1;
+    - `cosine` (Loshchilov & Hutter 2017, "SGDR", eq. 5): f + (1 − f) · (1 + cos πu) / 2;
+    - `exponential` (Li & Arora 2020, "An Exponential Learning Rate Schedule"): f^u;
+    - `linear-cooldown` (Zhai et al. 2022, "Scaling Vision Transformers"; Hägele et al. 2024, "Scaling Laws
       and Compute-Optimal Training Beyond Fixed Training Durations"): 1 until the last c steps,
       c = round(cooldown · n_steps) but not into the warm-up; there 1 − (1 − f) · (t − (n_steps − c)) / c.
 
-    All but ``constant`` reach f exactly at the last step (unless the last step is the peak itself).
+    All but `constant` reach f exactly at the last step (unless the last step is the peak itself).
     """
     warmup = round(training.warmup * n_steps)
     if step < warmup:

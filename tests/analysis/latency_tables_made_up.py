@@ -11,7 +11,7 @@ import pandas as pd
 def made_up(
     n: int = 64, noise: float = 0.03, seed: int = 0, rule: str = "roofline", **columns
 ) -> pd.DataFrame:
-    """Returns a table like the store's ``latencies``: n networks on one target."""
+    """Returns a table like the store's `latencies`: n networks on one target."""
     rng = np.random.default_rng(seed)
     flops = 10 ** rng.uniform(6.5, 9, n)
     share = rng.uniform(0, 0.3, n)

@@ -1,4 +1,4 @@
-"""Seeded tables of runs with a known truth, with the columns of the store's ``runs`` and ``curves``."""
+"""Seeded tables of runs with a known truth, with the columns of the store's `runs` and `curves`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import pytest
 from reference_tables import chinchilla_rows, needs_reference
 from run_tables import grid_runs
 
-from scalelab.analysis.advice import FRONTIER, SPLIT, advise, best_run, price_of
-from scalelab.analysis.optimum import family_optima, optimum_dict
-from scalelab.analysis.points import designs, finished_runs
+from scalelab.analysis.families.advice import FRONTIER, SPLIT, advise, best_run, price_of
+from scalelab.analysis.families.allocation import family_optima, optimum_dict
+from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import InputError
 
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}

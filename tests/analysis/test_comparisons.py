@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from run_tables import PENALTY, grid_runs
 
-from scalelab.analysis.comparisons import compare_families, group_dicts
-from scalelab.analysis.points import designs, finished_runs
-from scalelab.analysis.scaling import fit_families
+from scalelab.analysis.families.laws import fit_families
+from scalelab.analysis.families.pairs import compare_families, group_dicts
+from scalelab.analysis.runs.designs import designs, finished_runs
 
 
 @pytest.fixture(scope="module")

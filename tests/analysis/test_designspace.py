@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from run_tables import design_runs, grid_runs
 
 from scalelab.analysis.designspace.bands import front_bands
-from scalelab.analysis.designspace.distributions import best_weights, compare, distribution, normalised
+from scalelab.analysis.designspace.distributions import best_weights, compare, distribution, normalized
 from scalelab.analysis.designspace.narrowing import ranges_of, winner_weights
 from scalelab.analysis.designspace.spaces import Space, design_table, spaces_of
 from scalelab.analysis.designspace.whole import derived_trends
-from scalelab.analysis.frontier import pareto_mask
-from scalelab.analysis.points import finished_runs
+from scalelab.analysis.runs.designs import finished_runs
+from scalelab.analysis.runs.frontier import pareto_mask
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_kolmogorov_smirnov_is_scipys():
         test = ks_2samp(a.errors, b.errors)
         assert (row["distance"], row["p"]) == (pytest.approx(test.statistic), pytest.approx(test.pvalue))
         assert row["p_holm"] >= row["p"]
-        assert row["distance_normalised"] == pytest.approx(row["distance"]), "all FLOPs are the same"
+        assert row["distance_normalized"] == pytest.approx(row["distance"]), "all FLOPs are the same"
     assert table.set_index(["first", "second"]).loc[("0.0", "1.5"), "better"] == "0.0"
 
 
-def test_normalising_by_flops_removes_what_size_explains():
+def test_normalizing_by_flops_removes_what_size_explains():
     """Two spaces with the same error at the same size, one of which has larger models."""
     rng = np.random.default_rng(0)
     small, large = rng.uniform(0, 1, 150) ** 2, 1 - rng.uniform(0, 1, 150) ** 2
@@ -107,14 +107,14 @@ def test_normalising_by_flops_removes_what_size_explains():
     ]
     raw = compare(spaces, seed=0).iloc[0]
     assert raw["p"] < 1e-6
-    assert raw["distance_normalised"] < 0.5 * raw["distance"]
-    assert raw["p_normalised"] > 0.01
+    assert raw["distance_normalized"] < 0.5 * raw["distance"]
+    assert raw["p_normalized"] > 0.01
     shifted = space_of(spaces[1].errors - 0.5, spaces[1].designs["forward_flops"], "2")
-    assert normalised(spaces[0], shifted, 0)[1] < 0.01
+    assert normalized(spaces[0], shifted, 0)[1] < 0.01
 
 
-def test_without_flops_there_is_no_normalised_test():
-    found = normalised(space_of(np.arange(9.0), np.full(9, np.nan)), space_of(np.arange(9.0)), 0)
+def test_without_flops_there_is_no_normalized_test():
+    found = normalized(space_of(np.arange(9.0), np.full(9, np.nan)), space_of(np.arange(9.0)), 0)
     assert np.isnan(found).all()
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from reference_tables import REFERENCE, addition_rows, needs_reference
 
-from scalelab.analysis.auto import aicc, combine
-from scalelab.analysis.backtest import backtest, splits
-from scalelab.analysis.diagnostics import diagnose
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.average import aicc, combine
+from scalelab.analysis.inference.backtest import backtest, splits
+from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.laws import get_law
 from scalelab.errors import FitError
 
@@ -79,7 +79,7 @@ def test_few_rows_are_weighted_by_aicc_and_too_many_parameters_left_out():
         "power-offset": fit_law("power-offset", X, noisy(1 + 300 * X**-0.4)),
         "m3": fit_law("m3", X, noisy(1 + 300 * X**-0.4)),
     }
-    from scalelab.analysis.backtest import Backtest
+    from scalelab.analysis.inference.backtest import Backtest
 
     none = {name: Backtest(name, (), (), (), ("few",)) for name in fits}
     weights, by = combine(fits, none)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.laws import get_law
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -37,6 +37,6 @@ def test_the_exhaustive_search_is_a_fair_baseline():
 
 
 def test_the_extrapolation_benchmark_scores_every_form_of_auto():
-    from scalelab.analysis.auto import ONE_AXIS
+    from scalelab.analysis.inference.average import ONE_AXIS
 
     assert set(ONE_AXIS) | {"auto"} <= set(load("extrapolation").LAWS)

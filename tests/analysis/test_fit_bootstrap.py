@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from reference_tables import chinchilla_rows, needs_reference
 
-from scalelab.analysis.derived import allocation_exponent
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.quantities import allocation_exponent
 from scalelab.errors import FitError, InputError
 
 PUBLISHED = {"A": 124.5, "B": 1293.3, "E": 0.0257, "alpha": 0.0154, "beta": 0.0206}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelab.analysis.compare import compare
-from scalelab.analysis.exponents import holm
+from scalelab.analysis.fits.compare import compare
+from scalelab.analysis.inference.exponent_test import holm
 from scalelab.errors import FitError
 
 X = np.geomspace(1e15, 1e19, 25)

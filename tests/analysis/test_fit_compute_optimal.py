@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reference_tables import isoflop_rows, needs_reference
 
-from scalelab.analysis.budget import budget_table
-from scalelab.analysis.compute_optimal import budgets_of, compute_optimal, parabola
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.budget import budget_table
+from scalelab.analysis.fits.compute_optimal import budgets_of, compute_optimal, parabola
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.laws import get_law
 from scalelab.errors import FitError, InputError
 
@@ -31,27 +31,27 @@ def runs(low=1 / 6, high=6.0, sigma=0.002, k=9):
 
 
 @pytest.fixture(scope="module")
-def centred():
+def centered():
     return compute_optimal(*runs())
 
 
-def test_all_three_find_the_exponent(centred):
-    assert set(centred.approaches) == {"envelope", "parabola", "parametric"}
-    for one in centred.approaches.values():
+def test_all_three_find_the_exponent(centered):
+    assert set(centered.approaches) == {"envelope", "parabola", "parametric"}
+    for one in centered.approaches.values():
         assert one.lower - 0.03 <= EXPONENT <= one.upper + 0.03
-    found = centred.approaches["parametric"]
+    found = centered.approaches["parametric"]
     assert found.exponent == pytest.approx(EXPONENT, abs=0.03)
     assert found.coefficient * 1e20**found.exponent == pytest.approx(optimum(1e20), rel=0.25)
-    assert centred.agree
-    assert abs(centred.parabola_bias) < 0.01
-    table = centred.summary()
+    assert centered.agree
+    assert abs(centered.parabola_bias) < 0.01
+    table = centered.summary()
     assert list(table.index) == ["envelope", "parabola", "parametric"]
     assert (table.a + table.b == 1).all()
 
 
-def test_sizes_that_are_not_centred_are_named():
+def test_sizes_that_are_not_centered_are_named():
     found = compute_optimal(*runs(low=1 / 20, high=2.0))
-    assert any("not centred on the minimum" in line for line in found.warnings())
+    assert any("not centered on the minimum" in line for line in found.warnings())
 
 
 def test_a_minimum_outside_of_the_sizes_is_refused():

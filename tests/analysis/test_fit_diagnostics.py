@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelab.analysis.checklist import checklist
-from scalelab.analysis.diagnostics import diagnose
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.checklist import checklist
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.diagnostics import diagnose
 
 X = np.geomspace(1e5, 1e9, 40)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scalelab.analysis.estimators import ESTIMATORS
-from scalelab.analysis.intervals import METHODS
+from scalelab.analysis.fitting.estimators import ESTIMATORS
+from scalelab.analysis.inference.intervals import METHODS
 from scalelab.analysis.laws import LAWS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "laws.md").read_text()

@@ -1,17 +1,17 @@
-"""Intervals by each method, predictions with noise, derived quantities, the link to a metric."""
+"""Intervals by each method, predictions with noise, quantities quantities, the link to a metric."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from scalelab.analysis import derived
-from scalelab.analysis.draws import estimate
-from scalelab.analysis.fit import fit_law
-from scalelab.analysis.intervals import interval, uneven_noise
+from scalelab.analysis.fits.chain import chain
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.inference import quantities
+from scalelab.analysis.inference.intervals import interval, uneven_noise
+from scalelab.analysis.inference.noise import noise
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.link import chain
-from scalelab.analysis.noise import noise
 from scalelab.errors import FitError, InputError
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
@@ -97,30 +97,30 @@ def test_noise_comes_from_repeats_where_there_are_some():
 def test_derived_quantities_are_those_of_the_formulas(surface):
     flops = 1e21
     p = surface.params
-    n, d = (estimate(surface, f(flops)) for f in (derived.optimal_params, derived.optimal_examples))
+    n, d = (estimate(surface, f(flops)) for f in (quantities.optimal_params, quantities.optimal_examples))
     assert 6 * n * d == pytest.approx(flops)
-    assert estimate(surface, derived.examples_per_param(flops)) == pytest.approx(d / n)
+    assert estimate(surface, quantities.examples_per_param(flops)) == pytest.approx(d / n)
     sizes = np.geomspace(n / 30, n * 30, 4001)
     losses = p["E"] + p["A"] * sizes ** -p["alpha"] + p["B"] * (flops / 6 / sizes) ** -p["beta"]
     assert sizes[losses.argmin()] == pytest.approx(n, rel=2e-3)
-    best = estimate(surface, derived.loss_at_budget(flops))
+    best = estimate(surface, quantities.loss_at_budget(flops))
     assert best == pytest.approx(losses.min(), rel=1e-6)
-    assert estimate(surface, derived.flops_for_loss(best)) == pytest.approx(flops, rel=1e-6)
-    assert estimate(surface, derived.flops_for_loss(0.5 * p["E"])) == np.inf
-    at = derived.loss_at(surface, {"n_params": [n], "n_examples": [d]})
+    assert estimate(surface, quantities.flops_for_loss(best)) == pytest.approx(flops, rel=1e-6)
+    assert estimate(surface, quantities.flops_for_loss(0.5 * p["E"])) == np.inf
+    at = quantities.loss_at(surface, {"n_params": [n], "n_examples": [d]})
     assert estimate(surface, at) == pytest.approx(best)
-    low, high = surface.interval(derived.allocation_exponent, 0.9)
+    low, high = surface.interval(quantities.allocation_exponent, 0.9)
     assert low < p["beta"] / (p["alpha"] + p["beta"]) < high
 
 
 def test_the_scale_that_reaches_a_target(line):
-    quantity = derived.scale_for_loss(line, 0.2)
+    quantity = quantities.scale_for_loss(line, 0.2)
     scale = estimate(line, quantity)
     assert line.predict([scale])[0] == pytest.approx(0.2)
     low, high = line.interval(quantity, 0.9)
     assert low < scale < high
     with pytest.raises(FitError, match="chinchilla"):
-        estimate(line, derived.allocation_exponent)
+        estimate(line, quantities.allocation_exponent)
 
 
 def test_a_law_of_loss_becomes_a_law_of_the_metric():

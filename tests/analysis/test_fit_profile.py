@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelab.analysis.draws import estimate
-from scalelab.analysis.fit import fit_law
-from scalelab.analysis.profile import profile_interval
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.inference.profile import profile_interval
 
 X = np.geomspace(1e5, 1e9, 20)
 
@@ -52,8 +52,8 @@ def test_the_interval_does_not_depend_on_how_the_quantity_is_written():
 def test_curvature_makes_an_interval_lopsided():
     fit = fit_law("power-offset", X, noisy(1.5 + 300 * X**-0.4, 0.05))
     low, high = profile_interval(fit, "A", 0.9)
-    centre = estimate(fit, "A")
-    assert high - centre > 1.3 * (centre - low)
+    center = estimate(fit, "A")
+    assert high - center > 1.3 * (center - low)
 
 
 def test_the_seed_of_the_calibration_matters_little_and_repeats():

@@ -7,7 +7,7 @@ import json
 import pytest
 from reference_tables import REFERENCE, chinchilla_rows, gemstones_rows, isoflop_rows, needs_reference
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 
 pytestmark = needs_reference
 

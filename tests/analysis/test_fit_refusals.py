@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.errors import FitError
 
 X = np.geomspace(1e5, 1e9, 12)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalelab.analysis.fit import Fit, fit_law
-from scalelab.analysis.report_tables import at_bounds, curve
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fits.report_tables import at_bounds, curve
 
 X = np.geomspace(1e5, 1e9, 20)
 Y = (1.5 + 300 * X**-0.4) * (1 + 0.01 * np.cos(np.arange(20)))

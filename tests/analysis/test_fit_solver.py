@@ -1,4 +1,4 @@
-"""Penalties and the minimiser: derivatives, bounds, batches, held parameters."""
+"""Penalties and the minimizer: derivatives, bounds, batches, held parameters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalelab.analysis.estimators import ESTIMATORS, Estimator
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.fitting.estimators import ESTIMATORS, Estimator
+from scalelab.analysis.fitting.solver import minimize, stages
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.solver import minimise, stages
 
 residuals = st.lists(st.floats(-1, 1), min_size=1, max_size=20).map(np.array)
 
@@ -31,7 +31,7 @@ def test_a_penalty_has_the_derivatives_that_it_says(name, r, delta):
     np.testing.assert_allclose(first[smooth], numeric[smooth], rtol=1e-4, atol=1e-6)
     assert (penalty.value(r) >= 0).all()
     assert (majorant >= second - 1e-12).all()
-    # The majorising parabola touches the penalty at r and lies above it everywhere.
+    # The majorizing parabola touches the penalty at r and lies above it everywhere.
     other = np.linspace(-1, 1, 41)[:, None]
     if penalty.kind != "asymmetric":
         above = penalty.value(r) + 0.5 * majorant * (other**2 - r**2)
@@ -45,19 +45,19 @@ def fit():
     return fit_law("power-offset", x, y)
 
 
-def test_a_batch_ends_where_single_minimisations_end(fit):
+def test_a_batch_ends_where_single_minimizations_end(fit):
     starts = get_law("power-offset").starts(fit.problem.u, fit.problem.y)[5:12]
     weights = np.random.default_rng(1).uniform(0.5, 2, (7, 30))
-    together = minimise(fit.problem, starts, weights)
+    together = minimize(fit.problem, starts, weights)
     for i in range(7):
-        alone = minimise(fit.problem, starts[i : i + 1], weights[i])
+        alone = minimize(fit.problem, starts[i : i + 1], weights[i])
         np.testing.assert_allclose(together.theta[i], alone.theta[0], rtol=1e-9)
     assert together.converged.all()
 
 
 def test_the_optimum_is_stationary_and_no_start_does_better(fit):
     starts = get_law("power-offset").starts(fit.problem.u, fit.problem.y)
-    everywhere = minimise(fit.problem, starts, fit.table.weights, max_iter=500)
+    everywhere = minimize(fit.problem, starts, fit.table.weights, max_iter=500)
     assert everywhere.objective.min() >= fit.objective * (1 - 1e-9)
     r, jac = fit.problem.residuals(fit.theta[None])
     gradient = jac[0] @ fit.estimator.derivatives(r[0])[0]
@@ -67,20 +67,20 @@ def test_the_optimum_is_stationary_and_no_start_does_better(fit):
 
 def test_parameters_stay_in_the_box_and_held_ones_where_they_are(fit):
     tight = replace(fit.problem, high=np.array([0.5, 50.0, 10.0]))
-    bounded = minimise(tight, fit.theta[None], fit.table.weights)
+    bounded = minimize(tight, fit.theta[None], fit.table.weights)
     assert bounded.theta[0, 0] == 0.5
     assert bounded.objective[0] > fit.objective
     held = replace(fit.problem, held=np.array([False, False, True]))
     start = fit.theta.copy()
     start[2] *= 1.1
-    kept = minimise(held, start[None], fit.table.weights)
+    kept = minimize(held, start[None], fit.table.weights)
     assert kept.theta[0, 2] == start[2]
     assert fit.objective < kept.objective[0] < fit.problem.objective(start[None], fit.table.weights)[0]
 
 
 def test_starts_that_cannot_be_evaluated_do_not_disturb_the_others(fit):
     starts = np.stack([fit.theta, np.full(3, np.nan)])
-    found = minimise(fit.problem, starts, fit.table.weights)
+    found = minimize(fit.problem, starts, fit.table.weights)
     assert found.objective[0] == pytest.approx(fit.objective)
     assert found.objective[1] == np.inf
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_tables import grid_runs
 
-from scalelab.analysis.frontier import pareto_fronts, pareto_mask
-from scalelab.analysis.points import designs, finished_runs
+from scalelab.analysis.runs.designs import designs, finished_runs
+from scalelab.analysis.runs.frontier import pareto_fronts, pareto_mask
 
 numbers = st.integers(0, 8).map(float) | st.just(float("nan"))
 

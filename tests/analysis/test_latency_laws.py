@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from latency_tables_made_up import made_up, trained
 
-from scalelab.analysis.latency import LatencyLaw, RefusedLatencyLaw, fit_laws
-from scalelab.analysis.latency_advice import advise_latency, expected_objectives, find_place
-from scalelab.analysis.latency_models import MODELS
-from scalelab.analysis.latency_summary import boxes, exactness, fronts, problems
+from scalelab.analysis.latency.advice import advise_latency, expected_objectives, find_place
+from scalelab.analysis.latency.law import LatencyLaw, RefusedLatencyLaw, fit_laws
+from scalelab.analysis.latency.models import MODELS
+from scalelab.analysis.latency.summary import boxes, exactness, fronts, problems
 from scalelab.errors import FitError, InputError
 
 
@@ -34,7 +34,7 @@ def test_the_roofline_finds_the_prices_that_made_the_latencies():
     assert law.median_error < 0.01
 
 
-def test_a_power_law_is_recognised_with_its_powers():
+def test_a_power_law_is_recognized_with_its_powers():
     law = law_of(made_up(noise=0.02, rule="powers"))
     assert law.fitted.name == "log-linear"
     assert law.fitted.coefficients["FLOP"] == pytest.approx(0.7, abs=0.1)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from run_tables import grid_runs
 
-from scalelab.analysis.points import (
+from scalelab.analysis.runs.designs import (
     design_ids,
     designs,
     families,

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_tables import SIZES, grid_runs, true_loss
 
-from scalelab.analysis.points import designs, finished_runs
-from scalelab.analysis.prediction import (
+from scalelab.analysis.families.prediction import (
     Forecast,
     NoOutlook,
     Target,
@@ -21,6 +20,7 @@ from scalelab.analysis.prediction import (
     reach,
     read_scale,
 )
+from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import FitError, InputError
 
 FAR = {"n_params": 7_600_000, "n_examples": 400_000}

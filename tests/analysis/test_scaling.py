@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from run_tables import SIZES, TRUTH, grid_runs, true_loss
 
-from scalelab.analysis.points import designs, finished_runs
-from scalelab.analysis.scaling import FittedLaw, RefusedLaw, curve_scales, fit_families
-from scalelab.analysis.selection import AXES, JOINT, axis_points, grid_points
+from scalelab.analysis.families.laws import FittedLaw, RefusedLaw, curve_scales, fit_families
+from scalelab.analysis.runs.designs import designs, finished_runs
+from scalelab.analysis.runs.selection import AXES, JOINT, axis_points, grid_points
 from scalelab.errors import FitError, InputError
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from run_tables import design_runs, grid_runs
 
-from scalelab.analysis.summary import analyze
+from scalelab.analysis.analyze import analyze
 from scalelab.errors import InputError
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from run_tables import design_runs, grid_runs
 
-from scalelab.analysis.points import design_ids, finished_runs
+from scalelab.analysis.runs.designs import design_ids, finished_runs
 from scalelab.analysis.trees import RefusedTree, TreeModel, tree_model, tree_models
 from scalelab.errors import FitError
 

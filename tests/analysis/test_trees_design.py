@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from run_tables import design_runs
 
-from scalelab.analysis.points import finished_runs
+from scalelab.analysis.runs.designs import finished_runs
 from scalelab.analysis.trees import RefusedTree, design_of, tree_model
 from scalelab.analysis.trees.importances import bootstrap_rows, shadow_matrix
 from scalelab.errors import FitError

@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture
 def scalelab_command(capsys, monkeypatch) -> Callable[..., Answer]:
-    """Runs ``scalelab ARGUMENTS``."""
+    """Runs `scalelab ARGUMENTS`."""
     from scalelab.cli import main
 
     def call(*arguments: object) -> Answer:

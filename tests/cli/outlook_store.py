@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalelab.execute import costs
+from scalelab.measure.models import costs
 from scalelab.records import CurvePoint, Record
 from scalelab.store import Journal, open_store
 from scalelab.study import expand, parse_study
@@ -94,12 +94,12 @@ max_epochs = 1000
 """
 
 
-def make_store(path, catalogue, *, dataset="", offset=0.2):
+def make_store(path, catalog, *, dataset="", offset=0.2):
     """Registers the study and writes a record for each of its trials."""
     text = STUDY.replace("DATASET", dataset)
-    study = parse_study(text, path.parent / "isoflop.toml", catalogue)
-    cost = costs(catalogue)
-    expansion = expand(study, catalogue, cost=cost)
+    study = parse_study(text, path.parent / "isoflop.toml", catalog)
+    cost = costs(catalog)
+    expansion = expand(study, catalog, cost=cost)
     store = open_store(path, create=True)
     store.register("isoflop", text, expansion.trials)
     for index, trial in enumerate(expansion.trials):

@@ -1,4 +1,4 @@
-"""``scalelab advise``, from the records of an isoFLOP study to a study that runs."""
+"""`scalelab advise`, from the records of an isoFLOP study to a study that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scalelab bench`` and ``scalelab advise --max-latency``, from a study file to a study file."""
+"""`scalelab bench` and `scalelab advise --max-latency`, from a study file to a study file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scalelab data`` for bundled datasets and for a third party's."""
+"""`scalelab data` for bundled datasets and for a third party's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scalelab analyze --design``, from records of networks drawn at random to a smaller study that plans."""
+"""`scalelab analyze --design`, from records of networks drawn at random to a smaller study that plans."""
 
 import json
 import math
@@ -94,8 +94,8 @@ def plugins(tmp_path_factory):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, plugins):
     path = tmp_path_factory.mktemp("store") / "towers.duckdb"
-    catalogue = load_plugins(plugins_dirs=(plugins,), select="dots_plugin")
-    trials = expand(parse_study(STUDY, "towers", catalogue), catalogue).trials
+    catalog = load_plugins(plugins_dirs=(plugins,), select="dots_plugin")
+    trials = expand(parse_study(STUDY, "towers", catalog), catalog).trials
     opened = open_store(path, create=True)
     opened.register("towers", STUDY, trials)
     for index, trial in enumerate(trials):
@@ -159,8 +159,8 @@ def test_the_smaller_study_plans(analyze, scalelab_command, without_trees, plugi
     ranges = {one["column"]: one for one in json.loads(out)["design"]["ranges"]}
     assert ranges["architecture_width"]["narrower_than_chance"]
     assert not ranges["architecture_depth"]["narrower_than_chance"]
-    catalogue = load_plugins(plugins_dirs=(plugins,), select="dots_plugin")
-    study = load_study(path, catalogue)
+    catalog = load_plugins(plugins_dirs=(plugins,), select="dots_plugin")
+    study = load_study(path, catalog)
     space = study.architectures[0].space
     assert space["width"].low >= 24
     assert space["width"].high == 64

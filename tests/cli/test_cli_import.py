@@ -1,4 +1,4 @@
-"""``scalelab import``: the page's walkthrough, published tables, refusals."""
+"""`scalelab import`: the page's walkthrough, published tables, refusals."""
 
 from __future__ import annotations
 

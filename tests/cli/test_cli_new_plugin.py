@@ -1,4 +1,4 @@
-"""``scalelab new-plugin`` writes distributions that install, and whose contract tests pass as they are."""
+"""`scalelab new-plugin` writes distributions that install, and whose contract tests pass as they are."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAMES = {kind: f"my-own-{kind}" for kind in KINDS}
 def scaffolds(tmp_path_factory):
     """The folders of one new plugin of each kind."""
     folder = tmp_path_factory.mktemp("new")
-    catalogue = load_plugins(select="optimizers")
-    return {kind: write_plugin(name, kind, folder / "deep", catalogue) for kind, name in NAMES.items()}
+    catalog = load_plugins(select="optimizers")
+    return {kind: write_plugin(name, kind, folder / "deep", catalog) for kind, name in NAMES.items()}
 
 
 def run_pytest(folder, *arguments, **environment):
@@ -92,8 +92,8 @@ def test_study_of_the_readme_is_valid(scaffolds, kind, tmp_path):
 
     readme = (scaffolds[kind] / "README.md").read_text()
     (tmp_path / "study.toml").write_text(re.search(r"```toml\n(.*?)```", readme, re.DOTALL)[1])
-    catalogue = load_plugins(plugins_dirs=[scaffolds[kind] / "src"])
-    resolved = resolve(load_study(tmp_path / "study.toml", catalogue), catalogue)
+    catalog = load_plugins(plugins_dirs=[scaffolds[kind] / "src"])
+    resolved = resolve(load_study(tmp_path / "study.toml", catalog), catalog)
     parts = {
         "dataset": resolved.dataset.name,
         "architecture": resolved.architectures[0].component.name,

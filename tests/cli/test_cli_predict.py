@@ -1,4 +1,4 @@
-"""``scalelab predict``: tables, documents, and one line for what is wrong."""
+"""`scalelab predict`: tables, documents, and one line for what is wrong."""
 
 from __future__ import annotations
 

@@ -143,22 +143,22 @@ class Workshop:
         text = BACKENDS.replace("NPU)", f"{str(self.npu)!r})").replace('"typing.', "\"__import__('typing').")
         (self.plugins / "troubled.py").write_text(text)
         only = "toys,troubled,torch-backend"
-        self.catalogue = load_plugins(plugins_dirs=(self.plugins,), select=only)
+        self.catalog = load_plugins(plugins_dirs=(self.plugins,), select=only)
         self.path = folder / "toys.toml"
         self.path.write_text(STUDY.replace("[2, 8, 32]", str(list(widths))))
-        self.study = load_study(self.path, self.catalogue)
+        self.study = load_study(self.path, self.catalog)
         self.store = open_store(folder / "store.duckdb", create=True)
 
     def bench(self, *targets: str, **options):
         """Measures with short time limits."""
-        from scalelab.execute.bench import bench_study
+        from scalelab.bench.coordinator import bench_study
         from scalelab.measure import parse_target
 
-        values = {"time_limit": 0.1, "threads": 1, "catalogue": self.catalogue, **options}
+        values = {"time_limit": 0.1, "threads": 1, "catalog": self.catalog, **options}
         return bench_study(self.study, self.store, [parse_target(text) for text in targets], **values)
 
     def run(self, **options):
         """Trains the study in this process."""
         from scalelab.execute import run_study
 
-        return run_study(self.study, self.store, workers=0, threads=1, catalogue=self.catalogue, **options)
+        return run_study(self.study, self.store, workers=0, threads=1, catalog=self.catalog, **options)

@@ -139,7 +139,7 @@ class Lab:
         path.write_text(text.replace('name = "tiny"', f'name = "{name}"', 1))
         return path
 
-    def catalogue(self):
+    def catalog(self):
         """Loads the toy components and nothing else."""
         from scalelab.plugins import load_plugins
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from bench_toys import Workshop
 
+from scalelab.bench.coordinator import list_devices
 from scalelab.errors import InputError
-from scalelab.execute.bench import list_devices
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_slower_is_measured_slower(workshop):
 
 
 def test_every_device_is_listed_with_its_reason(workshop):
-    rows = {(row.backend, row.device): row for row in list_devices(workshop.catalogue)}
+    rows = {(row.backend, row.device): row for row in list_devices(workshop.catalog)}
     assert rows["fast", "cpu"].available
     assert not rows["fast", "npu"].available
     assert "driver" in rows["fast", "npu"].detail

@@ -6,7 +6,7 @@ import pytest
 
 from scalelab.execute.jobs import Finished, Lost, Progressed, event_from_json
 from scalelab.execute.local import threads_per_worker
-from scalelab.execute.stop import StopSignal
+from scalelab.supervise.stop import StopSignal
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 
-from study_toys import CATALOGUE, toml
+from study_toys import CATALOG, toml
 
 from scalelab.errors import InputError, StudyError
-from scalelab.execute.narrowing import Limit, cut_dimension, narrow, stored_study
+from scalelab.propose.space import Limit, cut_dimension, narrow, stored_study
 from scalelab.space import Choice, Doubling, Float, Int
 from scalelab.store import open_store
 from scalelab.study import expand, parse_study
@@ -62,14 +62,14 @@ def test_a_limit_outside_the_dimension_changes_nothing():
 
 
 def test_the_study_with_the_smaller_space_expands(tmp_path):
-    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOGUE)
+    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOG)
     limits = [
         limit("width", 15, 64), limit("depth", 2, 3.5), limit("dropout", 0.123, 0.31),
         limit("norm", values=("layer", "batch")), limit("depths", values=("[1,1]",)),
         limit("lr", 1e-3, 5e-3, component="optimizer", owner="adam"),
     ]  # fmt: skip
-    found = narrow(study, limits, tmp_path / "next.toml", CATALOGUE)
-    new = parse_study(found.text, tmp_path / "next.toml", CATALOGUE)
+    found = narrow(study, limits, tmp_path / "next.toml", CATALOG)
+    new = parse_study(found.text, tmp_path / "next.toml", CATALOG)
     assert new.name == "toy-narrowed"
     assert new.architectures[0].space == {
         "width": Doubling(16, 64), "depth": Int(2, 4), "dropout": Float(0.12, 0.31),
@@ -79,7 +79,7 @@ def test_the_study_with_the_smaller_space_expands(tmp_path):
     assert new.architectures[0].options == {"bias": True}
     assert new.sampling == study.sampling
     assert new.optimizers == study.optimizers, "adam has no space in this study"
-    trials = expand(new, CATALOGUE).trials
+    trials = expand(new, CATALOG).trials
     assert len(trials) == found.n_trials == 24
     assert all(2 <= trial.architecture.params["depth"] <= 4 for trial in trials)
     assert found.changes[0] == "mlp width: 8 to 64 -> 16 to 64"
@@ -88,27 +88,27 @@ def test_the_study_with_the_smaller_space_expands(tmp_path):
 
 def test_a_components_own_space_is_written_out(tmp_path):
     architecture = '[[architecture]]\nname = "mlp"\nspace = "default"\n'
-    study = parse_study(toml('[sampling]\nmethod = "grid"\n', architecture=architecture), "toy", CATALOGUE)
-    found = narrow(study, [limit("width", 32, 64)], tmp_path / "next.toml", CATALOGUE)
-    new = parse_study(found.text, tmp_path / "next.toml", CATALOGUE)
+    study = parse_study(toml('[sampling]\nmethod = "grid"\n', architecture=architecture), "toy", CATALOG)
+    found = narrow(study, [limit("width", 32, 64)], tmp_path / "next.toml", CATALOG)
+    new = parse_study(found.text, tmp_path / "next.toml", CATALOG)
     assert new.architectures[0].space == {
         "width": Doubling(32, 64), "depth": Int(1, 4), "norm": Choice(("layer", "batch"))
     }  # fmt: skip
-    assert found.n_trials < len(expand(study, CATALOGUE).trials)
+    assert found.n_trials < len(expand(study, CATALOG).trials)
 
 
 def test_nothing_to_narrow_is_one_line(tmp_path):
-    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOGUE)
+    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOG)
     for limits in ([], [limit("width", 8, 64)], [limit("width", 32, 64, owner="other")]):
         with pytest.raises(InputError, match="no dimension of the study becomes smaller") as caught:
-            narrow(study, limits, tmp_path / "next.toml", CATALOGUE)
+            narrow(study, limits, tmp_path / "next.toml", CATALOG)
         assert "\n" not in str(caught.value)
 
 
 def test_a_space_without_a_point_is_refused(tmp_path):
-    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOGUE)
+    study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOG)
     with pytest.raises(StudyError, match="constraints"):
-        narrow(study, [limit("width", 8, 8), limit("depth", 9, 12)], tmp_path / "next.toml", CATALOGUE)
+        narrow(study, [limit("width", 8, 8), limit("depth", 9, 12)], tmp_path / "next.toml", CATALOG)
 
 
 def test_relative_locations_are_kept(tmp_path):
@@ -117,20 +117,20 @@ def test_relative_locations_are_kept(tmp_path):
     text = toml(SAMPLING, architecture=SPACE).replace(
         'name = "blips"', 'name = "blips"\noptions = { path = "data" }'
     )
-    study = parse_study(text, tmp_path / "old.toml", CATALOGUE)
-    found = narrow(study, [limit("width", 32, 64)], tmp_path / "out" / "next.toml", CATALOGUE)
-    new = parse_study(found.text, tmp_path / "out" / "next.toml", CATALOGUE)
+    study = parse_study(text, tmp_path / "old.toml", CATALOG)
+    found = narrow(study, [limit("width", 32, 64)], tmp_path / "out" / "next.toml", CATALOG)
+    new = parse_study(found.text, tmp_path / "out" / "next.toml", CATALOG)
     assert new.dataset.options == {"path": "../data"}
-    lost = parse_study(text, tmp_path / "elsewhere" / "old.toml", CATALOGUE)
+    lost = parse_study(text, tmp_path / "elsewhere" / "old.toml", CATALOG)
     with pytest.raises(StudyError, match="give the study file itself with --from"):
-        narrow(lost, [limit("width", 32, 64)], tmp_path / "next.toml", CATALOGUE)
+        narrow(lost, [limit("width", 32, 64)], tmp_path / "next.toml", CATALOG)
 
 
 def test_the_stored_study_is_found(tmp_path):
     store = open_store(tmp_path / "runs.duckdb", create=True)
     assert stored_study(store, None, tmp_path, None) is None
     text = toml(SAMPLING, architecture=SPACE)
-    trials = expand(parse_study(text, "toy", CATALOGUE), CATALOGUE).trials
+    trials = expand(parse_study(text, "toy", CATALOG), CATALOG).trials
     store.register("toy", text, trials)
     assert stored_study(store, None, tmp_path, None).path == tmp_path / "toy.toml"
     store.register("other", text.replace('"toy"', '"other"'), trials)

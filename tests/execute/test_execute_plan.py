@@ -7,7 +7,7 @@ from scalelab.execute import plan_study
 
 
 def test_a_plan_has_every_trial_with_its_cost_and_trains_none(lab):
-    plan = plan_study(lab.study(steps=6), catalogue=lab.catalogue(), workers=2)
+    plan = plan_study(lab.study(steps=6), catalog=lab.catalog(), workers=2)
     assert len(plan.trials) == len(plan.pending) == 4
     for row in plan.trials:
         width = row.trial.architecture.params["width"]
@@ -21,15 +21,15 @@ def test_a_plan_has_every_trial_with_its_cost_and_trains_none(lab):
 
 
 def test_a_plan_knows_what_is_done(lab):
-    run_study(lab.study(), lab.store, catalogue=lab.catalogue(), workers=0)
-    plan = plan_study(lab.study(seeds=2), open_store(lab.store), catalogue=lab.catalogue())
+    run_study(lab.study(), lab.store, catalog=lab.catalog(), workers=0)
+    plan = plan_study(lab.study(seeds=2), open_store(lab.store), catalog=lab.catalog())
     assert [row.status for row in plan.trials].count("done") == 4
     assert len(plan.pending) == 4
 
 
 def test_the_plan_agrees_with_what_running_records(lab):
-    plan = plan_study(lab.study(), catalogue=lab.catalogue())
-    run_study(lab.study(), lab.store, catalogue=lab.catalogue(), workers=0)
+    plan = plan_study(lab.study(), catalog=lab.catalog())
+    run_study(lab.study(), lab.store, catalog=lab.catalog(), workers=0)
     runs = open_store(lab.store).runs("tiny").set_index("trial_id")
     for row in plan.trials:
         recorded = runs.loc[row.trial.id]
@@ -45,7 +45,7 @@ def test_isoflop_budgets_are_met_to_a_step(lab):
     text += "min_steps = 2\nmax_epochs = 1000\n"
     path = lab.folder / "isoflop.toml"
     path.write_text(text)
-    plan = plan_study(path, catalogue=lab.catalogue())
+    plan = plan_study(path, catalog=lab.catalog())
     assert len(plan.trials) == 8
     for row in plan.trials:
         budget = row.trial.training.length.flops
@@ -54,7 +54,7 @@ def test_isoflop_budgets_are_met_to_a_step(lab):
 
 
 def test_a_cost_is_measured_once_and_again_when_the_code_changes(lab, monkeypatch, tmp_path):
-    from scalelab.execute import models
+    from scalelab.measure import models
     from scalelab.study import expand, load_study
 
     monkeypatch.setenv("SCALELAB_CACHE", str(tmp_path / "cache"))
@@ -63,9 +63,9 @@ def test_a_cost_is_measured_once_and_again_when_the_code_changes(lab, monkeypatc
     monkeypatch.setattr(models, "_measure", lambda *asked: measured.append(asked) or real(*asked))
 
     def total() -> float:
-        catalogue = lab.catalogue()
-        expansion = expand(load_study(lab.study(), catalogue), catalogue)
-        cost = models.costs(catalogue)
+        catalog = lab.catalog()
+        expansion = expand(load_study(lab.study(), catalog), catalog)
+        cost = models.costs(catalog)
         return sum(cost(trial, expansion.dataset.task).forward_flops for trial in expansion.trials)
 
     first = total()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 import scalelab
 from scalelab.errors import InputError, StudyError
-from scalelab.execute.proposal import known_run, nearest, propose
+from scalelab.propose.budget import known_run, nearest, propose
 from scalelab.records import Cost
 from scalelab.store import open_store
 from scalelab.study import expand, parse_study
@@ -83,7 +83,7 @@ def n_params(width, depth=2):
 
 
 @pytest.fixture(scope="module")
-def catalogue():
+def catalog():
     return scalelab.load_plugins(select="").with_components(
         scalelab.Dataset(name="specks", summary="s", open=open_specks, params=SpecksParams),
         scalelab.Architecture(
@@ -108,10 +108,10 @@ def study(folder):
     return parse_study(STUDY, folder / "small.toml")
 
 
-def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, catalogue):
-    start = expand(study, catalogue).trials[-1]
+def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, catalog):
+    start = expand(study, catalog).trials[-1]
     target, path = n_params(50), folder / "sub" / "next.toml"
-    found = propose(start, study, path, n_params=target, n_examples=25.4, budget=1e7, catalogue=catalogue)
+    found = propose(start, study, path, n_params=target, n_examples=25.4, budget=1e7, catalog=catalog)
     assert found.trial.architecture.params["width"] == 50
     assert found.cost.n_params == target
     assert found.trial.n_examples == 26
@@ -119,41 +119,41 @@ def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, c
     assert found.train_flops == pytest.approx(1e7, rel=8 * found.cost.train_flops_per_example / 1e7)
     path.parent.mkdir()
     path.write_text(found.text)
-    again = scalelab.load_study(path, catalogue)
-    assert expand(again, catalogue).trials == (found.trial,)
+    again = scalelab.load_study(path, catalog)
+    assert expand(again, catalog).trials == (found.trial,)
     assert again.dataset.options["folder"] == "../specks"
 
 
-def test_more_examples_than_there_are_take_all(study, folder, catalogue):
-    start = expand(study, catalogue).trials[0]
+def test_more_examples_than_there_are_take_all(study, folder, catalog):
+    start = expand(study, catalog).trials[0]
     path = folder / "next.toml"
-    found = propose(start, study, path, n_params=500, n_examples=1e6, budget=1e7, catalogue=catalogue)
+    found = propose(start, study, path, n_params=500, n_examples=1e6, budget=1e7, catalog=catalog)
     assert found.trial.n_examples == found.available == 32
 
 
-def test_a_budget_below_one_step_is_refused(study, folder, catalogue):
-    start = expand(study, catalogue).trials[0]
+def test_a_budget_below_one_step_is_refused(study, folder, catalog):
+    start = expand(study, catalog).trials[0]
     with pytest.raises(InputError, match="does not pay for one step"):
-        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=10.0, catalogue=catalogue)
+        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=10.0, catalog=catalog)
 
 
-def test_a_dataset_that_is_not_there_asks_for_the_study(study, folder, catalogue):
-    start = expand(study, catalogue).trials[0]
+def test_a_dataset_that_is_not_there_asks_for_the_study(study, folder, catalog):
+    start = expand(study, catalog).trials[0]
     (folder / "specks").rmdir()
     with pytest.raises(StudyError, match=r"dataset.options.folder = 'specks' is not there.*--from"):
-        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalogue=catalogue)
+        propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalog=catalog)
 
 
-def test_a_study_of_something_else_is_refused(study, folder, catalogue):
-    start = expand(study, catalogue).trials[0]
+def test_a_study_of_something_else_is_refused(study, folder, catalog):
+    start = expand(study, catalog).trials[0]
     other = start.model_copy(update={"architecture": start.architecture.model_copy(update={"name": "net"})})
     with pytest.raises(StudyError, match=r"has no architecture 'net' on dataset 'specks'"):
-        propose(other, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalogue=catalogue)
+        propose(other, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalog=catalog)
 
 
 @pytest.fixture
-def architecture(study, catalogue):
-    return resolve(study, catalogue).architectures[0]
+def architecture(study, catalog):
+    return resolve(study, catalog).architectures[0]
 
 
 def exact(options):
@@ -182,7 +182,7 @@ def test_a_width_is_found_in_a_few_tries(architecture, width):
     assert tries <= 12
 
 
-def test_a_width_that_is_refused_gives_way_to_its_neighbour(architecture):
+def test_a_width_that_is_refused_gives_way_to_its_neighbor(architecture):
     options, _, _ = counted(architecture, n_params(77))
     assert options["width"] in (76, 78)
 
@@ -200,19 +200,19 @@ def test_a_giant_is_refused_before_it_is_built(architecture):
         counted(architecture, 1e15)
 
 
-def test_a_space_without_numbers_is_refused(study, catalogue, folder):
+def test_a_space_without_numbers_is_refused(study, catalog, folder):
     text = STUDY.replace('{ type = "doubling", low = 4, high = 16 }', '{ type = "choice", values = [4, 8] }')
-    architecture = resolve(parse_study(text, folder / "s.toml"), catalogue).architectures[0]
+    architecture = resolve(parse_study(text, folder / "s.toml"), catalog).architectures[0]
     with pytest.raises(StudyError, match="nothing that sets its size varies"):
         counted(architecture, 500)
 
 
-def test_a_fraction_is_found(study, catalogue, folder):
+def test_a_fraction_is_found(study, catalog, folder):
     text = STUDY.replace("options = { depth = 2 }\n", "").replace(
         'width = { type = "doubling", low = 4, high = 16 }',
         'depth = { type = "float", low = 0.5, high = 4.0 }',
     )
-    architecture = resolve(parse_study(text, folder / "s.toml"), catalogue).architectures[0]
+    architecture = resolve(parse_study(text, folder / "s.toml"), catalog).architectures[0]
 
     def cost(options):
         return Cost(n_params=round(1000 * options["depth"]), forward_flops=1.0, train_flops_per_example=3.0)
@@ -222,9 +222,9 @@ def test_a_fraction_is_found(study, catalogue, folder):
     assert abs(found.n_params - 5300) < 120
 
 
-def test_a_run_is_found_with_its_study(study, folder, catalogue):
+def test_a_run_is_found_with_its_study(study, folder, catalog):
     store = open_store(folder / "s.duckdb", create=True)
-    trials = expand(study, catalogue).trials
+    trials = expand(study, catalog).trials
     store.register("small", STUDY, trials)
     trial, known = known_run(store, trials[0].id, folder, None)
     assert trial == trials[0]

@@ -9,7 +9,7 @@ from scalelab.execute.coordinator import Planned, Retried
 
 
 def run(lab, study, **options):
-    return run_study(study, lab.store, catalogue=lab.catalogue(), **options)
+    return run_study(study, lab.store, catalog=lab.catalog(), **options)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -19,7 +19,7 @@ def command(lab, study, *more: str) -> list[str]:
 
 
 def wait_for(process: subprocess.Popen, text: str) -> list[str]:
-    """Reads standard error up to a line with ``text``."""
+    """Reads standard error up to a line with `text`."""
     lines = []
     for line in process.stderr:
         lines.append(line)
@@ -59,7 +59,7 @@ def test_ctrl_c_loses_nothing(lab, presses, message):
 def test_an_interrupted_trial_ends_as_if_it_had_not_been(lab, tmp_path):
     from scalelab import run_study
     from scalelab.execute.coordinator import Started
-    from scalelab.execute.stop import StopSignal
+    from scalelab.supervise.stop import StopSignal
 
     study = lab.study(steps=60, options="ms_per_step = 5.0")
     stop = StopSignal()
@@ -71,11 +71,11 @@ def test_an_interrupted_trial_ends_as_if_it_had_not_been(lab, tmp_path):
             stop.request()
 
     first = run_study(
-        study, lab.store, catalogue=lab.catalogue(), threads=1, stop=stop, on_event=stop_in_the_middle
+        study, lab.store, catalog=lab.catalog(), threads=1, stop=stop, on_event=stop_in_the_middle
     )
     assert first.stopped
-    run_study(study, lab.store, catalogue=lab.catalogue(), threads=1)
-    run_study(study, tmp_path / "whole.duckdb", catalogue=lab.catalogue(), threads=1)
+    run_study(study, lab.store, catalog=lab.catalog(), threads=1)
+    run_study(study, tmp_path / "whole.duckdb", catalog=lab.catalog(), threads=1)
     stopped = open_store(lab.store).curves("tiny").sort_values(["trial_id", "step"])
     whole = open_store(tmp_path / "whole.duckdb").curves("tiny").sort_values(["trial_id", "step"])
     assert stopped.loss.tolist() == whole.loss.tolist()

@@ -64,7 +64,7 @@ def test_linear_layers() -> None:
 
 
 class Attention(nn.Module):
-    """Self-attention with one projection; ``peek`` makes it look at a value, which meta tensors have not."""
+    """Self-attention with one projection; `peek` makes it look at a value, which meta tensors have not."""
 
     def __init__(self, dim: int = 32, heads: int = 4, peek: bool = False) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scalelab import BackendParams, Device, InputError, PluginError
 from scalelab.components import Precision
 from scalelab.measure import Target, parse_target, resolve, usable
-from scalelab.testing import toy_backend, toy_catalogue
+from scalelab.testing import toy_backend, toy_catalog
 
 DEVICES = (
     Device("CPU"),
@@ -26,7 +26,7 @@ def devices() -> tuple[Device, ...]:
 
 
 BACKEND = dataclasses.replace(toy_backend, name="many", devices=devices, params=BackendParams)
-CATALOGUE = toy_catalogue(backend=BACKEND)
+CATALOG = toy_catalog(backend=BACKEND)
 
 names = st.text(st.characters(codec="ascii", categories=["Ll", "Lu", "Nd"]), min_size=1)
 
@@ -51,8 +51,8 @@ def test_a_target_written_is_the_target_read(
     ],
 )
 def test_devices_are_spelled_as_the_runtime_does(text: str, expected: Target) -> None:
-    assert parse_target(text, CATALOGUE) == expected
-    assert resolve(expected, CATALOGUE) == expected
+    assert parse_target(text, CATALOG) == expected
+    assert resolve(expected, CATALOG) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_devices_are_spelled_as_the_runtime_does(text: str, expected: Target) ->
 )
 def test_what_is_wrong_is_one_line_with_close_matches(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_target(text, CATALOGUE)
+        parse_target(text, CATALOG)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_backend_is_named_with_close_matches() -> None:
     with pytest.raises(PluginError, match="there is no backend 'mny'; did you mean 'many'"):
-        parse_target("mny:cpu", CATALOGUE)
+        parse_target("mny:cpu", CATALOG)
 
 
 def test_a_device_that_cannot_be_used_says_why() -> None:

@@ -19,7 +19,7 @@ class Clock:
         return self.now
 
     def call(self, seconds: object) -> object:
-        """Returns a function that takes the next of ``seconds``."""
+        """Returns a function that takes the next of `seconds`."""
         durations = iter(seconds)  # type: ignore[call-overload]
 
         def infer(batch: np.ndarray) -> np.ndarray:

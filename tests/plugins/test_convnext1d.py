@@ -26,13 +26,13 @@ def make(params: ConvNeXt1dParams, shape: tuple[int, int] = (3, 96), n_outputs: 
 
 
 def textbook(network: ConvNeXt1d, x: torch.Tensor) -> torch.Tensor:
-    """The same network as the paper draws it: (batch, channels, time), ``Conv1d`` and permutations."""
+    """The same network as the paper draws it: (batch, channels, time), `Conv1d` and permutations."""
 
     def convolve(x: torch.Tensor, linear: nn.Linear, channels: int, size: int) -> torch.Tensor:
         weight = linear.weight.view(-1, size, channels).transpose(1, 2)
         return nn.functional.conv1d(x, weight, linear.bias, stride=size)
 
-    def normalise(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    def normalize(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
         return norm(x.permute(0, 2, 1)).permute(0, 2, 1)
 
     for layer in network.stages:
@@ -50,7 +50,7 @@ def textbook(network: ConvNeXt1d, x: torch.Tensor) -> torch.Tensor:
                 branch = branch * layer.scale
             x = x + branch.permute(0, 2, 1)
         elif isinstance(layer, nn.LayerNorm):
-            x = normalise(x, layer)
+            x = normalize(x, layer)
         else:
             x = convolve(x, layer, x.shape[1], layer.size)
     return network.head(network.norm(x.mean(-1)))

@@ -43,10 +43,10 @@ def test_formulas():
 def test_installed_laws_are_found_by_name():
     x = np.geomspace(1e3, 1e7, 20)
     y = Mmf().predict({"E": 0.1, "A": 0.9, "alpha": 0.5, "s": 1e5}, {"x": x})
-    catalogue = scalelab.load_plugins()
-    fit = scalelab.fit_law(catalogue.law("mmf"), x, y)
+    catalog = scalelab.load_plugins()
+    fit = scalelab.fit_law(catalog.law("mmf"), x, y)
     assert fit.params["s"] == pytest.approx(1e5, rel=1e-6)
-    assert catalogue.provenance("law", "weibull").plugin == "learning-curves"
+    assert catalog.provenance("law", "weibull").plugin == "learning-curves"
 
 
 @pytest.mark.skipif(not CURVES.exists(), reason="needs ../shared/reference/extrapolation")

@@ -110,7 +110,7 @@ class TestWindows:
             assert np.abs(inputs.argmax(axis=1) - before).max() <= 1
 
     @pytest.mark.parametrize("normalise", ["beat", "record"])
-    def test_normalisation(self, database, normalise):
+    def test_normalization(self, database, normalise):
         inputs = np.asarray(
             open_mitbih(MitbihParams(path=database, normalise=normalise)).train.inputs, dtype=np.float64
         )

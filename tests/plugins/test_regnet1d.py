@@ -94,7 +94,7 @@ def test_eight_widths_become_seven_stages() -> None:
     params = RegNet1dParams(depth=20, w_0=56, w_a=26, w_m=1.4, group_width=1)
     widths = block_widths(params, 1024)
     assert sorted(set(widths)) == [56, 80, 112, 152, 216, 304, 424, 592]
-    # the closest two, 56 and 80, share the centre 68
+    # the closest two, 56 and 80, share the center 68
     assert [s.width for s in stages(params, (12, 1024))] == [68, 112, 152, 216, 304, 424, 592]
     assert sum(s.depth for s in stages(params, (12, 1024))) == 20
 
@@ -178,7 +178,7 @@ def test_derived_features() -> None:
 
 
 def textbook(network: RegNet1d, x: torch.Tensor) -> torch.Tensor:
-    """The same network as the paper draws it: (batch, channels, time) and ``conv1d`` throughout."""
+    """The same network as the paper draws it: (batch, channels, time) and `conv1d` throughout."""
 
     def convolve(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
         conv, norm = layers

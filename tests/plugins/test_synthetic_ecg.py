@@ -20,7 +20,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def shown(name, n=12, **options):
-    """The first ``n`` records of a condition."""
+    """The first `n` records of a condition."""
     other = next(other for other in NAMES if other != name)
     params = SyntheticEcgParams(classes=(name, other), **{**TEXTBOOK, **options})
     found = (record for record in records(20 * n, params) if record.condition == name)
@@ -203,7 +203,7 @@ class TestPhysiology:
             assert beat[np.abs(time) < 0.12].min() < -0.3
             assert averaged(record, "V6")[0][np.abs(time) < 0.12].max() > 0.3
 
-    def test_repolarisation(self):
+    def test_repolarization(self):
         def value(record, name, at):
             beat, time = averaged(record, name)
             return beat[np.abs(time - at).argmin()] - beat[np.abs(time + 0.06).argmin()]

@@ -145,7 +145,7 @@ def test_it_trains_beside_the_cnns(trained):
 
 
 @pytest.mark.parametrize("how", ["blocked", "not installed"])
-def test_its_runs_are_analysed_without_it(trained, how):
+def test_its_runs_are_analyzed_without_it(trained, how):
     without = {"select": "-transformer"} if how == "blocked" else {"python": Path(sys.executable)}
     status = trained.scalelab("status", "--store", trained.store, "--json", **without)
     assert json.loads(status.stdout), status.stderr
@@ -175,10 +175,10 @@ import sys, scalelab
 from scalelab.study.resolve import resolve
 from scalelab.study.sampling import drawn_points, grid_points
 
-catalogue = scalelab.load_plugins()
+catalog = scalelab.load_plugins()
 for path in sys.argv[1:]:
-    study = scalelab.load_study(path, catalogue)
-    resolved = resolve(study, catalogue)
+    study = scalelab.load_study(path, catalog)
+    resolved = resolve(study, catalog)
     n_trials = 0
     for architecture in resolved.architectures:
         how = study.sampling

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))
 
 from run_tables import curves_of, design_runs, grid_runs
 
-from scalelab.analysis.summary import analyze
+from scalelab.analysis.analyze import analyze
 
 
 @pytest.fixture(scope="session")

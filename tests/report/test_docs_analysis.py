@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scalelab.analysis.summary import analyze
+from scalelab.analysis.analyze import analyze
 from scalelab.analysis.trees.design import MIN_DESIGNS
 from scalelab.analysis.trees.validation import FOLDS, REPEATS
 from scalelab.cli.analyze import analyze as command
@@ -43,7 +43,7 @@ def test_the_example_runs(grid_analysis, monkeypatch, capsys):
             return grid_analysis.runs
 
     monkeypatch.setattr(scalelab, "open_store", lambda path: Opened())
-    monkeypatch.setattr("scalelab.analysis.summary.analyze", lambda runs: grid_analysis)
+    monkeypatch.setattr("scalelab.analysis.analyze.analyze", lambda runs: grid_analysis)
     exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], {})
     assert "sgd n_params" in capsys.readouterr().out
     assert "runs" in inspect.signature(analyze).parameters

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import scalelab
-from scalelab.analysis.latency import fit_laws
-from scalelab.report.latency_tables import bench_tables
+from scalelab.analysis.latency.law import fit_laws
+from scalelab.report.sections.latency import bench_tables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/hardware-study.md").read_text()

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from run_tables import grid_runs
 
-from scalelab.analysis.comparisons import Group
-from scalelab.analysis.scaling import Estimate
-from scalelab.analysis.summary import analyze
-from scalelab.report.advice_tables import shorts
-from scalelab.report.comparison_figures import comparison_figures, optimum_figures
-from scalelab.report.comparison_tables import comparison_tables, times
-from scalelab.report.drawing import draw
-from scalelab.report.headlines import headlines
-from scalelab.report.html import html_page
-from scalelab.report.tables import analysis_tables
+from scalelab.analysis.analyze import analyze
+from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.families.pairs import Group
+from scalelab.report.drawing.panels import draw
+from scalelab.report.page import html_page
+from scalelab.report.sections.advise import shorts
+from scalelab.report.sections.answer import headlines
+from scalelab.report.sections.comparison import comparison_tables, times
+from scalelab.report.sections.comparison_figures import comparison_figures, optimum_figures
+from scalelab.report.sections.studies import analysis_tables
 
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
 

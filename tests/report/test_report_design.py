@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from run_tables import design_runs
 
-from scalelab.analysis.summary import analyze
+from scalelab.analysis.analyze import analyze
 from scalelab.analysis.trees import effects, full, importances, leakage, learners, validation
 from scalelab.cli.analyze import analyze as command
-from scalelab.report.design_figures import BarFigure, design_figures
-from scalelab.report.design_tables import design_lines, design_tables
-from scalelab.report.drawing import draw, svg_text
-from scalelab.report.headlines import headlines
-from scalelab.report.html import html_page
-from scalelab.report.tables import analysis_tables
+from scalelab.report.drawing.panels import draw, svg_text
+from scalelab.report.page import html_page
+from scalelab.report.sections.answer import headlines
+from scalelab.report.sections.design import design_lines, design_tables
+from scalelab.report.sections.design_figures import BarFigure, design_figures
+from scalelab.report.sections.studies import analysis_tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "design-space.md").read_text("utf-8")
 REFITS = effects.REFITS

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalelab.analysis.frontier import pareto_mask
+from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.errors import InputError
-from scalelab.report.drawing import draw, save, svg_text
+from scalelab.report.drawing.panels import draw, save, svg_text
+from scalelab.report.drawing.style import PALETTE, color, marker
 from scalelab.report.figures import MAX_CURVES, figures_of
-from scalelab.report.style import PALETTE, color, marker
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_law_panels_hold_points_and_bands(grid_figures, grid_analysis):
     assert series.label.startswith("adamw: α = 0.4")
 
 
-def test_a_family_has_one_colour_in_all_panels(grid_figures):
+def test_a_family_has_one_color_in_all_panels(grid_figures):
     for panel in (*grid_figures["laws"].panels, *grid_figures["front"].panels):
         assert [series.color for series in panel.series] == [0, 1]
 
@@ -68,7 +68,7 @@ def test_front_series_are_fronts(grid_figures):
             assert series.steps[0][-1] >= max(series.x.max(), series.others[0].max())
 
 
-def test_curves_are_coloured_by_size_and_limited(grid_figures):
+def test_curves_are_colored_by_size_and_limited(grid_figures):
     panels = grid_figures["curves"].panels
     assert [panel.title for panel in panels] == ["adamw", "sgd"]
     assert len(panels[0].series) == 50 <= MAX_CURVES
@@ -102,7 +102,7 @@ def test_a_second_dataset_has_its_own_figures(grid_analysis):
     assert len(names) == len(set(names))
 
 
-def test_drawn_axes_are_labelled(grid_figures):
+def test_drawn_axes_are_labeled(grid_figures):
     for figure in grid_figures.values():
         axes = draw(figure).axes
         assert axes[0].get_ylabel()

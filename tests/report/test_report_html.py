@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 import pytest
 
 from scalelab.errors import InputError
-from scalelab.report.drawing import svg_text
+from scalelab.report.drawing.panels import svg_text
 from scalelab.report.figures import figures_of
-from scalelab.report.html import html_page, inline_svg, write_html
+from scalelab.report.page import html_page, inline_svg, write_html
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -91,7 +91,7 @@ def test_tables_and_versions_are_there(page):
         assert words in page.text
 
 
-def test_colours_follow_the_theme(text):
+def test_colors_follow_the_theme(text):
     body = text[text.index("<body>") :]
     assert "var(--c0)" in body
     assert "var(--ink)" in body

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from latency_tables_made_up import made_up, trained
 
-from scalelab.analysis.latency import fit_laws
-from scalelab.execute.bench_jobs import DeviceRow
-from scalelab.report.display import plain_lines
-from scalelab.report.drawing import draw, save
-from scalelab.report.latency_figures import latency_figures
-from scalelab.report.latency_tables import bench_tables, design_text, devices_table
+from scalelab.analysis.latency.law import fit_laws
+from scalelab.bench.jobs import DeviceRow
+from scalelab.report.drawing.panels import draw, save
 from scalelab.report.names import place_names
+from scalelab.report.sections.latency import bench_tables, design_text, devices_table
+from scalelab.report.sections.latency_figures import latency_figures
+from scalelab.report.terminal import plain_lines
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_figures_are_drawn(latencies, tmp_path):
     assert all(path.stat().st_size > 3000 for path in paths)
 
 
-def test_every_device_has_a_panel_and_every_precision_a_colour(latencies, tmp_path):
+def test_every_device_has_a_panel_and_every_precision_a_color(latencies, tmp_path):
     devices = [f"fast:cuda:{index}" for index in range(4)]
     others = [
         latencies[latencies["precision"] == "int8"].assign(device=name, target=f"{name}:int8")

@@ -4,10 +4,10 @@ from typing import NamedTuple
 import pytest
 
 from scalelab import records
-from scalelab.analysis.scaling import Estimate
-from scalelab.report.display import Table, plain_lines, show
-from scalelab.report.headlines import headlines, weakly_determined
-from scalelab.report.tables import analysis_tables, plan_table, studies_table
+from scalelab.analysis.families.laws import Estimate
+from scalelab.report.sections.answer import headlines, weakly_determined
+from scalelab.report.sections.studies import analysis_tables, plan_table, studies_table
+from scalelab.report.terminal import Table, plain_lines, show
 
 TABLE = Table("Sizes", ("name", "n"), (("a", "1"), ("long", "1,000")), frozenset({"n"}), ("a note",))
 

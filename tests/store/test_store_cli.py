@@ -1,4 +1,4 @@
-"""``scalelab store …`` and ``scalelab export``."""
+"""`scalelab store …` and `scalelab export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny components and a catalogue of them; nothing here needs torch."""
+"""Tiny components and a catalog of them; nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ OPTIMIZERS = {
 }
 
 
-class ToyCatalogue:
+class ToyCatalog:
     def _get(self, kind: str, table: dict[str, Any], name: str) -> Any:
         if name not in table:
             raise PluginError(f"no {kind} is named {name!r}{suggest(name, table)}")
@@ -126,7 +126,7 @@ class ToyCatalogue:
         return self._get("optimizer", OPTIMIZERS, name)
 
 
-CATALOGUE = ToyCatalogue()
+CATALOG = ToyCatalog()
 
 
 def toy_cost(trial: Trial, task: Task) -> Cost:
@@ -137,7 +137,7 @@ def toy_cost(trial: Trial, task: Task) -> Cost:
 
 
 def toml(body: str = "", *, head: str = 'name = "toy"', architecture: str | None = None) -> str:
-    """A small valid study; ``body`` comes last, ``head`` first."""
+    """A small valid study; `body` comes last, `head` first."""
     architecture = architecture or '[[architecture]]\nname = "mlp"\n'
     return f"""{head}
 [dataset]

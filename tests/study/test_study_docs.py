@@ -32,7 +32,7 @@ REST = {
 
 
 @pytest.fixture(scope="module")
-def catalogue():
+def catalog():
     return load_plugins()
 
 
@@ -86,10 +86,10 @@ def test_every_type_of_dimension_is_documented_with_its_keys():
 
 
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.S))
-def test_every_example_is_a_valid_study(block, catalogue):
+def test_every_example_is_a_valid_study(block, catalog):
     """A fragment is completed with what it leaves out."""
     missing = [f"{key} = {value}" for key, value in REST.items() if key not in tomllib.loads(block)]
-    assert parse_study("\n".join([*missing, block]), "docs/study-file.md", catalogue)
+    assert parse_study("\n".join([*missing, block]), "docs/study-file.md", catalog)
 
 
 def test_the_error_that_the_page_shows_is_real():
@@ -100,5 +100,5 @@ def test_the_error_that_the_page_shows_is_real():
     assert str(caught.value) == shown
 
 
-def test_the_embedded_study_fits_the_bundled_plugins(catalogue):
-    assert load_study(embedded_study_path(), catalogue)
+def test_the_embedded_study_fits_the_bundled_plugins(catalog):
+    assert load_study(embedded_study_path(), catalog)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from study_toys import CATALOGUE, toml
+from study_toys import CATALOG, toml
 
 from scalelab.errors import DataError, PluginError, StudyError
 from scalelab.records import Length
@@ -39,7 +39,7 @@ n = 3
 
 
 def trials_of(text):
-    return expand(parse_study(text, "s.toml", CATALOGUE), CATALOGUE).trials
+    return expand(parse_study(text, "s.toml", CATALOG), CATALOG).trials
 
 
 def test_a_grid_is_the_product_of_everything():
@@ -83,15 +83,15 @@ def test_expanding_twice_gives_the_same_trials_in_the_same_order():
 
 def test_writing_a_default_or_a_comment_changes_no_identity():
     plain = trials_of(toml())
-    spelt = trials_of(
+    spelled = trials_of(
         toml("# hello\n[training]\nbatch_size = 64").replace('"sgd"', '"sgd"\noptions = { lr = 0.001 }')
     )
-    assert [trial.id for trial in plain] == [trial.id for trial in spelt]
+    assert [trial.id for trial in plain] == [trial.id for trial in spelled]
 
 
 def test_the_same_trial_from_two_points_is_one():
     text = toml('[data]\nsizes = [0.5, 500, "all", 1000]').replace('"sgd"', '"adam"\noptions = { lr = 1e-3 }')
-    expansion = expand(parse_study(text, "s.toml"), CATALOGUE)
+    expansion = expand(parse_study(text, "s.toml"), CATALOG)
     assert sorted(trial.n_examples for trial in expansion.trials) == [500, 1000]
     assert expansion.merged == 2
 
@@ -134,7 +134,7 @@ def test_expanding_imports_no_torch():
     here = Path(__file__).parent
     code = (
         f"import sys; sys.path.insert(0, {str(here)!r}); from study_toys import *; "
-        "from scalelab.study import expand, parse_study; expand(parse_study(toml(), 's'), CATALOGUE);"
+        "from scalelab.study import expand, parse_study; expand(parse_study(toml(), 's'), CATALOG);"
         "print('torch' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

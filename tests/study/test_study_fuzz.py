@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from study_toys import CATALOGUE, toml, toy_cost
+from study_toys import CATALOG, toml, toy_cost
 from test_study_expand import GRID
 from test_study_parse import FULL
 
@@ -60,13 +60,13 @@ def to_toml(value):
 def only_a_study_or_one_line(text):
     """Parses without and with plugins, and expands what is left standing."""
     study = None
-    for catalogue in (None, CATALOGUE):
+    for catalog in (None, CATALOG):
         with one_line_errors():
-            study = parse_study(text, "fuzz.toml", catalogue)
+            study = parse_study(text, "fuzz.toml", catalog)
             assert isinstance(study, Study)
     if study is not None and len(study.seeds) < 100:
         with one_line_errors():
-            expand(study, CATALOGUE, cost=toy_cost)
+            expand(study, CATALOG, cost=toy_cost)
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def test_random_bytes(content, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "fuzz-bytes.toml"
     path.write_bytes(content)
     with one_line_errors(str(path)):
-        load_study(path, CATALOGUE)
+        load_study(path, CATALOG)
 
 
 @pytest.mark.parametrize(

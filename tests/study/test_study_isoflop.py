@@ -2,7 +2,7 @@ import itertools
 import math
 
 import pytest
-from study_toys import CATALOGUE, TASK, toml, toy_cost
+from study_toys import CATALOG, TASK, toml, toy_cost
 
 from scalelab.errors import InputError, StudyError
 from scalelab.study import expand, parse_study
@@ -22,7 +22,7 @@ WIDTHS = mlp("{ width = { type = 'doubling', low = 1, high = 4096 } }").replace(
 
 
 def expansion_of(text, cost=toy_cost):
-    return expand(parse_study(text, "s.toml", CATALOGUE), CATALOGUE, cost=cost)
+    return expand(parse_study(text, "s.toml", CATALOG), CATALOG, cost=cost)
 
 
 def widths(expansion, budget, optimizer="adam"):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from study_toys import CATALOGUE, toml
+from study_toys import CATALOG, toml
 
 from scalelab.errors import PluginError, ScalelabError, StudyError
 from scalelab.records import Length
@@ -50,9 +50,9 @@ seed = 7
 """
 
 
-def refused(text, catalogue=CATALOGUE):
+def refused(text, catalog=CATALOG):
     with pytest.raises(ScalelabError) as caught:
-        parse_study(text, "s.toml", catalogue)
+        parse_study(text, "s.toml", catalog)
     line = str(caught.value)
     assert line.startswith("s.toml: ")
     assert "\n" not in line
@@ -61,7 +61,7 @@ def refused(text, catalogue=CATALOGUE):
 
 
 def test_a_whole_study_is_read():
-    study = parse_study(FULL, "full.toml", CATALOGUE)
+    study = parse_study(FULL, "full.toml", CATALOG)
     assert isinstance(study, Study)
     assert (study.name, study.description, study.seeds) == ("full-1.0_a", "every table", (0, 1))
     assert study.dataset.options == {"n": 500, "split": "random"}
@@ -79,7 +79,7 @@ def test_a_whole_study_is_read():
 
 
 def test_defaults_are_a_grid_of_all_data_and_one_seed():
-    study = parse_study(toml(), "s.toml", CATALOGUE)
+    study = parse_study(toml(), "s.toml", CATALOG)
     assert study.seeds == (0,)
     assert study.data.sizes == ("all",)
     assert study.sampling.method == "grid"
@@ -88,7 +88,7 @@ def test_defaults_are_a_grid_of_all_data_and_one_seed():
 
 def test_one_table_is_a_list_of_one():
     text = toml(architecture='[architecture]\nname = "mlp"')
-    assert len(parse_study(text, "s.toml", CATALOGUE).architectures) == 1
+    assert len(parse_study(text, "s.toml", CATALOG).architectures) == 1
 
 
 def test_a_study_never_changes():
@@ -189,7 +189,7 @@ def test_broken_toml_names_line_and_column():
 def test_an_unknown_component_is_a_plugin_error_with_its_place(text, line):
     assert refused(text) == line
     with pytest.raises(PluginError):
-        parse_study(text, "s.toml", CATALOGUE)
+        parse_study(text, "s.toml", CATALOG)
     assert parse_study(text, "s.toml").name == "toy"  # without plugins, components are not looked up
 
 
@@ -220,7 +220,7 @@ def test_files_that_cannot_be_read_get_one_line(tmp_path):
 def test_a_file_may_start_with_a_byte_order_mark_and_end_lines_as_windows_does(tmp_path):
     path = tmp_path / "s.toml"
     path.write_bytes(b"\xef\xbb\xbf" + toml().replace("\n", "\r\n").encode())
-    study = load_study(str(path), CATALOGUE)
+    study = load_study(str(path), CATALOG)
     assert study.path == path
     assert study.source == str(path)
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import pytest
-from study_toys import CATALOGUE, toml
+from study_toys import CATALOG, toml
 
 from scalelab.components import identity_of, locations
 from scalelab.errors import PluginError, StudyError
@@ -56,42 +56,42 @@ def adam(body):
 )  # fmt: skip
 def test_options_and_dimensions_are_checked_against_the_component(text, line):
     with pytest.raises(StudyError) as caught:
-        expand(parse_study(text, "s.toml", CATALOGUE), CATALOGUE)
+        expand(parse_study(text, "s.toml", CATALOG), CATALOG)
     assert str(caught.value).startswith(f"s.toml: {line}")
     assert "\n" not in str(caught.value)
 
 
 def test_everything_but_empty_grids_is_found_before_anything_is_opened():
     with pytest.raises(StudyError):
-        parse_study(mlp("space = { width = [8, 0] }"), "s.toml", CATALOGUE)
+        parse_study(mlp("space = { width = [8, 0] }"), "s.toml", CATALOG)
     parse_study(mlp("space = { width = [8, 0] }"), "s.toml")
 
 
 def test_a_relation_that_a_component_refuses_names_the_point():
-    study = parse_study(mlp("space = { width = [8, 9], groups = [2] }"), "s.toml", CATALOGUE)
+    study = parse_study(mlp("space = { width = [8, 9], groups = [2] }"), "s.toml", CATALOG)
     with pytest.raises(StudyError) as caught:
-        expand(study, CATALOGUE)
+        expand(study, CATALOG)
     assert str(caught.value) == (
         "s.toml: architecture[0]: groups must divide width (at the point {'width': 9, 'groups': 2})"
     )
     mended = mlp("space = { width = [8, 9], groups = [2] }\nconstraints = ['width % groups == 0']")
-    assert len(expand(parse_study(mended, "s.toml"), CATALOGUE).trials) == 2
+    assert len(expand(parse_study(mended, "s.toml"), CATALOG).trials) == 2
 
 
 def test_a_component_s_wrong_constraint_is_the_plugin_s_fault():
     with pytest.raises(
         PluginError, match=r"^s: architecture\[0\]: 'wrong' brings a wrong constraint: 'width': must be"
     ):
-        parse_study(toml(architecture="[[architecture]]\nname = 'wrong'"), "s", CATALOGUE)
+        parse_study(toml(architecture="[[architecture]]\nname = 'wrong'"), "s", CATALOG)
 
 
 def test_required_options_may_vary():
     text = toml(architecture="[[architecture]]\nname = 'needy'\nspace = { size = [1, 2] }")
-    assert len(expand(parse_study(text, "s.toml", CATALOGUE), CATALOGUE).trials) == 4
+    assert len(expand(parse_study(text, "s.toml", CATALOG), CATALOG).trials) == 4
 
 
 def test_the_default_space_loses_the_options_that_are_constant():
-    trials = expand(parse_study(mlp("space = 'default'\noptions = { width = 8 }"), "s"), CATALOGUE).trials
+    trials = expand(parse_study(mlp("space = 'default'\noptions = { width = 8 }"), "s"), CATALOG).trials
     params = [trial.architecture.params for trial in trials]
     assert {row["width"] for row in params} == {8}
     assert {row["depth"] for row in params} == {1, 2, 3, 4}
@@ -100,7 +100,7 @@ def test_the_default_space_loses_the_options_that_are_constant():
 
 def test_a_component_s_own_constraints_always_hold():
     text = mlp("space = { width = [2, 8], depth = [1, 4] }")
-    trials = expand(parse_study(text, "s"), CATALOGUE).trials
+    trials = expand(parse_study(text, "s"), CATALOG).trials
     points = {(trial.architecture.params["width"], trial.architecture.params["depth"]) for trial in trials}
     assert points == {(2, 1), (8, 1), (8, 4)}
 
@@ -109,7 +109,7 @@ def test_locations_are_taken_from_the_study_s_folder_and_stay_out_of_identity(tm
     def trial_and_path(file, location):
         file.parent.mkdir(exist_ok=True)
         file.write_text(toml().replace('"blips"', f'"blips"\noptions = {{ path = "{location}" }}'))
-        found = expand(load_study(file, CATALOGUE), CATALOGUE)
+        found = expand(load_study(file, CATALOG), CATALOG)
         return found.trials[0], found.dataset_params.path
 
     first, path = trial_and_path(tmp_path / "a" / "s.toml", "../data")
@@ -123,10 +123,10 @@ def test_locations_are_taken_from_the_study_s_folder_and_stay_out_of_identity(tm
     assert trial_and_path(tmp_path / "s.toml", "~/data")[1] == Path("/home/somebody/data")
     monkeypatch.chdir(tmp_path / "a")
     (tmp_path / "a" / "s.toml").write_text(toml().replace('"blips"', '"blips"\noptions = { path = "d" }'))
-    assert expand(load_study("s.toml"), CATALOGUE).dataset_params.path == tmp_path / "a" / "d"
+    assert expand(load_study("s.toml"), CATALOG).dataset_params.path == tmp_path / "a" / "d"
 
 
 def test_an_optional_location_is_a_location():
-    params = CATALOGUE.dataset("blips").params
+    params = CATALOG.dataset("blips").params
     assert locations(params) == {"path"}
     assert set(identity_of(params())) == {"n", "split"}

@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from study_toys import CATALOGUE
+from study_toys import CATALOG
 
 from scalelab.errors import StudyError
 from scalelab.study import expand, parse_study
@@ -37,7 +37,7 @@ seed = {seed}
 
 
 def expansion_of(text):
-    return expand(parse_study(text, "s.toml", CATALOGUE), CATALOGUE)
+    return expand(parse_study(text, "s.toml", CATALOG), CATALOG)
 
 
 def designs(trials, optimizer="adam"):

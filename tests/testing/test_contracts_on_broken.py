@@ -28,7 +28,7 @@ def change(component, **fields):
 
 
 class Case:
-    """Code that defines ``component``, the check that must fail, and words of its message."""
+    """Code that defines `component`, the check that must fail, and words of its message."""
 
     def __init__(self, name, kind, code, check, message):
         self.name, self.kind, self.code, self.check, self.message = name, kind, code, check, message
@@ -58,7 +58,7 @@ component = change(toy_dataset, open=open_NAME)
 
 
 def built(body):
-    """An architecture around the toy's module, called ``inner``."""
+    """An architecture around the toy's module, called `inner`."""
     return f"""
 class Net_NAME(torch.nn.Module):
     def __init__(self, params, input_shape, n_outputs):

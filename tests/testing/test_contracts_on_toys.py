@@ -1,4 +1,4 @@
-"""The toys keep their contracts, can be learnt, and come as a plugin file."""
+"""The toys keep their contracts, can be learned, and come as a plugin file."""
 
 import pytest
 
@@ -33,7 +33,7 @@ class TestToyBackend(testing.BackendContract):
         return testing.toy_backend
 
 
-def test_toys_can_be_learnt():
+def test_toys_can_be_learned():
     import torch
 
     from scalelab.testing import toys
@@ -56,19 +56,19 @@ def test_toy_plugin_file_gives_the_toys(tmp_path):
     from scalelab.plugins import load_plugins
 
     folder = testing.write_toy_plugin(tmp_path / "plugins")
-    catalogue = load_plugins(plugins_dirs=[folder], select="toys")
-    assert catalogue.warnings == ()
-    assert catalogue.dataset("toy-blobs") is testing.toy_dataset
-    assert catalogue.names("optimizer") == ("toy-sgd",)
+    catalog = load_plugins(plugins_dirs=[folder], select="toys")
+    assert catalog.warnings == ()
+    assert catalog.dataset("toy-blobs") is testing.toy_dataset
+    assert catalog.names("optimizer") == ("toy-sgd",)
 
 
-def test_toy_catalogue_takes_replacements():
+def test_toy_catalog_takes_replacements():
     import dataclasses
 
     mine = dataclasses.replace(testing.toy_dataset, name="mine")
-    catalogue = testing.toy_catalogue(dataset=mine)
-    assert catalogue.names("dataset") == ("mine",)
-    assert catalogue.names("backend") == ("toy-eager",)
+    catalog = testing.toy_catalog(dataset=mine)
+    assert catalog.names("dataset") == ("mine",)
+    assert catalog.names("backend") == ("toy-eager",)
 
 
 def test_every_exported_name_is_there():

@@ -25,7 +25,7 @@ def curve_of(result: TrainResult) -> list[dict[str, object]]:
 
 
 class StopAt:
-    """A ``should_stop`` that turns true before step ``step``, once."""
+    """A `should_stop` that turns true before step `step`, once."""
 
     def __init__(self, step: int) -> None:
         self.left = step

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import MIN_DESIGNS, ends, resampled, tasks
-from scalelab.analysis.frontier import COSTS
-from scalelab.analysis.points import split
+from scalelab.analysis.runs.designs import split
+from scalelab.analysis.runs.frontier import COSTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,11 @@ class FrontBand:
         error: What the error is, as in `scalelab.analysis.designspace.spaces.Space`.
         optimizer: The optimizer's name.
         cost: The column that costs.
-        band: The cost, ``error`` (best of the designs at hand), ``low``, ``high``; NaN where the budget is
+        band: The cost, `error` (best of the designs at hand), `low`, `high`; NaN where the budget is
             below every design that was drawn.
-        members: The designs on the front: the cost, ``error``, ``architecture``, ``n_params`` and
-            ``without`` (the best error for the same budget if the design had not been drawn).
-        others: Cost and ``error`` of the designs that are not.
+        members: The designs on the front: the cost, `error`, `architecture`, `n_params` and
+            `without` (the best error for the same budget if the design had not been drawn).
+        others: Cost and `error` of the designs that are not.
     """
 
     dataset: str

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import Space, ends, resampled
-from scalelab.analysis.exponents import holm
+from scalelab.analysis.inference.exponent_test import holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,10 @@ class Distribution:
 
     Attributes:
         space: Whose errors.
-        edf: ``error``, ``share`` (of designs whose error is at most that; eq. 1 of Radosavovic et al. 2019),
-            ``low``, ``high``.
-        best_of: ``n``, ``error`` (expected best of n designs drawn without replacement), ``low``, ``high``.
-        summary: ``best``, ``decile``, ``median`` of the errors, each as (value, low, high).
+        edf: `error`, `share` (of designs whose error is at most that; eq. 1 of Radosavovic et al. 2019),
+            `low`, `high`.
+        best_of: `n`, `error` (expected best of n designs drawn without replacement), `low`, `high`.
+        summary: `best`, `decile`, `median` of the errors, each as (value, low, high).
     """
 
     space: Space
@@ -98,7 +98,7 @@ def best_weights(n: int, draws: int) -> Array:
 def compare(spaces: list[Space], *, seed: int) -> pd.DataFrame:
     """Compares every two spaces of one kind by the two-sample Kolmogorov-Smirnov test.
 
-    The normalised comparison gives every design a weight, so that the classes of FLOPs that both spaces reach
+    The normalized comparison gives every design a weight, so that the classes of FLOPs that both spaces reach
     count the same in both (Radosavovic et al. 2019, section 3.3); its p-value exchanges designs within these
     classes only.
 
@@ -107,22 +107,22 @@ def compare(spaces: list[Space], *, seed: int) -> pd.DataFrame:
         seed: Seed of the permutations.
 
     Returns:
-        ``by``, ``first``, ``second``, ``distance`` (largest difference of the two functions), ``p``,
-        ``p_holm`` (over the pairs of one kind), ``better`` (the one with the lower median),
-        ``distance_normalised``, ``p_normalised`` (NaN where FLOPs are not known or do not overlap).
+        `by`, `first`, `second`, `distance` (largest difference of the two functions), `p`,
+        `p_holm` (over the pairs of one kind), `better` (the one with the lower median),
+        `distance_normalized`, `p_normalized` (NaN where FLOPs are not known or do not overlap).
     """
     import pandas as pd
     from scipy.stats import ks_2samp
 
     columns = [
-        "by", "first", "second", "distance", "p", "p_holm", "better", "distance_normalised", "p_normalised",
+        "by", "first", "second", "distance", "p", "p_holm", "better", "distance_normalized", "p_normalized",
     ]  # fmt: skip
     tables = []
     for by in dict.fromkeys(space.by for space in spaces):
         rows = []
         for first, second in combinations([space for space in spaces if space.by == by], 2):
             test = ks_2samp(first.errors, second.errors)
-            distance, p = normalised(first, second, seed)
+            distance, p = normalized(first, second, seed)
             lower = np.median(first.errors) <= np.median(second.errors)
             rows.append(
                 {
@@ -132,8 +132,8 @@ def compare(spaces: list[Space], *, seed: int) -> pd.DataFrame:
                     "distance": float(test.statistic),
                     "p": float(test.pvalue),
                     "better": first.name if lower else second.name,
-                    "distance_normalised": distance,
-                    "p_normalised": p,
+                    "distance_normalized": distance,
+                    "p_normalized": p,
                 }
             )
         if rows:
@@ -142,7 +142,7 @@ def compare(spaces: list[Space], *, seed: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def normalised(first: Space, second: Space, seed: int) -> tuple[float, float]:
+def normalized(first: Space, second: Space, seed: int) -> tuple[float, float]:
     """Returns the distance of two spaces with all classes of FLOPs weighted alike, and its p-value."""
     errors = np.concatenate([first.errors, second.errors])
     of_first = np.arange(errors.size) < first.errors.size
@@ -178,7 +178,7 @@ def _distance(of_first: NDArray[np.bool_], bins: NDArray[np.int64], last: NDArra
 
 
 def _bins(flops: Array, of_first: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-    """Returns the class of each design by FLOPs, -1 outside of what both reach; ``None`` without any."""
+    """Returns the class of each design by FLOPs, -1 outside of what both reach; `None` without any."""
     if not np.isfinite(flops).all() or (flops <= 0).any():
         return None
     low = max(flops[of_first].min(), flops[~of_first].min())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def design_dict(design: DesignSpace) -> dict[str, Any]:
-    """Returns every number of a design space as JSON values; what is not finite is ``None``."""
+    """Returns every number of a design space as JSON values; what is not finite is `None`."""
     return {
         "models": [
             {
@@ -106,7 +106,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def value_of(value: Any) -> Any:
-    """Returns a JSON value; NaN and infinities become ``None``."""
+    """Returns a JSON value; NaN and infinities become `None`."""
     if isinstance(value, tuple):
         return [value_of(one) for one in value]
     plain = value.item() if hasattr(value, "item") else value

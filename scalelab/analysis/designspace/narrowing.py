@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import tasks
-from scalelab.analysis.points import hashable, option_columns, split
+from scalelab.analysis.runs.designs import hashable, option_columns, split
 from scalelab.analysis.trees.design import PREFIXES
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Range:
     Attributes:
         dataset: The dataset's label.
         metric: Name of the objective.
-        component: ``architecture``, ``optimizer`` or ``training``.
+        component: `architecture`, `optimizer` or `training`.
         owner: The component's name; empty for training.
         option: The option's name.
-        column: Its column in ``runs``.
+        column: Its column in `runs`.
         n_designs: Designs that have it.
-        low: Least value among the winners' middle 95%; ``None`` where values have no order.
+        low: Least value among the winners' middle 95%; `None` where values have no order.
         high: Greatest one.
-        typical: The winners' median; ``None`` where values have no order.
+        typical: The winners' median; `None` where values have no order.
         full: Least and greatest value of all designs.
         values: Where values have no order, those that hold 95% of the winners, most frequent first.
         all_values: Where values have no order, all of them.
@@ -150,7 +150,7 @@ def _weights(own: pd.DataFrame, apart: list[str]) -> Array:
 
 
 def _range(values: pd.Series, errors: Array, weights: Array, seed: int) -> tuple[Any, ...]:
-    """Returns the fields of a `Range` from ``low`` on."""
+    """Returns the fields of a `Range` from `low` on."""
     import pandas as pd
 
     rng = np.random.default_rng([seed, 5])

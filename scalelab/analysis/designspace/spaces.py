@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.points import design_ids, option_columns, split
+from scalelab.analysis.runs.designs import design_ids, option_columns, split
 from scalelab.analysis.trees.leakage import DERIVED
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Space:
     Attributes:
         dataset: The dataset's label.
         metric: Name of the objective.
-        error: What the error is: the metric, ``1 - metric`` or ``-metric``.
-        by: What tells spaces of this kind apart: ``optimizer``, ``architecture`` (with the optimizer, where
-            there are several), ``study``, or ``all``.
+        error: What the error is: the metric, `1 - metric` or `-metric`.
+        by: What tells spaces of this kind apart: `optimizer`, `architecture` (with the optimizer, where
+            there are several), `study`, or `all`.
         name: Which of them it is.
         designs: A row a design, as `design_table` makes them.
     """
@@ -53,11 +53,11 @@ def design_table(done: pd.DataFrame) -> pd.DataFrame:
     """Averages over seeds and keeps every choice: one row a design.
 
     Args:
-        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+        done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
 
     Returns:
-        The choices, derived and ``feature_`` columns, ``objective`` (mean over seeds), ``error`` (less is
-        better) and ``n_runs``.
+        The choices, derived and `feature_` columns, `objective` (mean over seeds), `error` (less is
+        better) and `n_runs`.
     """
     done = done[np.isfinite(done["objective"].to_numpy(dtype=float))]
     kept = [*_LABELS, *option_columns(done), *(name for name in done.columns if _is_derived(name))]

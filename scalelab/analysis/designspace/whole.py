@@ -11,7 +11,7 @@ from scalelab.analysis.designspace.bands import FrontBand, front_bands
 from scalelab.analysis.designspace.distributions import Distribution, compare, distribution
 from scalelab.analysis.designspace.narrowing import Range, ranges_of
 from scalelab.analysis.designspace.spaces import design_table, ends, resampled, spaces_of, tasks
-from scalelab.analysis.points import split
+from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.full import FullTrees, full_trees
 from scalelab.analysis.trees.result import ALL
 
@@ -32,8 +32,8 @@ class DesignSpace:
         comparisons: By dataset and metric, the spaces two by two.
         fronts: Pareto fronts with bands.
         ranges: Where the best values of each choice are.
-        derived: ``dataset``, ``metric``, ``scope``, ``feature``, ``n_designs``, ``spearman`` (of what
-            follows from the design with the objective), ``low``, ``high``. Nothing is predicted from these.
+        derived: `dataset`, `metric`, `scope`, `feature`, `n_designs`, `spearman` (of what
+            follows from the design with the objective), `low`, `high`. Nothing is predicted from these.
         level: Coverage of all intervals.
         seed: Seed of everything random.
     """
@@ -54,10 +54,10 @@ class DesignSpace:
 
 
 def design_space(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> DesignSpace:
-    """Analyses the design of a table of runs: trees, distributions, fronts, ranges.
+    """Analyzes the design of a table of runs: trees, distributions, fronts, ranges.
 
     Args:
-        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+        done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
         level: Coverage of all intervals.
         seed: Seed of everything random.
     """

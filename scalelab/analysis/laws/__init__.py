@@ -1,6 +1,6 @@
 """The forms of scaling laws, one short file each.
 
-:func:`get_law` finds a law by name, those of plugins are given to it.
+`get_law` finds a law by name, those of plugins are given to it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _WIDEST = 4.0
 
 
 class Bnsl(Law):
-    """``L(x) = E + b * x^-c0 * prod_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i)`` (Caballero et al. 2023, eq. 1).
+    """`L(x) = E + b * x^-c0 * prod_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i)` (Caballero et al. 2023, eq. 1).
 
     On log-log axes a chain of straight lines: slope -c0 up to the break d_1, -(c0 + c_1) after it, and so on;
     f_i is the width of a bend in e-folds of x.
@@ -33,7 +33,7 @@ class Bnsl(Law):
     axes = ("x",)
 
     def __init__(self, n_breaks: int = 1) -> None:
-        """Makes the law with ``n_breaks`` breaks, one or two."""
+        """Makes the law with `n_breaks` breaks, one or two."""
         self.n_breaks = n_breaks
         names = ["E", "b", "c0"]
         for index in range(1, n_breaks + 1):
@@ -95,14 +95,14 @@ class Bnsl(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        k, centre = self.n_breaks, frame.centres[0]
+        k, center = self.n_breaks, frame.centers[0]
         slopes = theta[..., 2 : 3 + k]
         out = [frame.y_scale * theta[..., 0]]
-        out.append(frame.y_scale * np.exp(theta[..., 1] + slopes[..., 0] * centre))
+        out.append(frame.y_scale * np.exp(theta[..., 1] + slopes[..., 0] * center))
         out.append(slopes[..., 0])
         for i in range(k):
             out.append(slopes[..., i + 1] - slopes[..., i])
-            out.append(np.exp(theta[..., 3 + k + i] + centre))
+            out.append(np.exp(theta[..., 3 + k + i] + center))
             out.append(np.exp(theta[..., 3 + 2 * k + i]))
         return np.stack(out, axis=-1)
 

@@ -12,9 +12,9 @@ from scalelab.law import MAX_EXPONENT, Array, Frame, Law
 
 
 class Chinchilla(Law):
-    """``L(N, D) = E + A * N^-alpha + B * D^-beta`` (Hoffmann et al. 2022, eq. 2; Besiroglu et al. 2024).
+    """`L(N, D) = E + A * N^-alpha + B * D^-beta` (Hoffmann et al. 2022, eq. 2; Besiroglu et al. 2024).
 
-    Internal parameters: E, log A, log B (each at the centre of the data), alpha, beta. Bounds: E >= 0, both
+    Internal parameters: E, log A, log B (each at the center of the data), alpha, beta. Bounds: E >= 0, both
     exponents in [0, 10].
     """
 
@@ -52,9 +52,9 @@ class Chinchilla(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        scale, centre = frame.y_scale, frame.centres
-        size = scale * np.exp(theta[..., 1] + theta[..., 3] * centre[0])
-        data = scale * np.exp(theta[..., 2] + theta[..., 4] * centre[1])
+        scale, center = frame.y_scale, frame.centers
+        size = scale * np.exp(theta[..., 1] + theta[..., 3] * center[0])
+        data = scale * np.exp(theta[..., 2] + theta[..., 4] * center[1])
         return np.stack([scale * theta[..., 0], size, data, theta[..., 3], theta[..., 4]], axis=-1)
 
     @override

@@ -12,11 +12,11 @@ from scalelab.law import MAX_EXPONENT, Array, Frame, Law, stack
 
 
 class DataConstrained(Law):
-    """``L(N, U, epochs) = E + A * N'^-alpha + B * D'^-beta`` (Muennighoff et al. 2023, eq. 5 and 6).
+    """`L(N, U, epochs) = E + A * N'^-alpha + B * D'^-beta` (Muennighoff et al. 2023, eq. 5 and 6).
 
-    Repeated data are worth less than new ones: U unique examples read in ``epochs`` passes count as
-    ``D' = U + U * R_D * (1 - exp(-(epochs - 1) / R_D))``. Likewise for parameters beyond those that U can
-    make use of: ``N' = U_N + U_N * R_N * (1 - exp(-(N / U_N - 1) / R_N))`` with ``U_N = min(N, N_opt(U))``,
+    Repeated data are worth less than new ones: U unique examples read in `epochs` passes count as
+    `D' = U + U * R_D * (1 - exp(-(epochs - 1) / R_D))`. Likewise for parameters beyond those that U can
+    make use of: `N' = U_N + U_N * R_N * (1 - exp(-(N / U_N - 1) / R_N))` with `U_N = min(N, N_opt(U))`,
     where N_opt is the compute-optimal size for U under the same A, B, alpha and beta.
 
     Internal parameters: E, log A, log B, alpha, beta, log R_D, log R_N. Bounds: E >= 0, exponents in [0.01,
@@ -38,7 +38,7 @@ class DataConstrained(Law):
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         log_a, log_b = theta[:, 1:2], theta[:, 2:3]
         alpha, beta = theta[:, 3:4], theta[:, 4:5]
-        # log G of Hoffmann et al. 2022, eq. 4. Centring N and D moves G as it moves N and 1/D, so that the
+        # log G of Hoffmann et al. 2022, eq. 4. Centering N and D moves G as it moves N and 1/D, so that the
         # formula is the same in internal units.
         ratio = np.log(alpha) + log_a - np.log(beta) - log_b
         total = alpha + beta
@@ -84,14 +84,14 @@ class DataConstrained(Law):
 
     @override
     def frame(self, frame: Frame) -> Frame:
-        # Passes have a natural unit, so that axis is not centred.
-        return Frame((*frame.centres[:2], 0.0), frame.units, frame.y_scale)
+        # Passes have a natural unit, so that axis is not centered.
+        return Frame((*frame.centers[:2], 0.0), frame.units, frame.y_scale)
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        scale, centre = frame.y_scale, frame.centres
-        size = scale * np.exp(theta[..., 1] + theta[..., 3] * centre[0])
-        data = scale * np.exp(theta[..., 2] + theta[..., 4] * centre[1])
+        scale, center = frame.y_scale, frame.centers
+        size = scale * np.exp(theta[..., 1] + theta[..., 3] * center[0])
+        data = scale * np.exp(theta[..., 2] + theta[..., 4] * center[1])
         worth = np.exp(theta[..., 5:])
         out = [scale * theta[..., 0], size, data, theta[..., 3], theta[..., 4], worth[..., 0], worth[..., 1]]
         return np.stack(out, axis=-1)

@@ -15,9 +15,9 @@ _STEEP = 100.0
 
 
 class Kaplan(Law):
-    """``L(N, D) = ((N_c/N)^(alpha_N/alpha_D) + D_c/D)^alpha_D`` (Kaplan et al. 2020, eq. 1.5).
+    """`L(N, D) = ((N_c/N)^(alpha_N/alpha_D) + D_c/D)^alpha_D` (Kaplan et al. 2020, eq. 1.5).
 
-    Internal parameters: log of the loss at the centre that each term alone would give (a for N, b for D),
+    Internal parameters: log of the loss at the center that each term alone would give (a for N, b for D),
     alpha_N, alpha_D. Bounds: both exponents in [0.001, 5].
     """
 
@@ -63,8 +63,8 @@ class Kaplan(Law):
     def public(self, theta: Array, frame: Frame) -> Array:
         unit = np.log(frame.y_scale)
         by_n, by_d = theta[..., 2], theta[..., 3]
-        size = np.exp((theta[..., 0] + unit) / by_n + frame.centres[0])
-        data = np.exp((theta[..., 1] + unit) / by_d + frame.centres[1])
+        size = np.exp((theta[..., 0] + unit) / by_n + frame.centers[0])
+        data = np.exp((theta[..., 1] + unit) / by_d + frame.centers[1])
         return np.stack([size, data, by_n, by_d], axis=-1)
 
     @override

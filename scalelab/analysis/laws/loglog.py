@@ -12,11 +12,11 @@ from scalelab.law import Array, Frame, Law, stack
 
 
 class LogLog(Law):
-    """``log L = log A - sum_i alpha_i log x_i`` by ordinary least squares, with HC3 standard errors.
+    """`log L = log A - sum_i alpha_i log x_i` by ordinary least squares, with HC3 standard errors.
 
     The regression of most papers, kept as the baseline: any number of axes, no irreducible loss, and always
-    the estimator ``log-mse``. Standard errors are those of ``statsmodels`` OLS with HC3 (MacKinnon & White
-    1985), which stay right where the noise changes with scale. Internal parameters: log A at the centre,
+    the estimator `log-mse`. Standard errors are those of `statsmodels` OLS with HC3 (MacKinnon & White
+    1985), which stay right where the noise changes with scale. Internal parameters: log A at the center,
     the exponents. Exponents are not bounded: the baseline may say that the loss rises.
     """
 
@@ -32,7 +32,7 @@ class LogLog(Law):
         self.params = ("A", *self.exponents)
 
     @override
-    def specialise(self, axes: tuple[str, ...]) -> Law:
+    def specialize(self, axes: tuple[str, ...]) -> Law:
         return LogLog(axes)
 
     @override
@@ -52,7 +52,7 @@ class LogLog(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        power = theta[..., 0] + sum(theta[..., i + 1] * centre for i, centre in enumerate(frame.centres))
+        power = theta[..., 0] + sum(theta[..., i + 1] * center for i, center in enumerate(frame.centers))
         return np.concatenate([(frame.y_scale * np.exp(power))[..., None], theta[..., 1:]], axis=-1)
 
     @override
@@ -63,8 +63,8 @@ class LogLog(Law):
         """Returns the HC3 covariance of the internal parameters, shape (parameters, parameters).
 
         Args:
-            u: axes in internal coordinates, each of shape (n,).
-            y: scaled outcomes, shape (n,).
+            u: Axes in internal coordinates, each of shape (n,).
+            y: Scaled outcomes, shape (n,).
         """
         from statsmodels.api import OLS
 

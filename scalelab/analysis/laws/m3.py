@@ -12,10 +12,10 @@ from scalelab.law import MAX_EXPONENT, Array, Frame, Law, sigmoid, stack
 
 
 class M3(Law):
-    """``L(x) = beta * (1/x + gamma)^c`` (Alabdulmohsin et al. 2022, section 3, M3).
+    """`L(x) = beta * (1/x + gamma)^c` (Alabdulmohsin et al. 2022, section 3, M3).
 
-    A power law of exponent c at small scale that levels off at ``beta * gamma^c`` where x passes 1/gamma.
-    Internal parameters: log beta, c, log gamma, each at the centre of the data. Bounds: c in [0, 10], and the
+    A power law of exponent c at small scale that levels off at `beta * gamma^c` where x passes 1/gamma.
+    Internal parameters: log beta, c, log gamma, each at the center of the data. Bounds: c in [0, 10], and the
     turning point 1/gamma within e^12 of the data on either side, beyond which the data cannot tell.
     """
 
@@ -50,8 +50,8 @@ class M3(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centres[0])
-        return np.stack([scale, theta[..., 1], np.exp(theta[..., 2] - frame.centres[0])], axis=-1)
+        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centers[0])
+        return np.stack([scale, theta[..., 1], np.exp(theta[..., 2] - frame.centers[0])], axis=-1)
 
     @override
     def internal(self, params: Array) -> Array:

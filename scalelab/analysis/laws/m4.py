@@ -14,15 +14,15 @@ _NEWTON_STEPS = 12
 
 
 class M4(Law):
-    """``(L - E) / (E0 - L)^alpha = beta * x^-c`` (Alabdulmohsin et al. 2022, eq. 1, M4), solved for L.
+    """`(L - E) / (E0 - L)^alpha = beta * x^-c` (Alabdulmohsin et al. 2022, eq. 1, M4), solved for L.
 
-    L falls from E0 (no learning) to E. With ``L = E + (E0 - E) * sigmoid(z)`` the equation becomes
-    ``softplus(z) * alpha - softplus(-z) = b - c * u``, whose left side rises with a slope between 1 and
+    L falls from E0 (no learning) to E. With `L = E + (E0 - E) * sigmoid(z)` the equation becomes
+    `softplus(z) * alpha - softplus(-z) = b - c * u`, whose left side rises with a slope between 1 and
     alpha: Newton's iteration finds z for all points at once, and derivatives follow by the implicit
     function theorem.
 
     Internal parameters: E, log(E0 - E), b, c, alpha. Bounds: E >= 0, E0 at most about 20 times the highest
-    loss, c in [0, 10], alpha in [0.05, 20]; as E0 grows without bound the law becomes ``power-offset``.
+    loss, c in [0, 10], alpha in [0.05, 20]; as E0 grows without bound the law becomes `power-offset`.
     """
 
     name = "m4"
@@ -71,7 +71,7 @@ class M4(Law):
         scale, alpha = frame.y_scale, theta[..., 4]
         span = scale * np.exp(theta[..., 1])
         offset = scale * theta[..., 0]
-        beta = np.exp(theta[..., 2] + theta[..., 3] * frame.centres[0] + (1.0 - alpha) * np.log(span))
+        beta = np.exp(theta[..., 2] + theta[..., 3] * frame.centers[0] + (1.0 - alpha) * np.log(span))
         return np.stack([offset, offset + span, beta, theta[..., 3], alpha], axis=-1)
 
     @override
@@ -82,7 +82,7 @@ class M4(Law):
 
 
 def _solve(level: Array, alpha: Array) -> Array:
-    """Solves ``alpha * softplus(z) - softplus(-z) = level`` for z by Newton's iteration."""
+    """Solves `alpha * softplus(z) - softplus(-z) = level` for z by Newton's iteration."""
     # The two asymptotes, z and alpha * z, meet at zero. Started on the side from which the curve's bending
     # drives the iteration monotonically, it cannot overshoot.
     z = np.where(level > 0, level / alpha, level)

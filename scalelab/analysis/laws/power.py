@@ -12,9 +12,9 @@ from scalelab.law import MAX_EXPONENT, Array, Frame, Law, stack
 
 
 class Power(Law):
-    """``L(x) = A * x^-alpha`` (M1 of Alabdulmohsin et al. 2022; Hestness et al. 2017).
+    """`L(x) = A * x^-alpha` (M1 of Alabdulmohsin et al. 2022; Hestness et al. 2017).
 
-    Internal parameters: log A at the centre of the data, alpha. Bounds: alpha in [0, 10].
+    Internal parameters: log A at the center of the data, alpha. Bounds: alpha in [0, 10].
     """
 
     name = "power"
@@ -43,7 +43,7 @@ class Power(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centres[0])
+        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centers[0])
         return np.stack([scale, theta[..., 1]], axis=-1)
 
     @override

@@ -12,9 +12,9 @@ from scalelab.law import MAX_EXPONENT, Array, Frame, Law, stack
 
 
 class PowerOffset(Law):
-    """``L(x) = E + A * x^-alpha`` (M2 of Alabdulmohsin et al. 2022; Henighan et al. 2020, eq. 1.1).
+    """`L(x) = E + A * x^-alpha` (M2 of Alabdulmohsin et al. 2022; Henighan et al. 2020, eq. 1.1).
 
-    Internal parameters: E, log A at the centre of the data, alpha. Bounds: E >= 0, alpha in [0, 10]. E enters
+    Internal parameters: E, log A at the center of the data, alpha. Bounds: E >= 0, alpha in [0, 10]. E enters
     linearly, and as itself, so that a law without irreducible loss (E = 0) is an ordinary point of the box.
     """
 
@@ -45,7 +45,7 @@ class PowerOffset(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        scale = frame.y_scale * np.exp(theta[..., 1] + theta[..., 2] * frame.centres[0])
+        scale = frame.y_scale * np.exp(theta[..., 1] + theta[..., 2] * frame.centers[0])
         return np.stack([frame.y_scale * theta[..., 0], scale, theta[..., 2]], axis=-1)
 
     @override

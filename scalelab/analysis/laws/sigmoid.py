@@ -12,10 +12,10 @@ from scalelab.law import Array, Frame, Law, sigmoid, stack
 
 
 class SigmoidLink(Law):
-    """``metric = low + (high - low) / (1 + exp(k * (loss - middle)))`` (Grattafiori et al. 2024, 3.2.1).
+    """`metric = low + (high - low) / (1 + exp(k * (loss - middle)))` (Grattafiori et al. 2024, 3.2.1).
 
     A metric that rises and is bounded (accuracy, challenge metric) is no loss: fit the law to the loss,
-    this link from loss to metric, and chain them with :func:`scalelab.analysis.link.chain`. Internal
+    this link from loss to metric, and chain them with `scalelab.analysis.fits.chain.chain`. Internal
     parameters: low, high, k in standard deviations of the loss, middle in the same units. Bounds: low and
     high between one range of the metric below and above what was seen, k in [0.01, 100]. Residuals are
     those of the metric itself, so that estimators of log residuals are replaced by their linear twins.
@@ -54,8 +54,8 @@ class SigmoidLink(Law):
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
-        unit, centre = frame.units[0], frame.centres[0]
-        out = [theta[..., 0], theta[..., 1], theta[..., 2] / unit, centre + unit * theta[..., 3]]
+        unit, center = frame.units[0], frame.centers[0]
+        out = [theta[..., 0], theta[..., 1], theta[..., 2] / unit, center + unit * theta[..., 3]]
         return np.stack(out, axis=-1)
 
     @override

@@ -1,7 +1,7 @@
 """Starting points by variable projection (Golub & Pereyra 1973).
 
 Where a law is linear in some parameters once the others are given, a grid over the others and a least squares
-solve in closed form for each of its nodes finds the neighbourhood of every optimum without an iteration.
+solve in closed form for each of its nodes finds the neighborhood of every optimum without an iteration.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def solve_linear(basis: Array, target: Array, weights: Array | None = None) -> A
     """Solves many small least squares problems at once.
 
     Args:
-        basis: columns, shape (batch, columns, n).
-        target: what they shall sum to, shape (n,) or (batch, n).
-        weights: weights of the squared residuals, shape (n,) or (batch, n); default one.
+        basis: Columns, shape (batch, columns, n).
+        target: What they shall sum to, shape (n,) or (batch, n).
+        weights: Weights of the squared residuals, shape (n,) or (batch, n); default one.
 
     Returns:
         Coefficients, shape (batch, columns). A vanishing ridge keeps collinear columns solvable.
@@ -42,11 +42,11 @@ def solve_linear(basis: Array, target: Array, weights: Array | None = None) -> A
 
 
 def solve_offset(terms: Array, y: Array) -> tuple[Array, Array]:
-    """Solves ``y = E + sum of coefficients * terms`` for relative residuals, E >= 0, coefficients > 0.
+    """Solves `y = E + sum of coefficients * terms` for relative residuals, E >= 0, coefficients > 0.
 
     Args:
-        terms: the decaying terms, shape (batch, terms, n).
-        y: positive outcomes, shape (n,).
+        terms: The decaying terms, shape (batch, terms, n).
+        y: Positive outcomes, shape (n,).
 
     Returns:
         E of shape (batch,), and the coefficients of shape (batch, terms). An E outside of [0, min(y)] is

@@ -8,7 +8,7 @@ An option belongs to some components only. Where it does not apply it takes the 
 it does not say which component a run has; an option with one value a component says nothing that the
 component's name does not, and is left out. Where components draw an option of the same name from other
 ranges (the depth of one architecture is a number of blocks, that of another a factor), it is a choice for
-each of them, ``architecture_depth[regnet1d]``.
+each of them, `architecture_depth[regnet1d]`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.points import hashable, option_columns
+from scalelab.analysis.runs.designs import hashable, option_columns
 from scalelab.analysis.trees.leakage import refuse_leaks
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Design(NamedTuple):
     Attributes:
         matrix: Shape (runs, columns); NaN where an option is none.
         columns: For every choice the indices of its columns, so that they are shuffled together.
-        ordered: For every choice its values where they have an order, shape (runs,), else ``None``.
+        ordered: For every choice its values where they have an order, shape (runs,), else `None`.
         names: For every choice its values as text, shape (runs,).
         applies: For every choice whether a run's component has it at all, shape (runs,).
         groups: The design of each run, shape (runs,): runs of one design have the same choices.
@@ -89,7 +89,7 @@ def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Desig
     else becomes a column for each of its values.
 
     Args:
-        done: Finished runs, n rows, with ``objective``.
+        done: Finished runs, n rows, with `objective`.
         choices: The columns to predict from; by default those of components, training and data size.
 
     Returns:
@@ -213,7 +213,7 @@ def _is_listed(column: pd.Series) -> bool:
 
 
 def _places(column: pd.Series) -> Array | None:
-    """Returns lists of numbers as an array (n, longest list), ``None`` where there is something else."""
+    """Returns lists of numbers as an array (n, longest list), `None` where there is something else."""
     import json
 
     rows: list[list[float]] = []

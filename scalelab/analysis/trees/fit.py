@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.points import split
+from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.design import MIN_DESIGNS, Design, count_designs, design_of
 from scalelab.analysis.trees.importances import BLOCKS, REFITS, importance_table, refit_importances
 from scalelab.analysis.trees.leakage import refuse_leaks
@@ -30,7 +30,7 @@ def tree_models(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> tup
     """Fits a forest for every dataset and metric: over all runs, and for each of several optimizers.
 
     Args:
-        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+        done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
         level: Coverage of the intervals.
         seed: Seed of everything random.
 
@@ -76,7 +76,7 @@ def tree_model(
         The model; a refusal where the runs cannot support one.
 
     Raises:
-        FitError: A column of ``choices`` leaks the objective, or ``folds`` part the runs of a design.
+        FitError: A column of `choices` leaks the objective, or `folds` part the runs of a design.
     """
     kept = _usable(done, seed)
     own_folds = None if folds is None else np.asarray(folds)[kept]

@@ -45,13 +45,13 @@ def full_trees(
     """Fits a forest, a boosted model and XGBoost to every dataset and metric: over all runs and by optimizer.
 
     Args:
-        done: Finished runs, as `scalelab.analysis.points.finished_runs` returns them.
+        done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
         choices: The columns to predict from; by default those of components, training and data size.
         level: Coverage of the intervals.
         seed: Seed of everything random.
 
     Raises:
-        FitError: A column of ``choices`` leaks the objective.
+        FitError: A column of `choices` leaks the objective.
     """
     results: list[TreeResult] = []
     effects: list[Effects] = []

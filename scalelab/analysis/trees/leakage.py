@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.points import hashable
+from scalelab.analysis.runs.designs import hashable
 from scalelab.errors import FitError, suggest
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ DERIVED = frozenset({
     "n_params", "n_params_body", "forward_flops", "train_flops", "n_steps", "epochs", "peak_memory_bytes",
     "wall_seconds", "n_seen",
 })  # fmt: skip
-"""Columns of ``runs`` that follow from the design once it is built or trained."""
+"""Columns of `runs` that follow from the design once it is built or trained."""
 OUTCOMES = frozenset({
     "loss", "loss_last", "objective", "objective_last", "best_step", "metrics", "status", "attempt",
     "attempts", "error",
@@ -41,7 +41,7 @@ def refuse_leaks(done: pd.DataFrame, names: Sequence[str]) -> None:
     that name the runs.
 
     Args:
-        done: Finished runs with the columns and ``objective``.
+        done: Finished runs with the columns and `objective`.
         names: The columns that a model is to predict from.
 
     Raises:

@@ -51,16 +51,16 @@ class TreeModel(TreeResult):
     """What a model makes of the design.
 
     Attributes:
-        learner: ``forest``, ``boosting`` or ``xgboost``.
+        learner: `forest`, `boosting` or `xgboost`.
         n_units: What folds and bootstrap keep together: networks, or designs where there are few networks.
-        scores: ``score`` (``pearson``, ``spearman``, ``r2``, ``rmse``), ``value``, ``low``, ``high``: of
+        scores: `score` (`pearson`, `spearman`, `r2`, `rmse`), `value`, `low`, `high`: of
             predictions for held-out designs. R² is against the mean of the designs that were learned from.
         mean_rmse: RMSE of that mean on held-out designs: what a model must beat.
-        importances: ``measure`` (one of `MEASURES`), ``choice``, ``importance``, ``low``, ``high``,
-            ``noise`` (what the best of the shuffled copies of the choices reaches), ``spearman`` (of the
-            choice with the objective; NaN for a choice without order), ``matters`` (``low`` is above
-            ``noise``); most important first within a measure.
-        predictions: ``observed`` and ``predicted`` (held out, mean over the repeats) of every run.
+        importances: `measure` (one of `MEASURES`), `choice`, `importance`, `low`, `high`,
+            `noise` (what the best of the shuffled copies of the choices reaches), `spearman` (of the
+            choice with the objective; NaN for a choice without order), `matters` (`low` is above
+            `noise`); most important first within a measure.
+        predictions: `observed` and `predicted` (held out, mean over the repeats) of every run.
         settings: The tree depth and number of rounds chosen for the outer folds, most frequent first; empty
             for a forest, which is not tuned.
     """
@@ -124,9 +124,9 @@ class Effects:
         dataset: The dataset's label.
         scope: An optimizer's name, or `ALL`.
         metric: Name of the objective.
-        interactions: ``first``, ``second`` (choices), ``strength`` (mean absolute SHAP interaction value of
-            the pair, in standard deviations of the objective), ``low``, ``high``, ``noise`` (what the pair
-            reaches where nothing interacts), ``matters`` (``low`` is above ``noise``); strongest first.
+        interactions: `first`, `second` (choices), `strength` (mean absolute SHAP interaction value of
+            the pair, in standard deviations of the objective), `low`, `high`, `noise` (what the pair
+            reaches where nothing interacts), `matters` (`low` is above `noise`); strongest first.
         partial: Partial dependence on the choices, most important first.
     """
 

@@ -28,7 +28,7 @@ def score_table(y: Array, held: HeldOut, units: NDArray[np.int64], level: float,
         seed: Seed of the resamples.
 
     Returns:
-        ``score``, ``value``, ``low``, ``high``.
+        `score`, `value`, `low`, `high`.
     """
     import pandas as pd
     from scipy.stats import rankdata

@@ -38,7 +38,7 @@ class HeldOut(NamedTuple):
 
     @property
     def setting(self) -> Setting | None:
-        """The setting that was chosen most often; ``None`` where nothing is tuned."""
+        """The setting that was chosen most often; `None` where nothing is tuned."""
         return Counter(self.settings).most_common(1)[0][0] if self.settings else None
 
 
@@ -99,7 +99,7 @@ def tune(learner: Learner, x: Array, y: Array, units: Ids, seed: int) -> Setting
         seed: Seed of the folds and models.
 
     Returns:
-        The setting; ``None`` where nothing is tuned.
+        The setting; `None` where nothing is tuned.
     """
     if not learner.settings:
         return None

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 SCALES = np.geomspace(1e5, 1e9, 30)
-CENTRE = 1e7
+CENTER = 1e7
 
 
 def uniform(low: float, high: float) -> st.SearchStrategy[float]:
@@ -17,9 +17,9 @@ def log_uniform(low: float, high: float) -> st.SearchStrategy[float]:
     return uniform(np.log(low), np.log(high)).map(lambda z: float(np.exp(z)))
 
 
-def coefficient(exponent: float, level: float, centre: float = CENTRE) -> float:
-    """A coefficient whose term has this level at the centre of the scales."""
-    return level * centre**exponent
+def coefficient(exponent: float, level: float, center: float = CENTER) -> float:
+    """A coefficient whose term has this level at the center of the scales."""
+    return level * center**exponent
 
 
 @st.composite
@@ -83,8 +83,8 @@ def kaplan(draw):
     by_n = draw(uniform(0.08, 0.5))
     by_d = by_n * draw(log_uniform(0.6, 1.6))
     return {
-        "N_c": CENTRE * draw(log_uniform(0.7, 1.5)) ** (1 / by_n),
-        "D_c": CENTRE * draw(log_uniform(0.7, 1.5)) ** (1 / by_d),
+        "N_c": CENTER * draw(log_uniform(0.7, 1.5)) ** (1 / by_n),
+        "D_c": CENTER * draw(log_uniform(0.7, 1.5)) ** (1 / by_d),
         "alpha_N": by_n,
         "alpha_D": by_d,
     }

@@ -11,7 +11,7 @@ from law_draws import DRAWS, design
 from scalelab.analysis.laws import LAWS, get_law
 from scalelab.errors import FitError, PluginError
 from scalelab.law import Frame
-from scalelab.plugins import Catalogue, verify_component
+from scalelab.plugins import Catalog, verify_component
 
 quick = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -119,7 +119,7 @@ def test_a_law_of_a_plugin_is_found_among_others_but_cannot_replace_one():
         name = "twice"
 
     law = Twice()
-    assert Catalogue().with_components(law).law("twice") is law
+    assert Catalog().with_components(law).law("twice") is law
     assert get_law("twice", {"twice": law}) is law
     assert get_law(law) is law
     assert get_law("power", {"power": law}) is LAWS["power"]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from law_draws import DRAWS, design
 
-from scalelab.analysis.fit import fit_law
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.laws import LAWS, get_law
 
 # Their parameters trade off against each other, so it is their predictions that must come back.

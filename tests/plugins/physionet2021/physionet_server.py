@@ -18,9 +18,9 @@ class Library(ThreadingHTTPServer):
 
     Attributes:
         files: Content by path.
-        faults: By path, what happens to the next requests for it: ``"cut"`` after half of what is asked for,
-            ``"whole"`` without regard to Range, ``"elsewhere"``: another part than the one asked for, or
-            a status such as ``"503"`` or ``"429 2"`` (with Retry-After).
+        faults: By path, what happens to the next requests for it: `"cut"` after half of what is asked for,
+            `"whole"` without regard to Range, `"elsewhere"`: another part than the one asked for, or
+            a status such as `"503"` or `"429 2"` (with Retry-After).
         requests: What was asked for: method, path, Range.
         sent: Bytes of content that were sent.
         most: The most requests that were answered at one time.

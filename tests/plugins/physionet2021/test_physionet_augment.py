@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scalelab_plugins.physionet2021 import Physionet2021Params, augmentation
-from scalelab_plugins.signal_augment import SignalAugmentation, centred
+from scalelab_plugins.signal_augment import SignalAugmentation, centered
 
 NAMES = ("warp", "scale", "noise", "wander", "time_mask", "lead_mask")
 NONE = dict.fromkeys(NAMES, 0.0) | {f"{name}_p": 1.0 for name in NAMES}
@@ -29,9 +29,9 @@ def seeded(seed=0):
 
 
 @pytest.mark.parametrize(("samples", "length"), [(5000, 1024), (1024, 1024), (1000, 1024), (7, 10), (10, 7)])
-def test_centre_crop_and_pad(samples, length):
+def test_center_crop_and_pad(samples, length):
     batch = torch.rand(3, 12, samples) + 1
-    result = centred(batch, length)
+    result = centered(batch, length)
     assert result.shape == (3, 12, length)
     if samples >= length:
         start = (samples - length) // 2

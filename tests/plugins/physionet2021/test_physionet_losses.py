@@ -65,7 +65,7 @@ def test_gradient_by_default_takes_the_weights_as_constants():
 
 
 def test_reference_implementation_sums_what_this_means():
-    """The reference's forward pass, Alibaba-MIIL/ASL ``AsymmetricLoss`` with its defaults and eps 1e-8."""
+    """The reference's forward pass, Alibaba-MIIL/ASL `AsymmetricLoss` with its defaults and eps 1e-8."""
     outputs, targets = example()
     positive = torch.sigmoid(outputs)
     negative = (1 - positive + 0.05).clamp(max=1)

@@ -87,7 +87,7 @@ def test_a_half_decides_only_the_other():
         np.testing.assert_array_equal(decide(outputs, changed, mode)[:50], answers[:50])
 
 
-def test_what_cannot_be_learnt_does_not_flatter():
+def test_what_cannot_be_learned_does_not_flatter():
     """Outputs without information: fitting and judging on the same rows scores, cross-fitting does not."""
     rng = np.random.default_rng(0)
     flattered, honest = [], []

@@ -16,7 +16,7 @@ MILLIVOLTS = (SAMPLES.T / 1000).astype(np.float32)
 
 
 def changed(old, new, *, count=-1, name="A1", samples=SAMPLES):
-    """Header lines with a text replaced in the signal lines (the first ``count`` of them)."""
+    """Header lines with a text replaced in the signal lines (the first `count` of them)."""
     lines = header_lines(name, samples)
     n = 0
     for place in range(1, 13):
@@ -61,7 +61,7 @@ def test_finds_every_header_at_any_depth_in_order(tmp_path):
 
 
 def test_old_georgia_header_has_the_wrong_gain_and_a_name_that_wfdb_refuses(tmp_path):
-    """As released in 2020: ``E00001.mat 12 500 …`` and 4880/mV, with samples at 1000/mV."""
+    """As released in 2020: `E00001.mat 12 500 …` and 4880/mV, with samples at 1000/mV."""
     import wfdb
 
     lines = header_lines("A1", SAMPLES, old=True)

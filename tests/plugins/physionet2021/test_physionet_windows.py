@@ -1,8 +1,8 @@
-"""The filter, resampling, windows and their normalisation, on arrays."""
+"""The filter, resampling, windows and their normalization, on arrays."""
 
 import numpy as np
 import pytest
-from scalelab_plugins.physionet2021.chunks import FLOOR, cut, normalise, padded
+from scalelab_plugins.physionet2021.chunks import FLOOR, cut, normalize, padded
 from scalelab_plugins.physionet2021.filters import band_pass, resampled
 from scipy.signal import butter, sosfiltfilt
 
@@ -44,7 +44,7 @@ def test_resampling_keeps_what_is_in_the_band(rate, target):
     np.testing.assert_allclose(found[:, middle], expected[:, middle], atol=5e-3)
 
 
-def test_windows_and_normalisation():
+def test_windows_and_normalization():
     lanes = np.arange(2 * 12 * 25, dtype=np.float32).reshape(2, 12, 25).copy()
     windows = cut(lanes.copy(), 10, 5)
     assert windows.shape == (2, 4, 12, 10)
@@ -52,13 +52,13 @@ def test_windows_and_normalisation():
     assert cut(lanes.copy(), 10, 10).shape == (2, 2, 12, 10)
     assert cut(lanes.copy(), 40, 10).shape == (2, 1, 12, 25)
     windows[0, 0, 3] = 7
-    flat = normalise(windows)
+    flat = normalize(windows)
     assert flat.sum() == 1
     assert flat[0, 0, 3]
     assert (windows[0, 0, 3] == 0).all()
     np.testing.assert_allclose(windows[~flat].std(axis=-1), 1, rtol=1e-5)
     quiet = np.full((1, 1, 12, 10), FLOOR / 10, dtype=np.float32) * ([1, -1] * 5)
     quiet = quiet.astype(np.float32)
-    assert normalise(quiet).all()
+    assert normalize(quiet).all()
     assert np.abs(quiet).max() == pytest.approx(0.1)
     np.testing.assert_array_equal(padded(np.ones((1, 2, 3)), 6)[0, 0], [0, 1, 1, 1, 0, 0])

@@ -1,4 +1,4 @@
-"""``transformer1d``: a patch Transformer for signals, as a plugin of scalelab.
+"""`transformer1d`: a patch Transformer for signals, as a plugin of scalelab.
 
 A signal is cut into patches of all its channels and each patch becomes a token (Dosovitskiy et al. 2021, "An
 Image is Worth 16x16 Words", arXiv:2010.11929, in one dimension). Pre-norm blocks of attention and MLP follow,
@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class TransformerParams(scalelab.Params):
-    """Options of ``transformer1d``."""
+    """Options of `transformer1d`."""
 
     width: int = Field(64, ge=1, le=8192, description="width of a token, a multiple of heads")
     depth: int = Field(4, ge=1, le=200, description="blocks of attention and MLP")

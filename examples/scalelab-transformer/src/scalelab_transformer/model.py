@@ -1,4 +1,4 @@
-"""The network of ``transformer1d``."""
+"""The network of `transformer1d`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Transformer1d(nn.Module):
         n_tokens: Patches of an input.
         width: Width of a token.
         depth: Number of blocks.
-        heads: Heads of the attention; they divide ``width``.
+        heads: Heads of the attention; they divide `width`.
         patch_length: Samples of a patch.
         hidden: Hidden width of the MLPs.
         rotary: Whether positions turn queries and keys; they are learned and added to the tokens otherwise.
@@ -50,7 +50,7 @@ class Transformer1d(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, n_outputs)
-        self.initialise()
+        self.initialize()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (batch, in_channels, samples) to (batch, n_outputs)."""
@@ -68,7 +68,7 @@ class Transformer1d(nn.Module):
         x = F.pad(x, (0, -x.shape[-1] % self.patch_length))
         return x.unflatten(-1, (-1, self.patch_length)).transpose(1, 2).flatten(2)
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Draws weights from a normal of width 0.02 cut at ±2, narrower where blocks add up; biases are zero.
 
         The layers that end a branch are divided by √(2 depth), so that the variance of tokens does not grow
@@ -101,7 +101,7 @@ class Rotary(nn.Module):
         self.register_buffer("sin", angles.sin().repeat(1, 2), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Turns (batch, heads, tokens, head_width); the angles stay float32 whatever the type of ``x``."""
+        """Turns (batch, heads, tokens, head_width); the angles stay float32 whatever the type of `x`."""
         first, second = x.chunk(2, dim=-1)
         turned = x * self.cos + torch.cat((-second, first), dim=-1) * self.sin
         return turned.type_as(x)

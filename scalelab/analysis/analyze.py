@@ -1,0 +1,302 @@
+"""The whole analysis of a table of runs as one frozen result: what a report prints, draws and exports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalelab.analysis.designspace import DesignSpace, design_space
+from scalelab.analysis.designspace.export import design_dict, forests_of, records, value_of
+from scalelab.analysis.families.allocation import FamilyOptimum, family_optima, optimum_dict
+from scalelab.analysis.families.laws import FittedLaw, LawResult, RefusedLaw, fit_families
+from scalelab.analysis.families.pairs import Group, compare_families, group_dicts
+from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
+from scalelab.analysis.runs.frontier import Front, pareto_fronts
+from scalelab.analysis.runs.selection import JOINT
+from scalelab.analysis.trees import RefusedTree, TreeModel, TreeResult, tree_models
+from scalelab.errors import InputError
+from scalelab.law import Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_GRID = 16
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleTable:
+    """The loss of one family by model size and data size.
+
+    Attributes:
+        family: Whose loss.
+        loss: Mean over seeds of the best setting; a row a model size, a column a data size, NaN without runs.
+        seed_spread: Pooled standard deviation of the log loss over seeds; `None` without repeats.
+    """
+
+    family: Family
+    loss: pd.DataFrame
+    seed_spread: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything that a report says about a table of runs. Never changes.
+
+    Attributes:
+        studies: A row a study: `study`, `dataset`, `metric`, `trials`, `done`, `diverged`,
+            `failed`, `unfinished`, `designs`, `hours` (of training).
+        warnings: What a reader should know before believing the rest, a line each.
+        scales: Loss by model and data size, of families with a grid of at most `MAX_GRID` sizes each way.
+        laws: A law a family and axis, refusals among them.
+        comparisons: Families that differ in one thing, side by side.
+        optima: How each family should spend compute, where its runs say; refusals among them.
+        fronts: Pareto fronts of the objective.
+        trees: Tree models, refusals among them.
+        design: The design space; `None` where it was not asked for.
+        runs: The finished runs that all this is about.
+        curves: Their learning curves; `None` where they were not given.
+        level: Coverage of all intervals.
+        estimator: What the fits minimize.
+        seed: Seed of everything random.
+    """
+
+    studies: pd.DataFrame
+    warnings: tuple[str, ...]
+    scales: tuple[ScaleTable, ...]
+    laws: tuple[LawResult, ...]
+    comparisons: tuple[Group, ...]
+    optima: tuple[FamilyOptimum, ...]
+    fronts: tuple[Front, ...]
+    trees: tuple[TreeResult, ...]
+    design: DesignSpace | None
+    runs: pd.DataFrame
+    curves: pd.DataFrame | None
+    level: float
+    estimator: str
+    seed: int
+
+    @property
+    def fitted(self) -> tuple[FittedLaw, ...]:
+        """The laws that were not refused."""
+        return tuple(law for law in self.laws if isinstance(law, FittedLaw))
+
+    @property
+    def refused(self) -> tuple[RefusedLaw, ...]:
+        """The laws that were."""
+        return tuple(law for law in self.laws if isinstance(law, RefusedLaw))
+
+    @property
+    def forests(self) -> tuple[TreeModel, ...]:
+        """The tree models that were not refused."""
+        return tuple(tree for tree in self.trees if isinstance(tree, TreeModel))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers as JSON values; runs and curves stay out, for the store has them."""
+        return {
+            "level": self.level,
+            "estimator": self.estimator,
+            "seed": self.seed,
+            "studies": records(self.studies),
+            "warnings": list(self.warnings),
+            "loss_by_scale": [
+                {
+                    **table.family._asdict(),
+                    "seed_spread": table.seed_spread,
+                    "loss": [
+                        {"n_params": int(size), "n_examples": int(n_examples), "loss": value_of(loss)}
+                        for size, row in zip(table.loss.index, table.loss.to_numpy(), strict=True)
+                        for n_examples, loss in zip(table.loss.columns, row, strict=True)
+                        if not math.isnan(loss)
+                    ],
+                }
+                for table in self.scales
+            ],
+            "laws": [_law_dict(law) for law in self.laws],
+            "comparisons": group_dicts(self.comparisons),
+            "compute_optimal": [optimum_dict(one) for one in self.optima],
+            "fronts": [
+                {
+                    "dataset": front.dataset,
+                    "optimizer": front.optimizer,
+                    "metric": front.metric,
+                    "direction": front.direction,
+                    "cost": front.cost,
+                    "points": records(front.points),
+                }
+                for front in self.fronts
+            ],
+            "trees": [_tree_dict(tree) for tree in self.trees],
+            "design": design_dict(self.design) if self.design is not None else None,
+        }
+
+
+def analyze(
+    runs: pd.DataFrame,
+    *,
+    curves: pd.DataFrame | None = None,
+    planned: Mapping[str, int] | None = None,
+    law: str | Law | None = None,
+    axes: Sequence[str] | None = None,
+    estimator: str = "log-huber",
+    level: float = 0.9,
+    trees: bool = True,
+    design: bool = False,
+    seed: int = 0,
+) -> Analysis:
+    """Analyzes a table of runs.
+
+    Args:
+        runs: A row a trial with the columns of the store's `runs`; of imported tables `status`,
+            `dataset`, `architecture`, `optimizer`, `loss` and the scales are enough.
+        curves: Learning curves, to be drawn; they are not analyzed.
+        planned: How many trials each study asks for, where that is more than were attempted.
+        law: A form or its name, see `scalelab.analysis.families.laws.fit_families`.
+        axes: Which axes to fit along.
+        estimator: What the fits minimize.
+        level: Coverage of all intervals, between 0 and 1.
+        trees: Whether to fit a tree model of the design.
+        design: Whether to analyze the design space: every kind of tree model, distributions, ranges.
+        seed: Seed of everything random.
+
+    Returns:
+        The analysis; what the runs cannot support is refused in words within it.
+
+    Raises:
+        InputError: No run is finished, a column is missing, or an option is wrong.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level of intervals must lie between 0 and 1, got {level:g}; use 0.9 for 90%")
+    done = finished_runs(runs)
+    if done.empty:
+        raise InputError(
+            f"none of {len(runs)} trials is finished with a finite loss; run the study, then analyze it"
+        )
+    table = designs(done)
+    studies = _studies(runs, done, planned or {})
+    laws = fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed)
+    joint = axes is None or JOINT in axes
+    optima = family_optima(table, estimator=estimator, level=level, seed=seed) if joint else ()
+    space = design_space(done, level=level, seed=seed) if design else None
+    return Analysis(
+        studies=studies,
+        warnings=_warnings(studies, done, table),
+        scales=_scale_tables(table),
+        laws=laws,
+        comparisons=compare_families(laws, level),
+        optima=optima,
+        fronts=pareto_fronts(table),
+        trees=_trees(space, done, level, seed) if trees else (),
+        design=space,
+        runs=done,
+        curves=curves,
+        level=level,
+        estimator=estimator,
+        seed=seed,
+    )
+
+
+def _trees(space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int) -> tuple[TreeResult, ...]:
+    return tree_models(done, level=level, seed=seed) if space is None else forests_of(space)
+
+
+def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int]) -> pd.DataFrame:
+    import pandas as pd
+
+    names = runs["study"].fillna("-") if "study" in runs.columns else pd.Series("-", index=runs.index)
+    of_done = done.assign(design=design_ids(done))
+    done_names = done["study"].fillna("-") if "study" in done.columns else pd.Series("-", index=done.index)
+    rows = []
+    for study, group in runs.groupby(names, sort=True):
+        finished = of_done[done_names == study]
+        counts = group["status"].value_counts()
+        kept = {status: int(counts.get(status, 0)) for status in ("done", "diverged", "failed")}
+        dropped = int((~group["planned"].astype(bool)).sum()) if "planned" in group.columns else 0
+        trials = max(len(group), planned.get(str(study), 0) + dropped)
+        hours = group["wall_seconds"].sum() / 3600 if "wall_seconds" in group.columns else math.nan
+        rows.append(
+            {
+                "study": str(study),
+                "dataset": ", ".join(sorted(group["dataset"].dropna().astype(str).unique())),
+                "metric": ", ".join(sorted(finished["metric"].unique())),
+                "trials": trials,
+                **kept,
+                "unfinished": trials - sum(kept.values()),
+                "designs": finished["design"].nunique(),
+                "hours": float(hours),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+    lines = []
+    trials, diverged, failed, unfinished = (
+        int(studies[name].sum()) for name in ("trials", "diverged", "failed", "unfinished")
+    )
+    if diverged:
+        lines.append(
+            f"{diverged} of {trials} trials diverged and are left out; what is left is a kinder selection"
+        )
+    if failed:
+        lines.append(f"{failed} of {trials} trials failed and are left out; see: scalelab status")
+    if unfinished:
+        lines.append(f"{unfinished} of {trials} trials are not finished yet; the numbers below will change")
+    if (table["n_runs"] == 1).all():
+        lines.append("no design was run with two seeds: noise between seeds cannot be told from an effect")
+    mixed = [name for name in ("precision", "device") if name in done.columns and done[name].nunique() > 1]
+    for name in mixed:
+        values = ", ".join(sorted(map(str, done[name].dropna().unique())))
+        lines.append(f"runs of several kinds of {name} are analyzed together: {values}")
+    if (done["loss"] <= 0).any():
+        lines.append(
+            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less, which no law here describes"
+        )
+    return tuple(lines)
+
+
+def _scale_tables(table: pd.DataFrame) -> tuple[ScaleTable, ...]:
+    scales = []
+    for family, rows in families(table):
+        loss = rows.pivot_table(index="n_params", columns="n_examples", values="loss", aggfunc="min")
+        if loss.size and max(loss.shape) <= MAX_GRID:
+            scales.append(ScaleTable(family, loss, seed_spread(rows)))
+    return tuple(scales)
+
+
+def _law_dict(law: LawResult) -> dict[str, Any]:
+    import json
+
+    common = {**law.family._asdict(), "axis": law.axis, "law": law.law, "equation": law.equation}
+    if not isinstance(law, FittedLaw):
+        return {**common, "refusal": law.refusal if isinstance(law, RefusedLaw) else None}
+    return {
+        **common,
+        "refusal": None,
+        "selection": law.points.selection,
+        "seed_spread": law.seed_spread,
+        "points": records(law.points.rows),
+        "decades": law.points.decades,
+        "params": {name: vars(estimate) for name, estimate in law.params.items()},
+        "exponents": list(law.exponents),
+        "r2": law.r2,
+        "rms_log_error": law.rms_log_error,
+        "backtest": law.backtest.to_dict(),
+        "loss_at_ten_times_the_scale": vars(law.ahead),
+        "fit": json.loads(law.fit.to_json()),
+    }
+
+
+def _tree_dict(tree: TreeResult) -> dict[str, Any]:
+    model = tree if isinstance(tree, TreeModel) else None
+    return {
+        "dataset": tree.dataset,
+        "scope": tree.scope,
+        "metric": tree.metric,
+        "n_designs": tree.n_designs,
+        "n_runs": tree.n_runs,
+        "refusal": tree.refusal if isinstance(tree, RefusedTree) else None,
+        "scores": records(model.scores) if model else None,
+        "importances": records(model.importances) if model else None,
+    }

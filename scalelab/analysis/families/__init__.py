@@ -1,0 +1,1 @@
+"""What families of models did: laws, pairwise comparisons, compute-optimal splits, predictions, advice."""

@@ -1,0 +1,392 @@
+"""The best use of a training budget: which family, how large, how many examples, and what loss to expect.
+
+Where the runs of a family vary size and length, their law L(N, D) is minimized under `C = k·N·D` with the
+measured k. Where they do not, the law of the compute-efficient frontier says what the budget buys if it is
+spent as the runs on the frontier spent theirs; whether another split is better those runs cannot say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
+from scalelab.analysis.families.laws import DEFAULT_LAW, Estimate, backtest_of
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.analysis.inference.backtest import Backtest
+from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.intervals import intervals, refits
+from scalelab.analysis.inference.quantities import (
+    examples_per_param,
+    log_loss_at,
+    loss_at_budget,
+    optimal_examples,
+    optimal_params,
+)
+from scalelab.analysis.runs.designs import Family, families
+from scalelab.analysis.runs.selection import Points, axis_points
+from scalelab.errors import FitError, InputError
+from scalelab.law import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLIT, FRONTIER = "optimum", "frontier"
+FEW_PASSES, MANY_PASSES = 4.0, 16.0
+"""Up to four passes repeated data are worth about as much as new ones, beyond sixteen next to nothing
+(Muennighoff et al. 2023, section 5, for language)."""
+
+_MOST = 1e40
+_SAME_PASSES = 1.01
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FamilyAdvice:
+    """What a budget buys in one family.
+
+    Attributes:
+        family: Whose.
+        basis: `optimum` of the law L(N, D), or `frontier`: as the best runs spent theirs.
+        n_params: Parameters.
+        n_seen: Examples seen in training, repeats counted.
+        per_param: Examples seen for each parameter.
+        loss: Loss of such a run, its noise included.
+        unique: How many different examples the runs behind it had, where all had the same.
+        n_examples: Different examples for the run: as many, or what its examples seen are at the passes that
+            all the runs made.
+        beyond: How many times the largest compute of these runs the budget is.
+        share: In which share of refits of all families this one has the lowest loss.
+        fit: The law of the loss.
+        points: What it was fitted to.
+        backtest: How well it foretold the larger points from the smaller ones.
+        flops_per: Training FLOPs for each parameter and example seen.
+        optimum: The three approaches, or why there are none.
+        sizes: By approach, the number of parameters that it says.
+        warnings: What to distrust, a sentence each.
+    """
+
+    family: Family
+    basis: str
+    n_params: Estimate
+    n_seen: Estimate
+    per_param: Estimate
+    loss: Estimate
+    unique: int | None
+    n_examples: float
+    beyond: float
+    share: float = 1.0
+    fit: Fit
+    points: Points
+    backtest: Backtest
+    flops_per: float
+    optimum: FamilyOptimum
+    sizes: dict[str, float]
+    warnings: tuple[str, ...]
+
+    def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
+        """Returns the loss of one run of another size, with its prediction interval."""
+        given = {"n_params": n_params, "n_examples": n_seen, "train_flops": flops}
+        x = {axis: np.array([given[axis]]) for axis in self.points.axes}
+        return Estimate.of(*(float(end[0]) for end in self.fit.predict(x, level, noise=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """What a budget buys.
+
+    Attributes:
+        budget: Training FLOPs.
+        level: Coverage of the intervals.
+        families: The best one first.
+        refused: Why other families say nothing, by family.
+    """
+
+    budget: float
+    level: float
+    families: tuple[FamilyAdvice, ...]
+    refused: dict[Family, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers as JSON values."""
+        return {
+            "budget": self.budget,
+            "level": self.level,
+            "families": [_family_dict(one) for one in self.families],
+            "refused": [{**family._asdict(), "refusal": why} for family, why in self.refused.items()],
+        }
+
+
+def advise(
+    designs: pd.DataFrame,
+    budget: float,
+    *,
+    estimator: str = "log-huber",
+    level: float = 0.9,
+    seed: int = 0,
+) -> Advice:
+    """Says how to spend a training budget.
+
+    Args:
+        designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them.
+        budget: Training FLOPs of the one run to make.
+        estimator: What the laws minimize.
+        level: Coverage of the intervals.
+        seed: Seed of everything random.
+
+    Raises:
+        InputError: The budget or an option is wrong, or no family's runs support an answer.
+    """
+    check_level(level)
+    Estimator.named(estimator)
+    if not (math.isfinite(budget) and 0 < budget < _MOST):
+        raise InputError(f"a budget must be a positive number of training FLOPs, got {budget:g}")
+    datasets = sorted(designs["dataset"].unique())
+    if len(datasets) > 1:
+        raise InputError(
+            "losses of different datasets cannot be compared: choose one with --dataset, of "
+            + ", ".join(datasets)
+        )
+    found: list[FamilyAdvice] = []
+    refused: dict[Family, str] = {}
+    for family, rows in families(designs):
+        optimum = family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
+        try:
+            if optimum.found is not None and optimum.found.fit is not None:
+                found.append(_optimal(optimum, budget, level))
+            else:
+                found.append(_on_frontier(optimum, rows, budget, estimator=estimator, level=level, seed=seed))
+        except FitError as refusal:
+            refused[family] = str(refusal)
+    if not found:
+        raise InputError(f"the runs support no advice: {'; '.join(sorted(set(refused.values())))}")
+    shares = _best_shares(found, budget)
+    ranked = sorted(
+        (replace(one, share=share) for one, share in zip(found, shares, strict=True)),
+        key=lambda one: one.loss.value,
+    )
+    return Advice(budget, level, tuple(ranked), refused)
+
+
+def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvice:
+    """Returns the optimum of the law L(N, D) under the budget."""
+    points, found = optimum.points, optimum.found
+    assert points is not None
+    assert found is not None
+    assert found.fit is not None
+    fit, per = found.fit, optimum.flops_per
+    made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
+    centers = [estimate(fit, quantity) for quantity in made]
+    if not all(np.isfinite(center) and center > 0 for center in centers):
+        raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
+    logs = [lambda draws, q=quantity: np.log(q(draws)) for quantity in made]
+    ends = [np.exp(np.clip(pair, -690, 690)) for pair in intervals(fit, logs, level)]
+    n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
+    point = {"n_params": np.array([n.value]), "n_examples": np.array([d.value])}
+    _refuse_nothing(budget, n.value, d.value)
+    loss = Estimate.of(*(float(end[0]) for end in fit.predict(point, level, noise=True)))
+    flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
+    unique, passes = _repetition(points.rows["unique"], points.rows["passes"])
+    sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
+    return FamilyAdvice(
+        family=optimum.family,
+        basis=SPLIT,
+        n_params=n,
+        n_seen=d,
+        per_param=ratio,
+        loss=loss,
+        unique=unique,
+        n_examples=unique or d.value / passes,
+        beyond=budget / float(flops.max()),
+        fit=fit,
+        points=points,
+        backtest=backtest_of(fit),
+        flops_per=per,
+        optimum=optimum,
+        sizes=sizes | {"parametric": n.value},
+        warnings=(*optimum.warnings, *_passes(d.value, unique or d.value / passes)),
+    )
+
+
+def _on_frontier(
+    optimum: FamilyOptimum, rows: pd.DataFrame, budget: float, *, estimator: str, level: float, seed: int
+) -> FamilyAdvice:
+    """Returns what the budget buys if it is spent as the runs on the compute-efficient frontier did.
+
+    Raises:
+        FitError: The frontier supports no law either; the message has both reasons.
+    """
+    why = optimum.refusal or (optimum.found.missing["parametric"] if optimum.found else "")
+    try:
+        points = axis_points(rows, "train_flops")
+        c = points.rows["train_flops"].to_numpy(dtype=float)
+        fit = fit_law(
+            DEFAULT_LAW,
+            {"train_flops": c},
+            points.rows["loss"].to_numpy(dtype=float),
+            estimator=estimator,
+            seed=seed,
+        )
+    except FitError as error:
+        raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
+    runs = rows.dropna(subset=["n_params", "n_examples", "train_flops"])
+    front = runs[runs["train_flops"].isin(c)].sort_values("loss").drop_duplicates("train_flops")
+    sizes = front["n_params"].to_numpy(dtype=float)
+    seen = (front["n_examples"] * front["epochs"].fillna(1.0)).to_numpy(dtype=float)
+    at = np.log(front["train_flops"].to_numpy(dtype=float))
+    if at.size < 2 or np.ptp(at) == 0:
+        raise FitError("the runs on the frontier do not say their n_params and n_examples")
+    per = float(np.exp(np.mean(at - np.log(sizes * seen))))
+    slope, intercept = np.polyfit(at, np.log(sizes), 1)
+    n = float(np.exp(intercept + slope * math.log(budget)))
+    d = budget / per / n
+    _refuse_nothing(budget, n, d)
+    predicted = fit.predict({"train_flops": np.array([budget])}, level, noise=True)
+    unique, passes = _repetition(front["n_examples"], front["epochs"].fillna(1.0))
+    return FamilyAdvice(
+        family=optimum.family,
+        basis=FRONTIER,
+        n_params=Estimate(n, None, None),
+        n_seen=Estimate(d, None, None),
+        per_param=Estimate(d / n, None, None),
+        loss=Estimate.of(*(float(end[0]) for end in predicted)),
+        unique=unique,
+        n_examples=unique or d / passes,
+        beyond=budget / float(c.max()),
+        fit=fit,
+        points=points,
+        backtest=backtest_of(fit),
+        flops_per=per,
+        optimum=optimum,
+        sizes={"frontier": n},
+        warnings=(
+            f"the split between size and training is that of the runs on the frontier, not an optimum: {why}",
+            *_passes(d, unique or d / passes),
+        ),
+    )
+
+
+def _repetition(unique: pd.Series, passes: pd.Series) -> tuple[int | None, float]:
+    """Returns how many different examples all of some runs had, or the number of passes that all made."""
+    most = float(passes.max())
+    if most <= 1.0 + 1e-9:
+        return None, 1.0
+    if passes.max() / passes.min() < _SAME_PASSES:
+        return None, float(passes.median())
+    return int(unique.max()), most
+
+
+def _refuse_nothing(budget: float, n_params: float, n_seen: float) -> None:
+    """Raises where a budget buys less than one parameter or one example."""
+    if min(n_params, n_seen) < 1:
+        raise FitError(
+            f"a budget of {budget:.3g} FLOPs would buy {n_params:.2g} parameters and {n_seen:.2g} examples: "
+            "too little for a run"
+        )
+
+
+def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
+    """Returns the id of the run to take settings from: the family's lowest loss.
+
+    Args:
+        best: The family.
+        runs: Finished runs with their `trial_id`.
+    """
+    dataset, architecture, optimizer = best.family
+    own = runs[
+        (runs["dataset_label"] == dataset)
+        & (runs["architecture"] == architecture)
+        & (runs["optimizer"] == optimizer)
+    ]
+    return str(own.sort_values("loss", kind="stable")["trial_id"].iloc[0])
+
+
+def price_of(
+    budget: float, runs: pd.DataFrame, *, cost_per_flop: float | None, hourly: float | None
+) -> dict[str, float | None]:
+    """Returns the `seconds` of a training and its `price`, as far as they are known.
+
+    Args:
+        budget: Training FLOPs.
+        runs: Finished runs; the tenth of them nearest in training FLOPs sets the pace.
+        cost_per_flop: Price of a FLOP.
+        hourly: Price of an hour on the machine of the runs.
+
+    Raises:
+        InputError: A price is negative or not finite, both are given, or no run says how long it took.
+    """
+    for name, value in (("--cost-per-flop", cost_per_flop), ("--price", hourly)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} must be a number of zero or more, got {value:g}")
+    if cost_per_flop is not None and hourly is not None:
+        raise InputError("give --cost-per-flop or --price, not both: each says what the run costs")
+    seconds = None
+    if "wall_seconds" in runs.columns:
+        timed = runs[(runs["wall_seconds"] > 0) & (runs["train_flops"] > 0)]
+        away = np.abs(np.log(timed["train_flops"].to_numpy(dtype=float) / budget))
+        near = timed.iloc[np.argsort(away, kind="stable")[: max(3, len(timed) // 10)]]
+        if len(near):
+            seconds = budget * float((near["wall_seconds"] / near["train_flops"]).median())
+    if hourly is not None and seconds is None:
+        raise InputError(
+            "no run says its wall_seconds and train_flops; use --cost-per-flop instead of --price"
+        )
+    price = budget * cost_per_flop if cost_per_flop is not None else None
+    if hourly is not None and seconds is not None:
+        price = seconds / 3600 * hourly
+    return {"seconds": seconds, "price": price}
+
+
+def _passes(n_seen: float, n_examples: float) -> list[str]:
+    """Returns a warning where data would be repeated more often than they are worth."""
+    passes = n_seen / n_examples
+    if passes <= FEW_PASSES:
+        return []
+    worth = "next to nothing" if passes > MANY_PASSES else "less and less"
+    return [
+        f"that is {passes:.3g} passes over {n_examples:,.0f} different examples; beyond {FEW_PASSES:.0f} "
+        f"passes repeated data were worth {worth} where that was measured (Muennighoff et al. 2023)"
+    ]
+
+
+def _best_shares(found: Sequence[FamilyAdvice], budget: float) -> list[float]:
+    """Returns for each family the share of refits in which its law promises the lowest loss."""
+    losses = [_log_losses(one, budget) for one in found]
+    n = min(len(column) for column in losses)
+    winners = np.argmin(np.stack([column[:n] for column in losses]), axis=0)
+    return [float(np.mean(winners == i)) for i in range(len(found))]
+
+
+def _log_losses(one: FamilyAdvice, budget: float) -> Array:
+    # Another seed for each family: their noise has nothing in common.
+    label = sum(map(ord, "".join(one.family)))
+    draws = refits(one.fit, seed=one.fit.seed + 1 + label).draws
+    if one.basis == SPLIT:
+        return np.log(loss_at_budget(budget, one.flops_per)(draws))
+    return log_loss_at(one.fit, {"train_flops": [budget]})(draws)
+
+
+def _family_dict(one: FamilyAdvice) -> dict[str, Any]:
+    return {
+        **one.family._asdict(),
+        "basis": one.basis,
+        "n_params": vars(one.n_params),
+        "examples_seen": vars(one.n_seen),
+        "examples_per_param": vars(one.per_param),
+        "loss": vars(one.loss),
+        "n_examples": one.n_examples,
+        "times_beyond": one.beyond,
+        "share_best": one.share,
+        "law": one.fit.law.name,
+        "params": one.fit.params,
+        "selection": one.points.selection,
+        "backtest": one.backtest.to_dict(),
+        "flops_per_param_and_example": one.flops_per,
+        "sizes": one.sizes,
+        "warnings": list(one.warnings),
+    }

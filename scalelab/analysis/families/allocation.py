@@ -1,0 +1,127 @@
+"""How each family of runs should spend compute: the three approaches of `compute_optimal` on its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
+from scalelab.analysis.inference.quantities import FLOPS_PER
+from scalelab.analysis.runs.designs import Family, families
+from scalelab.analysis.runs.selection import Points, training_points
+from scalelab.errors import FitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNEVEN = 1.5
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FamilyOptimum:
+    """How one family should spend compute, or why its runs do not say.
+
+    Attributes:
+        family: Whose.
+        points: The runs that it is about; `n_examples` counts examples seen.
+        found: The three approaches side by side, or `None`.
+        flops_per: Measured training FLOPs for each parameter and example seen.
+        warnings: What to distrust, a sentence each.
+        refusal: Why there is no answer, where there is none.
+    """
+
+    family: Family
+    points: Points | None = None
+    found: ComputeOptimal | None = None
+    flops_per: float = FLOPS_PER
+    warnings: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+def family_optima(
+    designs: pd.DataFrame, *, estimator: str = "log-huber", level: float = 0.9, seed: int = 0
+) -> tuple[FamilyOptimum, ...]:
+    """Applies the three approaches to the runs of each family.
+
+    Args:
+        designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them.
+        estimator: What the parametric law minimizes.
+        level: Coverage of the intervals.
+        seed: Seed of everything random.
+    """
+    return tuple(
+        family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
+        for family, rows in families(designs)
+    )
+
+
+def family_optimum(
+    family: Family, designs: pd.DataFrame, *, estimator: str, level: float, seed: int
+) -> FamilyOptimum:
+    """Applies the three approaches to the designs of one family; what they cannot say is a refusal."""
+    try:
+        points = training_points(designs)
+        n, d, loss, flops = (
+            _column(points, name) for name in ("n_params", "n_examples", "loss", "train_flops")
+        )
+        ratio = flops / (n * d)
+        known = np.isfinite(ratio) & (ratio > 0)
+        per = float(np.exp(np.mean(np.log(ratio[known])))) if known.any() else FLOPS_PER
+        options: dict[str, Any] = {"estimator": estimator, "level": level, "seed": seed}
+        found = compute_optimal(
+            n, d, loss, flops=np.where(known, flops, per * n * d), flops_per=per, **options
+        )
+    except FitError as refusal:
+        return FamilyOptimum(family=family, refusal=str(refusal))
+    return FamilyOptimum(
+        family=family,
+        points=points,
+        found=found,
+        flops_per=per,
+        warnings=(*_cost_warnings(ratio[known]), *found.warnings()),
+    )
+
+
+def optimum_dict(one: FamilyOptimum) -> dict[str, Any]:
+    """Returns what a family's runs say about spending compute, as JSON values."""
+    common = {**one.family._asdict(), "refusal": one.refusal}
+    if one.found is None or one.points is None:
+        return common
+    return {
+        **common,
+        "selection": one.points.selection,
+        "flops_per_param_and_example": one.flops_per,
+        "approaches": {
+            name: {
+                "a": own.exponent,
+                "low": own.lower if np.isfinite(own.lower) else None,
+                "high": own.upper if np.isfinite(own.upper) else None,
+                "coefficient": own.coefficient,
+                "flops": own.flops.tolist(),
+                "n_params": own.sizes.tolist(),
+            }
+            for name, own in one.found.approaches.items()
+        },
+        "missing": one.found.missing,
+        "parabola_bias": one.found.parabola_bias,
+        "agree": one.found.agree,
+        "warnings": list(one.warnings),
+    }
+
+
+def _column(points: Points, name: str) -> Any:
+    return points.rows[name].to_numpy(dtype=float)
+
+
+def _cost_warnings(ratio: Any) -> list[str]:
+    if not ratio.size:
+        return [f"no run says its train_flops: compute is taken as {FLOPS_PER:g}·N·D"]
+    spread = float(ratio.max() / ratio.min())
+    if spread < _UNEVEN:
+        return []
+    return [
+        f"training FLOPs for each parameter and example differ by {spread:.1f} times between the designs; "
+        "compute is taken as their geometric mean times N·D"
+    ]

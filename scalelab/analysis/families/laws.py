@@ -1,0 +1,272 @@
+"""Scaling laws of a table of runs: the fit of every family, its backtest, and a refusal where there is none.
+
+`scalelab.analysis.runs.selection` says which points a law is fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.analysis.inference.backtest import Backtest, backtest_table
+from scalelab.analysis.inference.intervals import intervals
+from scalelab.analysis.inference.quantities import log_loss_at
+from scalelab.analysis.laws import get_law
+from scalelab.analysis.runs.designs import Family, families, seed_spread
+from scalelab.analysis.runs.selection import (
+    AXES,
+    GRID_AXES,
+    JOINT,
+    Points,
+    axis_points,
+    grid_points,
+)
+from scalelab.errors import FitError, InputError, suggest
+from scalelab.law import Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalelab.analysis.inference.average import AutoFit
+
+AUTO = "auto"
+DEFAULT_LAW = "power-offset"
+JOINT_LAW = "chinchilla"
+CURVE_POINTS = 80
+BAND_NODES = 6
+AHEAD = 10.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval; a bound is `None` where there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, value: float, low: float, high: float) -> Estimate:
+        """Returns the estimate whose bounds are `None` where they are not finite."""
+        return cls(float(value), *(float(end) if np.isfinite(end) else None for end in (low, high)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LawResult:
+    """One law of one family: a `FittedLaw` or a `RefusedLaw`.
+
+    Attributes:
+        family: Whose law it is.
+        axis: One of `AXES`, or `JOINT` for a law of several axes at once.
+        law: The law's name.
+        equation: The law in symbols.
+    """
+
+    family: Family
+    axis: str
+    law: str
+    equation: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RefusedLaw(LawResult):
+    """A law that the family's runs cannot support.
+
+    Attributes:
+        refusal: Why, and what to do about it.
+    """
+
+    refusal: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedLaw(LawResult):
+    """A law with its estimates; intervals are of the level that the analysis asked for.
+
+    Attributes:
+        points: What was fitted.
+        fit: The fit itself.
+        best: The same; of several averaged laws, the fit of the heaviest.
+        params: Parameters of `best`.
+        exponents: Those of the parameters that are rates with scale.
+        r2: Coefficient of determination of the log loss.
+        rms_log_error: Root mean square of log loss minus log prediction, about the relative error.
+        seed_spread: Pooled standard deviation of the log loss over seeds, `None` without repeats.
+        ahead: The loss at `AHEAD` times the largest scale of every axis.
+        backtest: How well the law foretold the larger of these points from the smaller ones.
+        level: Coverage of the intervals.
+    """
+
+    points: Points
+    fit: Fit | AutoFit
+    best: Fit
+    params: dict[str, Estimate]
+    exponents: tuple[str, ...]
+    r2: float
+    rms_log_error: float
+    seed_spread: float | None
+    ahead: Estimate
+    backtest: Backtest
+    level: float
+
+    @cached_property
+    def curve(self) -> pd.DataFrame | None:
+        """For one axis: the axis, `mean`, `low` and `high` of the law on a fine grid.
+
+        Made when somebody draws it: an interval is costly, so that it is made at a few scales; between
+        them its ratio to the law is interpolated.
+        """
+        import pandas as pd
+
+        if len(self.points.axes) != 1:
+            return None
+        (axis,) = self.points.axes
+        scales = curve_scales(self.points.rows[axis].to_numpy(dtype=float))
+        nodes = np.geomspace(scales[0], scales[-1], BAND_NODES)
+        at_nodes = self.fit.predict({axis: nodes}, level=self.level)
+        mean = self.fit.predict({axis: scales})
+        low, high = (
+            mean * np.interp(np.log(scales), np.log(nodes), ends / at_nodes.mean)
+            for ends in (at_nodes.lower, at_nodes.upper)
+        )
+        return pd.DataFrame({axis: scales, "mean": mean, "low": low, "high": high})
+
+
+def fit_families(
+    designs: pd.DataFrame,
+    *,
+    law: str | Law | None = None,
+    axes: Sequence[str] | None = None,
+    estimator: str = "log-huber",
+    level: float = 0.9,
+    seed: int = 0,
+) -> tuple[LawResult, ...]:
+    """Fits the laws of every family of a table of designs.
+
+    Args:
+        designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them.
+        law: A form's name; a form of one axis is fitted along each axis, one of several to their grid. By
+            default `DEFAULT_LAW` along each axis and `JOINT_LAW` on the grid.
+        axes: Which of `AXES` and `JOINT`; all by default.
+        estimator: What is minimized, see `scalelab.analysis.fitting.estimators`.
+        level: Coverage of the intervals.
+        seed: Seed of everything random.
+
+    Returns:
+        By family, then axis; refusals are among them.
+
+    Raises:
+        FitError: The law or the estimator does not exist.
+        InputError: An axis does not exist.
+    """
+    forms = _forms(law, axes)
+    Estimator.named(estimator)
+    return tuple(
+        fit_family(family, rows, axis, form, estimator=estimator, level=level, seed=seed)
+        for family, rows in families(designs)
+        for axis, form in forms
+    )
+
+
+def _forms(law: str | Law | None, axes: Sequence[str] | None) -> list[tuple[str, str | Law]]:
+    """Pairs every axis that was asked for with the form to fit along it."""
+    known = (*AXES, JOINT)
+    for axis in axes or ():
+        if axis not in known:
+            raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(known)}")
+    wanted = tuple(axes or known)
+    if law is None:
+        return [(axis, JOINT_LAW if axis == JOINT else DEFAULT_LAW) for axis in wanted]
+    if law == AUTO:
+        return [(axis, law) for axis in wanted]
+    form = get_law(law)
+    if form.axes not in (("x",), ("...",)):
+        if axes and JOINT not in axes:
+            raise InputError(f"law {form.name!r} has the axes {', '.join(form.axes)}; use --axis {JOINT}")
+        return [(JOINT, form)]
+    single = [axis for axis in wanted if axis != JOINT]
+    if not single:
+        raise InputError(f"law {form.name!r} has one axis; use --axis with one of {', '.join(AXES)}")
+    return [(axis, form) for axis in single]
+
+
+def fit_family(
+    family: Family,
+    designs: pd.DataFrame,
+    axis: str,
+    law: str | Law,
+    *,
+    estimator: str,
+    level: float,
+    seed: int,
+) -> LawResult:
+    """Fits one law of one family; what its runs cannot support comes back as a refusal."""
+    form = None if law == AUTO else get_law(law)
+    names: dict[str, Any] = {
+        "family": family,
+        "axis": axis,
+        "law": form.name if form else AUTO,
+        "equation": form.equation if form else "a mean of forms, weighted by how well they extrapolate",
+    }
+    try:
+        designs = designs.dropna(subset=["loss"])
+        if designs.empty:
+            raise FitError("no finished run says its loss, and laws are fitted to the loss; map or add it")
+        if axis == JOINT:
+            points = grid_points(designs, form.axes if form else GRID_AXES)
+        else:
+            points = axis_points(designs, axis)
+        x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
+        y = points.rows["loss"].to_numpy(dtype=float)
+        fit = fit_law(law, x, y, estimator=estimator, seed=seed)
+        return FittedLaw(**names, **_numbers(points, fit, level), seed_spread=seed_spread(designs))
+    except FitError as refusal:
+        return RefusedLaw(**names, refusal=str(refusal))
+
+
+def _numbers(points: Points, fit: Fit | AutoFit, level: float) -> dict[str, Any]:
+    x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
+    log_loss = np.log(points.rows["loss"].to_numpy(dtype=float))
+    errors = log_loss - np.log(fit.predict(x))
+    beyond = {name: np.array([AHEAD * column.max()]) for name, column in x.items()}
+    best = fit if isinstance(fit, Fit) else fit.best
+    *ends, (low, high) = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
+    if isinstance(fit, Fit):
+        ahead = Estimate.of(float(fit.predict(beyond)[0]), float(np.exp(low)), float(np.exp(high)))
+    else:
+        ahead = Estimate.of(*(float(end[0]) for end in fit.predict(beyond, level=level)))
+    return {
+        "points": points,
+        "fit": fit,
+        "best": best,
+        "params": {
+            name: Estimate.of(value, *own)
+            for (name, value), own in zip(best.params.items(), ends, strict=True)
+        },
+        "exponents": tuple(best.law.exponents),
+        "r2": float(1.0 - np.sum(errors**2) / np.sum((log_loss - log_loss.mean()) ** 2)),
+        "rms_log_error": float(np.sqrt(np.mean(errors**2))),
+        "ahead": ahead,
+        "backtest": backtest_of(fit),
+        "level": level,
+    }
+
+
+def backtest_of(fit: Fit | AutoFit) -> Backtest:
+    """Returns how well a law foretold the larger of its points from the smaller ones."""
+    if isinstance(fit, Fit):
+        return backtest_table(fit.law, fit.table, fit.estimator, fit.seed)
+    return fit.backtest
+
+
+def curve_scales(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the scales that a law is drawn at: even in logs, a third of the span beyond the largest."""
+    low, high = np.log(values.min()), np.log(values.max())
+    return np.exp(np.linspace(low, high + (high - low) / 3, CURVE_POINTS))

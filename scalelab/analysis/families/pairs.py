@@ -1,0 +1,200 @@
+"""Which families scale better? Architectures under one optimizer, and optimizers of one architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from scalelab.analysis.families.laws import Estimate, FittedLaw, LawResult
+from scalelab.analysis.fits.compare import Comparison, compare_fits
+from scalelab.analysis.fits.fit import Fit
+from scalelab.analysis.inference.exponent_test import ExponentTest
+from scalelab.analysis.runs.selection import AXES
+from scalelab.errors import FitError
+
+AHEAD_FIRST = ("train_flops", "n_params", "n_examples")
+"""The axis to compare along: compute where it was fitted."""
+
+_CURVE = 12
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Group:
+    """Families that differ in one thing, or why they cannot be compared.
+
+    Attributes:
+        dataset: What all were trained on.
+        varies: `architecture` or `optimizer`.
+        held: What the other one is.
+        axis: The axis that they are compared along.
+        n_points: How many points the smallest of their laws has.
+        pairs: Every pair, as far as they could be compared.
+        refusal: Why there are none.
+    """
+
+    dataset: str
+    varies: str
+    held: str
+    axis: str
+    n_points: int
+    pairs: tuple[Pair, ...] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pair:
+    """Two families under the same law; the second one has the larger exponent.
+
+    Attributes:
+        first: The family to compare with.
+        second: The one in question.
+        exponent: What the compared exponent is called.
+        values: It in both.
+        difference: By how much the second exceeds the first.
+        test: Shared against separate exponents.
+        scale: The scale of the multiplier, the largest that both have.
+        multiplier: How many times the scale the first needs for the second's loss there; infinite ends are
+            `None`.
+        winner: Which has the lower loss beyond the crossing; `None` where the laws do not cross.
+        crossing: The scale of the crossing; `None` likewise.
+        crossing_share: The share of refits that cross (so).
+        sentence: All of it as text.
+        curve: The multiplier along the scales that both have: scale, estimate, low, high; shape (points, 4).
+    """
+
+    first: str
+    second: str
+    exponent: str
+    values: tuple[float, float]
+    difference: Estimate
+    test: ExponentTest
+    scale: float
+    multiplier: Estimate
+    winner: str | None
+    crossing: Estimate | None
+    crossing_share: float
+    sentence: str
+    curve: Any
+
+
+def compare_families(laws: Iterable[LawResult], level: float) -> tuple[Group, ...]:
+    """Compares the families of each dataset, pair by pair.
+
+    Args:
+        laws: Fitted laws; families are compared along compute where two have a law of it, else along another
+            axis.
+        level: Coverage of the intervals.
+    """
+    fitted = [law for law in laws if isinstance(law, FittedLaw) and law.axis in AXES]
+    groups = []
+    for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
+        keys = sorted({(law.family.dataset, getattr(law.family, held)) for law in fitted})
+        for dataset, fixed in keys:
+            own = [
+                law for law in fitted if (law.family.dataset, getattr(law.family, held)) == (dataset, fixed)
+            ]
+            axis = next((a for a in AHEAD_FIRST if sum(law.axis == a for law in own) > 1), None)
+            if axis is None:
+                continue
+            chosen = {getattr(law.family, varies): law for law in own if law.axis == axis}
+            n_points = min(len(law.points.rows) for law in chosen.values())
+            names: dict[str, Any] = {
+                "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
+            }  # fmt: skip
+            try:
+                groups.append(Group(**names, pairs=_pairs(chosen, level)))
+            except FitError as refusal:
+                groups.append(Group(**names, refusal=str(refusal)))
+    return tuple(groups)
+
+
+def _pairs(laws: dict[str, FittedLaw], level: float) -> tuple[Pair, ...]:
+    """Compares every two of some laws along the same axis.
+
+    Raises:
+        FitError: They cannot be compared.
+    """
+    fits: dict[str, Fit] = {}
+    ends: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, law in laws.items():
+        if not isinstance(law.fit, Fit):
+            raise FitError("an average of forms has no exponent to compare; use --law power-offset")
+        if not law.exponents:
+            raise FitError(f"law {law.law!r} has no exponents to compare")
+        fits[name] = law.fit
+        ends[name] = {own: _ends(law.params[own]) for own in law.exponents}
+    # The family of the larger exponent is the second of its pair, so that sentences read forward.
+    order = sorted(fits, key=lambda name: fits[name].params[fits[name].law.exponents[0]])
+    found = compare_fits({name: fits[name] for name in order}, level=level, ends=ends)
+    return tuple(_pair(found, a, b) for a, b in combinations(order, 2))
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    low = -np.inf if estimate.low is None else estimate.low
+    high = np.inf if estimate.high is None else estimate.high
+    return float(low), float(high)
+
+
+def _pair(found: Comparison, first: str, second: str) -> Pair:
+    name = found.fits[first].law.exponents[0]
+    columns = [found.fits[one].table.columns[0] for one in (first, second)]
+    low, high = max(float(c.min()) for c in columns), min(float(c.max()) for c in columns)
+    winner, crossing, share = found.overtaking(first, second)
+    scales = np.geomspace(low, high, _CURVE) if low < high else np.array([high])
+    return Pair(
+        first=first,
+        second=second,
+        exponent=name,
+        values=(found.fits[first].params[name], found.fits[second].params[name]),
+        difference=Estimate.of(*found.difference(first, second, name)),
+        test=next(test for test in found.tests if set(test.families) == {first, second}),
+        scale=high,
+        multiplier=Estimate.of(*found.multiplier(first, second, high)),
+        winner=winner,
+        crossing=Estimate.of(*crossing) if winner else None,
+        crossing_share=share,
+        sentence=found.sentence(first, second, high),
+        curve=np.array([(scale, *found.multiplier(first, second, float(scale))) for scale in scales]),
+    )
+
+
+def group_dicts(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Returns comparisons as JSON values."""
+    return [
+        {
+            "dataset": group.dataset,
+            "varies": group.varies,
+            "held": group.held,
+            "axis": group.axis,
+            "n_points": group.n_points,
+            "refusal": group.refusal,
+            "pairs": [_pair_dict(pair) for pair in group.pairs],
+        }
+        for group in groups
+    ]
+
+
+def _pair_dict(pair: Pair) -> dict[str, Any]:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "exponent": pair.exponent,
+        "values": list(pair.values),
+        "difference": vars(pair.difference),
+        "p_likelihood_ratio": pair.test.p_lr,
+        "p_bootstrap": pair.test.p_bootstrap,
+        "p_holm": pair.test.p_holm,
+        "at_scale": pair.scale,
+        "multiplier": {
+            name: value if value is None or np.isfinite(value) else None
+            for name, value in vars(pair.multiplier).items()
+        },
+        "winner_beyond": pair.winner,
+        "crossing": vars(pair.crossing) if pair.crossing else None,
+        "crossing_share": pair.crossing_share,
+        "sentence": pair.sentence,
+    }

@@ -1,0 +1,78 @@
+"""From a law of the loss to a law of a bounded metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.fits.fit import Fit, Prediction
+from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.intervals import refits
+from scalelab.analysis.inference.noise import noise as noise_of
+from scalelab.analysis.inference.noise import sampled
+from scalelab.errors import FitError
+
+if TYPE_CHECKING:
+    from scalelab.analysis.inference.average import AutoFit
+
+_REFITS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A law of the loss followed by the link from loss to metric.
+
+    Attributes:
+        loss: Fit of a law of the loss against scale, or an average of laws.
+        link: Fit of the law `sigmoid` of the metric against the loss, on the same or other runs.
+    """
+
+    loss: Fit | AutoFit
+    link: Fit
+
+    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Any:
+        """Predicts the metric at given scales.
+
+        Args:
+            x: Scales, as the law of the loss takes them.
+            level: Coverage of the interval, default none. It combines 1,000 refits of the law with as many
+                of the link, drawn independently of each other.
+            noise: Whether the interval is for a new run, with the noise of its loss and of its metric.
+
+        Returns:
+            Without a level an array of shape (n,), with it a `Prediction`.
+        """
+        axis = self.link.table.axes[0]
+        mean = self.link.predict({axis: self.loss.predict(x)})
+        if level is None:
+            return mean
+        check_level(level)
+        if isinstance(self.loss, Fit):
+            losses = sampled(self.loss, refits(self.loss).draws, x, of_runs=noise)
+        else:
+            losses = self.loss.sample(x, _REFITS, noise=noise)
+        links = self.link.bootstrap(_REFITS, seed=self.link.seed + 1).draws
+        n = min(len(losses), len(links))
+        center, unit = self.link.frame.centers[0], self.link.frame.units[0]
+        values = np.empty((n, losses.shape[1]))
+        for i in range(n):
+            u = ((losses[i] - center) / unit,)
+            values[i] = links.law.value_jac(links.theta[i : i + 1], u)[0][0]
+        if noise:
+            own = noise_of(self.link)
+            values += own.sigma * np.random.default_rng(self.link.seed).standard_t(own.dof, values.shape)
+        lower, upper = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        return Prediction(mean, lower, upper)
+
+
+def chain(loss: Fit | AutoFit, link: Fit) -> Chain:
+    """Chains a law of the loss with a link to a bounded metric.
+
+    Raises:
+        FitError: The second fit is not one of the law `sigmoid`, or the first one is.
+    """
+    if link.law.name != "sigmoid" or (isinstance(loss, Fit) and loss.law.name == "sigmoid"):
+        raise FitError("chain a fit of a law of the loss with a fit of the law 'sigmoid', in this order")
+    return Chain(loss, link)

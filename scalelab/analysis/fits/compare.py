@@ -1,0 +1,293 @@
+"""Does one family scale better than another? Exponents, multipliers and crossings, with tests and intervals.
+
+Families (architectures, optimizers, data sets) are fitted with the same law, apart and with shared
+exponents. Three questions are answered, in this order: do the exponents differ (a test), how much compute
+is one family worth in the other's (a multiplier), and where do the laws cross (a scale).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.exponent_test import ExponentTest, exponent_test, holm
+from scalelab.analysis.inference.intervals import intervals, refits
+from scalelab.analysis.inference.quantities import bisect
+from scalelab.errors import FitError
+from scalelab.law import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DECADES_BEYOND = 3.0
+_ENOUGH = 2
+"""Points a parameter below which the sentence gives no verdict: such laws pass through their points."""
+
+_NOUNS = {"train_flops": "FLOPs", "n_params": "parameters", "n_examples": "examples"}
+_GRID = 400
+
+
+class Estimate(NamedTuple):
+    """A number with its interval."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Families fitted with the same law.
+
+    Attributes:
+        fits: The separate fit of each family, by name.
+        tests: One a pair.
+        level: Coverage of the intervals.
+        draws: Refits of each family, by name.
+        ends: The interval of each exponent, by name of family and exponent.
+    """
+
+    fits: dict[str, Fit]
+    tests: tuple[ExponentTest, ...]
+    level: float
+    draws: dict[str, Draws]
+    ends: dict[str, dict[str, tuple[float, float]]]
+
+    def difference(self, first: str, second: str, exponent: str) -> Estimate:
+        """Returns by how much an exponent of the second family exceeds the first's.
+
+        Its interval is recovered from those of the two exponents (MOVER, Zou & Donner 2008), which are
+        calibrated; a percentile of refits to few runs would be too narrow.
+        """
+        a, b = self.fits[first].params[exponent], self.fits[second].params[exponent]
+        (a_low, a_high), (b_low, b_high) = self.ends[first][exponent], self.ends[second][exponent]
+        value = b - a
+        return Estimate(
+            value,
+            value - float(np.hypot(b - b_low, a_high - a)),
+            value + float(np.hypot(b_high - b, a - a_low)),
+        )
+
+    def multiplier(self, first: str, second: str, scale: float) -> Estimate:
+        """Returns how many times a scale the first family needs for the loss the second has there.
+
+        Two means that the second family is worth twice the compute (or data, or size: whatever the axis is).
+        Infinite where the first never gets there.
+        """
+        self._one_axis()
+        n = min(len(self.draws[first]), len(self.draws[second]))
+        value = _multiplier(_only(self.fits[first]), _only(self.fits[second]), scale)[0]
+        pool = _multiplier(_head(self.draws[first], n), _head(self.draws[second], n), scale)
+        return self._estimate(value, pool)
+
+    def crossing(self, first: str, second: str) -> tuple[Estimate, float]:
+        """Returns the scale beyond which the second family wins, and the share of refits that cross.
+
+        Looked for from the smallest scale that was run to a thousand times the largest. Not a number where
+        the estimates do not cross; the interval is that of the refits that do.
+        """
+        self._one_axis()
+        columns = [fit.table.columns[0] for fit in self.fits.values()]
+        low, high = min(c.min() for c in columns), max(c.max() for c in columns) * 10**_DECADES_BEYOND
+        grid = np.linspace(np.log(low), np.log(high), _GRID)
+        n = min(len(self.draws[first]), len(self.draws[second]))
+        value = _crossing(_only(self.fits[first]), _only(self.fits[second]), grid)[0]
+        pool = _crossing(_head(self.draws[first], n), _head(self.draws[second], n), grid)
+        crossed = pool[np.isfinite(pool)]
+        if not crossed.size:
+            return Estimate(value, float("nan"), float("nan")), 0.0
+        return self._estimate(value, crossed), crossed.size / n
+
+    def overtaking(self, first: str, second: str) -> tuple[str | None, Estimate, float]:
+        """Returns which of two wins in the end, where the laws cross, beyond which scale, and how often so.
+
+        `None` where the estimates do not cross; the share is then that of refits which do all the same.
+        """
+        crossed = [
+            (winner, *self.crossing(*pair))
+            for winner, pair in ((second, (first, second)), (first, (second, first)))
+        ]
+        for winner, scale, share in crossed:
+            if np.isfinite(scale.value):
+                return winner, scale, share
+        return None, crossed[0][1], sum(share for _, _, share in crossed)
+
+    def summary(self) -> pd.DataFrame:
+        """Returns a row a pair and exponent: values, their difference with its interval, p-values."""
+        import pandas as pd
+
+        rows = []
+        for test in self.tests:
+            first, second = test.families
+            for name in self.fits[first].law.exponents:
+                gap = self.difference(first, second, name)
+                rows.append(
+                    {
+                        "first": first,
+                        "second": second,
+                        "exponent": name,
+                        "first_value": self.fits[first].params[name],
+                        "second_value": self.fits[second].params[name],
+                        "difference": gap.value,
+                        "lower": gap.lower,
+                        "upper": gap.upper,
+                        "p_lr": test.p_lr,
+                        "p_bootstrap": test.p_bootstrap,
+                        "p_holm": test.p_holm,
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def sentence(self, first: str, second: str, scale: float | None = None) -> str:
+        """Returns the answer to "does the second family scale better than the first?" as text with numbers.
+
+        Args:
+            first: The family to compare with.
+            second: The family in question.
+            scale: Where the multiplier is quoted; default the largest scale that both have.
+        """
+        self._one_axis()
+        axis = _NOUNS.get(self.fits[first].table.axes[0], self.fits[first].table.axes[0])
+        name = self.fits[first].law.exponents[0]
+        test = next(t for t in self.tests if set(t.families) == {first, second})
+        gap = self.difference(first, second, name)
+        sure = test.p_holm < 1 - self.level and not gap.lower <= 0 <= gap.upper
+        n_points = min(self.fits[family].table.y.size for family in (first, second))
+        if n_points < _ENOUGH * len(self.fits[first].law.params):
+            verdict = f"cannot be told, from {n_points} points, to scale better or worse than"
+        elif sure:
+            verdict = "scales better than" if gap.value > 0 else "scales worse than"
+        else:
+            verdict = "does not scale measurably differently from"
+        if scale is None:
+            scale = min(float(fit.table.columns[0].max()) for fit in (self.fits[first], self.fits[second]))
+        worth = self.multiplier(first, second, scale)
+        winner, cross, share = self.overtaking(first, second)
+        text = (
+            f"{second} {verdict} {first}: its exponent in {axis} differs by {gap.value:+.3f} "
+            f"({self.level:.0%} interval {gap.lower:+.3f} to {gap.upper:+.3f}; "
+            f"p = {test.p_holm:.2g} after Holm). "
+            f"At {scale:.3g} {axis} it is worth {_times(worth.value)} "
+            f"({_times(worth.lower)} to {_times(worth.upper)}) times the {axis}."
+        )
+        if winner is not None:
+            ends = f"{cross.lower:.2g} to {cross.upper:.2g}, in {share:.0%} of refits"
+            return f"{text} {winner} has the lower loss beyond {cross.value:.2g} {axis} ({ends})."
+        lower = second if worth.value > 1 else first
+        often = f"the laws cross in {share:.0%} of refits"
+        return f"{text} {lower} has the lower loss at all scales looked at ({often})."
+
+    def _estimate(self, value: float, pool: Array) -> Estimate:
+        tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
+        low, high = np.quantile(pool[~np.isnan(pool)], tails, method="nearest")
+        return Estimate(float(value), float(low), float(high))
+
+    def _one_axis(self) -> None:
+        fit = next(iter(self.fits.values()))
+        if len(fit.table.axes) != 1:
+            raise FitError(f"law {fit.law.name!r} has several axes; compare along one, such as train_flops")
+
+
+def compare(
+    families: Mapping[str, tuple[Any, Any]], law: str = "power-offset", *, level: float = 0.9, **options: Any
+) -> Comparison:
+    """Fits families with the same law and tests whether they share its exponents.
+
+    Args:
+        families: For each name its axes and losses, as `fit_law` takes them.
+        law: The law, one with exponents.
+        level: Coverage of the intervals, from 1,000 refits of each family.
+        options: More for `fit_law`: estimator, delta, seed.
+
+    Raises:
+        FitError: Fewer than two families, the law has no exponents, or a family's rows do not support it; the
+            message names the family.
+    """
+    check_level(level)
+    if len(families) < 2:
+        raise FitError(f"a comparison needs at least two families, got {len(families)}")
+    fits = {}
+    for name, (x, y) in families.items():
+        try:
+            fits[name] = fit_law(law, x, y, **options)
+        except FitError as error:
+            raise FitError(f"family {name!r}: {error}") from None
+    return compare_fits(fits, level=level)
+
+
+def compare_fits(
+    fits: Mapping[str, Fit],
+    *,
+    level: float = 0.9,
+    ends: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType({}),
+) -> Comparison:
+    """Compares fits of the same law.
+
+    Args:
+        fits: Two families or more, by name.
+        level: Coverage of the intervals.
+        ends: Intervals of that level of exponents, by family and exponent, where they are known already.
+
+    Raises:
+        FitError: The law has no exponents.
+    """
+    law = next(iter(fits.values())).law
+    if not law.exponents:
+        raise FitError(f"law {law.name!r} has no exponents to compare")
+    raw = [exponent_test(fits[a], fits[b], (a, b)) for a, b in combinations(fits, 2)]
+    corrected = holm([test.p_bootstrap for test in raw])
+    tests = tuple(replace(test, p_holm=p) for test, p in zip(raw, corrected, strict=True))
+    draws = {name: refits(fit, seed=fit.seed + i).draws for i, (name, fit) in enumerate(fits.items())}
+    own = {
+        name: dict(ends.get(name) or zip(law.exponents, intervals(fit, law.exponents, level), strict=True))
+        for name, fit in fits.items()
+    }
+    return Comparison(dict(fits), tests, level, draws, own)
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "infinitely many"
+
+
+def _only(fit: Fit) -> Draws:
+    return Draws(fit.law, fit.frame, fit.theta[None])
+
+
+def _head(draws: Draws, n: int) -> Draws:
+    return replace(draws, theta=draws.theta[:n])
+
+
+def _multiplier(first: Draws, second: Draws, scale: float) -> Array:
+    """Returns by what factor the first law's scale exceeds the second's for the same loss, shape (draws,)."""
+    target = second.at(((np.log([scale]) - second.frame.centers[0]),))[:, 0]
+
+    def loss(z: Array) -> Array:
+        return (
+            first.law.value_jac(first.theta, ((z - first.frame.centers[0])[:, None],))[0][:, 0]
+            * first.frame.y_scale
+        )
+
+    found: Array = np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale))
+    return found
+
+
+def _crossing(first: Draws, second: Draws, grid: Array) -> Array:
+    """Returns the last scale on a grid of logs beyond which the second wins, or NaN; shape (draws,)."""
+    gap = second.at((grid - second.frame.centers[0],)) - first.at((grid - first.frame.centers[0],))
+    change = (gap[:, :-1] > 0) & (gap[:, 1:] <= 0)
+    ends_below = gap[:, -1] <= 0
+    last = change.shape[1] - 1 - np.argmax(change[:, ::-1], axis=1)
+    row = np.arange(len(gap))
+    before, after = gap[row, last], gap[row, last + 1]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        z = grid[last] + before / (before - after) * (grid[1] - grid[0])
+        found: Array = np.where(change.any(axis=1) & ends_below, np.exp(z), np.nan)
+    return found

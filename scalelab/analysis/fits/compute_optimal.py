@@ -1,0 +1,343 @@
+"""How to spend compute: the three approaches of Hoffmann et al. 2022, cross-checked.
+
+1. *Envelope*: for each compute, the size of the run of lowest loss.
+2. *isoFLOP parabolas*: for each budget, the minimum of a parabola of the loss against log size.
+3. *Parametric*: the law `chinchilla`, whose optimum is a formula.
+
+Each gives the exponent a of `N_opt = k * flops^a`. They fail in different ways, so that their
+disagreement is
+information: the envelope is noisy, a parabola is biased where sizes are not centered on the optimum or reach
+far from it, and the law is an assumption. The bias of the parabola is measured here: the parametric law is
+sampled without noise at the very sizes that were run, and what the parabolas make of that is compared with
+what the law says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
+from scalelab.analysis.laws.starts import solve_linear
+from scalelab.errors import FitError
+from scalelab.law import Array, Index
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_REFITS = 1000
+_SAME_BUDGET = 1.15
+_LEAST_SIZES = 4
+_LEAST_BUDGETS = 2
+_BIAS = 0.01
+_WIDE = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """What one approach says about the compute-optimal size.
+
+    Attributes:
+        approach: `envelope`, `parabola` or `parametric`.
+        exponent: a of `N_opt = coefficient * flops^a`.
+        lower: Lower end of its interval.
+        upper: Upper end.
+        coefficient: The factor before it.
+        flops: The computes whose optimum was found, shape (k,).
+        sizes: Those optima, shape (k,).
+        warnings: What to distrust, a sentence each.
+    """
+
+    approach: str
+    exponent: float
+    lower: float
+    upper: float
+    coefficient: float
+    flops: Array
+    sizes: Array
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeOptimal:
+    """The three approaches side by side.
+
+    Attributes:
+        approaches: What each says, by name; one that the rows do not support is missing.
+        missing: Why, by name.
+        fit: The parametric law, or None.
+        parabola_bias: What the parabolas make of the law's exponent at these sizes, minus that exponent; None
+            without both.
+        level: Coverage of the intervals.
+    """
+
+    approaches: dict[str, Allocation]
+    missing: dict[str, str]
+    fit: Fit | None
+    parabola_bias: float | None
+    level: float
+
+    @property
+    def agree(self) -> bool:
+        """Whether the intervals of all approaches share a value."""
+        found = self.approaches.values()
+        return max(one.lower for one in found) <= min(one.upper for one in found)
+
+    def warnings(self) -> list[str]:
+        """Returns what to distrust, a sentence each."""
+        out = [f"{one.approach}: {line}" for one in self.approaches.values() for line in one.warnings]
+        if self.parabola_bias is not None and abs(self.parabola_bias) > _BIAS:
+            out.append(
+                f"parabola: at these sizes it would report an exponent {self.parabola_bias:+.3f} off "
+                "the law's own, even without noise; trust the parametric approach more"
+            )
+        if len(self.approaches) > 1 and not self.agree:
+            out.append(
+                "the approaches disagree beyond their intervals; the law or the design is not what it seems"
+            )
+        return out
+
+    def summary(self) -> pd.DataFrame:
+        """Returns a row an approach: exponents of N, with its interval, and D, coefficient, optima found."""
+        import pandas as pd
+
+        rows = {
+            name: {
+                "a": one.exponent,
+                "lower": one.lower,
+                "upper": one.upper,
+                "b": 1.0 - one.exponent,
+                "coefficient": one.coefficient,
+                "optima": len(one.flops),
+            }
+            for name, one in self.approaches.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def compute_optimal(
+    n_params: Any,
+    n_examples: Any,
+    loss: Any,
+    *,
+    flops: Any = None,
+    budget: Any = None,
+    flops_per: float = FLOPS_PER,
+    level: float = 0.9,
+    seed: int = 0,
+    **options: Any,
+) -> ComputeOptimal:
+    """Applies the three approaches to the same runs.
+
+    Args:
+        n_params: Parameters of each run, shape (n,).
+        n_examples: Examples that each run saw, shape (n,).
+        loss: Loss of each run, shape (n,).
+        flops: Compute of each run; default `flops_per * n_params * n_examples`.
+        budget: Label of the isoFLOP experiment of each run; default runs within 15% of each other's compute.
+        flops_per: FLOPs an example and parameter.
+        level: Coverage of the intervals.
+        seed: Seed of the resampling.
+        options: More for `fit_law`.
+
+    Raises:
+        FitError: None of the approaches has the rows that it needs.
+    """
+    n, d, y = (np.asarray(column, dtype=float).ravel() for column in (n_params, n_examples, loss))
+    c = flops_per * n * d if flops is None else np.asarray(flops, dtype=float).ravel()
+    if not (n.size == d.size == y.size == c.size):
+        raise FitError("n_params, n_examples, loss and flops must have the same length")
+    if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
+        raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
+    groups = (
+        budgets_of(c) if budget is None else np.unique(np.asarray(budget).astype(str), return_inverse=True)[1]
+    )
+    found: dict[str, Allocation] = {}
+    missing: dict[str, str] = {}
+    work: dict[str, Callable[[], Allocation]] = {
+        "envelope": lambda: envelope(c, n, y, level=level, seed=seed),
+        "parabola": lambda: parabola(c, n, y, groups, level=level, seed=seed),
+    }
+    for name, approach in work.items():
+        try:
+            found[name] = approach()
+        except FitError as error:
+            missing[name] = str(error)
+    fit = None
+    try:
+        fit = fit_law("chinchilla", {"n_params": n, "n_examples": d}, y, seed=seed, **options)
+        found["parametric"] = parametric(fit, c, flops_per=flops_per, level=level)
+    except FitError as error:
+        missing["parametric"] = str(error)
+    if not found:
+        raise FitError(f"no approach has the rows it needs; {missing['parametric']}")
+    bias = None
+    if fit is not None and "parabola" in found:
+        clean = fit.predict({"n_params": n, "n_examples": d})
+        try:
+            again = parabola(c, n, clean, groups, level=level, seed=seed, refits=0)
+            bias = again.exponent - estimate(fit, allocation_exponent)
+        except FitError:
+            bias = None
+    return ComputeOptimal(found, missing, fit, bias, level)
+
+
+def budgets_of(flops: Array) -> Index:
+    """Groups runs into budgets: sorted by compute, a gap of more than 15% begins a new one; shape (n,)."""
+    order = np.argsort(flops, kind="stable")
+    steps = np.diff(np.log(flops[order])) > np.log(_SAME_BUDGET)
+    labels = np.empty(flops.size, dtype=int)
+    labels[order] = np.concatenate([[0], np.cumsum(steps)])
+    return labels
+
+
+def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, seed: int = 0) -> Allocation:
+    """Approach 1: the size of the run of lowest loss for each compute.
+
+    Runs are put into eight bins of equal width a decade of compute; a bin's optimum is its run of lowest
+    loss. Only bins that improve on all smaller computes count.
+
+    Raises:
+        FitError: Fewer than three bins do.
+    """
+    bins = _bins(flops)
+
+    def optima(rows: Index) -> tuple[Array, Array]:
+        best, picks = np.inf, []
+        for label in np.unique(bins[rows]):
+            inside = rows[bins[rows] == label]
+            first = inside[np.argmin(loss[inside])]
+            if loss[first] < best:
+                best = loss[first]
+                picks.append(first)
+        return flops[picks], sizes[picks]
+
+    c, n = optima(np.arange(flops.size))
+    if c.size < 3 or np.ptp(np.log(c)) < np.log(2):
+        raise FitError(
+            f"the envelope needs runs of at least three computes that improve on each other, found {c.size}"
+        )
+    slope, intercept = _line(c, n)
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(_REFITS // 4):
+        cb, nb = optima(np.unique(rng.integers(0, flops.size, flops.size)))
+        if cb.size >= 3 and np.ptp(np.log(cb)) > 0:
+            draws.append(_line(cb, nb)[0])
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2]) if draws else (-np.inf, np.inf)
+    warnings = []
+    at_edge = np.mean(
+        [n_i in (sizes[bins == b].min(), sizes[bins == b].max()) for n_i, b in zip(n, _bins(c), strict=True)]
+    )
+    if at_edge > 0.5:
+        warnings.append(
+            "most optima are the smallest or largest model of their compute; the optimum may lie outside"
+        )
+    if c.size < 6:
+        warnings.append(f"only {c.size} optima; the exponent is rough")
+    return Allocation(
+        "envelope", slope, float(low), float(high), float(np.exp(intercept)), c, n, tuple(warnings)
+    )
+
+
+def parabola(
+    flops: Array,
+    sizes: Array,
+    loss: Array,
+    budget: Index,
+    *,
+    level: float = 0.9,
+    seed: int = 0,
+    refits: int = _REFITS,
+) -> Allocation:
+    """Approach 2: for each budget the minimum of a parabola of the loss against log size.
+
+    A budget counts if it has at least four sizes, its parabola opens upwards and has its minimum inside of
+    the sizes that were run; the others are named in a warning.
+
+    Args:
+        flops: Compute of each run, shape (n,).
+        sizes: Parameters of each run, shape (n,).
+        loss: Loss of each run, shape (n,).
+        budget: Label of the budget of each run, shape (n,).
+        level: Coverage of the interval, from resampling runs within their budgets.
+        seed: Seed of the resampling.
+        refits: How many resamples; none leaves the interval infinite.
+
+    Raises:
+        FitError: Fewer than two budgets count.
+    """
+    rng = np.random.default_rng(seed)
+    centers, minima, draws, warnings = [], [], [], []
+    for label in np.unique(budget):
+        rows = np.flatnonzero(budget == label)
+        if np.unique(sizes[rows]).size < _LEAST_SIZES:
+            continue
+        name = f"{np.exp(np.mean(np.log(flops[rows]))):.2g} FLOPs"
+        z = np.log(sizes[rows])
+        counts = rng.multinomial(rows.size, np.full(rows.size, 1 / rows.size), refits).astype(float)
+        weights = np.concatenate([np.ones((1, rows.size)), counts])
+        middle = z.mean()
+        basis = np.stack([np.ones_like(z), z - middle, (z - middle) ** 2])[None].repeat(len(weights), axis=0)
+        coefficients = solve_linear(basis, loss[rows], weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lowest = middle - 0.5 * coefficients[:, 1] / coefficients[:, 2]
+        if not coefficients[0, 2] > 0:
+            warnings.append(f"the parabola at {name} does not open upwards; left out")
+            continue
+        if not z.min() < lowest[0] < z.max():
+            warnings.append(f"the minimum at {name} lies outside of the sizes that were run; left out")
+            continue
+        left, right = lowest[0] - z.min(), z.max() - lowest[0]
+        if max(left, right) > _WIDE * min(left, right):
+            warnings.append(f"the sizes at {name} are not centered on the minimum, which biases it")
+        # A resample whose parabola opens downwards has no minimum; the nearest that it says is the end of
+        # the sizes.
+        lowest = np.clip(np.where(coefficients[:, 2] > 0, lowest, lowest[0]), z.min(), z.max())
+        centers.append(float(np.mean(np.log(flops[rows]))))
+        minima.append(lowest[0])
+        draws.append(lowest[1:])
+    if len(centers) < _LEAST_BUDGETS:
+        raise FitError(
+            f"isoFLOP parabolas need at least {_LEAST_BUDGETS} budgets of {_LEAST_SIZES} sizes with a "
+            f"minimum inside, found {len(centers)}; run more sizes around the expected optimum"
+        )
+    c, n = np.exp(centers), np.exp(minima)
+    slope, intercept = _line(c, n)
+    low, high = -np.inf, np.inf
+    if refits:
+        x = np.array(centers) - np.mean(centers)
+        slopes = x @ (np.array(draws) - np.mean(draws, axis=0)) / (x @ x)
+        low, high = np.quantile(slopes, [0.5 - level / 2, 0.5 + level / 2])
+    return Allocation(
+        "parabola", slope, float(low), float(high), float(np.exp(intercept)), c, n, tuple(warnings)
+    )
+
+
+def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: float = 0.9) -> Allocation:
+    """Approach 3: the optimum of the law `chinchilla`, shown at smallest, middle and largest compute."""
+    from scalelab.analysis.inference.diagnostics import diagnose
+
+    a = estimate(fit, allocation_exponent)
+    low, high = fit.interval(allocation_exponent, level)
+    c = np.geomspace(flops.min(), flops.max(), 3)
+    n = np.array([estimate(fit, optimal_params(float(budget), flops_per)) for budget in c])
+    return Allocation(
+        "parametric", a, low, high, float(n[0] / c[0] ** a), c, n, tuple(diagnose(fit).warnings())
+    )
+
+
+def _bins(flops: Array) -> Index:
+    labels: Index = np.floor(np.log10(flops) * 8).astype(int)
+    return labels
+
+
+def _line(flops: Array, sizes: Array) -> tuple[float, float]:
+    """Returns slope and intercept of log size against log compute."""
+    slope, intercept = np.polyfit(np.log(flops), np.log(sizes), 1)
+    return float(slope), float(intercept)

@@ -1,0 +1,210 @@
+"""The rows that a law is fitted to: read, checked, and refused in words where they cannot support it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalelab.errors import FitError
+from scalelab.law import Array, Index, Law
+
+_ALIASES = {"n_examples": ("n_tokens",)}
+_COLLINEAR = 1.0 - 1e-10
+_LARGEST = 1e150
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Checked rows in the units of the data.
+
+    Attributes:
+        axes: Names of the axes, in the order of the law.
+        columns: One array of shape (n,) an axis.
+        y: Outcomes, shape (n,).
+        weights: Weights of the rows, shape (n,).
+        groups: a whole number for the group of each row, shape (n,), or None. Rows of a group, such as the
+            checkpoints of one run, are not independent.
+    """
+
+    axes: tuple[str, ...]
+    columns: tuple[Array, ...]
+    y: Array
+    weights: Array
+    groups: Index | None = None
+
+    def __len__(self) -> int:
+        return int(self.y.size)
+
+    @property
+    def x(self) -> dict[str, Array]:
+        """The axes by name."""
+        return dict(zip(self.axes, self.columns, strict=True))
+
+    def rows(self, chosen: Index) -> Table:
+        """Returns the table of these rows, an index or a mask."""
+        groups = None if self.groups is None else self.groups[chosen]
+        columns = tuple(column[chosen] for column in self.columns)
+        return Table(self.axes, columns, self.y[chosen], self.weights[chosen], groups)
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of axes, outcomes, weights and groups: the identity of the data of a fit."""
+        sha = hashlib.sha256()
+        for name, column in (*self.x.items(), ("y", self.y), ("weights", self.weights)):
+            sha.update(name.encode() + b"\0")
+            sha.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
+        if self.groups is not None:
+            sha.update(np.ascontiguousarray(self.groups, dtype="<i8").tobytes())
+        return sha.hexdigest()
+
+
+def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
+    """Reads axes given as a mapping, a DataFrame or, for a single axis, an array.
+
+    Args:
+        axes: Axes of a law; `("x",)` takes any one name, `("...",)` any number of them.
+        x: What the user gave.
+
+    Returns:
+        Arrays of shape (n,) by name, in the order of the law.
+
+    Raises:
+        FitError: Axes are missing, too many, of several lengths, or no numbers.
+    """
+    if hasattr(x, "columns") and hasattr(x, "to_dict"):
+        x = {str(name): x[name] for name in x.columns}
+    if not isinstance(x, Mapping):
+        x = {"x": x}
+    if not x:
+        raise FitError("x has no axis; give a mapping such as {'n_params': [...]}")
+    given = {str(name): column for name, column in x.items()}
+    if axes == ("x",):
+        if len(given) != 1:
+            raise FitError(
+                f"this law has one axis, x has {len(given)}: {', '.join(given)}; choose one of them"
+            )
+    elif axes != ("...",):
+        for axis in axes:
+            for alias in _ALIASES.get(axis, ()):
+                if axis not in given and alias in given:
+                    given[axis] = given.pop(alias)
+        if set(given) != set(axes):
+            raise FitError(f"this law needs exactly the axes {', '.join(axes)}; x has {', '.join(given)}")
+        given = {axis: given[axis] for axis in axes}
+    columns = {name: _numbers(name, column) for name, column in given.items()}
+    lengths = {name: column.size for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise FitError(f"axes differ in length: {', '.join(f'{k} has {v}' for k, v in lengths.items())}")
+    return columns
+
+
+def check_scales(columns: Mapping[str, Array]) -> None:
+    """Raises a FitError where an axis has values that a logarithm does not take."""
+    for name, column in columns.items():
+        _finite(name, column)
+        if (column <= 0).any():
+            row = int(np.flatnonzero(column <= 0)[0])
+            raise FitError(
+                f"axis {name!r} must be positive, row {row} is {column[row]:g}; drop or correct it"
+            )
+
+
+def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None) -> Table:
+    """Reads and checks the rows to fit a law to.
+
+    Args:
+        law: The law.
+        x: Axes, see `read_axes`.
+        y: Outcomes, n numbers; positive for all laws of a loss.
+        weights: n non-negative weights; default one each. Rows of weight zero are left out.
+        groups: n labels of what belongs together; default none.
+
+    Raises:
+        FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
+    """
+    columns = read_axes(law.axes, x)
+    outcome = _numbers("y", y)
+    n = outcome.size
+    for name, column in columns.items():
+        if column.size != n:
+            raise FitError(
+                f"axis {name!r} has {column.size} values and y has {n}; they must match row by row"
+            )
+    weight = np.ones(n) if weights is None else _numbers("weights", weights)
+    labels = None if groups is None else np.asarray(groups).ravel()
+    for name, size in (("weights", weight.size), ("groups", n if labels is None else labels.size)):
+        if size != n:
+            raise FitError(f"{name} has {size} values and y has {n}; they must match row by row")
+    _finite("weights", weight)
+    if (weight < 0).any():
+        raise FitError("weights must not be negative; use zero to leave a row out")
+    codes = None if labels is None else np.unique(labels.astype(str), return_inverse=True)[1].ravel()
+    table = Table(tuple(columns), tuple(columns.values()), outcome, weight, codes)
+    if (weight == 0).any():
+        table = table.rows(weight > 0)
+    _finite("y", table.y)
+    if law.log_axes:
+        check_scales(table.x)
+    else:
+        for name, column in table.x.items():
+            _finite(name, column)
+    if law.positive and (table.y <= 0).any():
+        row = int(np.flatnonzero(table.y <= 0)[0])
+        raise FitError(
+            f"law {law.name!r} needs a positive loss, row {row} is {table.y[row]:g}; "
+            "for a bounded metric fit its loss and chain the law 'sigmoid'"
+        )
+    _supports(law.specialize(table.axes), table)
+    return table
+
+
+def _supports(law: Law, table: Table) -> None:
+    """Raises a FitError where the design of the rows cannot tell the law's parameters apart."""
+    n, needed = len(table), len(law.params)
+    if n <= needed:
+        raise FitError(
+            f"law {law.name!r} has {needed} parameters and needs at least {needed + 1} rows, got {n}; "
+            "add runs or choose a law of fewer parameters"
+        )
+    points = np.unique(np.stack(table.columns, axis=1), axis=0)
+    if len(points) < needed:
+        raise FitError(
+            f"law {law.name!r} has {needed} parameters and needs runs at {needed} different scales at least, "
+            f"got {len(points)}; add scales or choose a law of fewer parameters"
+        )
+    for name, column in table.x.items():
+        if np.ptp(column) <= 1e-9 * np.abs(column).max():
+            raise FitError(
+                f"axis {name!r} has a single value, {column[0]:g}; a law needs runs at several scales"
+            )
+    if np.ptp(table.y) <= 1e-12 * np.abs(table.y).max():
+        raise FitError(f"y is the same in all {n} rows ({table.y[0]:g}); there is nothing to fit")
+    if len(table.columns) > 1:
+        logs = [np.log(column) for column in table.columns]
+        for i in range(len(logs)):
+            for j in range(i):
+                if abs(np.corrcoef(logs[i], logs[j])[0, 1]) > _COLLINEAR:
+                    raise FitError(
+                        f"axes {table.axes[j]!r} and {table.axes[i]!r} move together in all rows, so that "
+                        "their effects cannot be told apart; vary them independently or fit one of them"
+                    )
+
+
+def _numbers(name: str, values: Any) -> Array:
+    try:
+        return np.asarray(values, dtype=float).ravel()
+    except (TypeError, ValueError):
+        raise FitError(f"{name} must be numbers, one a row") from None
+
+
+def _finite(name: str, column: Array) -> None:
+    bad = ~np.isfinite(column) | (np.abs(column) > _LARGEST)
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        raise FitError(
+            f"{name} has {rows.size} value(s) that are not finite (first: row {rows[0]}); "
+            "drop diverged runs before fitting"
+        )

@@ -1,0 +1,226 @@
+"""Minimizes many fits of one law at once: other starts, other weights, same rows.
+
+Damped Newton steps with analytic derivatives of the law, vectorized over a batch. The penalty's exact second
+derivative makes the end fast (for Huber it is zero outside of the square part, which leaves few rows to
+decide); its majorizing parabola, the weights of iteratively reweighted least squares, makes the way there
+safe. The damping moves from the second to the first and then, like Levenberg-Marquardt, shortens the step:
+
+    H(lam) = J' diag(w * ((1 - s) * rho'' + s * rho'/r)) J + lam * diag,   s = min(lam, 1)
+
+The box is kept by freezing parameters that a step would push out of it and clipping the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.law import Array, Index, Law
+
+_TINY = 1e-300
+_LAM_START, _LAM_LOW, _LAM_HIGH = 1e-2, 1e-12, 1e9
+_NOTHING_LEFT = 1e-15
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A law, the rows to fit it to and the penalty, in internal coordinates.
+
+    Attributes:
+        law: The law.
+        u: Axes, each of shape (n,).
+        y: Scaled outcomes, shape (n,) or, for simulated outcomes, (batch, n).
+        y_scale: What outcomes were divided by; linear residuals are multiplied by it again.
+        estimator: The penalty.
+        low: Lowest parameters, shape (parameters,).
+        high: Highest parameters, shape (parameters,).
+        held: One flag a parameter, true where it keeps the value it starts from.
+    """
+
+    law: Law
+    u: tuple[Array, ...]
+    y: Array
+    y_scale: float
+    estimator: Estimator
+    low: Array
+    high: Array
+    held: Index | None = None
+
+    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
+        """Returns residuals of shape (batch, n) and their derivatives of shape (batch, parameters, n).
+
+        Args:
+            theta: Internal parameters, shape (batch, parameters).
+            rows: Which rows of a batched `y` they belong to; default all.
+        """
+        y = self.y if self.y.ndim == 1 or rows is None else self.y[rows]
+        value, jac = self.law.value_jac(theta, self.u)
+        if self.estimator.log:
+            np.maximum(value, _TINY, out=value)
+            jac /= value[:, None, :]
+            return np.log(value) - np.log(y), jac
+        if self.y_scale != 1.0:
+            jac *= self.y_scale
+        return (value - y) * self.y_scale, jac
+
+    def objective(self, theta: Array, weights: Array) -> Array:
+        """Returns the summed penalty of each parameter vector, shape (batch,)."""
+        with np.errstate(all="ignore"):
+            r, _ = self.residuals(theta)
+            total = np.einsum("bn,bn->b", np.broadcast_to(weights, r.shape), self.estimator.value(r))
+        return np.where(np.isfinite(total), total, np.inf)
+
+
+@dataclass
+class Solution:
+    """Where a batch of minimizations ended.
+
+    Attributes:
+        theta: Internal parameters, shape (batch, parameters).
+        objective: Summed penalties, shape (batch,).
+        iterations: How many steps the longest took.
+        converged: Which of them met the tolerance, shape (batch,).
+    """
+
+    theta: Array
+    objective: Array
+    iterations: int
+    converged: Index = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+
+def minimize(
+    problem: Problem,
+    theta: Array,
+    weights: Array,
+    *,
+    max_iter: int = 200,
+    xtol: float = 1e-9,
+    ftol: float = 1e-14,
+) -> Solution:
+    """Minimizes from a batch of starting points.
+
+    Args:
+        problem: What to minimize.
+        theta: Starting points, shape (batch, parameters); moved into the box.
+        weights: Weights of the rows, shape (n,), or one set for each of the batch, shape (batch, n).
+        max_iter: Most steps.
+        xtol: a step shorter than this, relative to one plus the parameter, may end the search ...
+        ftol: ... if it also lowers the objective by no more than this, relatively.
+
+    Returns:
+        The end points, in the order of the starts. A start at which the law is not finite stays where it is
+        with an infinite objective.
+    """
+    with np.errstate(all="ignore"):
+        return _minimize(problem, theta, weights, max_iter, xtol, ftol)
+
+
+def _minimize(
+    problem: Problem, theta: Array, weights: Array, max_iter: int, xtol: float, ftol: float
+) -> Solution:
+    penalty = problem.estimator
+    theta = np.clip(np.asarray(theta, dtype=float), problem.low, problem.high)
+    batch, size = theta.shape
+    shared = weights.ndim == 1
+    best, best_objective = theta.copy(), np.full(batch, np.inf)
+    converged = np.zeros(batch, dtype=bool)
+
+    rows = np.arange(batch)
+    w = weights[None] if shared else weights
+    r, jac = problem.residuals(theta, rows)
+    objective = _total(w, penalty.value(r))
+    lam = np.full(batch, _LAM_START)
+    diagonal = np.arange(size)
+    iteration = 0
+    for iteration in range(1, max_iter + 1):
+        first, newton, majorant = penalty.derivatives(r)
+        gradient = np.matmul(jac, (w * first)[:, :, None])[:, :, 0]
+        s = np.minimum(lam, 1.0)[:, None]
+        curvature = w * (newton + s * (majorant - newton))
+        hessian = np.matmul(jac * curvature[:, None, :], jac.transpose(0, 2, 1))
+        frozen = ((theta <= problem.low) & (gradient > 0)) | ((theta >= problem.high) & (gradient < 0))
+        if problem.held is not None:
+            frozen |= problem.held
+        step = _damped_step(hessian, gradient, lam, frozen, diagonal)
+        trial = np.clip(theta + step, problem.low, problem.high)
+        moved = trial - theta
+        r_new, jac_new = problem.residuals(trial, rows)
+        objective_new = _total(w, penalty.value(r_new))
+        fall = objective - objective_new
+        bent = np.matmul(hessian, moved[:, :, None])[:, :, 0]
+        promised = -np.einsum("bp,bp->b", moved, gradient + 0.5 * bent)
+        gain = fall / np.maximum(promised, _TINY)
+        accepted = fall >= 0
+        lam = np.where(accepted, lam * np.where(gain > 0.75, 0.1, np.where(gain > 0.25, 0.5, 2.0)), lam * 6.0)
+        lam = np.maximum(lam, _LAM_LOW)
+
+        length = np.abs(moved / (1.0 + np.abs(theta))).max(axis=1)
+        floor = _NOTHING_LEFT * np.maximum(objective, _TINY)
+        done = accepted & (length < xtol) & (fall <= ftol * objective)
+        done |= (promised <= floor) & (lam <= 1.0)
+        done |= (lam > _LAM_HIGH) | (length == 0)
+        if accepted.all():
+            theta, r, jac, objective = trial, r_new, jac_new, objective_new
+        else:
+            theta[accepted], r[accepted] = trial[accepted], r_new[accepted]
+            jac[accepted], objective[accepted] = jac_new[accepted], objective_new[accepted]
+        if done.any():
+            best[rows[done]], best_objective[rows[done]] = theta[done], objective[done]
+            converged[rows[done]] = True
+            keep = ~done
+            if not keep.any():
+                return Solution(best, best_objective, iteration, converged)
+            rows, theta, r, jac = rows[keep], theta[keep], r[keep], jac[keep]
+            objective, lam = objective[keep], lam[keep]
+            w = w if shared else w[keep]
+    best[rows], best_objective[rows] = theta, objective
+    best_objective[~np.isfinite(best_objective)] = np.inf
+    return Solution(best, best_objective, iteration, converged)
+
+
+def _total(weights: Array, penalties: Array) -> Array:
+    """Returns the weighted sums over rows, shape (batch,), infinite where anything is not finite."""
+    total = (penalties @ weights[0]) if weights.shape[0] == 1 else np.einsum("bn,bn->b", penalties, weights)
+    return np.where(np.isfinite(total), total, np.inf)
+
+
+def _damped_step(hessian: Array, gradient: Array, lam: Array, frozen: Index, diagonal: Index) -> Array:
+    """Returns the step of the damped quadratic model, zero where frozen; shape (batch, parameters)."""
+    scale = np.sqrt(np.maximum(hessian[:, diagonal, diagonal], 0.0))
+    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-150)
+    free = ~frozen
+    system = hessian / scale[:, :, None] / scale[:, None, :]
+    system *= free[:, :, None] & free[:, None, :]
+    system[:, diagonal, diagonal] += lam[:, None] + 1e-14 + frozen
+    right = np.where(free, -gradient / scale, 0.0)
+    usable = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
+    system[~usable] = np.eye(len(diagonal))
+    right[~usable] = 0.0
+    step: Array = np.linalg.solve(system, right[..., None])[..., 0] / scale
+    return step
+
+
+def stages(estimator: Estimator, residuals: Array) -> Sequence[Estimator]:
+    """Returns the penalties through which a fit reaches this one from afar.
+
+    An absolute or narrow Huber penalty has almost no second derivative; solving with a wide one first, and
+    then with ever narrower ones, reaches its optimum in few steps. A penalty without a square part ends
+    with one of a hundred-millionth of the residuals' size, which is its optimum to that accuracy.
+
+    Args:
+        estimator: The penalty to end with.
+        residuals: Residuals at the starting point, any shape.
+    """
+    if not estimator.huberized:
+        return [estimator]
+    size = float(np.median(np.abs(residuals)))
+    narrow = estimator.delta if estimator.kind != "absolute" else max(size * 1e-8, 1e-15)
+    out = []
+    width = size
+    while width > 3.0 * narrow:
+        out.append(estimator.smoothed(width))
+        width /= 20.0
+    return [*out, estimator.smoothed(narrow)]

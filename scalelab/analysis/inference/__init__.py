@@ -1,0 +1,1 @@
+"""How sure a fit is: bootstrap, profile, covariance, noise, backtests, averages over forms, diagnostics."""

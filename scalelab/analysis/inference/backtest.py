@@ -1,0 +1,161 @@
+"""Backtests by scale: fit the small runs, predict the large ones, and compare with what they did.
+
+Random folds would test interpolation; a scaling law is asked to extrapolate. Origins roll along the axis
+instead: everything up to an origin is fitted, everything beyond it predicted, and the error is that of the
+log loss (of the metric itself for laws of a metric).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalelab.analysis.fits.fit import Fit, fit_table
+from scalelab.analysis.fitting.data import Table, read_table
+from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.analysis.laws import get_law
+from scalelab.errors import FitError
+from scalelab.law import Array, Law
+
+ORIGINS = (0.5, 0.6, 0.7, 0.8)
+"""Shares of the rows, ordered by scale, that are fitted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """How well a law extrapolated from each origin.
+
+    Attributes:
+        law: Name of the law.
+        origins: The largest scale that was fitted, one an origin.
+        reach: The largest scale that was predicted over it, one an origin.
+        errors: Root mean square error of the log loss beyond each origin.
+        refused: Origins at which the rows could not support the law, with the reason.
+    """
+
+    law: str
+    origins: tuple[float, ...]
+    reach: tuple[float, ...]
+    errors: tuple[float, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean over origins of the squared error; infinite if no origin supported the law."""
+        return float(np.sqrt(np.mean(np.square(self.errors)))) if self.errors else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the backtest as JSON values; `rms_log_error` is `None` without one."""
+        return {
+            "rms_log_error": self.rmse if self.errors else None,
+            "origins": list(self.origins),
+            "reach": list(self.reach),
+            "errors": list(self.errors),
+            "refused": list(self.refused),
+        }
+
+    def describe(self) -> str:
+        """Returns the backtest as a sentence."""
+        if not self.errors:
+            return f"{self.law}: no backtest, {self.refused[0] if self.refused else 'too few rows'}"
+        error = np.expm1(self.rmse)
+        reach = max(self.reach)
+        return f"{self.law}: off by {error:.1%} when asked for up to {reach:.1f} times the scale it had seen"
+
+
+def backtest(
+    law: str | Law,
+    x: Any,
+    y: Any,
+    *,
+    axis: str | None = None,
+    origins: tuple[float, ...] = ORIGINS,
+    estimator: str = "log-huber",
+    delta: float = 1e-3,
+    weights: Any = None,
+    groups: Any = None,
+    seed: int = 0,
+) -> Backtest:
+    """Backtests a law by scale.
+
+    Args:
+        law: The law, or its name.
+        x: Axes, as in `fit_law`.
+        y: Outcomes.
+        axis: Along which axis origins roll; default the only one, or the product of all.
+        origins: Shares of the rows that are fitted.
+        estimator: See `fit_law`; so are the following.
+        delta: Width of the square part of Huber penalties.
+        weights: Weights of the rows.
+        groups: Labels of rows that belong together.
+        seed: Seed of everything random.
+
+    Raises:
+        FitError: The rows are malformed, or there is no such axis.
+    """
+    form = get_law(law)
+    table = read_table(form, x, y, weights, groups)
+    penalty = Estimator.named("log-mse" if form.axes == ("...",) else estimator, delta)
+    return backtest_table(form, table, penalty if form.positive else penalty.linear(), seed, axis, origins)
+
+
+def backtest_table(
+    law: Law,
+    table: Table,
+    estimator: Estimator,
+    seed: int = 0,
+    axis: str | None = None,
+    origins: tuple[float, ...] = ORIGINS,
+) -> Backtest:
+    """Backtests a law on rows that were checked already; see `backtest`."""
+    scale = scale_of(table, axis)
+    found: list[tuple[float, float, float]] = []
+    refused = []
+    for known, beyond in splits(scale, origins):
+        try:
+            part = table.rows(known)
+            part = read_table(law, part.x, part.y, part.weights, part.groups)
+            fit = fit_table(law, part, estimator, seed)
+        except FitError as error:
+            refused.append(str(error))
+            continue
+        last = float(scale[known].max())
+        found.append((last, float(scale[beyond].max()) / last, error_beyond(fit, table.rows(beyond))))
+    origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
+    return Backtest(law.name, origin, reach, errors, tuple(refused))
+
+
+def error_beyond(fit: Fit, table: Table) -> float:
+    """Returns the weighted root mean square error of the log loss (of the metric) on other rows."""
+    predicted = fit.predict(table.x)
+    error = np.log(predicted / table.y) if fit.law.positive else predicted - table.y
+    return float(np.sqrt(np.average(error**2, weights=table.weights)))
+
+
+def scale_of(table: Table, axis: str | None = None) -> Array:
+    """Returns what orders rows by scale, shape (n,): one axis, or the product of all.
+
+    Raises:
+        FitError: There is no such axis.
+    """
+    if axis is not None:
+        if axis not in table.axes:
+            raise FitError(f"there is no axis {axis!r} to backtest along: {', '.join(table.axes)}")
+        return table.x[axis]
+    return np.exp(sum(np.log(np.abs(column) + 1e-300) for column in table.columns))
+
+
+def splits(scale: Array, origins: tuple[float, ...] = ORIGINS) -> list[tuple[Array, Array]]:
+    """Returns masks of the rows up to and beyond each origin; repeats of one scale stay together."""
+    out = []
+    ordered = np.sort(scale)
+    seen = set()
+    for share in origins:
+        last = ordered[max(int(np.ceil(share * scale.size)) - 1, 0)]
+        if last in seen or last >= ordered[-1]:
+            continue
+        seen.add(last)
+        out.append((scale <= last, scale > last))
+    return out

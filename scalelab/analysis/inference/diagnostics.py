@@ -1,0 +1,198 @@
+"""What may be wrong with a fit, measured.
+
+Every number here answers a question that a reader of an extrapolation ought to ask; `diagnose`
+gathers them and says in sentences which of them are out of the ordinary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.fits.report_tables import at_bounds
+from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.inference.bootstrap import refit, smooth_problem
+from scalelab.analysis.inference.noise import noise
+from scalelab.law import Array
+
+if TYPE_CHECKING:
+    from scalelab.analysis.fits.fit import Fit
+
+_ILL, _NARROW, _CLOSE = 1e3, 1.0, 1e-3
+_MANY_ROWS, _TREND_P, _MISFIT = 1000, 0.01, 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """Measurements of a fit.
+
+    Attributes:
+        condition: Condition number of the Jacobian with columns of length one; large means that some
+            parameters can trade off against others without the rows noticing.
+        at_bounds: Parameters that stopped at an end of what the law allows.
+        span_decades: Decades that the rows span, by axis.
+        leverage: How much each row draws the law to itself, shape (n,); they sum to the number of parameters.
+        influence: Largest change of an exponent, in its standard errors, from leaving out each row (or
+            group); None above 1,000 rows.
+        near_duplicates: Pairs of rows whose axes agree within 0.1%, but not exactly; ones that agree
+            exactly are repeats.
+        trend: Spearman correlation of residuals with scale, by axis, and its p-value.
+        runs_p: p-value of the Wald-Wolfowitz test that residuals ordered by scale change sign at random;
+            small if the law bends differently than the rows.
+        lack_of_fit: Residual variance over that of repeats, None without repeats.
+        agreeing_starts: Share of the refined starting points that reached the same optimum.
+    """
+
+    condition: float
+    at_bounds: tuple[str, ...]
+    span_decades: dict[str, float]
+    leverage: Array
+    influence: Array | None
+    near_duplicates: int
+    trend: dict[str, tuple[float, float]]
+    runs_p: float
+    lack_of_fit: float | None
+    agreeing_starts: float
+
+    def warnings(self) -> list[str]:
+        """Returns what is out of the ordinary, a sentence each; empty if nothing is."""
+        out = []
+        if self.at_bounds:
+            out.append(f"{', '.join(self.at_bounds)} stopped at a bound: the rows do not determine it")
+        if self.condition > _ILL:
+            out.append(
+                f"parameters trade off against each other (condition {self.condition:.1e}): "
+                "trust predictions more than them"
+            )
+        for axis, decades in self.span_decades.items():
+            if decades < _NARROW:
+                out.append(f"{axis} spans only {decades:.1f} decades: its exponent is weakly determined")
+        p = float(self.leverage.sum())
+        worst = int(np.argmax(self.leverage))
+        if self.leverage[worst] > max(3.0 * p / self.leverage.size, 0.5):
+            out.append(
+                f"row {worst} has leverage {self.leverage[worst]:.2f}: it decides a parameter nearly alone"
+            )
+        if self.influence is not None and np.nanmax(self.influence) > 1.0:
+            row, size = int(np.nanargmax(self.influence)), float(np.nanmax(self.influence))
+            out.append(f"leaving out row or group {row} moves an exponent by {size:.1f} standard errors")
+        if self.near_duplicates:
+            out.append(
+                f"{self.near_duplicates} pairs of rows are nearly the same scale: are they the same run?"
+            )
+        if self.runs_p < _TREND_P:
+            out.append(
+                f"residuals do not change sign at random along scale (p = {self.runs_p:.1g}): "
+                "the law has the wrong shape"
+            )
+        for axis, (rho, p_value) in self.trend.items():
+            if p_value < _TREND_P:
+                out.append(
+                    f"residuals drift with {axis} (Spearman {rho:+.2f}): extrapolations along it are biased"
+                )
+        if self.lack_of_fit is not None and self.lack_of_fit > _MISFIT:
+            out.append(
+                f"residuals have {self.lack_of_fit:.0f} times the variance of repeats: "
+                "the law misses something"
+            )
+        if self.agreeing_starts < 0.2:
+            out.append(f"only {self.agreeing_starts:.0%} of the starting points agree on the optimum")
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the measurements as plain values, with the largest leverage and influence for all rows."""
+        return {
+            "condition": self.condition,
+            "at_bounds": list(self.at_bounds),
+            "span_decades": self.span_decades,
+            "max_leverage": float(self.leverage.max()),
+            "max_influence": None if self.influence is None else float(np.nanmax(self.influence)),
+            "near_duplicates": self.near_duplicates,
+            "trend": {axis: list(pair) for axis, pair in self.trend.items()},
+            "runs_p": self.runs_p,
+            "lack_of_fit": self.lack_of_fit,
+            "agreeing_starts": self.agreeing_starts,
+            "warnings": self.warnings(),
+        }
+
+
+def diagnose(fit: Fit) -> Diagnostics:
+    """Measures what may be wrong with a fit."""
+    residuals, jac = fit.problem.residuals(fit.theta[None])
+    rows = jac[0].T * np.sqrt(fit.table.weights)[:, None]
+    lengths = np.linalg.norm(rows, axis=0)
+    scaled = rows / np.where(lengths > 0, lengths, 1.0)
+    singular = np.linalg.svd(scaled, compute_uv=False)
+    condition = float(singular[0] / singular[-1]) if singular[-1] > 0 else float("inf")
+    q, _ = np.linalg.qr(scaled)
+    columns = fit.table.x
+    span = {
+        name: float(np.log10(c.max() / c.min())) if fit.law.log_axes else float("inf")
+        for name, c in columns.items()
+    }
+    order = np.argsort(sum(fit.problem.u), kind="stable")
+    return Diagnostics(
+        condition=condition,
+        at_bounds=at_bounds(fit),
+        span_decades=span,
+        leverage=(q**2).sum(axis=1),
+        influence=influence(fit),
+        near_duplicates=near_duplicates(fit),
+        trend={name: _trend(column, residuals[0]) for name, column in columns.items()},
+        runs_p=_runs(residuals[0][order]),
+        lack_of_fit=noise(fit).lack_of_fit,
+        agreeing_starts=fit.starts.agreeing / fit.starts.refined,
+    )
+
+
+def influence(fit: Fit) -> Array | None:
+    """Returns the largest change of an exponent, in standard errors, from leaving out each row (or group).
+
+    Refits rather than a formula, because a narrow penalty has no influence function to speak of. None above
+    1,000 rows and for laws without exponents.
+    """
+    labels = np.arange(len(fit.table)) if fit.table.groups is None else fit.table.groups
+    names = np.unique(labels)
+    if len(fit.table) > _MANY_ROWS or not fit.law.exponents:
+        return None
+    kept = labels[None, :] != names[:, None]
+    theta, _ = refit(smooth_problem(fit), fit.theta, kept * fit.table.weights)
+    left_out = Draws(fit.law, fit.frame, theta).params
+    changes = []
+    for name in fit.law.exponents:
+        error = float(np.std(left_out[name])) * np.sqrt(len(names))
+        if error > 0:
+            # The jackknife's own standard error; the normal one of a fit by absolute errors is less stable.
+            changes.append(np.abs(left_out[name] - fit.params[name]) / error)
+    return np.max(changes, axis=0) if changes else np.zeros(len(names))
+
+
+def near_duplicates(fit: Fit) -> int:
+    """Returns how many neighbors in scale agree within 0.1% on every axis but are not exact repeats."""
+    points = np.unique(np.stack(fit.problem.u, axis=1), axis=0)
+    return int((np.abs(np.diff(points, axis=0)).max(axis=1) < _CLOSE).sum()) if len(points) > 1 else 0
+
+
+def _trend(column: Array, residuals: Array) -> tuple[float, float]:
+    from scipy import stats
+
+    found = stats.spearmanr(column, residuals)
+    return (float(found.statistic), float(found.pvalue)) if np.isfinite(found.statistic) else (0.0, 1.0)
+
+
+def _runs(residuals: Array) -> float:
+    """Returns the one-sided p-value of the runs test, one where all residuals have one sign."""
+    from scipy import stats
+
+    signs = residuals > np.median(residuals)
+    above, below = int(signs.sum()), int((~signs).sum())
+    n = above + below
+    if above == 0 or below == 0 or n < 8:
+        return 1.0
+    runs = 1 + int((signs[1:] != signs[:-1]).sum())
+    mean = 1 + 2 * above * below / n
+    variance = (mean - 1) * (mean - 2) / (n - 1)
+    # Only too few runs speak against the shape of the law.
+    return float(stats.norm.cdf((runs + 0.5 - mean) / np.sqrt(variance)))

@@ -1,0 +1,167 @@
+"""Do two families share a law's exponents? Tests by likelihood ratio and by simulation, and Holm's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import special
+from typing_extensions import override
+
+from scalelab.analysis.fits.fit import Fit, make_problem
+from scalelab.analysis.fitting.search import search
+from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.inference.bootstrap import simulator, smooth_problem
+from scalelab.analysis.inference.covariance import mean_curvature
+from scalelab.law import Array, Frame, Law
+
+_SIMULATIONS = 300
+_QUICK: dict[str, Any] = {"max_iter": 60, "xtol": 1e-5, "ftol": 1e-8}
+
+
+@dataclass(frozen=True)
+class ExponentTest:
+    """Whether two families share their exponents.
+
+    Attributes:
+        families: The two.
+        statistic: The scaled fall of the objective from shared to separate exponents.
+        dof: How many exponents are shared.
+        p_lr: p-value of the likelihood ratio, against its chi-squared limit.
+        p_bootstrap: p-value against simulations of shared exponents, for small samples.
+        p_holm: The latter after Holm's correction for all pairs.
+    """
+
+    families: tuple[str, str]
+    statistic: float
+    dof: int
+    p_lr: float
+    p_bootstrap: float
+    p_holm: float
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values after Holm's (1979) step-down correction, in the order given."""
+    order = np.argsort(p_values)
+    m = len(p_values)
+    steps = np.maximum.accumulate([(m - rank) * p_values[i] for rank, i in enumerate(order)])
+    out = np.empty(m)
+    out[order] = np.minimum(steps, 1.0)
+    return [float(p) for p in out]
+
+
+class _Shared(Law):
+    """Two families under one law whose exponents they share; the last axis tells the family of a row."""
+
+    name, equation, paper, axes = "shared", "", "", ("...",)
+
+    def __init__(self, base: Law) -> None:
+        self.base = base
+        p = len(base.params)
+        common = [base.params.index(name) for name in base.exponents]
+        own = [i for i in range(p) if i not in common]
+        self.first = np.arange(p)
+        self.second = np.arange(p)
+        self.second[own] = p + np.arange(len(own))
+        self.params = tuple(str(i) for i in range(p + len(own)))
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        value = np.empty((len(theta), u[0].size))
+        jac = np.zeros((len(theta), theta.shape[1], u[0].size))
+        for code, index in ((0, self.first), (1, self.second)):
+            rows = np.flatnonzero(u[-1] == code)
+            part, slopes = self.base.value_jac(theta[:, index], [column[rows] for column in u[:-1]])
+            value[:, rows] = part
+            jac[:, index[:, None], rows] = slopes
+        return value, jac
+
+    @override
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        low, high = self.base.bounds(u[:-1], y)
+        both = np.empty((2, len(self.params)))
+        for index in (self.second, self.first):
+            both[0, index], both[1, index] = low, high
+        return both[0], both[1]
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        both = [self.base.starts([c[u[-1] == code] for c in u[:-1]], y[u[-1] == code]) for code in (0, 1)]
+        return np.concatenate([self.between(a, b) for a, b in zip(*both, strict=True)])
+
+    def between(self, a: Array, b: Array) -> Array:
+        """Returns starts from the families' own parameters, with the exponents of either or between them."""
+        out = []
+        for share in (0.0, 0.5, 1.0):
+            theta = np.empty(len(self.params))
+            theta[self.second], theta[self.first] = b, a
+            common = self.first == self.second
+            theta[self.first[common]] = share * a[common] + (1.0 - share) * b[common]
+            out.append(theta)
+        return np.array(out)
+
+    @override
+    def public(self, theta: Array, frame: Frame) -> Array:
+        return theta
+
+    @override
+    def internal(self, params: Array) -> Array:
+        return params
+
+
+def exponent_test(a: Fit, b: Fit, names: tuple[str, str]) -> ExponentTest:
+    """Tests shared against separate exponents; see `ExponentTest`."""
+    columns = tuple(np.concatenate(pair) for pair in zip(a.table.columns, b.table.columns, strict=True))
+    losses = np.concatenate([a.table.y, b.table.y])
+    weights = np.concatenate([a.table.weights, b.table.weights])
+    code = np.repeat([0.0, 1.0], [len(a.table), len(b.table)])
+    # One frame for all, so that a shared exponent is a shared internal parameter.
+    frame = a.law.frame(Frame.of(columns, losses, log_axes=a.law.log_axes))
+    estimator = smooth_problem(a).estimator
+    own = [make_problem(fit.law, fit.table, frame, estimator) for fit in (a, b)]
+    found = [search(p, f.table.weights, f.law.n_starts, f.seed) for p, f in zip(own, (a, b), strict=True)]
+    apart = sum(objective for _, objective, _ in found)
+    shared = _Shared(a.law)
+    u, y = (*frame.inward(columns), code), losses / frame.y_scale
+    joint = Problem(shared, u, y, frame.y_scale, estimator, *shared.bounds(u, y))
+    best = minimize(joint, shared.between(found[0][0], found[1][0]), weights, max_iter=200)
+    theta = best.theta[int(np.argmin(best.objective))]
+    dof = len(a.law.exponents)
+    fall = max(float(best.objective.min()) - apart, 0.0)
+    statistic = 2.0 * fall / max(float(np.mean([_tau(fit) for fit in (a, b)])), 1e-300)
+
+    # Simulate shared exponents with each family's own noise, and see how large the relative fall gets by
+    # chance.
+    rng = np.random.default_rng(a.seed)
+    value = shared.value_jac(theta[None], u)[0]
+    noise = np.concatenate([_noise(fit, rng) for fit in (a, b)], axis=1)
+    fake = value * np.exp(-noise) if estimator.log else value - noise / frame.y_scale
+    null = minimize(replace(joint, y=fake), np.tile(theta, (_SIMULATIONS, 1)), weights, **_QUICK).objective
+    free = np.zeros(_SIMULATIONS)
+    for problem, fit, index, flag in ((own[0], a, shared.first, 0), (own[1], b, shared.second, 1)):
+        begin = np.tile(theta[index], (_SIMULATIONS, 1))
+        free += minimize(
+            replace(problem, y=fake[:, code == flag]), begin, fit.table.weights, **_QUICK
+        ).objective
+    chance = np.maximum(null - free, 0.0) / np.maximum(free, 1e-300)
+    p_bootstrap = (1.0 + float((chance >= fall / max(apart, 1e-300)).sum())) / (1.0 + _SIMULATIONS)
+    return ExponentTest(
+        names, statistic, dof, float(special.chdtrc(dof, statistic)), p_bootstrap, p_bootstrap
+    )
+
+
+def _tau(fit: Fit) -> float:
+    """Returns what scales a fall of the objective to chi-squared (Schrader & Hettmansperger 1980)."""
+    first, _, _ = fit.estimator.derivatives(fit.residuals)
+    n, p = len(fit.table), fit.theta.size
+    return float(np.mean(first**2)) / mean_curvature(fit) * n / (n - p)
+
+
+def _noise(fit: Fit, rng: np.random.Generator) -> Array:
+    """Returns noise of a family in the space of the residuals, shape (simulations, rows)."""
+    imitate = simulator(fit)
+    value = fit.law.value_jac(imitate.theta[None], fit.problem.u)[0]
+    drawn = imitate.draw(rng, _SIMULATIONS)
+    return np.log(value) - np.log(drawn) if fit.estimator.log else (value - drawn) * fit.frame.y_scale

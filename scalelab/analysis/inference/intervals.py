@@ -1,0 +1,214 @@
+"""Intervals of parameters, derived quantities and predictions, by one rule.
+
+==============  ========================================================================================
+method          what it is
+==============  ========================================================================================
+`auto`        `clusters` where the fit has groups; `covariance` for more than 4,000 rows, where the
+                others are slow and the normal approximation is good; `pairs` where the size of the
+                residuals depends on scale (Koenker's test, p < 0.01); otherwise `profile`
+`profile`     calibrated profile (`scalelab.analysis.inference.profile`): covers also where the law bends
+`pairs`       percentiles of 1,000 refits to resampled rows; `residuals`, `clusters` likewise
+`bca`         the same, bias-corrected and accelerated, of the kind that suits the fit
+`covariance`  estimate plus and minus Student's t times the Gauss-Newton standard error
+==============  ========================================================================================
+
+How well each covers is measured by `benchmarks/coverage.py`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, gradient
+from scalelab.analysis.inference.bootstrap import Bootstrap, check_level, simulator
+from scalelab.analysis.inference.noise import noise as noise_of
+from scalelab.analysis.inference.profile import profile_intervals
+from scalelab.errors import InputError
+from scalelab.law import Array
+
+if TYPE_CHECKING:
+    from scalelab.analysis.fits.fit import Fit
+
+METHODS = ("auto", "profile", "pairs", "residuals", "clusters", "bca", "covariance")
+
+_REFITS = 1000
+_MANY_ROWS = 4000
+_NODES = 8
+_UNEVEN = 0.01
+
+
+def interval(
+    fit: Fit, quantity: Quantity, level: float = 0.9, *, method: str = "auto", seed: int | None = None
+) -> tuple[float, float]:
+    """Returns an interval of a quantity; see `intervals`."""
+    return intervals(fit, [quantity], level, method=method, seed=seed)[0]
+
+
+def intervals(
+    fit: Fit,
+    quantities: Sequence[Quantity],
+    level: float = 0.9,
+    *,
+    method: str = "auto",
+    seed: int | None = None,
+) -> list[tuple[float, float]]:
+    """Returns an interval of each of some quantities, in much less time than one after the other.
+
+    Args:
+        fit: The fit.
+        quantities: Names of parameters, or functions of `Draws` that return a
+            number a draw, such as those of `scalelab.analysis.inference.quantities`.
+        level: Coverage of each.
+        method: See the table above.
+        seed: Of what is random; default the fit's.
+
+    Raises:
+        InputError: The method is unknown or the level not between 0 and 1.
+    """
+    check_level(level)
+    method = _method(fit, method)
+    logs = [isinstance(quantity, str) and quantity in fit.law.coefficients for quantity in quantities]
+    asked = [_log_of(str(q)) if log else q for q, log in zip(quantities, logs, strict=True)]
+    ends = _intervals(fit, asked, level, method, seed)
+    return [
+        (float(np.exp(low)), float(np.exp(high))) if log else (low, high)
+        for (low, high), log in zip(ends, logs, strict=True)
+    ]
+
+
+def _log_of(name: str) -> Quantity:
+    return lambda draws: np.asarray(np.log(draws.params[name]))
+
+
+def stderr(fit: Fit, quantity: Quantity, method: str = "covariance") -> float:
+    """Returns the standard error of a quantity: over refits where the method resamples, or Gauss-Newton's."""
+    method = _method(fit, method)
+    if method not in ("profile", "covariance"):
+        return refits(fit, method).stderr(quantity)
+    slope = gradient(fit, quantity)
+    return float(np.sqrt(max(float(slope @ fit.covariance() @ slope), 0.0)))
+
+
+def predict_interval(
+    fit: Fit, u: tuple[Array, ...], level: float, *, noise: bool = False, method: str = "auto"
+) -> tuple[Array, Array]:
+    """Returns the ends of the interval of predictions, each of shape (n,).
+
+    Along one axis more than eight scales are interpolated between the intervals of eight; along several
+    axes more than eight take the percentiles of 1,000 refits instead of a profile each.
+
+    Args:
+        fit: The fit.
+        u: Scales in internal coordinates, each of shape (n,).
+        level: Coverage of each interval.
+        noise: Whether it is for a new run: the interval of the law and Student's interval of the noise of one
+            run, added in quadrature on either side.
+        method: See the table above.
+    """
+    check_level(level)
+    method = _method(fit, method)
+    mean = _scores(fit, Draws(fit.law, fit.frame, fit.theta[None]), u)[0]
+    n = u[0].size
+    if n > _NODES and len(u) == 1 and method == "profile":
+        nodes = np.linspace(u[0].min(), u[0].max(), _NODES)
+        ends = _end_points(fit, (nodes,), level, method)
+        center = _scores(fit, Draws(fit.law, fit.frame, fit.theta[None]), (nodes,))[0]
+        low = mean + np.interp(u[0], nodes, ends[:, 0] - center)
+        high = mean + np.interp(u[0], nodes, ends[:, 1] - center)
+    elif (method == "profile" and n <= _NODES) or method == "covariance":
+        ends = _end_points(fit, u, level, method)
+        low, high = ends[:, 0], ends[:, 1]
+    else:
+        values = _scores(fit, refits(fit, method).draws, u)
+        low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    if noise:
+        found = noise_of(fit)
+        reach = found.sigma * special.stdtrit(found.dof, 0.5 + level / 2)
+        low, high = mean - np.hypot(mean - low, reach), mean + np.hypot(high - mean, reach)
+    return (np.exp(low), np.exp(high)) if fit.estimator.log else (low, high)
+
+
+def _scores(fit: Fit, draws: Draws, u: tuple[Array, ...]) -> Array:
+    """Returns predictions in the space of the residuals, shape (draws, n)."""
+    values = draws.at(u)
+    return np.log(values) if fit.estimator.log else values
+
+
+def _end_points(fit: Fit, u: tuple[Array, ...], level: float, method: str) -> Array:
+    """Returns the ends of the interval of each of n predictions, shape (n, 2)."""
+    places = [tuple(column[i : i + 1] for column in u) for i in range(u[0].size)]
+    return np.array(_intervals(fit, [_score_at(fit, at) for at in places], level, method, None))
+
+
+def _score_at(fit: Fit, u: tuple[Array, ...]) -> Quantity:
+    return lambda draws: _scores(fit, draws, u)[:, 0]
+
+
+def _method(fit: Fit, method: str) -> str:
+    if method not in METHODS:
+        raise InputError(f"unknown interval {method!r}; there are {', '.join(METHODS)}")
+    if method != "auto":
+        return method
+    if fit.table.groups is not None:
+        return "clusters"
+    if len(fit.table) > _MANY_ROWS:
+        return "covariance"
+    return "pairs" if uneven_noise(fit) < _UNEVEN else "profile"
+
+
+def uneven_noise(fit: Fit) -> float:
+    """Returns the p-value of Koenker's (1981) studentized test that the noise does not depend on the axes.
+
+    The profile exchanges residuals between rows, which is wrong where some rows are noisier than others.
+    """
+    squares = simulator(fit).noise ** 2
+    design = np.stack([np.ones_like(squares), *fit.problem.u], axis=1)
+    solved, _, rank, _ = np.linalg.lstsq(design, squares, rcond=None)
+    total = float(((squares - squares.mean()) ** 2).sum())
+    if total == 0.0 or rank < 2:
+        return 1.0
+    explained = 1.0 - float(((squares - design @ solved) ** 2).sum()) / total
+    return float(special.chdtrc(rank - 1, len(squares) * explained))
+
+
+def _intervals(
+    fit: Fit, quantities: Sequence[Quantity], level: float, method: str, seed: int | None
+) -> list[tuple[float, float]]:
+    if method == "profile":
+        return profile_intervals(fit, quantities, level, seed=seed)
+    if method == "covariance":
+        return [_normal(fit, quantity, level) for quantity in quantities]
+    found = refits(fit, method, seed)
+    kind = "bca" if method == "bca" else "percentile"
+    return [found.interval(quantity, level, kind) for quantity in quantities]
+
+
+def _normal(fit: Fit, quantity: Quantity, level: float) -> tuple[float, float]:
+    reach = stderr(fit, quantity) * special.stdtrit(len(fit.table) - fit.theta.size, 0.5 + level / 2)
+    center = estimate(fit, quantity)
+    return center - float(reach), center + float(reach)
+
+
+_KNOWN: weakref.WeakKeyDictionary[Fit, dict[tuple[str | None, int], Bootstrap]] = weakref.WeakKeyDictionary()
+
+
+def refits(fit: Fit, method: str = "auto", seed: int | None = None) -> Bootstrap:
+    """Returns the refits of a method, made once; where the method refits nothing, those to drawn residuals.
+
+    Args:
+        fit: The fit.
+        method: See the table above.
+        seed: Of the resampling; default the fit's.
+    """
+    method = _method(fit, method)
+    kind = {"bca": None, "profile": "residuals", "covariance": "residuals"}.get(method, method)
+    key = (kind, fit.seed if seed is None else seed)
+    known = _KNOWN.setdefault(fit, {})
+    if key not in known:
+        known[key] = fit.bootstrap(_REFITS, kind=kind, seed=key[1])
+    return known[key]

@@ -1,0 +1,378 @@
+"""Profile intervals: the values of a quantity that the rows do not contradict.
+
+The relative rise `T(c) = min{objective : quantity = c} / min{objective} - 1` measures how much the rows
+object to the value c; relative, so that it does not depend on the unknown size of the noise. An interval is
+the set of c with T(c) below a cut-off. Under Gaussian noise and squares the cut-off would come from an F
+distribution; here it is *calibrated*: the law is simulated at its estimates with resampled residuals, and
+the cut-off is the quantile of the T that the true value gets there. That holds for every penalty, keeps the
+asymmetry that bounds and curvature give an interval, and needs no smoothness of the penalty.
+
+All quantities and both sides of a fit are searched as one batch: the rows are few, so that what a step
+costs hardly depends on how many it minimizes at once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, evaluate, gradient
+from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.inference.bootstrap import check_level, chunk_of, simulator, smooth_problem
+from scalelab.analysis.inference.covariance import covariance, mean_curvature
+from scalelab.law import Array, Frame, Index
+
+if TYPE_CHECKING:
+    from scalelab.analysis.fits.fit import Fit
+
+N_CALIBRATE = 400
+
+_SPRING, _REACH = 1e3, 300.0
+_SWEEPS, _REFINEMENTS = 4, 4
+_STEPS = np.concatenate([np.linspace(0.4, 4.0, 10), np.geomspace(5.5, 40.0, 6)])
+_SHARES = np.array([0.01, 0.03, 0.1, 0.25, 0.5, 0.75])
+_STEP = 1e-5
+_QUICK: dict[str, Any] = {"max_iter": 60, "xtol": 1e-5, "ftol": 1e-8}
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned(Problem):
+    """A problem with one more row, a spring that pulls a quantity to a value for each of the batch.
+
+    The row's residual is kept small, so that every penalty treats it as a square; its weight makes up for
+    that.
+
+    Attributes:
+        frame: The change of units, for the quantities.
+        quantities: What may be pinned.
+        which: Which of them is, shape (batch,).
+        targets: To which values, shape (batch,).
+        units: What the distance to the target is divided by, shape (batch,).
+    """
+
+    frame: Frame = field(default_factory=lambda: Frame.identity(0))
+    quantities: tuple[Quantity, ...] = ()
+    which: Index = field(default_factory=lambda: np.zeros(0, dtype=int))
+    targets: Array = field(default_factory=lambda: np.zeros(0))
+    units: Array = field(default_factory=lambda: np.zeros(0))
+
+    @override
+    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
+        r, jac = super().residuals(theta, rows)
+        size = theta.shape[1]
+        which, targets, units = self.which, self.targets, self.units
+        if rows is not None:
+            which, targets, units = which[rows], targets[rows], units[rows]
+        moves = _STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
+        around = (theta[:, None, :] + moves).reshape(-1, size)
+        values = self.evaluated(around, np.repeat(which, len(moves))).reshape(len(theta), -1)
+        slopes = (values[:, 1 : 1 + size] - values[:, 1 + size :]) / (2 * _STEP * units[:, None])
+        r = np.concatenate([r, ((values[:, 0] - targets) / units)[:, None]], axis=1)
+        return r, np.concatenate([jac, slopes[:, :, None]], axis=2)
+
+    def evaluated(self, theta: Array, which: Index) -> Array:
+        """Returns for each parameter vector the value of its own quantity, shape (batch,)."""
+        values = np.empty(len(theta))
+        for number, quantity in enumerate(self.quantities):
+            own = which == number
+            if own.any():
+                values[own] = evaluate(quantity, Draws(self.law, self.frame, theta[own]))
+        return values
+
+
+def profile_interval(
+    fit: Fit, quantity: Quantity, level: float = 0.9, *, n: int = N_CALIBRATE, seed: int | None = None
+) -> tuple[float, float]:
+    """Returns the calibrated profile interval of a quantity; see `profile_intervals`."""
+    return profile_intervals(fit, [quantity], level, n=n, seed=seed)[0]
+
+
+def profile_intervals(
+    fit: Fit,
+    quantities: Sequence[Quantity],
+    level: float = 0.9,
+    *,
+    n: int = N_CALIBRATE,
+    seed: int | None = None,
+) -> list[tuple[float, float]]:
+    """Returns the calibrated profile intervals of several quantities.
+
+    Args:
+        fit: The fit.
+        quantities: Names of parameters, or functions of draws.
+        level: Coverage of each.
+        n: Simulations of the calibration.
+        seed: Of the simulations; default the fit's.
+
+    Returns:
+        The ends of each; infinite where the rows never object, on that side, within 40 standard errors.
+    """
+    check_level(level)
+    seed = fit.seed if seed is None else seed
+    together = max(1, chunk_of(fit.problem) // (2 * _STEPS.size))
+    out: list[tuple[float, float]] = []
+    for begin in range(0, len(quantities), together):
+        profile = _Profile(fit, quantities[begin : begin + together])
+        ends = profile.ends(profile.cuts(level, n, seed))
+        out += zip(ends[::2], ends[1::2], strict=True)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulation:
+    """Simulated outcomes and their unrestricted minima, which all quantities of a fit share."""
+
+    problem: Problem
+    truth: Draws
+    lowest: Array
+
+
+_SIMULATIONS: weakref.WeakKeyDictionary[Fit, dict[tuple[int, int], _Simulation]] = weakref.WeakKeyDictionary()
+
+
+def _simulation(profile: _Profile, n: int, seed: int) -> _Simulation:
+    fit = profile.fit
+    known = _SIMULATIONS.setdefault(fit, {})
+    if (n, seed) not in known:
+        imitate = simulator(fit)
+        problem = replace(profile.problem, y=imitate.draw(np.random.default_rng(seed), n))
+        start = np.broadcast_to(imitate.theta, (n, imitate.theta.size))
+        _, lowest = profile.minimum(problem, start, fit.table.weights)
+        known[n, seed] = _Simulation(problem, Draws(fit.law, fit.frame, imitate.theta[None]), lowest)
+    return known[n, seed]
+
+
+@dataclass(eq=False)
+class _Side:
+    """The profile of one quantity on one side of the estimate, as far as it is known.
+
+    Attributes:
+        number: Which quantity.
+        sign: -1 below the estimate, 1 above it.
+        center: The estimate.
+        theta: Parameters at the points, shape (points, parameters).
+        values: Values of the quantity there, shape (points,).
+        rise: Relative rises of the objective there, shape (points,).
+    """
+
+    number: int
+    sign: int
+    center: float
+    theta: Array
+    values: Array
+    rise: Array
+
+    def outward(self) -> tuple[Array, Array, Index]:
+        """Returns values and roots of the rise from the center outward, and their original order."""
+        at, sign = self.values, self.sign
+        chosen = np.flatnonzero(np.isfinite(at) & np.isfinite(self.rise) & (at * sign > self.center * sign))
+        order = chosen[np.argsort(sign * at[chosen], kind="stable")]
+        x = np.concatenate([[self.center], at[order]])
+        root = np.concatenate([[0.0], np.sqrt(self.rise[order])])
+        # A value further away cannot cost less; where it seems to, the nearer one stopped in another valley.
+        return x, np.minimum.accumulate(root[::-1])[::-1], order
+
+    def between(self, cut: float, middle: Array) -> tuple[Array, Array] | None:
+        """Returns targets and starts around the crossing of a cut-off, or None where it is well known.
+
+        Args:
+            cut: The cut-off of the relative rise.
+            middle: Parameters at the estimate, shape (parameters,).
+        """
+        x, root, order = self.outward()
+        above = np.flatnonzero(root > np.sqrt(cut))
+        if not above.size or root[above[0]] < 1.5 * np.sqrt(cut):
+            return None
+        i = int(above[0])
+        inner = middle if i == 1 else self.theta[order[i - 2]]
+        outer = self.theta[order[i - 1]]
+        return x[i - 1] + _SHARES * (x[i] - x[i - 1]), inner + _SHARES[:, None] * (outer - inner)
+
+    def crossing(self, cut: float, unit: float) -> float:
+        """Returns where the root of the rise crosses that of a cut-off.
+
+        Between points the root is taken as straight, which it is for a law linear in its parameters. Without
+        a crossing the end is infinite, unless the quantity stopped short of where it was pulled, as at a
+        bound.
+        """
+        x, root, _ = self.outward()
+        above = np.flatnonzero(root > np.sqrt(cut))
+        if not above.size:
+            stopped = abs(x[-1] - x[0]) < 0.9 * _STEPS[-1] * unit
+            return float(x[-1] if stopped else self.sign * np.inf)
+        i = int(above[0])
+        share = (np.sqrt(cut) - root[i - 1]) / (root[i] - root[i - 1])
+        return float(x[i - 1] + share * (x[i] - x[i - 1]))
+
+
+class _Profile:
+    """The rise of a fit's objective along some quantities; holds what all its evaluations share."""
+
+    def __init__(self, fit: Fit, quantities: Sequence[Quantity]) -> None:
+        self.fit, self.quantities = fit, tuple(quantities)
+        self.problem = smooth_problem(fit)
+        self.centers = [estimate(fit, quantity) for quantity in quantities]
+        moves = [self._unit(quantity) for quantity in quantities]
+        self.units = np.array([unit for unit, _ in moves])
+        # How the parameters move, to first order, for one standard error of each quantity.
+        self.directions = [direction for _, direction in moves]
+        penalty, weights = self.problem.estimator, fit.table.weights
+        first = penalty.derivatives(fit.residuals)[0]
+        # What a distance of one standard error costs in the objective.
+        cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit), 1e-300)
+        self.soft = penalty.delta / _REACH if penalty.huberized else 1.0
+        self.weights = np.append(weights, _SPRING * cost / self.soft**2)
+        self.spread = 1.345 * float(np.median(np.abs(fit.residuals))) / 0.6745
+        polished = minimize(self.problem, fit.theta[None], weights, max_iter=60)
+        self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
+
+    def _unit(self, quantity: Quantity) -> tuple[float, Array]:
+        """Returns a quantity's standard error, and how the parameters move for it."""
+        fit = self.fit
+        slope, spread = gradient(fit, quantity), fit.covariance()
+        if not slope @ spread @ slope > 0:
+            # At a bound the estimate cannot move to first order; further away it can.
+            spread = covariance(fit, bounded=False)
+        variance = float(slope @ spread @ slope)
+        if np.isfinite(variance) and variance > 0:
+            unit = float(np.sqrt(variance))
+            return unit, spread @ slope / unit
+        return max(1e-3 * abs(estimate(fit, quantity)), 1e-12), np.zeros_like(fit.theta)
+
+    def pinned(self, problem: Problem, which: Index, targets: Array) -> Pinned:
+        """Returns a problem with a quantity pulled to a target for each of a batch."""
+        parts = {name: getattr(problem, name) for name in Problem.__dataclass_fields__}
+        return Pinned(
+            **parts,
+            frame=self.fit.frame,
+            quantities=self.quantities,
+            which=which,
+            targets=targets,
+            units=self.units[which] / self.soft,
+        )
+
+    def ends(self, cuts: Sequence[float]) -> list[float]:
+        """Returns the lower and upper end of each quantity: where its rise exceeds its cut-off.
+
+        A spring need not be stiff: where it comes to rest the objective is the lowest for the value of the
+        quantity there, whatever that is. The profile is refined around the crossing, which also finds the
+        ends of a quantity whose standard error is far from its true uncertainty.
+        """
+        empty = np.empty(0)
+        sides = [
+            _Side(number, sign, center, np.empty((0, self.theta.size)), empty, empty)
+            for number, center in enumerate(self.centers)
+            for sign in (-1, 1)
+        ]
+        steps = np.minimum(_STEPS, 4.0)[:, None]
+        work = [
+            (
+                side,
+                side.center + side.sign * _STEPS * self.units[side.number],
+                self.theta + side.sign * steps * self.directions[side.number],
+            )
+            for side in sides
+        ]
+        for _ in range(1 + _REFINEMENTS):
+            if not work:
+                break
+            self._explore(*zip(*work, strict=True))
+            found = [(side, side.between(cuts[side.number], self.theta)) for side in sides]
+            work = [(side, *more) for side, more in found if more is not None]
+        return [side.crossing(cuts[side.number], float(self.units[side.number])) for side in sides]
+
+    def _explore(self, sides: Sequence[_Side], targets: Sequence[Array], starts: Sequence[Array]) -> None:
+        """Adds points of the profile to sides.
+
+        Args:
+            sides: Which ones.
+            targets: Values to pull each one's quantity to, outward, all of shape (points,).
+            starts: Internal parameters to start from, all of shape (points, parameters).
+        """
+        numbers = np.array([side.number for side in sides])
+        goals, begin = np.stack(targets), np.stack(starts)
+        theta, total = self._pulled(numbers, goals, begin)
+        open_ = np.arange(len(sides))
+        for _ in range(_SWEEPS):
+            # Each is tried again from the end of its inner neighbor: a curved valley is easily lost from
+            # afar.
+            middle = np.broadcast_to(self.theta, (len(open_), 1, self.theta.size))
+            inner = np.concatenate([middle, theta[open_, :-1]], axis=1)
+            again, lower = self._pulled(numbers[open_], goals[open_], inner, staged=False)
+            known = np.where(np.isfinite(total[open_]), total[open_], np.finfo(float).max)
+            better = lower < known - 1e-3 * np.abs(known - self.lowest)
+            theta[open_] = np.where(better[:, :, None], again, theta[open_])
+            total[open_] = np.where(better, lower, total[open_])
+            open_ = open_[better.any(axis=1)]
+            if not open_.size:
+                break
+        for side, own in zip(sides, theta, strict=True):
+            draws = Draws(self.fit.law, self.fit.frame, own)
+            objective = self.problem.objective(own, self.fit.table.weights)
+            rise = np.maximum(objective / max(self.lowest, 1e-300) - 1.0, 0.0)
+            side.theta = np.concatenate([side.theta, own])
+            side.values = np.concatenate([side.values, evaluate(self.quantities[side.number], draws)])
+            side.rise = np.concatenate([side.rise, rise])
+
+    def _pulled(
+        self, numbers: Index, targets: Array, starts: Array, *, staged: bool = True
+    ) -> tuple[Array, Array]:
+        """Minimizes with quantities pulled to targets.
+
+        Args:
+            numbers: The quantity of each side, shape (sides,).
+            targets: Shape (sides, points).
+            starts: Shape (sides, points, parameters).
+            staged: Whether to pass through wider penalties.
+
+        Returns:
+            Parameters of shape (sides, points, parameters) and objectives of shape (sides, points).
+        """
+        problem = self.pinned(self.problem, np.repeat(numbers, targets.shape[1]), targets.ravel())
+        flat = starts.reshape(-1, starts.shape[2])
+        if staged:
+            theta, total = self.minimum(problem, flat, self.weights)
+        else:
+            solution = minimize(problem, flat, self.weights, **_QUICK)
+            theta, total = solution.theta, solution.objective
+        return theta.reshape(starts.shape), total.reshape(targets.shape)
+
+    def cuts(self, level: float, n: int, seed: int) -> list[float]:
+        """Returns for each quantity the quantile of the relative rise at its true value, over simulations."""
+        simulation = _simulation(self, n, seed)
+        base = simulation.problem
+        together = max(1, chunk_of(base) // n)
+        out: list[float] = []
+        for begin in range(0, len(self.quantities), together):
+            numbers = np.arange(begin, min(begin + together, len(self.quantities)))
+            truths = np.array([evaluate(self.quantities[i], simulation.truth)[0] for i in numbers])
+            problem = replace(base, y=np.tile(base.y, (len(numbers), 1)))
+            pinned = self.pinned(problem, np.repeat(numbers, n), np.repeat(truths, n))
+            start = np.broadcast_to(simulation.truth.theta, (n * len(numbers), self.theta.size))
+            theta, total = self.minimum(pinned, start, self.weights)
+            bare = problem.objective(theta, self.fit.table.weights)
+            # The spring's tension times its extension is what the last bit of the way would cost.
+            held = (bare + 2.0 * (total - bare)).reshape(-1, n)
+            rise = np.maximum(held / np.maximum(simulation.lowest, 1e-300) - 1.0, 0.0)
+            out += [float(np.quantile(row[np.isfinite(row)], level)) for row in rise]
+        return out
+
+    def minimum(self, problem: Problem, theta: Array, weights: Array) -> tuple[Array, Array]:
+        """Returns where the minimizations from each start end, and the objectives there; both by start.
+
+        They pass through ever narrower penalties. A penalty much narrower than the noise has many shallow
+        valleys; both sides of a difference of minima must find the deep one, or the difference is biased.
+        """
+        delta = problem.estimator.delta
+        if problem.estimator.huberized:
+            for width in (self.spread, 0.2 * self.spread, 0.04 * self.spread):
+                if width > 1.5 * delta:
+                    staged = replace(problem, estimator=problem.estimator.smoothed(width))
+                    theta = minimize(staged, theta, weights, **_QUICK).theta
+        solution = minimize(problem, theta, weights, **_QUICK)
+        return solution.theta, solution.objective

@@ -1,0 +1,152 @@
+"""Quantities that follow from a law: each a function of draws, so that each has an interval.
+
+Compute is `flops = flops_per * n_params * n_examples`; six for a transformer that sees a token once
+(Kaplan et al. 2020, section 2.1), something else, to be measured, for other architectures and examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.analysis.fitting.draws import Draws
+from scalelab.errors import FitError
+from scalelab.law import Array
+
+if TYPE_CHECKING:
+    from scalelab.analysis.fits.fit import Fit
+
+FLOPS_PER = 6.0
+
+_BISECTIONS = 80
+_FAR = 60.0
+
+
+def loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
+    """Returns the quantity: the loss at one point, given as in `fit_law`."""
+    u = fit.inward(x)
+    return lambda draws: draws.at(u)[:, 0]
+
+
+def log_loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
+    """Returns the quantity: the logarithm of the loss at one point."""
+    u = fit.inward(x)
+    return lambda draws: np.asarray(np.log(draws.at(u)[:, 0]))
+
+
+def allocation_exponent(draws: Draws) -> Array:
+    """The exponent a of `N_opt ~ flops^a`: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4)."""
+    _needs_both(draws)
+    params = draws.params
+    return params["beta"] / (params["alpha"] + params["beta"])
+
+
+def optimal_params(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
+    """Returns the quantity: the compute-optimal number of parameters (Hoffmann et al. 2022, eq. 4)."""
+
+    def quantity(draws: Draws) -> Array:
+        return np.exp(_log_optimum(draws, np.log(flops / flops_per))[0])
+
+    return quantity
+
+
+def optimal_examples(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
+    """Returns the quantity: the compute-optimal number of examples."""
+
+    def quantity(draws: Draws) -> Array:
+        return np.exp(_log_optimum(draws, np.log(flops / flops_per))[1])
+
+    return quantity
+
+
+def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
+    """Returns the quantity: examples for each parameter at the optimum."""
+
+    def quantity(draws: Draws) -> Array:
+        size, data = _log_optimum(draws, np.log(flops / flops_per))
+        return np.exp(data - size)
+
+    return quantity
+
+
+def loss_at_budget(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
+    """Returns the quantity: the lowest loss that a budget reaches."""
+    return lambda draws: _budget_loss(draws, np.full(len(draws), np.log(flops / flops_per)))
+
+
+def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
+    """Returns the quantity: the budget that reaches a loss, optimally spent; infinite if none does."""
+
+    def quantity(draws: Draws) -> Array:
+        middle = 0.5 * sum(draws.frame.centers)
+        found = bisect(lambda z: _budget_loss(draws, z), target, len(draws), 2 * middle)
+        return flops_per * np.exp(found)
+
+    return quantity
+
+
+def scale_for_loss(fit: Fit, target: float) -> Callable[[Draws], Array]:
+    """Returns the quantity: the scale at which a law of one axis reaches a loss; infinite if none does.
+
+    Raises:
+        FitError: The law has several axes.
+    """
+    if len(fit.table.axes) != 1:
+        raise FitError(f"law {fit.law.name!r} has several axes; ask for flops_for_loss")
+
+    def quantity(draws: Draws) -> Array:
+        def loss(z: Array) -> Array:
+            # A column of scales pairs each with its own draw; a row would try all of them with all draws.
+            return draws.law.value_jac(draws.theta, (z[:, None],))[0][:, 0] * draws.frame.y_scale
+
+        return np.exp(bisect(loss, target, len(draws), 0.0) + draws.frame.centers[0])
+
+    return quantity
+
+
+def _needs_both(draws: Draws) -> None:
+    if draws.law.name != "chinchilla":
+        raise FitError(f"optimal allocation needs the law 'chinchilla', this is a fit of {draws.law.name!r}")
+
+
+def _log_optimum(draws: Draws, log_product: Any) -> tuple[Array, Array]:
+    """Returns log N and log D that minimize the loss at given log(N * D), each of shape (draws,)."""
+    _needs_both(draws)
+    theta, (c_n, c_d) = draws.theta, draws.frame.centers
+    alpha, beta = theta[:, 3], theta[:, 4]
+    log_a, log_b = theta[:, 1] + alpha * c_n, theta[:, 2] + beta * c_d
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_g = (np.log(alpha) + log_a - np.log(beta) - log_b) / (alpha + beta)
+        size = log_g + beta / (alpha + beta) * log_product
+    return size, log_product - size
+
+
+def _budget_loss(draws: Draws, log_product: Array) -> Array:
+    size, data = _log_optimum(draws, log_product)
+    theta, (c_n, c_d) = draws.theta, draws.frame.centers
+    with np.errstate(over="ignore"):
+        by_size = np.exp(theta[:, 1] - theta[:, 3] * (size - c_n))
+        by_data = np.exp(theta[:, 2] - theta[:, 4] * (data - c_d))
+    return draws.frame.y_scale * (theta[:, 0] + by_size + by_data)
+
+
+def bisect(loss: Callable[[Array], Array], target: float | Array, n: int, center: float) -> Array:
+    """Returns where falling losses reach a target, infinite where not within e^60 of a center; shape (n,).
+
+    Args:
+        loss: n losses at n logarithms of scale, each of its own falling law.
+        target: The loss to reach, one or n of them.
+        n: How many laws there are.
+        center: Logarithm of the scale to search around.
+    """
+    low, high = np.full(n, center - _FAR), np.full(n, center + _FAR)
+    with np.errstate(over="ignore", invalid="ignore"):
+        never, already = loss(high) > target, loss(low) < target
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            above = loss(middle) > target
+            low, high = np.where(above, middle, low), np.where(above, high, middle)
+    found = 0.5 * (low + high)
+    return np.where(never, np.inf, np.where(already, -np.inf, found))

@@ -1,0 +1,185 @@
+"""From runs to points: finished runs, designs (a mean over seeds each) and families.
+
+A *design* is everything a trial fixes except its seeds: components, their options, training options, data
+size. Runs of one design differ by chance only, so they are averaged before anything is fitted or ranked, and
+their spread is the noise that a reader should know of. A *family* is one architecture trained by one
+optimizer on one dataset: what has a scaling law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from scalelab.errors import InputError
+from scalelab.records import canonical_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
+OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
+_REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
+_OUTCOMES = ("loss", "objective")
+
+
+class Family(NamedTuple):
+    """What has a scaling law of its own.
+
+    Attributes:
+        dataset: Name of the dataset, with those of its options that differ among the runs.
+        architecture: Name of the architecture.
+        optimizer: Name of the optimizer.
+    """
+
+    dataset: str
+    architecture: str
+    optimizer: str
+
+
+def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
+
+    The result has every column of `SCALES`, `objective`, `metric`, `direction` and `dataset_label`,
+    made up where the table lacks them (the loss is then the objective). Of a study in which no run has a
+    loss, such as an imported table of another metric, a finite objective is enough.
+
+    Args:
+        runs: A row a trial, as the store's `runs`.
+
+    Raises:
+        InputError: A column that nothing can be said without is missing.
+    """
+    import pandas as pd
+
+    missing = [name for name in _REQUIRED if name not in runs.columns]
+    if missing:
+        raise InputError(f"the table of runs lacks the columns {', '.join(missing)}; map or add them")
+    done: pd.DataFrame = runs[(runs["status"] == "done") & _has_outcome(runs)].copy()
+    if "trial_id" in done.columns:
+        done = done.drop_duplicates("trial_id")
+    done = done.reset_index(drop=True)
+    if "objective" not in done.columns:
+        done["objective"] = done["loss"]
+    for name in (*SCALES, *_OUTCOMES):
+        done[name] = (
+            pd.to_numeric(done[name], errors="coerce").astype(float) if name in done.columns else np.nan
+        )
+    for name, default in (("metric", "loss"), ("direction", "minimize")):
+        done[name] = done[name].fillna(default) if name in done.columns else default
+    done["dataset_label"] = _dataset_labels(done)
+    return done
+
+
+def _has_outcome(runs: pd.DataFrame) -> pd.Series:
+    import pandas as pd
+
+    def finite(name: str) -> pd.Series:
+        values = pd.to_numeric(runs[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        return pd.Series(np.isfinite(values), index=runs.index)
+
+    has_loss = finite("loss")
+    if "objective" not in runs.columns:
+        return has_loss
+    studies = runs["study"].fillna("-") if "study" in runs.columns else pd.Series("-", index=runs.index)
+    return has_loss | (finite("objective") & ~has_loss.groupby(studies).transform("any"))
+
+
+def _dataset_labels(done: pd.DataFrame) -> pd.Series:
+    """Names each dataset, with the options in which runs of the same dataset differ, or else its content."""
+    labels = done["dataset"].astype(str)
+    for _, rows in done.groupby("dataset", sort=False):
+        for column in option_columns(done, ("dataset_",)):
+            values = hashable(rows[column])
+            if values.nunique(dropna=False) > 1:
+                labels.loc[rows.index] += f" {column.removeprefix('dataset_')}=" + values.astype(str)
+    if "fingerprint" in done.columns:
+        contents = done.groupby(labels)["fingerprint"].transform("nunique") > 1
+        labels = labels.where(~contents, labels + " content=" + done["fingerprint"].astype(str).str[:6])
+    return labels
+
+
+def option_columns(runs: pd.DataFrame, prefixes: tuple[str, ...] = OPTION_PREFIXES) -> list[str]:
+    """Returns the columns that hold options of components and of training, in the table's order."""
+    return [name for name in runs.columns if name.startswith(prefixes) and name != "dataset_label"]
+
+
+def hashable(column: pd.Series) -> pd.Series:
+    """Returns the column with lists, arrays and mappings as canonical JSON, so that it can be grouped by."""
+    if column.dtype != object:
+        return column
+    return column.map(_hashable)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return canonical_json(value) if isinstance(value, (list, tuple, dict)) else value
+
+
+def design_ids(done: pd.DataFrame) -> np.ndarray:
+    """Numbers the designs: runs with the same number differ in their seeds at most.
+
+    Args:
+        done: What `finished_runs` returned, n rows.
+
+    Returns:
+        Whole numbers from 0, shape (n,).
+    """
+    import pandas as pd
+
+    names = ["dataset_label", "architecture", "optimizer", *SCALES, *option_columns(done)]
+    codes = {name: pd.factorize(hashable(done[name]), use_na_sentinel=False)[0] for name in names}
+    varying = {name: code for name, code in codes.items() if code.size and code.max() > 0}
+    if not varying:
+        return np.zeros(len(done), dtype=np.int64)
+    return pd.DataFrame(varying).groupby(list(varying), sort=False).ngroup().to_numpy()
+
+
+def designs(done: pd.DataFrame) -> pd.DataFrame:
+    """Averages over seeds: one row a design.
+
+    Args:
+        done: What `finished_runs` returned.
+
+    Returns:
+        Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
+        `SCALES`, `loss` and `objective` (means), `loss_std` and `objective_std` (over seeds; NaN for
+        one run), `log_loss_var` (variance of the log loss over seeds) and `n_runs`.
+    """
+    grouped = done.assign(
+        design=design_ids(done), log_loss=np.log(done["loss"].where(done["loss"] > 0))
+    ).groupby("design", sort=True)
+    labels = ["dataset_label", "architecture", "optimizer", "metric", "direction", *SCALES]
+    table = grouped[labels].first().rename(columns={"dataset_label": "dataset"})
+    for name in _OUTCOMES:
+        table[name] = grouped[name].mean()
+        table[f"{name}_std"] = grouped[name].std()
+    table["log_loss_var"] = grouped["log_loss"].var()
+    table["n_runs"] = grouped.size()
+    return table.reset_index(drop=True)
+
+
+def split(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yields the rows of every combination of values, with the values as a tuple, in their order."""
+    yield from table.groupby(by, sort=True)
+
+
+def families(table: pd.DataFrame) -> list[tuple[Family, pd.DataFrame]]:
+    """Splits designs by family, in alphabetical order."""
+    by = ["dataset", "architecture", "optimizer"]
+    return [(Family(*map(str, key)), rows) for key, rows in split(table, by)]
+
+
+def seed_spread(table: pd.DataFrame) -> float | None:
+    """Returns the pooled standard deviation of the log loss over seeds, about the loss's relative spread.
+
+    `None` where no design was run twice.
+    """
+    repeated = table[table["n_runs"] > 1]
+    freedom = (repeated["n_runs"] - 1).to_numpy(dtype=float)
+    if not freedom.sum():
+        return None
+    return float(np.sqrt(np.average(repeated["log_loss_var"].fillna(0.0), weights=freedom)))

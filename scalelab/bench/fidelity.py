@@ -1,0 +1,82 @@
+"""What a target's outputs are worth: against PyTorch in f32, on the dataset's validation examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from scalelab.components import OpenDataset
+    from scalelab.measure.fidelity import Infer
+
+FEWEST, MOST = 32, 2000
+"""Examples that are compared whatever it takes, and at most."""
+PATIENCE = 10.0
+"""How many times the time limit comparing may take, before it is done on fewer examples."""
+
+
+def compared(
+    data: OpenDataset, module: nn.Module, infer: Infer, batch: np.ndarray, seconds: float, *, trained: bool
+) -> dict[str, Any]:
+    """Compares outputs with PyTorch's in f32, and the task's metrics where the weights are trained.
+
+    Args:
+        data: Whose validation examples go in: all, or some drawn at random, the same for every target.
+        module: The network.
+        infer: Runs it on the target, on batches of the shape of `batch`.
+        batch: One of them.
+        seconds: The time limit; a target so slow that all examples would take many times that gets fewer.
+        trained: Whether metrics mean anything.
+
+    Returns:
+        Fields of a `scalelab.records.Measurement`.
+
+    Raises:
+        BackendError: An output is not finite though PyTorch's are.
+    """
+    import numpy as np
+
+    from scalelab.measure import compare, model_inputs, outputs_of, reference_outputs
+    from scalelab.train import objective_of
+
+    infer(batch)
+    start = time.perf_counter()
+    infer(batch)
+    affordable = int(PATIENCE * seconds / (time.perf_counter() - start)) * len(batch)
+    n = min(len(data.validation), max(FEWEST, min(MOST, affordable)))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(data.validation))[:n])
+    inputs = model_inputs(data, data.validation.inputs[drawn])
+    targets = np.asarray(data.validation.targets[drawn])
+    outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
+    score = partial(_scores, data) if trained else None
+    found = compare(outputs, wanted, targets=targets, score=score)
+    facts: dict[str, Any] = {
+        "n_compared": n,
+        "max_abs_error": found.max_error,
+        "relative_error": found.relative_error,
+        "rms_error": found.rms_error,
+        "agreement": found.agreement,
+    }
+    if trained:
+        metric, direction = objective_of(data.task)
+        facts |= {"scores_f32": dict(found.reference_scores), "scores_here": dict(found.scores)}
+        facts["objective_f32"] = found.reference_scores[metric]
+        facts["objective_here"] = found.scores[metric]
+        facts |= {"metric": metric, "direction": direction}
+    return facts
+
+
+def _scores(data: OpenDataset, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+    """Returns the loss and the task's metrics, by name."""
+    import torch
+
+    from scalelab.train import resolve_loss, resolve_metrics
+
+    loss = resolve_loss(data.task.loss)(torch.from_numpy(outputs), torch.from_numpy(targets))
+    metrics = {metric.name: metric.compute(outputs, targets) for metric in resolve_metrics(data.task)}
+    return {"loss": float(loss)} | metrics

@@ -1,0 +1,277 @@
+"""What a bench would measure: which networks of a study, on which targets, and what is done already.
+
+A network is an architecture with its options. Trials that train the same one (other optimizers, data sizes,
+seeds) share its latency, so that it is measured once; the best of them gives its objective, and its trained
+weights where they were kept.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from scalelab.bench.jobs import BenchJob
+from scalelab.components import BackendParams
+from scalelab.errors import InputError, suggest
+from scalelab.measure import Target
+from scalelab.measure.models import costs
+from scalelab.records import Benchmark, ComponentRef, Direction, Trial, canonical_json
+from scalelab.study import expand
+
+if TYPE_CHECKING:
+    from scalelab.components import Backend
+    from scalelab.plugins import Catalog
+    from scalelab.store import Store
+    from scalelab.study import Study
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a study, to be measured.
+
+    Attributes:
+        architecture: Component and options.
+        trials: Ids of the trials that train it.
+        objective: The best that one of them reached; `None` where none is done.
+        weights: The trial whose trained weights are there, `None` where none were kept.
+    """
+
+    architecture: ComponentRef
+    trials: tuple[str, ...]
+    objective: float | None
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a study, with the data that go in.
+
+    Attributes:
+        study: The study's name.
+        networks: In the order of the study; of each architecture the best first, where only those were asked
+            for.
+        dataset: Name of the dataset.
+        dataset_options: Its resolved options, locations included, as JSON values.
+        fingerprint: The content of the dataset.
+        input_shape: Of one example.
+        n_outputs: Width of the output.
+        notes: What was left out, a line each.
+    """
+
+    study: str
+    networks: tuple[Network, ...]
+    dataset: str
+    dataset_options: dict[str, Any]
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    n_outputs: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class TargetPlan:
+    """One target, and what it is measured in.
+
+    Attributes:
+        target: Backend, device and precision.
+        backend: What the plugin describes.
+        params: The backend's options.
+        packages: Versions of what the runtime is made of.
+    """
+
+    target: Target
+    backend: Backend
+    params: BackendParams
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+def networks_of(study: Study, catalog: Catalog, store: Store | None, *, top: int | None = None) -> Networks:
+    """Returns the networks that a study asks for.
+
+    Args:
+        study: The study.
+        catalog: The plugins.
+        store: Where to look for objectives and weights.
+        top: Only so many of each architecture, those with the best objective.
+
+    Raises:
+        InputError: The study is wrong, or the best were asked for and none is trained.
+        StoreError: The store cannot be read.
+    """
+    expansion = expand(study, catalog, cost=costs(catalog))
+    groups: dict[str, list[Trial]] = {}
+    for trial in expansion.trials:
+        groups.setdefault(canonical_json(trial.architecture.model_dump(mode="json")), []).append(trial)
+    reached, direction = _objectives(store, [trial.id for trial in expansion.trials])
+    sign = -1.0 if direction == "maximize" else 1.0
+    networks = [_network(trials, reached, sign, store) for trials in groups.values()]
+    notes: list[str] = []
+    if top is not None:
+        networks, notes = _best(networks, top, sign, study)
+    task = expansion.dataset.task
+    return Networks(
+        study=study.name,
+        networks=tuple(networks),
+        dataset=study.dataset.name,
+        dataset_options=expansion.dataset_params.model_dump(mode="json"),
+        fingerprint=expansion.dataset.fingerprint,
+        input_shape=tuple(task.input_shape),
+        n_outputs=task.n_outputs,
+        notes=tuple(notes),
+    )
+
+
+def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str, float], Direction]:
+    """Returns the objective of the trials that are done, and which way is better."""
+    if store is None:
+        return {}, "minimize"
+    wanted = set(trial_ids)
+    _, rows = store.rows(
+        "select distinct trial_id, objective, direction from runs "
+        "where status = 'done' and objective is not null"
+    )
+    known = {
+        trial_id: (objective, direction) for trial_id, objective, direction in rows if trial_id in wanted
+    }
+    direction: Direction = next((direction for _, direction in known.values()), "minimize")
+    return {trial_id: objective for trial_id, (objective, _) in known.items()}, direction
+
+
+def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store | None) -> Network:
+    ranked = sorted(
+        (trial.id for trial in trials if trial.id in reached), key=lambda one: sign * reached[one]
+    )
+    kept = [one for one in ranked if store is not None and store.journal.weights(one).is_file()]
+    return Network(
+        architecture=trials[0].architecture,
+        trials=tuple(trial.id for trial in trials),
+        objective=reached[ranked[0]] if ranked else None,
+        weights=kept[0] if kept else None,
+    )
+
+
+def _best(networks: list[Network], top: int, sign: float, study: Study) -> tuple[list[Network], list[str]]:
+    """Returns the best of each architecture, and a line on what cannot be ranked."""
+    by_name: dict[str, list[tuple[float, Network]]] = {}
+    for network in networks:
+        if network.objective is not None:
+            ranked = by_name.setdefault(network.architecture.name, [])
+            ranked.append((sign * network.objective, network))
+    if not by_name:
+        raise InputError(
+            f"no trial of {study.name!r} is done, so none is the best; leave --top out to measure untrained "
+            "networks, or run the study first"
+        )
+    chosen = [
+        network
+        for ranked in by_name.values()
+        for _, network in sorted(ranked, key=lambda pair: pair[0])[:top]
+    ]
+    untrained = sum(network.objective is None for network in networks)
+    notes = (
+        [f"left out: {untrained} networks without a finished trial have no objective"] if untrained else []
+    )
+    return chosen, notes
+
+
+def plan_targets(
+    targets: Sequence[Target],
+    precisions: Sequence[str] | None,
+    catalog: Catalog,
+    *,
+    threads: int,
+    options: Mapping[str, str] | None = None,
+) -> tuple[list[TargetPlan], list[str]]:
+    """Returns each target in each precision, once, and a line on each combination that there is not.
+
+    Args:
+        targets: Where to measure; one that names a precision is measured in that one only.
+        precisions: For the other targets; each backend's default one by default.
+        catalog: The plugins.
+        threads: CPU threads.
+        options: Further options of backends, for those that know them.
+
+    Raises:
+        InputError: A backend, a precision or an option is unknown, or there is no target left.
+    """
+    plans: dict[str, TargetPlan] = {}
+    notes: list[str] = []
+    unknown = set(options or {})
+    for given in targets:
+        backend = catalog.backend(given.backend)
+        known = {
+            name: value for name, value in (options or {}).items() if name in backend.params.model_fields
+        }
+        unknown -= set(known)
+        wanted = [given.precision] if given.precision else [*(precisions or backend.precisions[:1])]
+        for precision in wanted:
+            target = Target(given.backend, given.device, precision)  # type: ignore[arg-type]
+            try:
+                params = target.params(backend, threads=threads, **known)
+            except InputError as error:
+                if given.precision or precision in backend.precisions:
+                    raise
+                notes.append(f"left out: {error}")
+                continue
+            plans.setdefault(str(target), TargetPlan(target, backend, params, package_versions(backend)))
+    if unknown:
+        name = min(unknown)
+        there = {field for given in targets for field in catalog.backend(given.backend).params.model_fields}
+        raise InputError(f"no target's backend has an option {name!r}{suggest(name, there)}")
+    if not plans:
+        raise InputError(
+            "; ".join(notes) or "there is no target to measure on; scalelab bench --list shows them"
+        )
+    return list(plans.values()), notes
+
+
+def package_versions(backend: Backend) -> dict[str, str]:
+    """Returns the versions of what a runtime is made of; what is not installed is left out."""
+    found = {}
+    for name in backend.packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def jobs_of(
+    networks: Networks,
+    plan: TargetPlan,
+    batch_sizes: Sequence[int],
+    *,
+    time_limit: float,
+    store: Store,
+    catalog: Catalog,
+) -> list[BenchJob]:
+    """Returns what is to be measured on one target: every network at every batch size."""
+    params = plan.params.model_dump(mode="json")
+    backend = ComponentRef(name=plan.backend.name, version=plan.backend.version, params=params)
+    return [
+        BenchJob(
+            benchmark=Benchmark(
+                architecture=network.architecture,
+                input_shape=networks.input_shape,
+                n_outputs=networks.n_outputs,
+                fingerprint=networks.fingerprint,
+                weights=network.weights,
+                backend=backend,
+                device=plan.target.device,
+                batch_size=batch_size,
+                host=platform.node(),
+                packages=plan.packages,
+            ),
+            dataset=networks.dataset,
+            dataset_options=networks.dataset_options,
+            weights=str(store.journal.weights(network.weights)) if network.weights else None,
+            time_limit=time_limit,
+            plugins_dirs=tuple(str(folder) for folder in catalog.plugins_dirs),
+            select=catalog.select,
+        )
+        for network in networks.networks
+        for batch_size in batch_sizes
+    ]

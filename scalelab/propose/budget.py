@@ -1,0 +1,336 @@
+"""A study of one run that was never made: a known run's settings, another size, another length.
+
+Which sizes an architecture can have only its plugin knows, so that the search builds models and counts
+their parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.components import locations
+from scalelab.errors import InputError, StudyError
+from scalelab.measure.models import costs
+from scalelab.records import Cost, Trial
+from scalelab.space import Doubling, Float, Int
+from scalelab.store.schema import literal
+from scalelab.study import Study, expand, load_study, parse_study
+from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.write import study_text
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalog
+    from scalelab.store import Store
+
+CLOSE = 0.02
+"""A size this near (in its logarithm) is near enough."""
+
+_TRIES = 24
+_EXACT = 1e-4
+_STRIDE = math.log(64.0)
+_BYTES = 12
+"""Bytes a parameter that building and counting take at most."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A study file for one run.
+
+    Attributes:
+        text: The file.
+        path: Where it is to stand; relative locations in it are taken from there.
+        trial: The one trial of the study.
+        cost: What one example costs its model.
+        n_seen: Examples that the training sees, repeats counted.
+        available: Training examples that the dataset has.
+    """
+
+    text: str
+    path: Path
+    trial: Trial
+    cost: Cost
+    n_seen: int
+    available: int
+
+    @property
+    def train_flops(self) -> float:
+        """FLOPs of the training."""
+        return self.n_seen * self.cost.train_flops_per_example
+
+
+def known_run(store: Store, trial_id: str, folder: Path, source: Path | None) -> tuple[Trial, Study]:
+    """Returns a run's trial and the study that it belongs to.
+
+    Args:
+        store: Where both are kept.
+        trial_id: The run.
+        folder: Where to look for relative locations of the study, for a store keeps its text alone.
+        source: The study file itself, where the user gave it.
+
+    Raises:
+        InputError: The run was imported, or the study cannot be read.
+    """
+    trials = store.rows(f"select content from trials where trial_id = {literal(trial_id)}")[1]
+    if not trials:
+        raise InputError(
+            f"run {trial_id} was imported: no study says how to train its like, so --write has nothing to "
+            "start from"
+        )
+    trial = Trial.model_validate_json(trials[0][0])
+    if source is not None:
+        return trial, load_study(source)
+    texts = store.rows(
+        "select s.study, s.text from studies s join study_trials m using (study) "
+        f"where m.trial_id = {literal(trial_id)} order by s.registered_at desc limit 1"
+    )[1]
+    if not texts or not texts[0][1]:
+        raise InputError(
+            f"{store.path} does not keep the study of these runs; give it with --from STUDY.toml"
+        )
+    study, text = texts[0]
+    return trial, parse_study(text, folder / f"{study}.toml")
+
+
+def propose(
+    start: Trial,
+    study: Study,
+    path: Path,
+    *,
+    n_params: float,
+    n_examples: float,
+    budget: float,
+    catalog: Catalog,
+) -> Proposal:
+    """Returns a study file that trains a model of about a size with a budget.
+
+    Args:
+        start: The run to take all other settings from.
+        study: Its study, for the locations of the dataset and for which options may vary.
+        path: Where the file will stand.
+        n_params: The size to come near.
+        n_examples: Different training examples to use; all there are, where the dataset has fewer.
+        budget: Training FLOPs.
+        catalog: The plugins.
+
+    Raises:
+        StudyError: The study does not name the run's components, or the size cannot be reached.
+        InputError: The dataset or a component is wrong, or the budget is too small for one step.
+    """
+    resolved = resolve(study, catalog)
+    own = [one for one in resolved.architectures if one.component.name == start.architecture.name]
+    if not own or resolved.dataset.name != start.dataset.name:
+        raise StudyError(
+            f"{study.source}: it has no architecture {start.architecture.name!r} on dataset "
+            f"{start.dataset.name!r}; give the study of these runs with --from"
+        )
+    values = run_values(start, study, path, resolved.dataset_params)
+    values["name"] = _name(study.name, budget)
+    spent = f"What {budget:.3g} training FLOPs are best spent on"
+    values["description"] = f"{spent}, from the runs of {study.name}"
+    values["data"]["sizes"] = ["all"]
+    values["training"]["length"] = {"flops": float(budget)}
+    draft = expand(parse_study(study_text(values), path, catalog), catalog)
+    task, available = draft.dataset.task, len(draft.dataset.train)
+    measure = costs(catalog)
+
+    def cost(options: Mapping[str, Any]) -> Cost:
+        ref = own[0].ref({**start.architecture.params, **options})
+        return measure(draft.trials[0].model_copy(update={"architecture": ref}), task)
+
+    options, found = nearest(n_params, start.architecture.params, own[0], cost)
+    values["architecture"][0]["options"] = {**start.architecture.params, **options}
+    values["data"]["sizes"] = [max(1, min(available, math.ceil(n_examples)))]
+    text = study_text(values)
+    (trial,) = expand(parse_study(text, path, catalog), catalog).trials
+    batch = trial.training.batch_size
+    steps = round(budget / (found.train_flops_per_example * batch))
+    if steps < 1:
+        raise InputError(
+            f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters and "
+            f"{batch} examples; a larger budget or a smaller batch_size would"
+        )
+    return Proposal(text, path, trial, found, steps * batch, available)
+
+
+def nearest(
+    target: float,
+    start: Mapping[str, Any],
+    architecture: Resolved[Any],
+    cost: Callable[[Mapping[str, Any]], Cost],
+) -> tuple[dict[str, Any], Cost]:
+    """Returns the change of one option that brings a model's parameters nearest to a number, and its cost.
+
+    Numeric options are tried that vary in the study (in the component's own space, where none does), also
+    beyond the values that the study gave them, as far as component and constraints allow.
+
+    Raises:
+        StudyError: No such option, or none of them comes near.
+        InputError: So large a model cannot be built on this machine.
+    """
+    _refuse_giant(target)
+    space = architecture.space or architecture.component.space
+    dimensions = {name: one for name, one in space.items() if isinstance(one, (Int, Doubling, Float))}
+    if not dimensions:
+        raise StudyError(
+            f"{architecture.where}: nothing that sets its size varies; give a space with a number in it, "
+            "such as a width"
+        )
+    found: list[tuple[float, dict[str, Any], Cost]] = []
+    for name, dimension in dimensions.items():
+        begin = start.get(name)
+        if isinstance(begin, bool) or not isinstance(begin, (int, float)) or begin <= 0:
+            begin = dimension.from_unit(0.5)
+        search = _Search(architecture, name, begin, not isinstance(dimension, Float), cost)
+        found += [
+            (abs(math.log(size.n_params / target)), {name: value}, size)
+            for value, size in search.towards(target).items()
+        ]
+        if any(distance < CLOSE for distance, _, _ in found):
+            break
+    if not found or min(found, key=_distance)[0] > math.log(2.0):
+        got = f"; the nearest has {min(found, key=_distance)[2].n_params:,}" if found else ""
+        raise StudyError(
+            f"{architecture.where}: no value of {', '.join(dimensions)} gives about {target:,.0f} "
+            f"parameters{got}"
+        )
+    _, options, size = min(found, key=_distance)
+    return options, size
+
+
+def _distance(found: tuple[float, dict[str, Any], Cost]) -> float:
+    return found[0]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Tries values of one option.
+
+    Attributes:
+        architecture: Whose option it is.
+        name: Its name.
+        start: The value to begin with.
+        whole: Whether values are whole numbers.
+        cost: What a model with these options costs.
+    """
+
+    architecture: Resolved[Any]
+    name: str
+    start: float
+    whole: bool
+    cost: Callable[[Mapping[str, Any]], Cost]
+
+    def towards(self, target: float) -> dict[float, Cost]:
+        """Returns the values that were tried on the way to a number of parameters, and what they cost.
+
+        Between two values the number of parameters is taken as a power of the option, which is what it
+        nearly is of a width or a depth.
+        """
+        tried: dict[float, Cost] = {}
+        value, refused = self.start, 0
+        while len(tried) + refused < _TRIES and value not in tried:
+            size = self._try(value)
+            if size is not None:
+                tried[value] = size
+                if abs(math.log(size.n_params / target)) < (_EXACT if not self.whole else CLOSE / 10):
+                    break
+                value = self._next(tried, target)
+            elif tried:
+                refused += 1
+                known = min(tried, key=lambda other: abs(math.log(other / value)))
+                value = self._rounded(math.sqrt(known * value))
+            else:
+                break
+        return tried
+
+    def _try(self, value: float) -> Cost | None:
+        """Returns what a value costs; `None` where component or constraints refuse it."""
+        if not self.architecture.allows({self.name: value}):
+            return None
+        try:
+            size = self.cost({self.name: value})
+        except InputError:
+            return None
+        return size if size.n_params > 0 else None
+
+    def _next(self, tried: Mapping[float, Cost], target: float) -> float:
+        """Returns the value to try next; one that was tried where there is none nearer."""
+        near, *others = sorted(tried, key=lambda value: abs(math.log(tried[value].n_params / target)))
+        missing = math.log(target / tried[near].n_params)
+        power = 2.0
+        if others:
+            risen = math.log(tried[near].n_params / tried[others[0]].n_params)
+            power = risen / math.log(near / others[0]) or power
+        value = self._rounded(near * math.exp(min(max(missing / power, -_STRIDE), _STRIDE)))
+        if self.whole and value == near:
+            return max(1, near + (1 if missing * power > 0 else -1))
+        return value
+
+    def _rounded(self, value: float) -> float:
+        return max(1, round(value)) if self.whole else float(f"{value:.6g}")
+
+
+def _refuse_giant(n_params: float) -> None:
+    """Raises where a model would not fit into this machine's memory to be counted."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if n_params * _BYTES > memory:
+        raise InputError(
+            f"a model of {n_params:.3g} parameters does not fit into the {memory / 2**30:.0f} GiB of this "
+            "machine, where its parameters must be counted; write the study on a larger one"
+        )
+
+
+def run_values(start: Trial, study: Study, path: Path, dataset_params: Any) -> dict[str, Any]:
+    """Returns what a study file has to say to train a known run again, for `study_text`.
+
+    Args:
+        start: The run.
+        study: Its study.
+        path: Where the file will stand.
+        dataset_params: The options of the study's dataset, locations absolute.
+
+    Raises:
+        StudyError: A location of the dataset is not there.
+    """
+    dataset = {**start.dataset.params, **located(study, path, dataset_params)}
+    return {
+        "name": study.name,
+        "description": "",
+        "seeds": [start.seed],
+        "dataset": {"name": start.dataset.name, "options": dataset},
+        "data": {"sizes": [start.n_examples], "seed": start.data_seed},
+        "architecture": [{"name": start.architecture.name, "options": start.architecture.params}],
+        "optimizer": [{"name": start.optimizer.name, "options": start.optimizer.params}],
+        "training": start.training.model_dump(exclude_none=True),
+    }
+
+
+def located(study: Study, path: Path, params: Any) -> dict[str, str]:
+    """Returns the dataset's locations as the new file has to name them.
+
+    Raises:
+        StudyError: One is relative to a folder that nobody knows any more.
+    """
+    out = {}
+    for name in sorted(locations(type(params))):
+        place = getattr(params, name)
+        if place is None:
+            continue
+        if not place.exists():
+            given = study.dataset.options.get(name, place)
+            raise StudyError(
+                f"{study.source}: dataset.options.{name} = {str(given)!r} is not there, seen from "
+                f"{study.path.parent if study.path else Path.cwd()}; give the study file itself with --from"
+            )
+        asked = Path(str(study.dataset.options.get(name, place)))
+        kept = place if asked.is_absolute() else Path(os.path.relpath(place, path.absolute().parent))
+        out[name] = kept.as_posix()
+    return out
+
+
+def _name(study: str, budget: float) -> str:
+    return f"{study[:80]}-advised-{budget:.3g}".replace("+", "")

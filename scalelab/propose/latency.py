@@ -1,0 +1,112 @@
+"""Networks that a latency limit can choose from, and the study file of the one that was chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.errors import InputError, StudyError
+from scalelab.measure.footprints import footprints
+from scalelab.propose.budget import run_values
+from scalelab.records import ComponentRef, Trial
+from scalelab.study import Study, expand, parse_study
+from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.sampling import drawn_points, grid_points
+from scalelab.study.write import study_text
+
+if TYPE_CHECKING:
+    from scalelab.components import Architecture
+    from scalelab.plugins import Catalog
+
+DRAWN = 128
+"""Points of each architecture's design space that are looked at."""
+
+
+def untrained(
+    study: Study, trained: set[str], input_shape: tuple[int, ...], n_outputs: int, catalog: Catalog
+) -> list[dict[str, Any]]:
+    """Returns networks of a study's design space that nobody trained, with what they ask of a machine.
+
+    Args:
+        study: Its spaces are drawn from; where an architecture has none, the component's own space is.
+        trained: Canonical JSON of the options of the networks to leave out.
+        input_shape: Of one example.
+        n_outputs: Width of the output.
+        catalog: The plugins.
+
+    Returns:
+        For each: `architecture`, `options` (a mapping) and the fields of a `scalelab.records.Footprint`.
+        Points that cannot be built are left out.
+    """
+    counted = footprints(catalog)
+    found = []
+    for ref in _drawn(study, catalog):
+        if json.dumps(ref.params, sort_keys=True) in trained:
+            continue
+        try:
+            asked = counted(ref, input_shape, n_outputs)
+        except InputError:  # an architecture may refuse a point of its own space for this input
+            continue
+        found.append({"architecture": ref.name, "options": ref.params, **dict(asked)})
+    return found
+
+
+def _drawn(study: Study, catalog: Catalog) -> Iterator[ComponentRef]:
+    """Yields points of every architecture's space, each once."""
+    for architecture in resolve(study, catalog).architectures:
+        for values in _points(architecture):
+            try:
+                yield architecture.ref(values)
+            except StudyError:  # the component refuses this combination
+                continue
+
+
+def _points(architecture: Resolved[Architecture]) -> list[Mapping[str, Any]]:
+    if not architecture.space:
+        return []
+    continuous = any(dimension.continuous for dimension in architecture.space.values())
+    size = 1
+    for dimension in architecture.space.values():
+        size *= 10**9 if continuous else dimension.size(None)
+    drawn = (
+        grid_points(architecture, (), None)
+        if size <= DRAWN
+        else drawn_points(architecture, (), "sobol", DRAWN, 0)
+    )
+    return [point.architecture for point in drawn.points]
+
+
+def study_of(
+    start: Trial,
+    study: Study,
+    path: Path,
+    *,
+    architecture: str,
+    options: Mapping[str, Any],
+    limit: str,
+    catalog: Catalog,
+) -> str:
+    """Returns the text of a study that trains one network as a known run was trained.
+
+    Args:
+        start: The run to take all other settings from.
+        study: Its study.
+        path: Where the file will stand.
+        architecture: Name of the architecture.
+        options: Its options.
+        limit: The limit in words, for the description.
+        catalog: The plugins.
+
+    Raises:
+        StudyError: A location of the dataset is not there.
+    """
+    resolved = resolve(study, catalog)
+    values = run_values(start, study, path, resolved.dataset_params)
+    values["name"] = f"{study.name[:80]}-within-limit"
+    values["description"] = f"The network with the best expected objective {limit}"
+    values["architecture"] = [{"name": architecture, "options": dict(options)}]
+    text = study_text(values)
+    expand(parse_study(text, path, catalog), catalog)
+    return text

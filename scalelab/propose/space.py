@@ -1,0 +1,224 @@
+"""A study with a smaller space: the same study file, each dimension cut to where its best values are."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scalelab.constraints import is_number
+from scalelab.errors import InputError, StudyError
+from scalelab.measure.models import costs
+from scalelab.propose.budget import located
+from scalelab.records import canonical_json
+from scalelab.space import Choice, Dimension, Doubling, Float, Int
+from scalelab.study import Study, expand, load_study, parse_study
+from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.write import study_text
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalog
+    from scalelab.store import Store
+
+
+class Limit(NamedTuple):
+    """Where an option is to stay.
+
+    Attributes:
+        component: `architecture` or `optimizer`.
+        owner: The component's name.
+        option: The option's name.
+        low: Least value; `None` where values have no order.
+        high: Greatest value.
+        values: Where values have no order, those to keep.
+    """
+
+    component: str
+    owner: str
+    option: str
+    low: float | None
+    high: float | None
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """A study file with a smaller space.
+
+    Attributes:
+        text: The file.
+        changes: What changed, a line a dimension.
+        n_trials: How many trials it has.
+    """
+
+    text: str
+    changes: tuple[str, ...]
+    n_trials: int
+
+
+def stored_study(store: Store, study: str | None, folder: Path, source: Path | None) -> Study | None:
+    """Returns the study that a store's runs were drawn from.
+
+    Args:
+        store: Where its text is kept.
+        study: Its name; may be left out where the store has one only.
+        folder: Where to look for relative locations of the study, for a store keeps its text alone.
+        source: The study file itself, where the user gave it.
+
+    Returns:
+        The study; `None` where the runs were imported and belong to none.
+
+    Raises:
+        InputError: There are several.
+        StudyError: The study cannot be read.
+    """
+    if source is not None:
+        return load_study(source)
+    texts = {
+        str(name): str(text)
+        for name, text in store.rows("select study, text from studies order by registered_at")[1]
+        if text and study in (None, name)
+    }
+    if not texts:
+        return None
+    if len(texts) > 1:
+        names = ", ".join(texts)
+        raise InputError(f"{store.path} has {len(texts)} studies: {names}; choose one with --study")
+    ((name, text),) = texts.items()
+    return parse_study(text, folder / f"{name}.toml")
+
+
+def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) -> Narrowed:
+    """Returns the study with every dimension cut to its limits, checked by listing its trials.
+
+    Values are cut to the steps of their dimension, outwards. Dimensions without a limit stay as they are, and
+    so do constraints, sampling and training. A component's own space is written out.
+
+    Args:
+        study: The study.
+        limits: Where options are to stay.
+        path: Where the file will stand; relative locations in it are taken from there.
+        catalog: The plugins.
+
+    Raises:
+        InputError: Nothing becomes smaller.
+        StudyError: The study is wrong, or no point of the smaller space satisfies its constraints.
+    """
+    resolved = resolve(study, catalog)
+    values: dict[str, Any] = tomllib.loads(study.text)
+    wanted = list(limits)
+    changes: list[str] = []
+    parts: tuple[tuple[str, tuple[Resolved[Any], ...]], ...] = (
+        ("architecture", resolved.architectures),
+        ("optimizer", resolved.optimizers),
+    )
+    for kind, components in parts:
+        tables = values[kind] if isinstance(values[kind], list) else [values[kind]]
+        for table, component in zip(tables, components, strict=True):
+            own = [limit for limit in wanted if (limit.component, limit.owner) == (kind, table["name"])]
+            space = _cut(component, own, changes)
+            if space:
+                table["space"] = space
+        values[kind] = tables
+    if not changes:
+        raise InputError(
+            "no dimension of the study becomes smaller: the best values of its choices are spread as chance "
+            "would spread them; more trials may tell"
+        )
+    values["name"] = f"{study.name[:80]}-narrowed"
+    values["description"] = f"Where the best models of {study.name} are"
+    places = located(study, path, resolved.dataset_params)
+    if places:
+        values["dataset"]["options"] = {**values["dataset"].get("options", {}), **places}
+    text = "".join(f"# {line}\n" for line in changes) + study_text(values)
+    new = parse_study(text, path, catalog)
+    cost = costs(catalog) if new.sampling.method == "isoflop" else None
+    return Narrowed(text, tuple(changes), len(expand(new, catalog, cost=cost).trials))
+
+
+def _cut(component: Resolved[Any], limits: list[Limit], changes: list[str]) -> dict[str, Any]:
+    """Returns the space with its cut dimensions as a study file says it; empty where nothing is cut."""
+    cut = {}
+    for limit in limits:
+        old = component.space.get(limit.option)
+        new = cut_dimension(old, limit) if old is not None else None
+        if new is not None and old is not None and new != old:
+            cut[limit.option] = new
+            changes.append(f"{limit.owner} {limit.option}: {_said(old)} -> {_said(new)}")
+    if not cut:
+        return {}
+    whole = {**component.space, **cut}
+    return {name: _written(component, name, dimension) for name, dimension in whole.items()}
+
+
+def cut_dimension(dimension: Dimension, limit: Limit) -> Dimension:
+    """Returns the part of a dimension that a limit leaves, rounded outwards to its steps."""
+    if isinstance(dimension, Choice):
+        kept = [value for value in dimension.values if _inside(value, limit)]
+        return Choice(kept) if kept else dimension
+    if limit.low is None or limit.high is None:
+        return dimension
+    low_end, high_end = dimension.low, dimension.high
+    low, high = max(limit.low, low_end), min(limit.high, high_end)
+    if low > high:
+        return dimension
+    if isinstance(dimension, Doubling):
+        values = [value for value in dimension.grid() if low <= value <= high]
+        return Doubling(values[0], values[-1]) if values else dimension
+    if isinstance(dimension, Int):
+        first, last = _steps(dimension.low, low, high, dimension.step)
+        ends = dimension.low + first * dimension.step, dimension.low + last * dimension.step
+        return Int(ends[0], min(ends[1], dimension.high), dimension.step, dimension.log)
+    if dimension.step is None:
+        low, high = max(_rounded(low, math.floor), low_end), min(_rounded(high, math.ceil), high_end)
+        return Float(low, high, None, dimension.log)
+    first, last = _steps(dimension.low, low, high, dimension.step)
+    start, step = Decimal(str(dimension.low)), Decimal(str(dimension.step))
+    return Float(float(start + first * step), min(float(start + last * step), dimension.high), dimension.step)
+
+
+def _inside(value: Any, limit: Limit) -> bool:
+    if limit.low is not None and limit.high is not None:
+        return is_number(value) and limit.low <= value <= limit.high
+    kept = {canonical_json(one) if isinstance(one, (list, tuple)) else str(one) for one in limit.values}
+    return (canonical_json(value) if isinstance(value, tuple) else str(value)) in kept
+
+
+def _steps(start: float, low: float, high: float, step: float) -> tuple[int, int]:
+    """Returns the numbers of steps to the last value below `low` and to the first one above `high`."""
+    slack = 1e-9
+    return math.floor((low - start) / step + slack), math.ceil((high - start) / step - slack)
+
+
+def _rounded(value: float, towards: Any) -> float:
+    """Rounds to two significant digits, down or up."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{towards(value / unit) * unit:.6g}")
+
+
+def _written(component: Resolved[Any], name: str, dimension: Dimension) -> Any:
+    if isinstance(dimension, Choice):
+        if any(value is None for value in dimension.values):
+            raise StudyError(
+                f"{component.where}.space.{name}: one of its values is none, which a study file cannot say; "
+                "write this dimension by hand"
+            )
+        return list(dimension.values)
+    kind = {Int: "int", Float: "float", Doubling: "doubling"}[type(dimension)]
+    fields: Mapping[str, Any] = asdict(dimension)
+    defaults = {"step": (None, 1), "log": (False,)}
+    return {"type": kind} | {
+        key: value for key, value in fields.items() if value not in defaults.get(key, ())
+    }
+
+
+def _said(dimension: Dimension) -> str:
+    if isinstance(dimension, Choice):
+        return ", ".join(map(str, dimension.values))
+    return f"{dimension.low:g} to {dimension.high:g}"

@@ -1,0 +1,1 @@
+"""Pixels: figures drawn from their numbers with matplotlib."""

@@ -1,0 +1,1 @@
+"""What training and timing share: one supervised process and one stop signal."""
