@@ -20,7 +20,7 @@ from scalelab.bench.jobs import (
     Sliced,
     answer_from_json,
 )
-from scalelab.execute.local import kill_process, why_lost
+from scalelab.supervise.process import kill_process, why_lost
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog

@@ -30,11 +30,11 @@ from scalelab.bench.jobs import (
 )
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
-from scalelab.execute.worker import one_line, serve_the_coordinator
 from scalelab.measure.footprints import footprints
 from scalelab.measure.models import build_model, resolve_params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import canonical_json
+from scalelab.supervise.process import one_line, serve_the_coordinator
 
 if TYPE_CHECKING:
     import numpy as np

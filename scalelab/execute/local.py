@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, event_from_json
 from scalelab.execute.worker import INTERRUPT_LINE
+from scalelab.supervise.process import kill_process, why_lost
 
 GRACE_SECONDS = 5.0
 
@@ -152,20 +152,3 @@ class LocalExecutor:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 kill_process(worker.process)
-
-
-def kill_process(process: subprocess.Popen[str]) -> None:
-    """Ends a process now and waits until it is gone."""
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-def why_lost(process: subprocess.Popen[str]) -> str:
-    """Returns how a worker that is gone came to its end."""
-    code = process.returncode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (the kernel does this when memory runs out)" if name == "SIGKILL" else ""
-        return f"its worker was killed by {name}{hint}"
-    return f"its worker ended with exit code {code}"

@@ -22,6 +22,7 @@ from scalelab.measure.models import build_model, resolve_params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Provenance, Record, canonical_json
 from scalelab.store import Journal
+from scalelab.supervise.process import one_line, serve_the_coordinator
 
 if TYPE_CHECKING:
     from scalelab.components import OpenDataset
@@ -203,16 +204,6 @@ def _provenance(catalog: Catalog, dataset: str, architecture: str, optimizer: st
     return {kind: catalog.provenance(kind, name) for kind, name in names.items()}
 
 
-def one_line(error: BaseException) -> str:
-    """Returns an error as one line, with the place where it is not one of scalelab's own."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, ScalelabError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{where}"
-
-
 def attempt_job(
     job: Job,
     bench: Bench,
@@ -252,22 +243,6 @@ def attempt_job(
             error=record.error,
         )
     )
-
-
-def serve_the_coordinator() -> None:
-    """Asks Linux to kill this process with its parent, and before it when memory runs out.
-
-    Elsewhere the end of standard input must do.
-    """
-    if sys.platform == "linux":
-        import contextlib
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def main() -> None:
