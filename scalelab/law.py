@@ -16,16 +16,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-
-Array = NDArray[np.float64]
-Index = NDArray[Any]
-"""Row numbers or a mask of rows."""
 
 MAX_EXPONENT = 10.0
 """No measured exponent comes near it; a fit that stops here is reported as stopped at a bound."""

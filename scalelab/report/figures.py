@@ -18,6 +18,7 @@ from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.frontier import Front
 from scalelab.analysis.runs.selection import AXES, JOINT
 from scalelab.analysis.trees import ALL, TreeModel
+from scalelab.arrays import Array
 from scalelab.report.names import family_names, law_symbol
 from scalelab.report.numbers import greek, percent, plain
 from scalelab.report.sections.design_figures import BarFigure, LineFigure, design_figures
@@ -25,7 +26,6 @@ from scalelab.report.sections.design_figures import BarFigure, LineFigure, desig
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 MAX_CURVES = 60
 MAX_PANELS = 4

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from scalelab.arrays import Array
 from scalelab.errors import FitError, PluginError
-from scalelab.law import Array, Frame, Law
+from scalelab.law import Frame, Law
 from scalelab.plugins import verify_component
 
 Point = tuple[tuple[Array, ...], Array, Frame]

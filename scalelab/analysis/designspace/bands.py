@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scalelab.analysis.designspace.spaces import MIN_DESIGNS, ends, resampled, tasks
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.frontier import COSTS
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 MAX_BUDGETS = 60
 

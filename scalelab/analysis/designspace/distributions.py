@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import Space, ends, resampled
 from scalelab.analysis.inference.exponent_test import holm
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 MAX_POINTS = 200
 BINS = 5

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from scalelab.analysis.designspace.spaces import tasks
 from scalelab.analysis.runs.designs import hashable, option_columns, split
 from scalelab.analysis.trees.design import PREFIXES
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 MIN_DESIGNS = 10
 COVERAGE = 0.95

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scalelab.analysis.runs.designs import design_ids, option_columns, split
 from scalelab.analysis.trees.leakage import DERIVED
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 MIN_DESIGNS = 5
 N_BOOTSTRAP = 500

@@ -31,8 +31,8 @@ from scalelab.analysis.inference.quantities import (
 )
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import Points, axis_points
+from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,8 +21,8 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.exponent_test import ExponentTest, exponent_test, holm
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import bisect
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,8 +24,8 @@ from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.draws import estimate
 from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
 from scalelab.analysis.laws.starts import solve_linear
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
-from scalelab.law import Array, Index
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,9 @@ from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.search import Starts, search
 from scalelab.analysis.fitting.solver import Problem
 from scalelab.analysis.laws import get_law
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array, Frame, Law
+from scalelab.law import Frame, Law
 
 if TYPE_CHECKING:
     import pandas as pd

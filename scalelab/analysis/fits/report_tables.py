@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.analysis.inference.intervals import intervals, stderr
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd

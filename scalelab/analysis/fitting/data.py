@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
-from scalelab.law import Array, Index, Law
+from scalelab.law import Law
 
 _ALIASES = {"n_examples": ("n_tokens",)}
 _COLLINEAR = 1.0 - 1e-10

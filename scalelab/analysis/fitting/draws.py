@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.arrays import Array
 from scalelab.errors import FitError, suggest
-from scalelab.law import Array, Frame, Law
+from scalelab.law import Frame, Law
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scalelab.arrays import Array
 from scalelab.errors import FitError, suggest
-from scalelab.law import Array
 
 _ENVELOPE = 0.1
 

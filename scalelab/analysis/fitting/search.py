@@ -8,7 +8,7 @@ import numpy as np
 
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.solver import Problem, minimize, stages
-from scalelab.law import Array, Index
+from scalelab.arrays import Array, Index
 
 _MANY_ROWS = 4000
 _AGREE = 1e-6

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.law import Array, Index, Law
+from scalelab.arrays import Array, Index
+from scalelab.law import Law
 
 _TINY = 1e-300
 _LAM_START, _LAM_LOW, _LAM_HIGH = 1e-2, 1e-12, 1e9

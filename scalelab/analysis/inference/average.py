@@ -29,8 +29,8 @@ from scalelab.analysis.inference.backtest import Backtest, backtest_table
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.noise import sampled
 from scalelab.analysis.laws import get_law
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,9 @@ from scalelab.analysis.fits.fit import Fit, fit_table
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.laws import get_law
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array, Law
+from scalelab.law import Law
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 """Shares of the rows, ordered by scale, that are fitted."""

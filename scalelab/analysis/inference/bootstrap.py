@@ -15,8 +15,8 @@ import numpy as np
 from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, evaluate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError, InputError
-from scalelab.law import Array, Index
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalelab.analysis.laws.loglog import LogLog
-from scalelab.law import Array
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

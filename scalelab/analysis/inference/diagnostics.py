@@ -15,7 +15,7 @@ from scalelab.analysis.fits.report_tables import at_bounds
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.inference.bootstrap import refit, smooth_problem
 from scalelab.analysis.inference.noise import noise
-from scalelab.law import Array
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

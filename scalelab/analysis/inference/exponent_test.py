@@ -15,7 +15,8 @@ from scalelab.analysis.fitting.search import search
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import simulator, smooth_problem
 from scalelab.analysis.inference.covariance import mean_curvature
-from scalelab.law import Array, Frame, Law
+from scalelab.arrays import Array
+from scalelab.law import Frame, Law
 
 _SIMULATIONS = 300
 _QUICK: dict[str, Any] = {"max_iter": 60, "xtol": 1e-5, "ftol": 1e-8}

@@ -28,8 +28,8 @@ from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, gradient
 from scalelab.analysis.inference.bootstrap import Bootstrap, check_level, simulator
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
+from scalelab.arrays import Array
 from scalelab.errors import InputError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

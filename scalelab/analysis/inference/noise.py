@@ -9,7 +9,7 @@ import numpy as np
 
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.inference.bootstrap import simulator
-from scalelab.law import Array
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

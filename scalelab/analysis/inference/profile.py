@@ -25,7 +25,8 @@ from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, evaluate,
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import check_level, chunk_of, simulator, smooth_problem
 from scalelab.analysis.inference.covariance import covariance, mean_curvature
-from scalelab.law import Array, Frame, Index
+from scalelab.arrays import Array, Index
+from scalelab.law import Frame
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

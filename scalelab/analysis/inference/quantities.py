@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.analysis.fitting.draws import Draws
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Array
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit

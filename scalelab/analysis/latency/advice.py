@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scalelab.analysis.latency.law import KEY, LatencyLaw, Place, RefusedLatencyLaw, fit_laws, measured
 from scalelab.analysis.latency.models import NEEDED
 from scalelab.analysis.latency.summary import objective_changes
 from scalelab.analysis.runs.designs import finished_runs
+from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 from scalelab.records import Direction
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 MEASURED, PREDICTED = "measured", "predicted"
 
 

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scalelab.analysis.latency.models import MODELS, NEEDED, Fitted
 from scalelab.analysis.runs.designs import split
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 FEWEST = 16
 """Networks without which there is no law."""

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 NEEDED = ("forward_flops", "grouped_flops", "activation_bytes", "n_params", "n_ops", "n_layers")
 """Columns that say what a network asks of a machine, of one example."""

@@ -8,7 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear
-from scalelab.law import Array, Frame, Law, sigmoid, stack
+from scalelab.arrays import Array
+from scalelab.law import Frame, Law, sigmoid, stack
 
 _LEAST, _MOST = 1e-3, 5.0
 _STEEP = 100.0

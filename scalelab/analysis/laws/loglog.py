@@ -8,7 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import solve_linear
-from scalelab.law import Array, Frame, Law, stack
+from scalelab.arrays import Array
+from scalelab.law import Frame, Law, stack
 
 
 class LogLog(Law):

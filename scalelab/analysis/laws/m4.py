@@ -8,7 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear
-from scalelab.law import MAX_EXPONENT, Array, Frame, Law, sigmoid, softplus, stack
+from scalelab.arrays import Array
+from scalelab.law import MAX_EXPONENT, Frame, Law, sigmoid, softplus, stack
 
 _NEWTON_STEPS = 12
 

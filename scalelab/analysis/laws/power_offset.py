@@ -8,7 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import solve_offset
-from scalelab.law import MAX_EXPONENT, Array, Frame, Law, stack
+from scalelab.arrays import Array
+from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 
 class PowerOffset(Law):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scalelab.law import Array
+from scalelab.arrays import Array
 
 _RIDGE = 1e-9
 

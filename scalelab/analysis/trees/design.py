@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from scalelab.analysis.runs.designs import hashable, option_columns
 from scalelab.analysis.trees.leakage import refuse_leaks
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 MIN_DESIGNS = 20

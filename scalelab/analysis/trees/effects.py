@@ -17,11 +17,11 @@ from scalelab.analysis.trees.importances import bootstrap_rows
 from scalelab.analysis.trees.learners import ROUNDS, XGBOOST, FittedXGBoost, Setting
 from scalelab.analysis.trees.result import Effect
 from scalelab.analysis.trees.scores import interval
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 REFITS = 20
 MAX_VALUES = 12

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scalelab.analysis.trees.design import Design
 from scalelab.analysis.trees.learners import FittedForest, FittedXGBoost, Learner, Setting
 from scalelab.analysis.trees.scores import interval, resamples
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 BLOCKS = 5
 REFITS = 8

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from scalelab.arrays import Array
 
 N_TREES = 50
 MAX_ROWS_A_TREE = 2000

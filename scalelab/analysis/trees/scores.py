@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.trees.validation import HeldOut
+from scalelab.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 N_BOOTSTRAP = 500
 

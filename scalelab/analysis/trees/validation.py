@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scalelab.analysis.trees.design import Design
 from scalelab.analysis.trees.leakage import refuse_straddling
 from scalelab.analysis.trees.learners import ROUNDS, Learner, Setting
+from scalelab.arrays import Array
 
-Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 FOLDS = 5

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scalelab.arrays import Array
 from scalelab.report.drawing.style import INK, color, log_axis, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 _ROW_HEIGHT = 0.42
 
 

@@ -11,7 +11,8 @@ from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.laws import curve_scales
 from scalelab.analysis.families.pairs import Group
 from scalelab.analysis.fits.compute_optimal import budgets_of
-from scalelab.report.figures import MAX_PANELS, Array, Band, Panel, PanelFigure, Series
+from scalelab.arrays import Array
+from scalelab.report.figures import MAX_PANELS, Band, Panel, PanelFigure, Series
 from scalelab.report.names import family_names
 from scalelab.report.numbers import percent, plain
 

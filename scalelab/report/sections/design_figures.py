@@ -14,9 +14,8 @@ from scalelab.analysis.designspace.bands import FrontBand
 from scalelab.analysis.designspace.distributions import Distribution
 from scalelab.analysis.trees import ALL, TreeModel
 from scalelab.analysis.trees.result import Effect, Effects
+from scalelab.arrays import Array
 from scalelab.report.numbers import AXIS_LABELS, percent
-
-Array = NDArray[np.float64]
 
 MAX_CHOICES = 12
 MAX_PAIRS = 10

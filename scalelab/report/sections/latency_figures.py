@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scalelab.analysis.latency.law import KEY, Array, Place, measured
+from scalelab.analysis.latency.law import KEY, Place, measured
 from scalelab.analysis.latency.summary import BOX, LatencyFront, boxes, fronts
 from scalelab.analysis.runs.designs import split
+from scalelab.arrays import Array
 from scalelab.measure.targets import PRECISIONS
 from scalelab.report.drawing.boxes import BoxFigure
 from scalelab.report.figures import Panel, PanelFigure, Series
