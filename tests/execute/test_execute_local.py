@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from scalelab.execute.jobs import Finished, Lost, Progressed, event_from_json
@@ -36,20 +39,23 @@ def test_stop_levels_stop_at_two():
     assert (stop.level, levels) == (2, [1, 2, 2])
 
 
-def test_a_signal_counts_only_inside_the_context():
-    import os
-    import signal
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def handler(request):
+    """What SIGINT does before: it raises in a terminal's job, and a script's background job ignores it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
 
+
+def test_a_signal_counts_only_inside_the_context(handler):
     with StopSignal() as stop:
         stop.graceful = True
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.level == 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_before_the_first_trial_a_signal_ends_at_once():
-    import signal
-
+def test_before_the_first_trial_a_signal_ends_at_once(handler):
     with StopSignal() as stop, pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert stop.level == 0

@@ -22,7 +22,8 @@ def problem() -> Problem:
         architecture=ComponentRef(name="tiny-net"),
         optimizer=ComponentRef(name="adamw"),
         n_examples=70,
-        training=TrainingOptions(length=Length(steps=40), batch_size=16, validations=5),
+        # fp32, as these tests' numbers are; `auto` would take bf16 on a processor that has it.
+        training=TrainingOptions(length=Length(steps=40), batch_size=16, validations=5, precision="fp32"),
         seed=3,
     )
     return Problem(make_data(), trial, adamw)
