@@ -29,7 +29,7 @@ from scalelab.analysis.latency.law import fit_laws
 from scalelab.bench.coordinator import bench_study
 from scalelab.components import Backend
 from scalelab.measure import Target, parse_target
-from scalelab.measure.footprints import footprints, network
+from scalelab.measure.models import costs, network
 from scalelab.records import ComponentRef
 from scalelab.report.sections.latency import device_table, law_table
 from scalelab.report.terminal import show
@@ -83,13 +83,14 @@ INPUT, N_OUTPUTS, CPU_SECONDS = (12, 1024), 5, 0.5
 def by_cpu_time(architectures: Sequence[ComponentRef], targets: Sequence[Target]) -> pd.DataFrame:
     """Returns a table like the store's `latencies`, of CPU seconds a call on one thread."""
     catalog = scalelab.load_plugins()
-    counted = footprints(catalog)
+    cost = costs(catalog)
     batch = np.random.default_rng(0).normal(size=(1, *INPUT)).astype(np.float32)
     rows = []
     with work_display(sys.stderr) as progress:
         for index, architecture in enumerate(architectures):
             module = network(architecture, INPUT, N_OUTPUTS, catalog)
-            common = {**dict(counted(architecture, INPUT, N_OUTPUTS)), "architecture": architecture.name}
+            footprint = cost(architecture, INPUT, N_OUTPUTS).footprint
+            common = {**dict(footprint), "architecture": architecture.name}
             for target in targets:
                 seconds = cpu_seconds(catalog.backend(target.backend), target, module, batch)
                 rows.append({**common, "network_id": str(index), "target": str(target), "latency": seconds})

@@ -25,13 +25,13 @@ _ROOMS = {
         "StoreDamagedError", "StoreError", "StoreLockedError", "StoreNewerError", "StudyError",
         "TrainingError",
     ),
-    "scalelab.records": ("Length", "Record", "Trial", "TrainingOptions"),
+    "scalelab.records": ("Complexity", "Length", "Record", "Trial", "TrainingOptions"),
     "scalelab.cache": ("cache_dir", "cached_arrays"),
     "scalelab.hookspecs": ("hookimpl",),
     "scalelab.plugins": ("Catalog", "load_plugins"),
     "scalelab.study": ("Study", "load_study"),
     "scalelab.store": ("Store", "open_store"),
-    "scalelab.measure": ("Complexity", "complexity", "machine_facts"),
+    "scalelab.measure": ("complexity", "machine_facts"),
     "scalelab.measure.models": ("build_model",),
     "scalelab.train": ("parameter_groups",),
     "scalelab.execute": ("RunSummary", "run_study"),
@@ -153,10 +153,10 @@ if TYPE_CHECKING:
     from scalelab.execute import RunSummary, run_study
     from scalelab.hookspecs import hookimpl
     from scalelab.law import Frame, Law
-    from scalelab.measure import Complexity, complexity, machine_facts
+    from scalelab.measure import complexity, machine_facts
     from scalelab.measure.models import build_model
     from scalelab.plugins import Catalog, load_plugins
-    from scalelab.records import Length, Record, TrainingOptions, Trial
+    from scalelab.records import Complexity, Length, Record, TrainingOptions, Trial
     from scalelab.space import Choice, Doubling, Float, Int
     from scalelab.store import Store, open_store
     from scalelab.study import Study, load_study

@@ -230,20 +230,6 @@ class Record(Frozen):
         return f"{self.trial.id}-{self.attempt}"
 
 
-class Cost(Frozen):
-    """What one example costs a model; how `Cost` is measured is no business of this floor.
-
-    Attributes:
-        n_params: Trainable parameters.
-        forward_flops: FLOPs of one example's forward pass; a multiply-add is two.
-        train_flops_per_example: FLOPs of forward and backward for one example.
-    """
-
-    n_params: int
-    forward_flops: float
-    train_flops_per_example: float
-
-
 class Benchmark(Frozen):
     """One network on one target: what is measured once is not measured again.
 
@@ -308,6 +294,35 @@ class Footprint(Frozen):
     activation_bytes: float
     n_ops: int
     n_layers: int
+
+
+class Complexity(Frozen):
+    """What one example costs a model, counted and not measured; a multiply-add is two FLOPs.
+
+    Attributes:
+        n_params: Trainable parameters, shared ones counted once.
+        forward_flops: FLOPs of one example's forward pass; only matrix products and convolutions count.
+        train_flops_per_example: FLOPs of forward and backward for one example.
+        n_params_body: Trainable parameters outside the head; `None` where no head was named or found.
+        grouped_flops: See `Footprint`, and so are the next three.
+        activation_bytes: Of one example's forward pass.
+        n_ops: Of one forward pass.
+        n_layers: Of one forward pass.
+    """
+
+    n_params: int
+    forward_flops: float
+    train_flops_per_example: float
+    n_params_body: int | None = None
+    grouped_flops: float = 0.0
+    activation_bytes: float = 0.0
+    n_ops: int = 0
+    n_layers: int = 0
+
+    @property
+    def footprint(self) -> Footprint:
+        """What the forward pass asks of any machine."""
+        return Footprint(**{name: getattr(self, name) for name in Footprint.model_fields})
 
 
 class Measurement(Frozen):

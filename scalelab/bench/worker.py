@@ -30,8 +30,7 @@ from scalelab.bench.jobs import (
 )
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
-from scalelab.measure.footprints import footprints
-from scalelab.measure.models import build_model, resolve_params
+from scalelab.measure.models import build_model, costs, resolve_params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import canonical_json
 from scalelab.supervise.process import one_line, serve_the_coordinator
@@ -150,8 +149,7 @@ class Bench:
         inputs = model_inputs(data, data.validation.inputs, benchmark.batch_size)
         batch = batch_of(inputs, benchmark.batch_size)
         calibration = calibration_inputs(data, CALIBRATION)
-        counted = footprints(self._catalog)
-        asked = counted(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
+        cost = costs(self._catalog)(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
         before = psutil.Process().memory_info().rss
         memory = PeakMemory(torch.device("cpu"))
         executable = backend.load(params, module, batch, benchmark.device, calibration)
@@ -162,7 +160,7 @@ class Bench:
         busy = throughput(executable, batch, seconds=job.time_limit / 5) if executable.throughput else None
         machine = machine_facts("cpu", threads=params.threads)
         loaded = Loaded(
-            footprint=asked,
+            footprint=cost.footprint,
             seconds=dict(executable.seconds),
             model_bytes=executable.model_bytes,
             peak_memory_bytes=None if peak is None else max(0, peak - before),

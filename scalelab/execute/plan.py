@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.components import Task
-from scalelab.measure.models import costs, trial_model
-from scalelab.records import Cost, Trial
+from scalelab.measure.models import costs, network
+from scalelab.records import Complexity, Trial
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -110,7 +110,9 @@ def plan_study(
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
     task = expansion.dataset.task
-    measured = [(trial, cost(trial, task)) for trial in expansion.trials]
+    measured = [
+        (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
+    ]
     clock = _Clock(measured, task, catalog, threads_per_worker(workers))
     outcomes = store.outcomes([trial.id for trial in expansion.trials]) if store else {}
     rows = []
@@ -137,7 +139,7 @@ class _Clock:
     """Seconds an example, as a function of FLOPs an example, from a few timed models."""
 
     def __init__(
-        self, measured: Sequence[tuple[Trial, Cost]], task: Task, catalog: Catalog, threads: int
+        self, measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, threads: int
     ) -> None:
         import torch
 
@@ -154,7 +156,7 @@ class _Clock:
         self._flops = [flops for flops, _ in timed]
         self._seconds = [seconds for _, seconds in timed]
 
-    def seconds(self, cost: Cost, n_seen: int, n_validated: int) -> float:
+    def seconds(self, cost: Complexity, n_seen: int, n_validated: int) -> float:
         """Returns the estimated time of training on `n_seen` and validating on `n_validated` examples."""
         import numpy as np
 
@@ -167,7 +169,7 @@ def _time_example(trial: Trial, flops: float, task: Task, catalog: Catalog) -> f
     """Returns seconds an example of a training step of the trial's model, in the middle of a few steps."""
     import torch
 
-    model = trial_model(trial, task, catalog)
+    model = network(trial.architecture, task.input_shape, task.n_outputs, catalog)
     batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
     inputs = torch.randn(batch, *task.input_shape, generator=torch.Generator().manual_seed(0))
     times = []

@@ -19,7 +19,7 @@ _ROOMS = {
         "outputs_of",
         "reference_outputs",
     ),
-    "scalelab.measure.flops": ("Complexity", "complexity"),
+    "scalelab.measure.flops": ("complexity",),
     "scalelab.measure.interleave": ("interleaved",),
     "scalelab.measure.machine": ("machine_facts",),
     "scalelab.measure.targets": ("Target", "parse_target", "resolve", "usable"),
@@ -28,7 +28,6 @@ _ROOMS = {
 }
 
 __all__ = [
-    "Complexity",
     "Fidelity",
     "Latency",
     "Target",
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
         outputs_of,
         reference_outputs,
     )
-    from scalelab.measure.flops import Complexity, complexity
+    from scalelab.measure.flops import complexity
     from scalelab.measure.interleave import interleaved
     from scalelab.measure.machine import machine_facts
     from scalelab.measure.rates import Throughput, batch_of, throughput, throughputs

@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of a model, counted without running it.
+"""Parameters, FLOPs and memory traffic of a model, counted without running it.
 
 Trade-off: the model is traced on torch's meta device, where tensors have shapes but no values, so that
 counting takes milliseconds and no memory at any size. A model that looks at values (`.item()`,
@@ -12,12 +12,13 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from scalelab.components import Shape
 from scalelab.errors import InputError
+from scalelab.measure.footprint import BYTES, trace
+from scalelab.records import Complexity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,31 +27,12 @@ BATCH = 2
 """Examples traced; counts are divided by it. One would not do: some models drop a batch dimension of 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Complexity:
-    """What one example costs a model.
-
-    A multiply-add is two FLOPs; only matrix products and convolutions count.
-
-    Attributes:
-        n_params: Trainable parameters, shared ones counted once.
-        forward_flops: FLOPs of one example's forward pass.
-        train_flops_per_example: FLOPs of forward and backward for one example.
-        n_params_body: Trainable parameters outside the head; `None` where no head was named or found.
-    """
-
-    n_params: int
-    forward_flops: float
-    train_flops_per_example: float
-    n_params_body: int | None = None
-
-
 def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None) -> Complexity:
-    """Counts a model's parameters and FLOPs; the model itself is left untouched.
+    """Counts a model's parameters, FLOPs, memory traffic and operations; the model itself is left untouched.
 
-    Convolutions, linear layers, matrix products, attention and recurrent layers count; element-wise work,
-    norms and biases do not. The model is traced in evaluation mode, so that layers that training drops at
-    random count in full. The gradient of the input is not needed in training, and its FLOPs are not
+    Convolutions, linear layers, matrix products, attention and recurrent layers count as FLOPs; element-wise
+    work, norms and biases do not. The model is traced in evaluation mode, so that layers that training drops
+    at random count in full. The gradient of the input is not needed in training, and its FLOPs are not
     counted.
 
     Args:
@@ -68,21 +50,36 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
         in_head = {id(p) for p in named[head].parameters()}
         body = sum(size for key, size in parameters.items() if key not in in_head)
     try:
-        forward, train = _trace(on_meta(model), input_shape, "meta")
+        counts = _counts(_on_meta(model), input_shape, "meta")
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            with plain_kernels():
-                forward, train = _trace(copy.deepcopy(model).cpu(), input_shape, "cpu")
+            with _plain_kernels():
+                counts = _counts(copy.deepcopy(model).cpu(), input_shape, "cpu")
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(
                 f"FLOPs of {type(model).__name__} cannot be counted: it does not run on an input of shape "
                 f"{(BATCH, *input_shape)}: {type(error).__name__}: {reason}"
             ) from error
-    return Complexity(sum(parameters.values()), forward / BATCH, train / BATCH, body)
+    return Complexity(n_params=sum(parameters.values()), n_params_body=body, **counts)
 
 
-def on_meta(model: nn.Module) -> nn.Module:
+def _counts(model: nn.Module, input_shape: Shape, device: str) -> dict[str, Any]:
+    """Returns what a batch counts, for one example: FLOPs with gradients, traffic without."""
+    model.eval()
+    forward, train = _flops(model, input_shape, device)
+    work = trace(model, (BATCH, *input_shape), device)
+    return {
+        "forward_flops": forward / BATCH,
+        "train_flops_per_example": train / BATCH,
+        "grouped_flops": work.grouped_flops / BATCH,
+        "activation_bytes": work.numbers * BYTES / BATCH,
+        "n_ops": work.n_ops,
+        "n_layers": work.n_layers,
+    }
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
     """Returns a copy of the model whose parameters and buffers have shapes but no values."""
     import torch
 
@@ -95,12 +92,11 @@ def on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _trace(model: nn.Module, input_shape: Shape, device: str) -> tuple[int, int]:
+def _flops(model: nn.Module, input_shape: Shape, device: str) -> tuple[int, int]:
     """Returns the FLOPs of forward, and of forward and backward, of a batch."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    model.eval()
     formulas: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
     with torch.enable_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         outputs = model(torch.zeros(BATCH, *input_shape, device=device))
@@ -138,7 +134,7 @@ def convolution_backward_flops(
 
 
 @contextmanager
-def plain_kernels() -> Iterator[None]:
+def _plain_kernels() -> Iterator[None]:
     """Makes the CPU compute attention and recurrent layers by matrix products, which the counter sees."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel

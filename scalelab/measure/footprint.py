@@ -8,13 +8,8 @@ proportion.
 
 from __future__ import annotations
 
-import copy
 from math import prod
 from typing import TYPE_CHECKING, Any
-
-from scalelab.components import Shape
-from scalelab.measure.flops import BATCH, complexity, on_meta, plain_kernels
-from scalelab.records import Footprint
 
 if TYPE_CHECKING:
     import torch
@@ -33,33 +28,7 @@ _NO_WORK = frozenset(
 )
 
 
-def footprint(model: nn.Module, input_shape: Shape) -> Footprint:
-    """Counts what one example's forward pass asks of a machine; the model itself is left untouched.
-
-    Args:
-        model: Maps (batch, *input_shape) to a tensor.
-        input_shape: The shape of one example, without the batch.
-
-    Raises:
-        InputError: The model does not run on such an input.
-    """
-    counted = complexity(model, input_shape)
-    try:
-        work = _trace(on_meta(model), input_shape, "meta")
-    except Exception:  # a model that needs values; it runs on the CPU, or complexity() would have refused it
-        with plain_kernels():
-            work = _trace(copy.deepcopy(model).cpu(), input_shape, "cpu")
-    return Footprint(
-        n_params=counted.n_params,
-        forward_flops=counted.forward_flops,
-        grouped_flops=work.grouped_flops / BATCH,
-        activation_bytes=work.numbers * BYTES / BATCH,
-        n_ops=work.n_ops,
-        n_layers=work.n_layers,
-    )
-
-
-class _Work:
+class Work:
     """What a traced forward pass did.
 
     Attributes:
@@ -106,13 +75,12 @@ def _tensors(values: Any) -> list[torch.Tensor]:
     return []
 
 
-def _trace(model: nn.Module, input_shape: Shape, device: str) -> _Work:
-    """Runs a batch through the model and counts on the way."""
+def trace(model: nn.Module, shape: tuple[int, ...], device: str) -> Work:
+    """Runs a batch of some shape through the model and counts on the way."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    model.eval()
-    work = _Work({_storage(tensor) for tensor in (*model.parameters(), *model.buffers())})
+    work = Work({_storage(tensor) for tensor in (*model.parameters(), *model.buffers())})
 
     class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -120,7 +88,7 @@ def _trace(model: nn.Module, input_shape: Shape, device: str) -> _Work:
             work.add(func, args, outputs)
             return outputs
 
-    inputs = torch.zeros(BATCH, *input_shape, device=device)
+    inputs = torch.zeros(*shape, device=device)
     # not inference_mode(), in which composite operations stay whole
     with torch.no_grad(), Counter():  # type: ignore[no-untyped-call]
         model(inputs)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from scalelab.cache import cached_arrays
-from scalelab.components import Params, Shape, Task
+from scalelab.components import Params, Shape
 from scalelab.errors import InputError, ScalelabError
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import Cost, Trial, canonical_json
+from scalelab.records import Complexity, ComponentRef, canonical_json
+from scalelab.study import CostFunction
 from scalelab.study.messages import describe
 
 if TYPE_CHECKING:
@@ -75,71 +77,62 @@ def build_model(
         ) from error
 
 
-def trial_model(trial: Trial, task: Task, catalog: Catalog) -> nn.Module:
-    """Builds a trial's model to look at, leaving torch's global random generator as it was."""
+def network(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> nn.Module:
+    """Builds a network to look at, leaving torch's global random generator as it was."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        return build_model(
-            trial.architecture.name,
-            trial.architecture.params,
-            task.input_shape,
-            task.n_outputs,
-            catalog=catalog,
-        )
+        return build_model(architecture.name, architecture.params, input_shape, n_outputs, catalog=catalog)
 
 
-def costs(catalog: Catalog) -> Callable[[Trial, Task], Cost]:
-    """Returns a function that gives what one example of a task costs a trial's model.
+def costs(catalog: Catalog) -> CostFunction:
+    """Returns a function that gives what one example costs a network.
 
-    A model is measured once and its cost kept in the cache, so that a finished isoFLOP study, which is
+    A network is traced once and what it costs kept in the cache, so that a finished isoFLOP study, which is
     sampled by cost, answers without importing torch. An entry counts only for the very source files that
     lie beside the architecture's builder and for this scalelab.
     """
-    known: dict[str, Cost] = {}
-    digests: dict[str, str | None] = {}
+    known: dict[str, Complexity] = {}
 
-    def digest_of(architecture: str) -> str | None:
-        if architecture not in digests:
-            digests[architecture] = sources_of(catalog.architecture(architecture).build)
-        return digests[architecture]
+    @cache
+    def sources(architecture: str) -> str | None:
+        return _sources_of(catalog.architecture(architecture).build)
 
-    def cost(trial: Trial, task: Task) -> Cost:
-        key = canonical_json([trial.architecture.model_dump(mode="json"), task.input_shape, task.n_outputs])
+    def cost(architecture: ComponentRef, input_shape: Shape, n_outputs: int) -> Complexity:
+        def measure() -> Complexity:
+            return _measure(architecture, input_shape, n_outputs, catalog)
+
+        key = canonical_json([architecture.model_dump(mode="json"), input_shape, n_outputs])
         if key not in known:
-            sources = digest_of(trial.architecture.name)
-            if sources is None:
-                known[key] = _measure(trial, task, catalog)
+            code = sources(architecture.name)
+            if code is None:
+                known[key] = measure()
             else:
-                digest = hashlib.sha256(f"{key}{sources}".encode()).hexdigest()[:32]
-                entry = cached_arrays(f"cost-{digest}", lambda: _as_array(_measure(trial, task, catalog)))
-                n_params, forward, train = entry["cost"].tolist()
-                known[key] = Cost(
-                    n_params=int(n_params), forward_flops=forward, train_flops_per_example=train
-                )
+                digest = hashlib.sha256(f"{key}{code}".encode()).hexdigest()[:32]
+                entry = cached_arrays(f"complexity-{digest}", lambda: _as_array(measure()))
+                counts = zip(_COUNTS, entry["counts"].tolist(), strict=True)
+                known[key] = Complexity.model_validate(dict(counts))
         return known[key]
 
     return cost
 
 
-def _measure(trial: Trial, task: Task, catalog: Catalog) -> Cost:
-    from scalelab.measure import complexity
-
-    measured = complexity(trial_model(trial, task, catalog), task.input_shape)
-    return Cost(
-        n_params=measured.n_params,
-        forward_flops=measured.forward_flops,
-        train_flops_per_example=measured.train_flops_per_example,
-    )
+_COUNTS = [name for name in Complexity.model_fields if name != "n_params_body"]
 
 
-def _as_array(cost: Cost) -> dict[str, np.ndarray]:
+def _as_array(found: Complexity) -> dict[str, np.ndarray]:
     import numpy as np
 
-    return {"cost": np.array([cost.n_params, cost.forward_flops, cost.train_flops_per_example])}
+    return {"counts": np.array([float(getattr(found, name)) for name in _COUNTS])}
 
 
-def sources_of(build: Callable[..., object]) -> str | None:
+def _measure(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> Complexity:
+    from scalelab.measure import complexity
+
+    return complexity(network(architecture, input_shape, n_outputs, catalog), input_shape)
+
+
+def _sources_of(build: Callable[..., object]) -> str | None:
     """Returns a digest of the code that builds and counts; `None` where the builder has no file."""
     from scalelab import measure
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.components import locations
 from scalelab.errors import InputError, StudyError
 from scalelab.measure.models import costs
-from scalelab.records import Cost, Trial
+from scalelab.records import Complexity, Trial
 from scalelab.space import Doubling, Float, Int
 from scalelab.store.schema import literal
 from scalelab.study import Study, expand, load_study, parse_study
@@ -53,7 +53,7 @@ class Proposal:
     text: str
     path: Path
     trial: Trial
-    cost: Cost
+    cost: Complexity
     n_seen: int
     available: int
 
@@ -138,9 +138,9 @@ def propose(
     task, available = draft.dataset.task, len(draft.dataset.train)
     measure = costs(catalog)
 
-    def cost(options: Mapping[str, Any]) -> Cost:
+    def cost(options: Mapping[str, Any]) -> Complexity:
         ref = own[0].ref({**start.architecture.params, **options})
-        return measure(draft.trials[0].model_copy(update={"architecture": ref}), task)
+        return measure(ref, task.input_shape, task.n_outputs)
 
     options, found = nearest(n_params, start.architecture.params, own[0], cost)
     values["architecture"][0]["options"] = {**start.architecture.params, **options}
@@ -161,8 +161,8 @@ def nearest(
     target: float,
     start: Mapping[str, Any],
     architecture: Resolved[Any],
-    cost: Callable[[Mapping[str, Any]], Cost],
-) -> tuple[dict[str, Any], Cost]:
+    cost: Callable[[Mapping[str, Any]], Complexity],
+) -> tuple[dict[str, Any], Complexity]:
     """Returns the change of one option that brings a model's parameters nearest to a number, and its cost.
 
     Numeric options are tried that vary in the study (in the component's own space, where none does), also
@@ -180,7 +180,7 @@ def nearest(
             f"{architecture.where}: nothing that sets its size varies; give a space with a number in it, "
             "such as a width"
         )
-    found: list[tuple[float, dict[str, Any], Cost]] = []
+    found: list[tuple[float, dict[str, Any], Complexity]] = []
     for name, dimension in dimensions.items():
         begin = start.get(name)
         if isinstance(begin, bool) or not isinstance(begin, (int, float)) or begin <= 0:
@@ -202,7 +202,7 @@ def nearest(
     return options, size
 
 
-def _distance(found: tuple[float, dict[str, Any], Cost]) -> float:
+def _distance(found: tuple[float, dict[str, Any], Complexity]) -> float:
     return found[0]
 
 
@@ -222,15 +222,15 @@ class _Search:
     name: str
     start: float
     whole: bool
-    cost: Callable[[Mapping[str, Any]], Cost]
+    cost: Callable[[Mapping[str, Any]], Complexity]
 
-    def towards(self, target: float) -> dict[float, Cost]:
+    def towards(self, target: float) -> dict[float, Complexity]:
         """Returns the values that were tried on the way to a number of parameters, and what they cost.
 
         Between two values the number of parameters is taken as a power of the option, which is what it
         nearly is of a width or a depth.
         """
-        tried: dict[float, Cost] = {}
+        tried: dict[float, Complexity] = {}
         value, refused = self.start, 0
         while len(tried) + refused < _TRIES and value not in tried:
             size = self._try(value)
@@ -247,7 +247,7 @@ class _Search:
                 break
         return tried
 
-    def _try(self, value: float) -> Cost | None:
+    def _try(self, value: float) -> Complexity | None:
         """Returns what a value costs; `None` where component or constraints refuse it."""
         if not self.architecture.allows({self.name: value}):
             return None
@@ -257,7 +257,7 @@ class _Search:
             return None
         return size if size.n_params > 0 else None
 
-    def _next(self, tried: Mapping[float, Cost], target: float) -> float:
+    def _next(self, tried: Mapping[float, Complexity], target: float) -> float:
         """Returns the value to try next; one that was tried where there is none nearer."""
         near, *others = sorted(tried, key=lambda value: abs(math.log(tried[value].n_params / target)))
         missing = math.log(target / tried[near].n_params)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, StudyError
-from scalelab.measure.footprints import footprints
+from scalelab.measure.models import costs
 from scalelab.propose.budget import run_values
 from scalelab.records import ComponentRef, Trial
 from scalelab.study import Study, expand, parse_study
@@ -40,13 +40,13 @@ def untrained(
         For each: `architecture`, `options` (a mapping) and the fields of a `scalelab.records.Footprint`.
         Points that cannot be built are left out.
     """
-    counted = footprints(catalog)
+    cost = costs(catalog)
     found = []
     for ref in _drawn(study, catalog):
         if json.dumps(ref.params, sort_keys=True) in trained:
             continue
         try:
-            asked = counted(ref, input_shape, n_outputs)
+            asked = cost(ref, input_shape, n_outputs).footprint
         except InputError:  # an architecture may refuse a point of its own space for this input
             continue
         found.append({"architecture": ref.name, "options": ref.params, **dict(asked)})

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalelab.components import Architecture, OpenDataset, Params, Task
+from scalelab.components import Architecture, OpenDataset, Params, Shape
 from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError
-from scalelab.records import ComponentRef, Cost, TrainingOptions, Trial, canonical_json
+from scalelab.records import Complexity, ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import one_line
 from scalelab.study.model import MAX_TRIALS, Study
 from scalelab.study.resolve import Components, Resolved, ResolvedStudy, resolve
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points
 
-CostFunction = Callable[[Trial, Task], Cost]
+CostFunction = Callable[[ComponentRef, Shape, int], Complexity]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def expand(study: Study, catalog: Components, *, cost: CostFunction | None = Non
     Args:
         study: The study.
         catalog: The plugins.
-        cost: `cost(trial, task)`: what one example costs the trial's model; isoFLOP sampling needs it.
+        cost: `cost(architecture, input_shape, n_outputs)`: what one example costs; isoFLOP sampling needs it.
 
     Raises:
         StudyError: Something in the study is wrong, or it has no trials.
@@ -150,11 +150,10 @@ class _Plan:
                 f"{study.source}: sampling.method = 'isoflop': expand() needs its cost argument to know FLOPs"
             )
 
-        def cost_of(point: Point, ref: ComponentRef) -> Cost:
-            model = _Model(ref, self._trained_by(point), self.sizes[0], study.training)
-            return cost(next(self.trials([model])), self.dataset.task)
-
-        profiles = Profiles(study, cost_of, self.skipped)
+        task = self.dataset.task
+        profiles = Profiles(
+            study, lambda ref: cost(ref, tuple(task.input_shape), task.n_outputs), self.skipped
+        )
         for architecture in self.resolved.architectures:
             candidates = profiles.candidates(architecture, self.resolved.optimizers)
             for n_examples in self.sizes:

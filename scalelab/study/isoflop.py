@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from scalelab.components import Architecture, Optimizer
 from scalelab.errors import InputError
-from scalelab.records import ComponentRef, Cost, Length
+from scalelab.records import Complexity, ComponentRef, Length
 from scalelab.study.messages import one_line
 from scalelab.study.model import Study
 from scalelab.study.resolve import Resolved
@@ -26,7 +26,7 @@ class Candidate:
 
     point: Point
     ref: ComponentRef
-    cost: Cost
+    cost: Complexity
 
 
 @dataclass
@@ -35,12 +35,12 @@ class Profiles:
 
     Attributes:
         study: For the budgets and limits.
-        cost: What one example costs an architecture at a point.
+        cost: What one example costs an architecture.
         skipped: One line for each kind of model that was left out.
     """
 
     study: Study
-    cost: Callable[[Point, ComponentRef], Cost]
+    cost: Callable[[ComponentRef], Complexity]
     skipped: list[str] = field(default_factory=list)
 
     def candidates(
@@ -57,7 +57,7 @@ class Profiles:
         for point in drawn.points:
             ref = architecture.ref(point.architecture)
             try:
-                found.append(Candidate(point, ref, self.cost(point, ref)))
+                found.append(Candidate(point, ref, self.cost(ref)))
             except InputError as error:
                 self.skipped.append(one_line(f"{architecture.where}: {point.architecture} left out: {error}"))
         return sorted(found, key=lambda candidate: candidate.cost.n_params)
@@ -84,7 +84,7 @@ class Profiles:
             for candidate in spread(fit, self.study.sampling.models):
                 yield candidate, Length(flops=budget)
 
-    def _misfit(self, cost: Cost, budget: float, n_examples: int) -> str:
+    def _misfit(self, cost: Complexity, budget: float, n_examples: int) -> str:
         if not (cost.n_params > 0 and cost.train_flops_per_example > 0):
             return "no parameters or no FLOPs"
         sampling, batch_size = self.study.sampling, self.study.training.batch_size

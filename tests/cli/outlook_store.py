@@ -100,10 +100,11 @@ def make_store(path, catalog, *, dataset="", offset=0.2):
     study = parse_study(text, path.parent / "isoflop.toml", catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
+    task = expansion.dataset.task
     store = open_store(path, create=True)
     store.register("isoflop", text, expansion.trials)
     for index, trial in enumerate(expansion.trials):
-        one = cost(trial, expansion.dataset.task)
+        one = cost(trial.architecture, task.input_shape, task.n_outputs)
         steps = resolve_steps(trial.training, trial.n_examples, one.train_flops_per_example)
         seen = steps * trial.training.batch_size
         loss = offset + 3.0 * one.n_params**-0.4 + 8.0 * seen**-0.5

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 import scalelab
 from scalelab.errors import InputError, StudyError
 from scalelab.propose.budget import known_run, nearest, propose
-from scalelab.records import Cost
+from scalelab.records import Complexity
 from scalelab.store import open_store
 from scalelab.study import expand, parse_study
 from scalelab.study.resolve import resolve
@@ -158,7 +158,7 @@ def architecture(study, catalog):
 
 def exact(options):
     width = StackParams(width=options["width"]).width
-    return Cost(n_params=n_params(width), forward_flops=1.0, train_flops_per_example=3.0)
+    return Complexity(n_params=n_params(width), forward_flops=1.0, train_flops_per_example=3.0)
 
 
 def counted(architecture, target):
@@ -215,7 +215,9 @@ def test_a_fraction_is_found(study, catalog, folder):
     architecture = resolve(parse_study(text, folder / "s.toml"), catalog).architectures[0]
 
     def cost(options):
-        return Cost(n_params=round(1000 * options["depth"]), forward_flops=1.0, train_flops_per_example=3.0)
+        return Complexity(
+            n_params=round(1000 * options["depth"]), forward_flops=1.0, train_flops_per_example=3.0
+        )
 
     options, found = nearest(5300, {"depth": 1.0}, architecture, cost)
     assert math.isclose(options["depth"], 5.3, rel_tol=0.02)

@@ -8,13 +8,13 @@ from torch import nn
 
 import scalelab
 from scalelab.errors import InputError
-from scalelab.measure.footprint import footprint
+from scalelab.measure import complexity
 
 
 def test_counts_of_a_small_network_are_those_made_by_hand():
     # Per example: conv 4x16 -> 8x16, ReLU 8x16 -> 8x16, linear 128 -> 5.
     model = nn.Sequential(nn.Conv1d(4, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)).train()
-    found = footprint(model, (4, 16))
+    found = complexity(model, (4, 16))
     assert found.n_params == 4 * 8 * 3 + 8 + 128 * 5 + 5
     assert found.forward_flops == 2 * (4 * 8 * 3 * 16 + 128 * 5)
     assert found.grouped_flops == 0
@@ -25,13 +25,13 @@ def test_counts_of_a_small_network_are_those_made_by_hand():
 
 @pytest.mark.parametrize(("groups", "part"), [(1, 0.0), (2, 1.0), (8, 1.0)])
 def test_grouped_convolutions_are_told_apart(groups, part):
-    found = footprint(nn.Conv1d(8, 16, 5, groups=groups), (8, 32))
+    found = complexity(nn.Conv1d(8, 16, 5, groups=groups), (8, 32))
     assert found.grouped_flops == part * found.forward_flops
     assert found.forward_flops == 2 * 16 * (8 // groups) * 5 * 28
 
 
 def test_transposed_convolutions_count_what_the_flop_counter_counts():
-    found = footprint(nn.ConvTranspose1d(8, 4, 4, stride=2, groups=4), (8, 16))
+    found = complexity(nn.ConvTranspose1d(8, 4, 4, stride=2, groups=4), (8, 16))
     assert found.grouped_flops == found.forward_flops > 0
 
 
@@ -47,20 +47,20 @@ class Peeking(nn.Module):
 
 
 def test_a_model_that_looks_at_values_is_traced_on_the_cpu():
-    found = footprint(Peeking(), (8,))
+    found = complexity(Peeking(), (8,))
     assert found.forward_flops == 48
     assert found.n_layers == 1
 
 
 def test_a_model_that_does_not_run_is_refused():
     with pytest.raises(InputError, match="cannot be counted"):
-        footprint(nn.Linear(8, 3), (7,))
+        complexity(nn.Linear(8, 3), (7,))
 
 
 @pytest.mark.parametrize("name", ["convnext1d", "regnet1d"])
 def test_larger_networks_ask_for_more(name):
     small, large = (
-        footprint(scalelab.build_model(name, options, (12, 256), 5), (12, 256))
+        complexity(scalelab.build_model(name, options, (12, 256), 5), (12, 256))
         for options in (
             {"convnext1d": {"width": 8}, "regnet1d": {"w_init": 8, "w_0": 8}}[name],
             {"convnext1d": {"width": 16}, "regnet1d": {"w_init": 32, "w_0": 64}}[name],

@@ -20,7 +20,7 @@ from scalelab.components import (
     Task,
 )
 from scalelab.errors import PluginError, suggest
-from scalelab.records import Cost, Trial
+from scalelab.records import Complexity, ComponentRef
 from scalelab.space import Choice, Doubling, Float, Int
 
 TASK = Task(input_shape=(1, 8), n_outputs=2)
@@ -129,11 +129,11 @@ class ToyCatalog:
 CATALOG = ToyCatalog()
 
 
-def toy_cost(trial: Trial, task: Task) -> Cost:
+def toy_cost(architecture: ComponentRef, input_shape: tuple[int, ...], n_outputs: int) -> Complexity:
     """n_params = depth · width²; a FLOP count in proportion."""
-    params = trial.architecture.params
+    params = architecture.params
     n = params["depth"] * params["width"] ** 2
-    return Cost(n_params=n, forward_flops=2.0 * n, train_flops_per_example=6.0 * n)
+    return Complexity(n_params=n, forward_flops=2.0 * n, train_flops_per_example=6.0 * n)
 
 
 def toml(body: str = "", *, head: str = 'name = "toy"', architecture: str | None = None) -> str:

@@ -77,10 +77,10 @@ def test_candidates_can_be_drawn():
 def test_every_architecture_is_costed_once_on_the_study_s_task():
     seen = []
 
-    def cost(trial, task):
-        assert task is TASK
-        seen.append(trial.architecture.params["width"])
-        return toy_cost(trial, task)
+    def cost(architecture, input_shape, n_outputs):
+        assert (input_shape, n_outputs) == (TASK.input_shape, TASK.n_outputs)
+        seen.append(architecture.params["width"])
+        return toy_cost(architecture, input_shape, n_outputs)
 
     expansion_of(
         isoflop(
@@ -94,10 +94,10 @@ def test_every_architecture_is_costed_once_on_the_study_s_task():
 
 
 def test_a_model_that_cannot_be_built_is_left_out_with_the_reason():
-    def cost(trial, task):
-        if trial.architecture.params["width"] > 64:
+    def cost(architecture, input_shape, n_outputs):
+        if architecture.params["width"] > 64:
             raise InputError("too wide for 8 samples")
-        return toy_cost(trial, task)
+        return toy_cost(architecture, input_shape, n_outputs)
 
     expansion = expansion_of(
         isoflop("budgets = [1e9]\nmin_steps = 1\nmax_epochs = 1e9", architecture=WIDTHS), cost
@@ -114,8 +114,8 @@ def test_budgets_that_train_nothing_are_an_error_with_the_reasons():
 
 
 def test_a_free_model_has_no_isoflop_profile():
-    def free(trial, task):
-        return replace_cost(toy_cost(trial, task))
+    def free(architecture, input_shape, n_outputs):
+        return replace_cost(toy_cost(architecture, input_shape, n_outputs))
 
     def replace_cost(cost):
         return cost.model_copy(update={"train_flops_per_example": 0.0})
