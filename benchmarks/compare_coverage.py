@@ -14,7 +14,7 @@ import numpy as np
 
 from scalelab.analysis.fits.compare import Comparison
 from scalelab.analysis.fits.fit import fit_law
-from scalelab.analysis.inference.intervals import interval, refits
+from scalelab.analysis.inference.intervals import refits
 
 LEVEL, SIGMA, CENTER = 0.9, 0.01, 1e12
 FLOOR, FIRST, SECOND = 0.3, (2.0, 0.3), (2.2, 0.4)
@@ -37,7 +37,7 @@ def covered(n: int, seed: int) -> tuple[bool, bool, bool]:
         )
         for index, (name, parameters) in enumerate((("a", FIRST), ("b", SECOND)))
     }
-    ends = {name: {"alpha": interval(fit, "alpha", LEVEL)} for name, fit in fits.items()}
+    ends = {name: {"alpha": fit.interval("alpha", LEVEL)} for name, fit in fits.items()}
     both = Comparison(fits, (), LEVEL, {name: refits(fit).draws for name, fit in fits.items()}, ends)
     scale = 100 * CENTER
     reached = CENTER * ((law(scale, SECOND) - FLOOR) / FIRST[0]) ** (-1 / FIRST[1])

@@ -33,7 +33,7 @@ def test_origins_split_by_scale_and_keep_repeats_together():
 
 def test_a_backtest_finds_the_law_that_extrapolates():
     y = noisy(1.0 + 300 * X**-0.4)
-    right, wrong = backtest("power-offset", X, y), backtest("power", X, y)
+    right, wrong = fit_law("power-offset", X, y).backtest, fit_law("power", X, y).backtest
     assert right.rmse < 0.01 < wrong.rmse
     assert len(right.errors) == 4
     assert all(reach > 1 for reach in right.reach)
@@ -42,7 +42,7 @@ def test_a_backtest_finds_the_law_that_extrapolates():
 
 def test_a_backtest_of_few_rows_says_why_there_is_none():
     y = noisy(1.0 + 300 * X[:7] ** -0.4)
-    test = backtest("bnsl", X[:7], y)
+    test = fit_law("bnsl", X[:7], y).backtest
     assert test.rmse == np.inf
     assert "at least" in test.describe()
 
@@ -137,4 +137,4 @@ def test_auto_beats_the_authors_best_estimator_on_a_few_of_their_curves():
 def test_law_objects_are_accepted_in_place_of_names():
     y = noisy(30 * X**-0.2, 0.01)
     assert fit_law(get_law("power"), X, y).params == fit_law("power", X, y).params
-    assert backtest(get_law("power"), X, y).errors == backtest("power", X, y).errors
+    assert backtest(fit_law(get_law("power"), X, y)).errors == fit_law("power", X, y).backtest.errors

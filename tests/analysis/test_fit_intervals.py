@@ -7,9 +7,8 @@ import pytest
 
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import fit_law
-from scalelab.analysis.fitting.draws import estimate
 from scalelab.analysis.inference import quantities
-from scalelab.analysis.inference.intervals import interval, uneven_noise
+from scalelab.analysis.inference.intervals import uneven_noise
 from scalelab.analysis.inference.noise import noise
 from scalelab.analysis.laws import get_law
 from scalelab.errors import FitError, InputError
@@ -43,7 +42,7 @@ def test_methods_agree_where_the_law_is_a_straight_line(line, method):
     u = np.log(line.table.columns[0])
     sigma = np.sqrt((line.residuals**2).sum() / 23)
     exact = sigma / np.sqrt(((u - u.mean()) ** 2).sum()) * stats.t.ppf(0.95, 23)
-    low, high = interval(line, "alpha", 0.9, method=method)
+    low, high = line.interval("alpha", 0.9, method=method)
     tolerance = 1e-6 if method == "covariance" else 0.15 if method in ("profile", "residuals") else 0.4
     assert high - low == pytest.approx(2 * exact, rel=tolerance)
     assert (low + high) / 2 == pytest.approx(line.params["alpha"], abs=0.4 * exact)
@@ -97,30 +96,30 @@ def test_noise_comes_from_repeats_where_there_are_some():
 def test_derived_quantities_are_those_of_the_formulas(surface):
     flops = 1e21
     p = surface.params
-    n, d = (estimate(surface, f(flops)) for f in (quantities.optimal_params, quantities.optimal_examples))
+    n, d = (surface.estimate(f(flops)) for f in (quantities.optimal_params, quantities.optimal_examples))
     assert 6 * n * d == pytest.approx(flops)
-    assert estimate(surface, quantities.examples_per_param(flops)) == pytest.approx(d / n)
+    assert surface.estimate(quantities.examples_per_param(flops)) == pytest.approx(d / n)
     sizes = np.geomspace(n / 30, n * 30, 4001)
     losses = p["E"] + p["A"] * sizes ** -p["alpha"] + p["B"] * (flops / 6 / sizes) ** -p["beta"]
     assert sizes[losses.argmin()] == pytest.approx(n, rel=2e-3)
-    best = estimate(surface, quantities.loss_at_budget(flops))
+    best = surface.estimate(quantities.loss_at_budget(flops))
     assert best == pytest.approx(losses.min(), rel=1e-6)
-    assert estimate(surface, quantities.flops_for_loss(best)) == pytest.approx(flops, rel=1e-6)
-    assert estimate(surface, quantities.flops_for_loss(0.5 * p["E"])) == np.inf
+    assert surface.estimate(quantities.flops_for_loss(best)) == pytest.approx(flops, rel=1e-6)
+    assert surface.estimate(quantities.flops_for_loss(0.5 * p["E"])) == np.inf
     at = quantities.loss_at(surface, {"n_params": [n], "n_examples": [d]})
-    assert estimate(surface, at) == pytest.approx(best)
+    assert surface.estimate(at) == pytest.approx(best)
     low, high = surface.interval(quantities.allocation_exponent, 0.9)
     assert low < p["beta"] / (p["alpha"] + p["beta"]) < high
 
 
 def test_the_scale_that_reaches_a_target(line):
     quantity = quantities.scale_for_loss(line, 0.2)
-    scale = estimate(line, quantity)
+    scale = line.estimate(quantity)
     assert line.predict([scale])[0] == pytest.approx(0.2)
     low, high = line.interval(quantity, 0.9)
     assert low < scale < high
     with pytest.raises(FitError, match="chinchilla"):
-        estimate(line, quantities.allocation_exponent)
+        line.estimate(quantities.allocation_exponent)
 
 
 def test_a_law_of_loss_becomes_a_law_of_the_metric():

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fits.report_tables import at_bounds, curve
 
 X = np.geomspace(1e5, 1e9, 20)
 Y = (1.5 + 300 * X**-0.4) * (1 + 0.01 * np.cos(np.arange(20)))
@@ -85,12 +84,12 @@ def test_a_parameter_at_its_bound_is_marked():
     steeper = np.exp(-0.3 * np.log(x) - 0.01 * (np.log(x) - np.log(1e7)) ** 2)
     fit = fit_law("power-offset", x, steeper)
     assert fit.params["E"] == 0.0
-    assert at_bounds(fit) == ("E",)
+    assert fit.at_bounds == ("E",)
     assert fit.summary().at_bound["E"]
 
 
 def test_the_figure_draws_its_numbers(fit):
-    numbers = curve(fit, decades_beyond=1.0)
+    numbers = fit.curve(decades_beyond=1.0)
     assert numbers["grid"][-1] == pytest.approx(1e10)
     assert (numbers["lower"] < numbers["mean"]).all()
     assert (numbers["mean"] < numbers["upper"]).all()

@@ -66,7 +66,7 @@ def test_the_optimum_is_stationary_and_no_start_does_better(fit):
 
 
 def test_parameters_stay_in_the_box_and_held_ones_where_they_are(fit):
-    tight = replace(fit.problem, high=np.array([0.5, 50.0, 10.0]))
+    tight = replace(fit.problem, upper=np.array([0.5, 50.0, 10.0]))
     bounded = minimize(tight, fit.theta[None], fit.table.weights)
     assert bounded.theta[0, 0] == 0.5
     assert bounded.objective[0] > fit.objective

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW, Estimate, backtest_of
+from scalelab.analysis.families.laws import DEFAULT_LAW, Estimate
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fitting.draws import estimate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.bootstrap import check_level
@@ -181,7 +180,7 @@ def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvic
     assert found.fit is not None
     fit, per = found.fit, optimum.flops_per
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
-    centers = [estimate(fit, quantity) for quantity in made]
+    centers = [fit.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
     logs = [lambda draws, q=quantity: np.log(q(draws)) for quantity in made]
@@ -205,7 +204,7 @@ def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvic
         beyond=budget / float(flops.max()),
         fit=fit,
         points=points,
-        backtest=backtest_of(fit),
+        backtest=fit.backtest,
         flops_per=per,
         optimum=optimum,
         sizes=sizes | {"parametric": n.value},
@@ -260,7 +259,7 @@ def _on_frontier(
         beyond=budget / float(c.max()),
         fit=fit,
         points=points,
-        backtest=backtest_of(fit),
+        backtest=fit.backtest,
         flops_per=per,
         optimum=optimum,
         sizes={"frontier": n},

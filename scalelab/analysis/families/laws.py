@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.inference.backtest import Backtest, backtest_table
+from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import log_loss_at
 from scalelab.analysis.laws import get_law
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from scalelab.analysis.inference.average import AutoFit
 
 AUTO = "auto"
-DEFAULT_LAW = "power-offset"
+DEFAULT_LAW: Final = "power-offset"
 JOINT_LAW = "chinchilla"
 CURVE_POINTS = 80
 BAND_NODES = 6
@@ -105,7 +105,7 @@ class FittedLaw(LawResult):
     """
 
     points: Points
-    fit: Fit | AutoFit
+    fit: Fit | AutoFit[Fit]
     best: Fit
     params: dict[str, Estimate]
     exponents: tuple[str, ...]
@@ -231,7 +231,7 @@ def fit_family(
         return RefusedLaw(**names, refusal=str(refusal))
 
 
-def _numbers(points: Points, fit: Fit | AutoFit, level: float) -> dict[str, Any]:
+def _numbers(points: Points, fit: Fit | AutoFit[Fit], level: float) -> dict[str, Any]:
     x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
     log_loss = np.log(points.rows["loss"].to_numpy(dtype=float))
     errors = log_loss - np.log(fit.predict(x))
@@ -254,16 +254,9 @@ def _numbers(points: Points, fit: Fit | AutoFit, level: float) -> dict[str, Any]
         "r2": float(1.0 - np.sum(errors**2) / np.sum((log_loss - log_loss.mean()) ** 2)),
         "rms_log_error": float(np.sqrt(np.mean(errors**2))),
         "ahead": ahead,
-        "backtest": backtest_of(fit),
+        "backtest": fit.backtest,
         "level": level,
     }
-
-
-def backtest_of(fit: Fit | AutoFit) -> Backtest:
-    """Returns how well a law foretold the larger of its points from the smaller ones."""
-    if isinstance(fit, Fit):
-        return backtest_table(fit.law, fit.table, fit.estimator, fit.seed)
-    return fit.backtest
 
 
 def curve_scales(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Estimate, backtest_of
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Estimate
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fitting.draws import estimate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.bootstrap import check_level
@@ -92,7 +91,7 @@ class Forecast(Outlook):
     backtest: Backtest
     equation: str
     points: Points
-    fit: Fit | AutoFit
+    fit: Fit | AutoFit[Fit]
     metric: str | None
     objective: Estimate | None
     no_objective: str | None
@@ -273,7 +272,7 @@ def _fit(form: str | Law, points: Points, estimator: str, seed: int) -> Any:
 
 
 def _forecast(
-    fit: Fit | AutoFit,
+    fit: Fit | AutoFit[Fit],
     points: Points,
     rows: pd.DataFrame,
     scale: dict[str, float],
@@ -288,7 +287,7 @@ def _forecast(
         "at": scale,
         "loss": Estimate.of(*(float(end[0]) for end in predicted)),
         "beyond": {axis: value / float(points.rows[axis].max()) for axis, value in scale.items()},
-        "backtest": backtest_of(fit),
+        "backtest": fit.backtest,
         "equation": best.law.equation if fit is best else f"mostly {best.law.equation}",
         "points": points,
         "fit": fit,
@@ -300,7 +299,7 @@ def _forecast(
 
 
 def _objective(
-    fit: Fit | AutoFit, rows: pd.DataFrame, x: dict[str, Any], level: float, seed: int
+    fit: Fit | AutoFit[Fit], rows: pd.DataFrame, x: dict[str, Any], level: float, seed: int
 ) -> tuple[str | None, Estimate | None, str | None]:
     """Returns the objective's name, its prediction and why there is none, where it is a metric."""
     metrics = rows[["metric", "direction"]].drop_duplicates()
@@ -337,7 +336,7 @@ def _objective(
 def _target(fit: Fit, points: Points, loss: float, level: float) -> dict[str, Any]:
     (axis,) = points.axes
     largest = float(points.rows[axis].max())
-    value = estimate(fit, scale_for_loss(fit, loss))
+    value = fit.estimate(scale_for_loss(fit, loss))
     known = np.isfinite(value) and 0 < value < _LARGEST
     low, high = _ends(fit, axis, loss, value if known else largest, level)
     return {
@@ -347,7 +346,7 @@ def _target(fit: Fit, points: Points, loss: float, level: float) -> dict[str, An
         "high": high,
         "floor": fit.params.get("E"),
         "beyond": value / largest if known else None,
-        "backtest": backtest_of(fit),
+        "backtest": fit.backtest,
         "equation": fit.law.equation,
         "points": points,
         "fit": fit,

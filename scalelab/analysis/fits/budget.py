@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.inference.quantities import (
     FLOPS_PER,
     examples_per_param,
@@ -14,6 +15,7 @@ from scalelab.analysis.inference.quantities import (
     optimal_examples,
     optimal_params,
 )
+from scalelab.arrays import Array
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ def budget_table(
         raise InputError("budgets must be positive numbers of FLOPs")
     rows = {}
     for flops in np.atleast_1d(np.asarray(budgets, dtype=float)):
-        n = estimate(fit, optimal_params(float(flops), flops_per))
-        d = estimate(fit, optimal_examples(float(flops), flops_per))
+        n = fit.estimate(optimal_params(float(flops), flops_per))
+        d = fit.estimate(optimal_examples(float(flops), flops_per))
         limited = max_examples is not None and d > max_examples
         row: dict[str, Any] = {"limited_by_data": limited}
         if limited and max_examples is not None:
@@ -74,15 +76,15 @@ def budget_table(
                 ("n_examples", optimal_examples(float(flops), flops_per)),
                 ("examples_per_param", examples_per_param(float(flops), flops_per)),
             ):
-                ends = fit.interval(lambda draws, q=quantity: np.log(q(draws)), level)
+                ends = fit.interval(_log_of(quantity), level)
                 row |= {
-                    name: estimate(fit, quantity),
+                    name: fit.estimate(quantity),
                     f"{name}_lower": np.exp(ends[0]),
                     f"{name}_upper": np.exp(ends[1]),
                 }
-            loss = estimate(fit, loss_at_budget(float(flops), flops_per))
+            loss = fit.estimate(loss_at_budget(float(flops), flops_per))
             low, high = fit.interval(loss_at_budget(float(flops), flops_per), level)
-            later = estimate(fit, loss_at_budget(2.0 * float(flops), flops_per))
+            later = fit.estimate(loss_at_budget(2.0 * float(flops), flops_per))
         rows[float(flops)] = row | {
             "loss": loss,
             "loss_lower": low,
@@ -92,3 +94,7 @@ def budget_table(
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "flops"
     return frame
+
+
+def _log_of(quantity: Callable[[Draws], Array]) -> Quantity:
+    return lambda draws: np.log(quantity(draws))

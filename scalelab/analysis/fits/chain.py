@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 
 import numpy as np
 
-from scalelab.analysis.fits.fit import Fit, Prediction
+from scalelab.analysis.fits.fit import Fit
+from scalelab.analysis.inference.average import AutoFit
 from scalelab.analysis.inference.bootstrap import check_level
-from scalelab.analysis.inference.intervals import refits
+from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.noise import sampled
+from scalelab.arrays import Array
 from scalelab.errors import FitError
-
-if TYPE_CHECKING:
-    from scalelab.analysis.inference.average import AutoFit
 
 _REFITS = 1000
 
@@ -29,10 +28,14 @@ class Chain:
         link: Fit of the law `sigmoid` of the metric against the loss, on the same or other runs.
     """
 
-    loss: Fit | AutoFit
+    loss: Fit | AutoFit[Fit]
     link: Fit
 
-    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Any:
+    @overload
+    def predict(self, x: Any, level: None = None, *, noise: bool = False) -> Array: ...
+    @overload
+    def predict(self, x: Any, level: float, *, noise: bool = False) -> Prediction: ...
+    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Array | Prediction:
         """Predicts the metric at given scales.
 
         Args:
@@ -67,7 +70,7 @@ class Chain:
         return Prediction(mean, lower, upper)
 
 
-def chain(loss: Fit | AutoFit, link: Fit) -> Chain:
+def chain(loss: Fit | AutoFit[Fit], link: Fit) -> Chain:
     """Chains a law of the loss with a link to a bounded metric.
 
     Raises:

@@ -21,6 +21,7 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.exponent_test import ExponentTest, exponent_test, holm
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import bisect
+from scalelab.analysis.laws import get_law
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 
@@ -84,7 +85,7 @@ class Comparison:
         """
         self._one_axis()
         n = min(len(self.draws[first]), len(self.draws[second]))
-        value = _multiplier(_only(self.fits[first]), _only(self.fits[second]), scale)[0]
+        value = _multiplier(self.fits[first].draws(), self.fits[second].draws(), scale)[0]
         pool = _multiplier(_head(self.draws[first], n), _head(self.draws[second], n), scale)
         return self._estimate(value, pool)
 
@@ -99,7 +100,7 @@ class Comparison:
         low, high = min(c.min() for c in columns), max(c.max() for c in columns) * 10**_DECADES_BEYOND
         grid = np.linspace(np.log(low), np.log(high), _GRID)
         n = min(len(self.draws[first]), len(self.draws[second]))
-        value = _crossing(_only(self.fits[first]), _only(self.fits[second]), grid)[0]
+        value = _crossing(self.fits[first].draws(), self.fits[second].draws(), grid)[0]
         pool = _crossing(_head(self.draws[first], n), _head(self.draws[second], n), grid)
         crossed = pool[np.isfinite(pool)]
         if not crossed.size:
@@ -214,10 +215,11 @@ def compare(
     check_level(level)
     if len(families) < 2:
         raise FitError(f"a comparison needs at least two families, got {len(families)}")
+    form = get_law(law)
     fits = {}
     for name, (x, y) in families.items():
         try:
-            fits[name] = fit_law(law, x, y, **options)
+            fits[name] = fit_law(form, x, y, **options)
         except FitError as error:
             raise FitError(f"family {name!r}: {error}") from None
     return compare_fits(fits, level=level)
@@ -255,10 +257,6 @@ def compare_fits(
 
 def _times(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "infinitely many"
-
-
-def _only(fit: Fit) -> Draws:
-    return Draws(fit.law, fit.frame, fit.theta[None])
 
 
 def _head(draws: Draws, n: int) -> Draws:

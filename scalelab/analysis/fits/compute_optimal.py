@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fitting.draws import estimate
+from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array, Index
@@ -181,7 +181,7 @@ def compute_optimal(
         clean = fit.predict({"n_params": n, "n_examples": d})
         try:
             again = parabola(c, n, clean, groups, level=level, seed=seed, refits=0)
-            bias = again.exponent - estimate(fit, allocation_exponent)
+            bias = again.exponent - fit.estimate(allocation_exponent)
         except FitError:
             bias = None
     return ComputeOptimal(found, missing, fit, bias, level)
@@ -321,12 +321,10 @@ def parabola(
 
 def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: float = 0.9) -> Allocation:
     """Approach 3: the optimum of the law `chinchilla`, shown at smallest, middle and largest compute."""
-    from scalelab.analysis.inference.diagnostics import diagnose
-
-    a = estimate(fit, allocation_exponent)
+    a = fit.estimate(allocation_exponent)
     low, high = fit.interval(allocation_exponent, level)
     c = np.geomspace(flops.min(), flops.max(), 3)
-    n = np.array([estimate(fit, optimal_params(float(budget), flops_per)) for budget in c])
+    n = np.array([fit.estimate(optimal_params(float(budget), flops_per)) for budget in c])
     return Allocation(
         "parametric", a, low, high, float(n[0] / c[0] ** a), c, n, tuple(diagnose(fit).warnings())
     )

@@ -5,97 +5,53 @@ Works on plain arrays and DataFrames; the store's tables reach it as such.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
+from typing_extensions import Unpack
 
-from scalelab.analysis.fitting.data import Table, check_scales, read_axes, read_table
+from scalelab.analysis.fitting.data import read_table
+from scalelab.analysis.fitting.draws import Quantity
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.fitting.search import Starts, search
-from scalelab.analysis.fitting.solver import Problem
-from scalelab.analysis.laws import get_law
-from scalelab.arrays import Array
+from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.average import AutoFit, fit_auto
+from scalelab.analysis.inference.backtest import Backtest, backtest
+from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap
+from scalelab.analysis.inference.covariance import covariance
+from scalelab.analysis.inference.intervals import Prediction, intervals, predict_interval, stderr
+from scalelab.analysis.laws import LawName, get_law
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
-from scalelab.law import Frame, Law
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_FLAT = 1e-9
+_POINTS = 60
 
 
-class Prediction(NamedTuple):
-    """Predicted outcomes with an interval; arrays of shape (n,) in the units of the outcome."""
+class Fit(Point):
+    """A law with its estimated parameters, and what they say. Never changes.
 
-    mean: Array
-    lower: Array
-    upper: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A law with its estimated parameters, and all that is needed to make them again. Never changes.
-
-    Attributes:
-        law: The law.
-        params: Estimates by name, in the units of the data.
-        objective: The summed, weighted penalty at the optimum.
-        estimator: What was minimized.
-        table: The rows, with their weights and groups.
-        seed: Seed of everything random in this fit and, by default, in what is derived from it.
-        starts: How many starting points there were and how many agree.
-        theta: The internal parameters, shape (parameters,).
-        frame: The change of units between the two.
-        data_hash: SHA-256 of the rows.
+    What it is made of stands in `Point`: `law`, `params`, `objective`, `estimator`, `table`, `seed` and more.
     """
 
-    law: Law
-    params: dict[str, float]
-    objective: float
-    estimator: Estimator
-    table: Table
-    seed: int
-    starts: Starts
-    theta: Array = field(repr=False)
-    frame: Frame = field(repr=False)
-    data_hash: str = field(repr=False)
-
-    @cached_property
-    def problem(self) -> Problem:
-        """The minimization that this fit solved, for whoever wants to solve variations of it."""
-        return make_problem(self.law, self.table, self.frame, self.estimator)
-
-    @property
-    def residuals(self) -> Array:
-        """Residuals in the space of the estimator (prediction minus outcome, or of logs), shape (n,)."""
-        found: Array = self.problem.residuals(self.theta[None])[0][0]
-        return found
-
-    def inward(self, x: Any) -> tuple[Array, ...]:
-        """Returns scales given as in `fit_law` in the internal coordinates of the law."""
-        columns = read_axes(self.law.axes, x)
-        if self.law.axes == ("...",) and set(columns) != set(self.table.axes):
-            raise FitError(f"this fit has the axes {', '.join(self.table.axes)}; x has {', '.join(columns)}")
-        if self.law.axes == ("...",):
-            columns = {axis: columns[axis] for axis in self.table.axes}
-        if self.law.log_axes:
-            check_scales(columns)
-        return self.frame.inward(list(columns.values()))
-
+    @overload
+    def predict(self, x: Any, level: None = None, *, noise: bool = False, method: str = "auto") -> Array: ...
+    @overload
+    def predict(self, x: Any, level: float, *, noise: bool = False, method: str = "auto") -> Prediction: ...
     def predict(
         self, x: Any, level: float | None = None, *, noise: bool = False, method: str = "auto"
-    ) -> Any:
+    ) -> Array | Prediction:
         """Predicts the outcome at given scales.
 
         Args:
             x: Scales, as in `fit_law`, n of them.
             level: Coverage of the interval, such as 0.9; default none.
             noise: Whether the interval is for a new run, with its noise, or for the law alone.
-            method: How the interval is made, see `scalelab.analysis.inference.intervals.interval`.
+            method: How the interval is made, see `scalelab.analysis.inference.intervals`.
 
         Returns:
             Without a level an array of shape (n,), with it a `Prediction`.
@@ -103,80 +59,118 @@ class Fit:
         Raises:
             FitError: The axes are not those of the fit, or a scale is not positive.
         """
-        u = self.inward(x)
-        mean = self.law.value_jac(self.theta[None], u)[0][0] * self.frame.y_scale
         if level is None:
-            return mean
-        from scalelab.analysis.inference.intervals import predict_interval
-
-        lower, upper = predict_interval(self, u, level, noise=noise, method=method)
-        return Prediction(mean, lower, upper)
+            return self.value(x)
+        return predict_interval(self, x, level, noise=noise, method=method)
 
     def covariance(self) -> Array:
         """Returns the covariance of the internal parameters, see `scalelab.analysis.inference.covariance`."""
-        from scalelab.analysis.inference.covariance import covariance
-
         return covariance(self)
 
-    def bootstrap(self, n: int = 1000, **options: Any) -> Any:
-        """Refits to resampled rows; options and result: `scalelab.analysis.inference.bootstrap.bootstrap`."""
-        from scalelab.analysis.inference.bootstrap import bootstrap
+    @cached_property
+    def backtest(self) -> Backtest:
+        """How well the law predicted the larger of its rows from the smaller ones."""
+        return backtest(self)
 
-        return bootstrap(self, n, **options)
+    def bootstrap(
+        self, n: int = 1000, *, kind: str | None = None, seed: int | None = None, rows: Index | None = None
+    ) -> Bootstrap:
+        """Refits to resampled rows: `scalelab.analysis.inference.bootstrap.bootstrap`."""
+        return bootstrap(self, n, kind=kind, seed=seed, rows=rows)
 
-    def interval(self, quantity: Any, level: float = 0.9, **options: Any) -> tuple[float, float]:
-        """Returns an interval of a quantity: `scalelab.analysis.inference.intervals.interval`."""
-        from scalelab.analysis.inference.intervals import interval
+    def interval(
+        self, quantity: Quantity, level: float = 0.9, *, method: str = "auto", seed: int | None = None
+    ) -> tuple[float, float]:
+        """Returns an interval of a quantity: `scalelab.analysis.inference.intervals.intervals`."""
+        return intervals(self, [quantity], level, method=method, seed=seed)[0]
 
-        return interval(self, quantity, level, **options)
+    def summary(self, level: float = 0.9, method: str = "auto") -> pd.DataFrame:
+        """Returns a row a parameter.
 
-    def summary(self, level: float = 0.9) -> pd.DataFrame:
-        """Returns a row a parameter: estimate, standard error, interval, whether it is at a bound."""
-        from scalelab.analysis.fits.report_tables import parameter_table
+        Columns: `estimate`, `stderr`, `lower` and `upper` of the interval, and `at_bound`,
+        true where the estimate is the end of what the law allows, so that its interval says little.
+        """
+        import pandas as pd
 
-        return parameter_table(self, level)
+        ends = intervals(self, list(self.params), level, method=method)
+        rows = {
+            name: {
+                "estimate": value,
+                "stderr": stderr(self, name, method),
+                "lower": lower,
+                "upper": upper,
+                "at_bound": name in self.at_bounds,
+            }
+            for (name, value), (lower, upper) in zip(self.params.items(), ends, strict=True)
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def curve(
+        self, *, axis: str | None = None, level: float = 0.9, decades_beyond: float = 1.0
+    ) -> dict[str, Array]:
+        """Returns the numbers of the figure: rows, law and interval against one axis.
+
+        Args:
+            axis: Which axis; default the first. The others stay at the center of the rows.
+            level: Coverage of the band.
+            decades_beyond: How far beyond the largest row the law is drawn.
+
+        Returns:
+            `x`, `y` of the rows, and `grid`, `mean`, `lower`, `upper` of the law.
+
+        Raises:
+            FitError: There is no such axis.
+        """
+        axis = axis or self.table.axes[0]
+        if axis not in self.table.axes:
+            raise FitError(f"this fit has no axis {axis!r}: {', '.join(self.table.axes)}")
+        rows, column = self.table.x, self.table.x[axis]
+        if self.law.log_axes:
+            grid = np.geomspace(column.min(), column.max() * 10.0**decades_beyond, _POINTS)
+            x = {name: np.full(_POINTS, np.exp(np.mean(np.log(own)))) for name, own in rows.items()}
+        else:
+            grid = np.linspace(column.min(), column.max(), _POINTS)
+            x = {name: np.full(_POINTS, np.mean(own)) for name, own in rows.items()}
+        found = self.predict(x | {axis: grid}, level)
+        return {"x": column, "y": self.table.y, "grid": grid, **found._asdict()}
 
     def plot(self, ax: Axes | None = None, *, axis: str | None = None, level: float = 0.9) -> Axes:
-        """Draws rows and law against one axis; see `scalelab.analysis.fits.report_tables.draw`."""
-        from scalelab.analysis.fits.report_tables import draw
+        """Draws rows and law with its band against one axis, on new matplotlib axes if none are given."""
+        if ax is None:
+            from matplotlib.figure import Figure
 
-        return draw(self, ax, axis=axis, level=level)
-
-    def provenance(self) -> dict[str, Any]:
-        """Returns what makes this fit reproducible: law, estimator, data hash, weights, seed, starts."""
-        weights = self.table.weights
-        return {
-            "law": self.law.name,
-            "equation": self.law.equation,
-            "paper": self.law.paper,
-            "estimator": self.estimator.name,
-            "delta": self.estimator.delta,
-            "n_rows": len(self.table),
-            "axes": list(self.table.axes),
-            "data_hash": self.data_hash,
-            "weights": "equal" if np.ptp(weights) == 0 else "given",
-            "n_groups": None if self.table.groups is None else int(self.table.groups.max()) + 1,
-            "seed": self.seed,
-            "starts_considered": self.starts.considered,
-            "starts_refined": self.starts.refined,
-            "starts_agreeing": self.starts.agreeing,
-            "rows_in_search": self.starts.rows,
-        }
-
-    def to_json(self) -> str:
-        """Returns parameters, objective and provenance as JSON with sorted keys."""
-        content = {"params": self.params, "objective": self.objective, "provenance": self.provenance()}
-        return json.dumps(content, sort_keys=True, indent=1)
+            ax = Figure(figsize=(6, 4), layout="constrained").add_subplot()
+        axis = axis or self.table.axes[0]
+        numbers = self.curve(axis=axis, level=level)
+        grid, lower, upper = (numbers[name] for name in ("grid", "lower", "upper"))
+        ax.plot(numbers["x"], numbers["y"], ".", color="0.3", label="runs")
+        ax.plot(grid, numbers["mean"], color="C0", label=self.law.name)
+        band = f"{level:.0%} interval of the law"
+        ax.fill_between(grid, lower, upper, color="C0", alpha=0.2, lw=0, label=band)
+        if self.law.log_axes:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        ax.set(xlabel=axis, ylabel="loss" if self.law.positive else "metric", title=self.law.equation)
+        ax.legend()
+        return ax
 
 
-def make_problem(law: Law, table: Table, frame: Frame, estimator: Estimator) -> Problem:
-    """Returns the minimization of fitting a law to a table."""
-    u = frame.inward(table.columns)
-    y = table.y / frame.y_scale
-    low, high = law.bounds(u, y)
-    return Problem(law, u, y, frame.y_scale, estimator, low, high)
+class FitOptions(TypedDict, total=False):
+    """The options of `fit_law`, where they are."""
+
+    estimator: str
+    delta: float
+    weights: Any
+    groups: Any
+    seed: int
 
 
+@overload
+def fit_law(law: Literal["auto"], x: Any, y: Any, **options: Unpack[FitOptions]) -> AutoFit[Fit]: ...
+@overload
+def fit_law(law: LawName | Law, x: Any, y: Any, **options: Unpack[FitOptions]) -> Fit: ...
+@overload
+def fit_law(law: str | Law, x: Any, y: Any, **options: Unpack[FitOptions]) -> Fit | AutoFit[Fit]: ...
 def fit_law(
     law: str | Law,
     x: Any,
@@ -187,7 +181,7 @@ def fit_law(
     weights: Any = None,
     groups: Any = None,
     seed: int = 0,
-) -> Any:
+) -> Fit | AutoFit[Fit]:
     """Fits a scaling law.
 
     Args:
@@ -209,51 +203,10 @@ def fit_law(
     Raises:
         FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
     """
-    options = {"estimator": estimator, "delta": delta, "weights": weights, "groups": groups, "seed": seed}
     if law == "auto":
-        from scalelab.analysis.inference.average import fit_auto
-
-        return fit_auto(x, y, **options)
+        return fit_auto(
+            Fit, x, y, estimator=estimator, delta=delta, weights=weights, groups=groups, seed=seed
+        )
     form = get_law(law)
     table = read_table(form, x, y, weights, groups)
-    penalty = Estimator.named("log-mse" if form.axes == ("...",) else estimator, delta)
-    return fit_table(form, table, penalty if form.positive else penalty.linear(), seed)
-
-
-def fit_table(law: Law, table: Table, estimator: Estimator, seed: int = 0) -> Fit:
-    """Fits a law to rows that were checked already; see `fit_law`."""
-    law = law.specialize(table.axes)
-    frame = law.frame(Frame.of(table.columns, table.y, log_axes=law.log_axes))
-    problem = make_problem(law, table, frame, estimator)
-    theta, objective, report = search(problem, table.weights, law.n_starts, seed)
-    if not np.isfinite(objective):
-        raise FitError(f"law {law.name!r} could not be evaluated near these rows; check their units")
-    _refuse_flat(law, problem, theta)
-    with np.errstate(over="ignore"):
-        public = law.public(theta, frame)
-    params = {name: float(value) for name, value in zip(law.params, public, strict=True)}
-    huge = [name for name, value in params.items() if not np.isfinite(value)]
-    if huge:
-        raise FitError(
-            f"law {law.name!r} fits, but its {', '.join(huge)} is beyond what a number can hold; "
-            "the rows hardly determine it: choose a simpler law, or axes in larger units"
-        )
-    return Fit(law, params, objective, estimator, table, seed, report, theta, frame, table.digest())
-
-
-def _refuse_flat(law: Law, problem: Problem, theta: Array) -> None:
-    """Raises where the best the law can do is a constant: the outcome does not fall along the axes."""
-    value = problem.law.value_jac(theta[None], problem.u)[0][0]
-    if np.ptp(value) > _FLAT * np.abs(value).max():
-        return
-    trend = [np.corrcoef(column, problem.y)[0, 1] for column in problem.u]
-    rising = max(trend) > 0.5
-    hint = (
-        "it rises with scale: if it is a bounded metric, fit its loss or 1 - metric, "
-        "and chain the law 'sigmoid'"
-        if rising
-        else "its noise hides any trend: add scales further apart"
-    )
-    raise FitError(
-        f"law {law.name!r} cannot describe this outcome, which does not fall along the axes; {hint}"
-    )
+    return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)

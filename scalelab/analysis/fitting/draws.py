@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scalelab.arrays import Array
 from scalelab.errors import FitError, suggest
 from scalelab.law import Frame, Law
-
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +64,3 @@ def evaluate(quantity: Quantity, draws: Draws) -> Array:
             f"{suggest(quantity, draws.law.params)}: {names}"
         )
     return draws.params[quantity]
-
-
-def estimate(fit: Fit, quantity: Quantity) -> float:
-    """Returns a quantity at the optimum of a fit."""
-    return float(evaluate(quantity, Draws(fit.law, fit.frame, fit.theta[None]))[0])
-
-
-def gradient(fit: Fit, quantity: Quantity, theta: Array | None = None) -> Array:
-    """Returns the derivative of a quantity by the internal parameters, shape (parameters,).
-
-    Central differences: internal parameters are of order one, so that one step fits all.
-    """
-    at = fit.theta if theta is None else theta
-    size = at.size
-    step = 1e-5 * np.eye(size)
-    values = evaluate(quantity, Draws(fit.law, fit.frame, np.concatenate([at + step, at - step])))
-    return (values[:size] - values[size:]) / 2e-5

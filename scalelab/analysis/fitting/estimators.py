@@ -25,6 +25,7 @@ import numpy as np
 
 from scalelab.arrays import Array
 from scalelab.errors import FitError, suggest
+from scalelab.law import Law
 
 _ENVELOPE = 0.1
 
@@ -57,6 +58,17 @@ class Estimator:
     log: bool
     kind: str
     delta: float
+
+    @classmethod
+    def suited(cls, law: Law, name: str, delta: float) -> Estimator:
+        """Returns the estimator of that name as a law takes it: its own, or the linear twin.
+
+        Raises:
+            FitError: The name is unknown, `delta` is not a positive number, or the outcomes of the law need
+                not be positive and the estimator has no linear twin.
+        """
+        found = cls.named("log-mse" if law.axes == ("...",) else name, delta)
+        return found if law.positive else found.linear()
 
     @classmethod
     def named(cls, name: str, delta: float = 1e-3) -> Estimator:
@@ -96,6 +108,14 @@ class Estimator:
         """Returns the penalty with a square part of this width; the objective of solving in stages."""
         kind = "huber" if self.kind == "absolute" else self.kind
         return replace(self, kind=kind, delta=float(delta))
+
+    def score(self, y: Array) -> Array:
+        """Returns outcomes in the space of the residuals, in the shape of `y`."""
+        return np.log(y) if self.log else y
+
+    def outcome(self, score: Array) -> Array:
+        """Returns the outcomes of scores: undoes `score`."""
+        return np.exp(score) if self.log else score
 
     def value(self, r: Array) -> Array:
         """Returns the penalty of each residual, in the shape of `r`."""

@@ -33,13 +33,12 @@ class Starts:
     rows: int
 
 
-def search(problem: Problem, weights: Array, n_starts: int, seed: int) -> tuple[Array, float, Starts]:
+def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, Starts]:
     """Minimizes from many starting points and polishes the best.
 
     Args:
         problem: What to minimize; its `y` is one-dimensional.
         weights: Weights of the rows, shape (n,).
-        n_starts: How many starting points to refine.
         seed: Decides the thinning of tables of more than 4,000 rows.
 
     Returns:
@@ -49,8 +48,8 @@ def search(problem: Problem, weights: Array, n_starts: int, seed: int) -> tuple[
     with np.errstate(all="ignore"):
         candidates = problem.law.starts(thin.u, thin.y)
     candidates = candidates[np.isfinite(candidates).all(axis=1)]
-    candidates = np.clip(candidates, problem.low, problem.high)
-    chosen = _choose(thin.objective(candidates, thin_weights), n_starts)
+    candidates = np.clip(candidates, problem.lower, problem.upper)
+    chosen = _choose(thin.objective(candidates, thin_weights), problem.law.n_starts)
     theta = candidates[chosen]
     theta = _halved(thin, theta, thin_weights)
     penalties = stages(thin.estimator, thin.residuals(theta[:1])[0])

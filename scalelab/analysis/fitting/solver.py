@@ -36,8 +36,8 @@ class Problem:
         y: Scaled outcomes, shape (n,) or, for simulated outcomes, (batch, n).
         y_scale: What outcomes were divided by; linear residuals are multiplied by it again.
         estimator: The penalty.
-        low: Lowest parameters, shape (parameters,).
-        high: Highest parameters, shape (parameters,).
+        lower: Lowest parameters, shape (parameters,).
+        upper: Highest parameters, shape (parameters,).
         held: One flag a parameter, true where it keeps the value it starts from.
     """
 
@@ -46,9 +46,23 @@ class Problem:
     y: Array
     y_scale: float
     estimator: Estimator
-    low: Array
-    high: Array
+    lower: Array
+    upper: Array
     held: Index | None = None
+
+    @classmethod
+    def of(cls, law: Law, u: tuple[Array, ...], y: Array, y_scale: float, estimator: Estimator) -> Problem:
+        """Returns the problem of fitting a law, in the law's own box.
+
+        Args:
+            law: The law.
+            u: Axes in internal coordinates, each of shape (n,).
+            y: Outcomes as they are, shape (n,).
+            y_scale: What to divide them by.
+            estimator: The penalty.
+        """
+        scaled = y / y_scale
+        return cls(law, u, scaled, y_scale, estimator, *law.bounds(u, scaled))
 
     def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
         """Returns residuals of shape (batch, n) and their derivatives of shape (batch, parameters, n).
@@ -123,7 +137,7 @@ def _minimize(
     problem: Problem, theta: Array, weights: Array, max_iter: int, xtol: float, ftol: float
 ) -> Solution:
     penalty = problem.estimator
-    theta = np.clip(np.asarray(theta, dtype=float), problem.low, problem.high)
+    theta = np.clip(np.asarray(theta, dtype=float), problem.lower, problem.upper)
     batch, size = theta.shape
     shared = weights.ndim == 1
     best, best_objective = theta.copy(), np.full(batch, np.inf)
@@ -142,11 +156,11 @@ def _minimize(
         s = np.minimum(lam, 1.0)[:, None]
         curvature = w * (newton + s * (majorant - newton))
         hessian = np.matmul(jac * curvature[:, None, :], jac.transpose(0, 2, 1))
-        frozen = ((theta <= problem.low) & (gradient > 0)) | ((theta >= problem.high) & (gradient < 0))
+        frozen = ((theta <= problem.lower) & (gradient > 0)) | ((theta >= problem.upper) & (gradient < 0))
         if problem.held is not None:
             frozen |= problem.held
         step = _damped_step(hessian, gradient, lam, frozen, diagonal)
-        trial = np.clip(theta + step, problem.low, problem.high)
+        trial = np.clip(theta + step, problem.lower, problem.upper)
         moved = trial - theta
         r_new, jac_new = problem.residuals(trial, rows)
         objective_new = _total(w, penalty.value(r_new))

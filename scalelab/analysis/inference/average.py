@@ -17,16 +17,18 @@ The rule, the same for all data:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from scalelab.analysis.fits.fit import Fit, Prediction, fit_table
 from scalelab.analysis.fitting.data import Table, read_axes, read_table
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.inference.backtest import Backtest, backtest_table
+from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.backtest import Backtest, backtest
 from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import sampled
 from scalelab.analysis.laws import get_law
 from scalelab.arrays import Array
@@ -42,9 +44,11 @@ THREE_AXES = ("data-constrained",)
 _REFITS = 400
 _LEAST_ERROR = 1e-12
 
+P = TypeVar("P", bound=Point)
+
 
 @dataclass(frozen=True, eq=False)
-class AutoFit:
+class AutoFit(Generic[P]):
     """Laws averaged by how well they extrapolated. Never changes.
 
     Attributes:
@@ -55,14 +59,14 @@ class AutoFit:
         refused: Why a candidate was left out, by name.
     """
 
-    fits: dict[str, Fit]
+    fits: dict[str, P]
     backtests: dict[str, Backtest]
     weights: dict[str, float]
     weighted_by: str
     refused: dict[str, str]
 
     @property
-    def best(self) -> Fit:
+    def best(self) -> P:
         """The fit of the largest weight."""
         return self.fits[max(self.weights, key=lambda name: self.weights[name])]
 
@@ -83,7 +87,11 @@ class AutoFit:
         errors = (self.backtest_error,) if np.isfinite(self.backtest_error) else ()
         return replace(own, law="auto", errors=errors)
 
-    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Any:
+    @overload
+    def predict(self, x: Any, level: None = None, *, noise: bool = False) -> Array: ...
+    @overload
+    def predict(self, x: Any, level: float, *, noise: bool = False) -> Prediction: ...
+    def predict(self, x: Any, level: float | None = None, *, noise: bool = False) -> Array | Prediction:
         """Predicts the loss at given scales.
 
         Args:
@@ -95,7 +103,9 @@ class AutoFit:
         Returns:
             Without a level an array of shape (n,), with it a `Prediction`.
         """
-        mean = np.exp(sum(self.weights[name] * np.log(fit.predict(x)) for name, fit in self.fits.items()))
+        mean: Array = np.exp(
+            sum(self.weights[name] * np.log(fit.value(x)) for name, fit in self.fits.items())
+        )
         if level is None:
             return mean
         check_level(level)
@@ -115,7 +125,7 @@ class AutoFit:
         values, weights = [], []
         for name, fit in self.fits.items():
             kind = "clusters" if fit.table.groups is not None else "residuals"
-            at = sampled(fit, fit.bootstrap(_REFITS, kind=kind).draws, x, of_runs=noise)
+            at = sampled(fit, refits(fit, kind, n=_REFITS).draws, x, of_runs=noise)
             values.append(at)
             weights.append(np.full(len(at), self.weights[name] / len(at)))
         return np.concatenate(values), np.concatenate(weights)
@@ -170,25 +180,45 @@ def candidates(axes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fit_auto(
-    x: Any, y: Any, *, estimator: str, delta: float, weights: Any = None, groups: Any = None, seed: int = 0
-) -> AutoFit:
-    """Fits, backtests and averages the candidate laws; arguments as in `fit_law`.
+    kind: type[P],
+    x: Any,
+    y: Any,
+    *,
+    estimator: str,
+    delta: float,
+    weights: Any = None,
+    groups: Any = None,
+    seed: int = 0,
+) -> AutoFit[P]:
+    """Fits, backtests and averages the candidate laws.
+
+    Args:
+        kind: What each fit is; for the others see `fit_law`.
+        x: Axes.
+        y: Outcomes.
+        estimator: What is minimized.
+        delta: Width of the square part of Huber penalties.
+        weights: Weights of the rows.
+        groups: Labels of rows that belong together.
+        seed: Seed of everything random.
 
     Raises:
         FitError: The rows are malformed, or support none of the candidates.
     """
     columns = read_axes(("...",), x)
     penalty = Estimator.named(estimator, delta)
-    fits, tests, refused = {}, {}, {}
+    fits: dict[str, P] = {}
+    tests: dict[str, Backtest] = {}
+    refused: dict[str, str] = {}
     for name in candidates(tuple(columns)):
         law = get_law(name)
         try:
             table = read_table(law, columns, y, weights, groups)
-            fits[name] = fit_table(law, table, penalty, seed)
+            fits[name] = kind.of(law, table, penalty, seed)
         except FitError as error:
             refused[name] = str(error)
             continue
-        tests[name] = backtest_table(law, table, penalty, seed)
+        tests[name] = backtest(fits[name])
     if not fits:
         raise FitError(f"no law fits these rows; {next(iter(refused.values()))}")
     shares, by = combine(fits, tests)
@@ -198,7 +228,7 @@ def fit_auto(
     return AutoFit(fits, tests, shares, by, refused)
 
 
-def combine(fits: dict[str, Fit], tests: dict[str, Backtest]) -> tuple[dict[str, float], str]:
+def combine(fits: Mapping[str, Point], tests: dict[str, Backtest]) -> tuple[dict[str, float], str]:
     """Returns the weights of the laws, and what they are by; see the rule above."""
     errors = {name: test.rmse for name, test in tests.items() if np.isfinite(test.rmse)}
     if errors:
@@ -219,7 +249,7 @@ def combine(fits: dict[str, Fit], tests: dict[str, Backtest]) -> tuple[dict[str,
     return {name: value / total for name, value in raw.items()}, by
 
 
-def aicc(fit: Fit) -> float:
+def aicc(fit: Point) -> float:
     """Returns the corrected Akaike criterion under Gaussian noise of the residuals (Hurvich & Tsai 1989).
 
     Infinite where there are too few rows for the correction. Comparable between laws on the same rows with

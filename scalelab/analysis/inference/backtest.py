@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.analysis.fits.fit import Fit, fit_table
 from scalelab.analysis.fitting.data import Table, read_table
-from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.laws import get_law
+from scalelab.analysis.fitting.point import Point
 from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Law
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 """Shares of the rows, ordered by scale, that are fitted."""
@@ -66,71 +63,38 @@ class Backtest:
         return f"{self.law}: off by {error:.1%} when asked for up to {reach:.1f} times the scale it had seen"
 
 
-def backtest(
-    law: str | Law,
-    x: Any,
-    y: Any,
-    *,
-    axis: str | None = None,
-    origins: tuple[float, ...] = ORIGINS,
-    estimator: str = "log-huber",
-    delta: float = 1e-3,
-    weights: Any = None,
-    groups: Any = None,
-    seed: int = 0,
-) -> Backtest:
-    """Backtests a law by scale.
+def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] = ORIGINS) -> Backtest:
+    """Backtests the law of a fit on its rows, by scale.
 
     Args:
-        law: The law, or its name.
-        x: Axes, as in `fit_law`.
-        y: Outcomes.
+        fit: The fit, of all rows.
         axis: Along which axis origins roll; default the only one, or the product of all.
         origins: Shares of the rows that are fitted.
-        estimator: See `fit_law`; so are the following.
-        delta: Width of the square part of Huber penalties.
-        weights: Weights of the rows.
-        groups: Labels of rows that belong together.
-        seed: Seed of everything random.
 
     Raises:
-        FitError: The rows are malformed, or there is no such axis.
+        FitError: There is no such axis.
     """
-    form = get_law(law)
-    table = read_table(form, x, y, weights, groups)
-    penalty = Estimator.named("log-mse" if form.axes == ("...",) else estimator, delta)
-    return backtest_table(form, table, penalty if form.positive else penalty.linear(), seed, axis, origins)
-
-
-def backtest_table(
-    law: Law,
-    table: Table,
-    estimator: Estimator,
-    seed: int = 0,
-    axis: str | None = None,
-    origins: tuple[float, ...] = ORIGINS,
-) -> Backtest:
-    """Backtests a law on rows that were checked already; see `backtest`."""
+    table = fit.table
     scale = scale_of(table, axis)
     found: list[tuple[float, float, float]] = []
     refused = []
     for known, beyond in splits(scale, origins):
+        part = table.rows(known)
         try:
-            part = table.rows(known)
-            part = read_table(law, part.x, part.y, part.weights, part.groups)
-            fit = fit_table(law, part, estimator, seed)
+            part = read_table(fit.law, part.x, part.y, part.weights, part.groups)
+            smaller = Point.of(fit.law, part, fit.estimator, fit.seed)
         except FitError as error:
             refused.append(str(error))
             continue
         last = float(scale[known].max())
-        found.append((last, float(scale[beyond].max()) / last, error_beyond(fit, table.rows(beyond))))
+        found.append((last, float(scale[beyond].max()) / last, error_beyond(smaller, table.rows(beyond))))
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
-    return Backtest(law.name, origin, reach, errors, tuple(refused))
+    return Backtest(fit.law.name, origin, reach, errors, tuple(refused))
 
 
-def error_beyond(fit: Fit, table: Table) -> float:
+def error_beyond(fit: Point, table: Table) -> float:
     """Returns the weighted root mean square error of the log loss (of the metric) on other rows."""
-    predicted = fit.predict(table.x)
+    predicted = fit.value(table.x)
     error = np.log(predicted / table.y) if fit.law.positive else predicted - table.y
     return float(np.sqrt(np.average(error**2, weights=table.weights)))
 

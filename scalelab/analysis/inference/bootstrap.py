@@ -6,22 +6,20 @@ All refits are minimized together from the optimum of the fit, in chunks that st
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, evaluate
+from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scalelab.analysis.fits.fit import Fit
 
 KINDS = ("pairs", "residuals", "clusters")
 
@@ -41,7 +39,7 @@ class Bootstrap:
         failed: How many did not, because their rows could not determine the law.
     """
 
-    fit: Fit
+    fit: Point
     kind: str
     seed: int
     draws: Draws
@@ -83,8 +81,8 @@ class Bootstrap:
             tails = self._bca_tails(quantity, values, tails)
         elif method != "percentile":
             raise InputError(f"unknown bootstrap interval {method!r}; there are percentile and bca")
-        low, high = np.quantile(values, tails)
-        return float(low), float(high)
+        lower, upper = np.quantile(values, tails)
+        return float(lower), float(upper)
 
     def summary(self, level: float = 0.9, method: str = "percentile") -> pd.DataFrame:
         """Returns a row a parameter: estimate, standard error and interval."""
@@ -92,26 +90,17 @@ class Bootstrap:
 
         rows = {}
         for name, value in self.fit.params.items():
-            low, high = self.interval(name, level, method)
-            rows[name] = {"estimate": value, "stderr": self.stderr(name), "lower": low, "upper": high}
+            lower, upper = self.interval(name, level, method)
+            rows[name] = {"estimate": value, "stderr": self.stderr(name), "lower": lower, "upper": upper}
         return pd.DataFrame.from_dict(rows, orient="index")
-
-    @cached_property
-    def _jackknife(self) -> Draws:
-        table, fit = self.fit.table, self.fit
-        blocks = table.groups if table.groups is not None else np.arange(len(table)) % _BLOCKS
-        kept = blocks[None, :] != np.unique(blocks)[:, None]
-        theta, _ = refit(smooth_problem(fit), fit.theta, kept * table.weights)
-        return Draws(fit.law, fit.frame, theta)
 
     def _bca_tails(self, quantity: Quantity, values: Array, tails: Array) -> Array:
         normal = NormalDist()
-        below = np.mean(values < estimate(self.fit, quantity)) + 0.5 * np.mean(
-            values == estimate(self.fit, quantity)
-        )
+        center = self.fit.estimate(quantity)
+        below = np.mean(values < center) + 0.5 * np.mean(values == center)
         below = float(np.clip(below, 0.5 / values.size, 1 - 0.5 / values.size))
         bias = normal.inv_cdf(below)
-        left_out = evaluate(quantity, self._jackknife)
+        left_out = evaluate(quantity, self.fit.keep("jackknife", lambda: _jackknife(self.fit)))
         influence = np.mean(left_out) - left_out
         spread = float((influence**2).sum() ** 1.5)
         acceleration = float((influence**3).sum()) / (6.0 * spread) if spread > 0 else 0.0
@@ -123,7 +112,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    fit: Fit,
+    fit: Point,
     n: int = 1000,
     *,
     kind: str | None = None,
@@ -179,7 +168,15 @@ def bootstrap(
     theta = np.concatenate(parts)
     if not len(theta):
         raise FitError(f"none of {n} resamples of {len(table)} rows determines the law {fit.law.name!r}")
-    return Bootstrap(fit, kind, seed, Draws(fit.law, fit.frame, theta), failed)
+    return Bootstrap(fit, kind, seed, fit.draws(theta), failed)
+
+
+def _jackknife(fit: Point) -> Draws:
+    """Returns refits without one row, cluster or, of more than 400 rows, block each."""
+    table = fit.table
+    blocks = table.groups if table.groups is not None else np.arange(len(table)) % _BLOCKS
+    kept = blocks[None, :] != np.unique(blocks)[:, None]
+    return fit.draws(refit(smooth_problem(fit), fit.theta, kept * table.weights)[0])
 
 
 def refit(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index]:
@@ -198,7 +195,7 @@ def refit(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index]
     return solution.theta, np.isfinite(solution.objective)
 
 
-def smooth_problem(fit: Fit) -> Problem:
+def smooth_problem(fit: Point) -> Problem:
     """Returns the problem for refits: absolute errors get a square part of a twentieth of the residuals.
 
     Far below the noise, it changes no refit noticeably and lets all of them converge in few steps.
@@ -214,14 +211,18 @@ def chunk_of(problem: Problem) -> int:
     return max(1, _CHUNK // (problem.u[0].size))
 
 
-def simulator(fit: Fit) -> Simulator:
-    """Returns what simulates outcomes like those that a fit saw.
+def simulator(fit: Point) -> Simulator:
+    """Returns what simulates outcomes like those that a fit saw, made once.
 
     A narrow Huber penalty has an optimum that passes through about as many rows as it has parameters: taken
     from there, the noise would look far more concentrated than it is. It is taken from a refit whose square
-    part spans
-    1.345 robust standard deviations (Huber 1964: 95% efficient under Gaussian noise, and still robust).
+    part spans 1.345 robust standard deviations (Huber 1964: 95% efficient under Gaussian noise, and still
+    robust).
     """
+    return fit.keep("simulator", lambda: _simulator(fit))
+
+
+def _simulator(fit: Point) -> Simulator:
     theta = fit.theta
     problem = fit.problem
     if fit.estimator.kind in ("huber", "absolute"):
@@ -233,7 +234,7 @@ def simulator(fit: Fit) -> Simulator:
     # Rows of larger weight are less noisy: residuals are made alike before they change places.
     alike = problem.residuals(theta[None])[0][0] * root
     n, p = alike.size, theta.size
-    return Simulator(fit, theta, (alike - alike.mean()) * np.sqrt(n / (n - p)), root)
+    return Simulator(fit.problem, theta, (alike - alike.mean()) * np.sqrt(n / (n - p)), root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,14 +242,14 @@ class Simulator:
     """Simulates outcomes: a law at some parameters, and noise drawn from all of its residuals.
 
     Attributes:
-        fit: The fit to imitate.
+        problem: What the fit to imitate solved.
         theta: Internal parameters of the simulated law, shape (parameters,).
         noise: Residuals of rows of weight one, centered, and enlarged by sqrt(n / (n - p)) for the p
             parameters that shrank them; shape (n,).
         root: Square roots of the weights, shape (n,).
     """
 
-    fit: Fit
+    problem: Problem
     theta: Array
     noise: Array
     root: Array
@@ -265,10 +266,9 @@ class Simulator:
         if spread > 0:
             noise = (noise + width * rng.standard_normal((size, n))) * (spread / np.hypot(spread, width))
         noise = noise / self.root
-        value = self.fit.law.value_jac(self.theta[None], self.fit.problem.u)[0]
-        if self.fit.estimator.log:
-            return value * np.exp(-noise)
-        return value - noise / self.fit.frame.y_scale
+        problem = self.problem
+        value = problem.law.value_jac(self.theta[None], problem.u)[0]
+        return value * np.exp(-noise) if problem.estimator.log else value - noise / problem.y_scale
 
 
 def check_level(level: float) -> None:
@@ -277,7 +277,7 @@ def check_level(level: float) -> None:
         raise InputError(f"level must lie between 0 and 1, such as 0.9, got {level}")
 
 
-def _counts(fit: Fit, kind: str, rng: np.random.Generator, size: int) -> Array:
+def _counts(fit: Point, kind: str, rng: np.random.Generator, size: int) -> Array:
     """Returns how often each row was drawn, shape (size, n)."""
     n = len(fit.table)
     if kind == "pairs":

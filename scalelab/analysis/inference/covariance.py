@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.laws.loglog import LogLog
 from scalelab.arrays import Array
 
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
-
-def covariance(fit: Fit, *, bounded: bool = True) -> Array:
+def covariance(fit: Point, *, bounded: bool = True) -> Array:
     """Returns the covariance of the internal parameters, shape (parameters, parameters).
 
     The sandwich of M-estimation (Huber 1967) around the Gauss-Newton Hessian,
@@ -29,7 +25,7 @@ def covariance(fit: Fit, *, bounded: bool = True) -> Array:
     r, rows = residuals[0], jac[0].T
     weights = fit.table.weights
     first, _, _ = fit.estimator.derivatives(r)
-    free = (fit.theta > problem.low) & (fit.theta < problem.high)
+    free = (fit.theta > problem.lower) & (fit.theta < problem.upper)
     free |= not bounded
     rows = rows[:, free]
     scores = rows * (weights * first)[:, None]
@@ -48,7 +44,7 @@ def covariance(fit: Fit, *, bounded: bool = True) -> Array:
     return out
 
 
-def mean_curvature(fit: Fit) -> float:
+def mean_curvature(fit: Point) -> float:
     """Returns the mean second derivative of the penalty over the residuals, smoothed where it is narrow."""
     r, penalty = fit.residuals, fit.estimator
     if penalty.kind == "square":

@@ -7,18 +7,14 @@ gathers them and says in sentences which of them are out of the ordinary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from scalelab.analysis.fits.report_tables import at_bounds
-from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.bootstrap import refit, smooth_problem
 from scalelab.analysis.inference.noise import noise
 from scalelab.arrays import Array
-
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
 _ILL, _NARROW, _CLOSE = 1e3, 1.0, 1e-3
 _MANY_ROWS, _TREND_P, _MISFIT = 1000, 0.01, 3.0
@@ -118,7 +114,7 @@ class Diagnostics:
         }
 
 
-def diagnose(fit: Fit) -> Diagnostics:
+def diagnose(fit: Point) -> Diagnostics:
     """Measures what may be wrong with a fit."""
     residuals, jac = fit.problem.residuals(fit.theta[None])
     rows = jac[0].T * np.sqrt(fit.table.weights)[:, None]
@@ -135,7 +131,7 @@ def diagnose(fit: Fit) -> Diagnostics:
     order = np.argsort(sum(fit.problem.u), kind="stable")
     return Diagnostics(
         condition=condition,
-        at_bounds=at_bounds(fit),
+        at_bounds=fit.at_bounds,
         span_decades=span,
         leverage=(q**2).sum(axis=1),
         influence=influence(fit),
@@ -147,7 +143,7 @@ def diagnose(fit: Fit) -> Diagnostics:
     )
 
 
-def influence(fit: Fit) -> Array | None:
+def influence(fit: Point) -> Array | None:
     """Returns the largest change of an exponent, in standard errors, from leaving out each row (or group).
 
     Refits rather than a formula, because a narrow penalty has no influence function to speak of. None above
@@ -159,7 +155,7 @@ def influence(fit: Fit) -> Array | None:
         return None
     kept = labels[None, :] != names[:, None]
     theta, _ = refit(smooth_problem(fit), fit.theta, kept * fit.table.weights)
-    left_out = Draws(fit.law, fit.frame, theta).params
+    left_out = fit.draws(theta).params
     changes = []
     for name in fit.law.exponents:
         error = float(np.std(left_out[name])) * np.sqrt(len(names))
@@ -169,7 +165,7 @@ def influence(fit: Fit) -> Array | None:
     return np.max(changes, axis=0) if changes else np.zeros(len(names))
 
 
-def near_duplicates(fit: Fit) -> int:
+def near_duplicates(fit: Point) -> int:
     """Returns how many neighbors in scale agree within 0.1% on every axis but are not exact repeats."""
     points = np.unique(np.stack(fit.problem.u, axis=1), axis=0)
     return int((np.abs(np.diff(points, axis=0)).max(axis=1) < _CLOSE).sum()) if len(points) > 1 else 0

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 from typing_extensions import override
 
-from scalelab.analysis.fits.fit import Fit, make_problem
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.search import search
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import simulator, smooth_problem
@@ -112,7 +112,7 @@ class _Shared(Law):
         return params
 
 
-def exponent_test(a: Fit, b: Fit, names: tuple[str, str]) -> ExponentTest:
+def exponent_test(a: Point, b: Point, names: tuple[str, str]) -> ExponentTest:
     """Tests shared against separate exponents; see `ExponentTest`."""
     columns = tuple(np.concatenate(pair) for pair in zip(a.table.columns, b.table.columns, strict=True))
     losses = np.concatenate([a.table.y, b.table.y])
@@ -121,12 +121,15 @@ def exponent_test(a: Fit, b: Fit, names: tuple[str, str]) -> ExponentTest:
     # One frame for all, so that a shared exponent is a shared internal parameter.
     frame = a.law.frame(Frame.of(columns, losses, log_axes=a.law.log_axes))
     estimator = smooth_problem(a).estimator
-    own = [make_problem(fit.law, fit.table, frame, estimator) for fit in (a, b)]
-    found = [search(p, f.table.weights, f.law.n_starts, f.seed) for p, f in zip(own, (a, b), strict=True)]
+    own = [
+        Problem.of(fit.law, frame.inward(fit.table.columns), fit.table.y, frame.y_scale, estimator)
+        for fit in (a, b)
+    ]
+    found = [search(p, f.table.weights, f.seed) for p, f in zip(own, (a, b), strict=True)]
     apart = sum(objective for _, objective, _ in found)
     shared = _Shared(a.law)
-    u, y = (*frame.inward(columns), code), losses / frame.y_scale
-    joint = Problem(shared, u, y, frame.y_scale, estimator, *shared.bounds(u, y))
+    u = (*frame.inward(columns), code)
+    joint = Problem.of(shared, u, losses, frame.y_scale, estimator)
     best = minimize(joint, shared.between(found[0][0], found[1][0]), weights, max_iter=200)
     theta = best.theta[int(np.argmin(best.objective))]
     dof = len(a.law.exponents)
@@ -153,14 +156,14 @@ def exponent_test(a: Fit, b: Fit, names: tuple[str, str]) -> ExponentTest:
     )
 
 
-def _tau(fit: Fit) -> float:
+def _tau(fit: Point) -> float:
     """Returns what scales a fall of the objective to chi-squared (Schrader & Hettmansperger 1980)."""
     first, _, _ = fit.estimator.derivatives(fit.residuals)
     n, p = len(fit.table), fit.theta.size
     return float(np.mean(first**2)) / mean_curvature(fit) * n / (n - p)
 
 
-def _noise(fit: Fit, rng: np.random.Generator) -> Array:
+def _noise(fit: Point, rng: np.random.Generator) -> Array:
     """Returns noise of a family in the space of the residuals, shape (simulations, rows)."""
     imitate = simulator(fit)
     value = fit.law.value_jac(imitate.theta[None], fit.problem.u)[0]

@@ -17,22 +17,29 @@ How well each covers is measured by `benchmarks/coverage.py`.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
-from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, gradient
-from scalelab.analysis.inference.bootstrap import Bootstrap, check_level, simulator
+from scalelab.analysis.fitting.draws import Draws, Quantity
+from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, simulator
+from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
 from scalelab.arrays import Array
 from scalelab.errors import InputError
 
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
+
+class Prediction(NamedTuple):
+    """Predicted outcomes with an interval; arrays of shape (n,) in the units of the outcome."""
+
+    mean: Array
+    lower: Array
+    upper: Array
+
 
 METHODS = ("auto", "profile", "pairs", "residuals", "clusters", "bca", "covariance")
 
@@ -42,15 +49,8 @@ _NODES = 8
 _UNEVEN = 0.01
 
 
-def interval(
-    fit: Fit, quantity: Quantity, level: float = 0.9, *, method: str = "auto", seed: int | None = None
-) -> tuple[float, float]:
-    """Returns an interval of a quantity; see `intervals`."""
-    return intervals(fit, [quantity], level, method=method, seed=seed)[0]
-
-
 def intervals(
-    fit: Fit,
+    fit: Point,
     quantities: Sequence[Quantity],
     level: float = 0.9,
     *,
@@ -76,8 +76,8 @@ def intervals(
     asked = [_log_of(str(q)) if log else q for q, log in zip(quantities, logs, strict=True)]
     ends = _intervals(fit, asked, level, method, seed)
     return [
-        (float(np.exp(low)), float(np.exp(high))) if log else (low, high)
-        for (low, high), log in zip(ends, logs, strict=True)
+        (float(np.exp(lower)), float(np.exp(upper))) if log else (lower, upper)
+        for (lower, upper), log in zip(ends, logs, strict=True)
     ]
 
 
@@ -85,26 +85,26 @@ def _log_of(name: str) -> Quantity:
     return lambda draws: np.asarray(np.log(draws.params[name]))
 
 
-def stderr(fit: Fit, quantity: Quantity, method: str = "covariance") -> float:
+def stderr(fit: Point, quantity: Quantity, method: str = "covariance") -> float:
     """Returns the standard error of a quantity: over refits where the method resamples, or Gauss-Newton's."""
     method = _method(fit, method)
     if method not in ("profile", "covariance"):
         return refits(fit, method).stderr(quantity)
-    slope = gradient(fit, quantity)
-    return float(np.sqrt(max(float(slope @ fit.covariance() @ slope), 0.0)))
+    slope = fit.gradient(quantity)
+    return float(np.sqrt(max(float(slope @ covariance(fit) @ slope), 0.0)))
 
 
 def predict_interval(
-    fit: Fit, u: tuple[Array, ...], level: float, *, noise: bool = False, method: str = "auto"
-) -> tuple[Array, Array]:
-    """Returns the ends of the interval of predictions, each of shape (n,).
+    fit: Point, x: Any, level: float, *, noise: bool = False, method: str = "auto"
+) -> Prediction:
+    """Returns predictions with the ends of their intervals.
 
     Along one axis more than eight scales are interpolated between the intervals of eight; along several
     axes more than eight take the percentiles of 1,000 refits instead of a profile each.
 
     Args:
         fit: The fit.
-        u: Scales in internal coordinates, each of shape (n,).
+        x: Scales, as in `fit_law`, n of them.
         level: Coverage of each interval.
         noise: Whether it is for a new run: the interval of the law and Student's interval of the noise of one
             run, added in quadrature on either side.
@@ -112,44 +112,39 @@ def predict_interval(
     """
     check_level(level)
     method = _method(fit, method)
-    mean = _scores(fit, Draws(fit.law, fit.frame, fit.theta[None]), u)[0]
+    u = fit.inward(x)
+    mean = fit.scores(fit.theta[None], u)[0]
     n = u[0].size
     if n > _NODES and len(u) == 1 and method == "profile":
         nodes = np.linspace(u[0].min(), u[0].max(), _NODES)
         ends = _end_points(fit, (nodes,), level, method)
-        center = _scores(fit, Draws(fit.law, fit.frame, fit.theta[None]), (nodes,))[0]
-        low = mean + np.interp(u[0], nodes, ends[:, 0] - center)
-        high = mean + np.interp(u[0], nodes, ends[:, 1] - center)
+        center = fit.scores(fit.theta[None], (nodes,))[0]
+        lower, upper = (mean + np.interp(u[0], nodes, end - center) for end in ends.T)
     elif (method == "profile" and n <= _NODES) or method == "covariance":
         ends = _end_points(fit, u, level, method)
-        low, high = ends[:, 0], ends[:, 1]
+        lower, upper = ends.T
     else:
-        values = _scores(fit, refits(fit, method).draws, u)
-        low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        values = fit.scores(refits(fit, method).draws.theta, u)
+        lower, upper = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     if noise:
         found = noise_of(fit)
         reach = found.sigma * special.stdtrit(found.dof, 0.5 + level / 2)
-        low, high = mean - np.hypot(mean - low, reach), mean + np.hypot(high - mean, reach)
-    return (np.exp(low), np.exp(high)) if fit.estimator.log else (low, high)
+        lower, upper = mean - np.hypot(mean - lower, reach), mean + np.hypot(upper - mean, reach)
+    outcome = fit.estimator.outcome
+    return Prediction(fit.draws().at(u)[0], outcome(lower), outcome(upper))
 
 
-def _scores(fit: Fit, draws: Draws, u: tuple[Array, ...]) -> Array:
-    """Returns predictions in the space of the residuals, shape (draws, n)."""
-    values = draws.at(u)
-    return np.log(values) if fit.estimator.log else values
-
-
-def _end_points(fit: Fit, u: tuple[Array, ...], level: float, method: str) -> Array:
+def _end_points(fit: Point, u: tuple[Array, ...], level: float, method: str) -> Array:
     """Returns the ends of the interval of each of n predictions, shape (n, 2)."""
     places = [tuple(column[i : i + 1] for column in u) for i in range(u[0].size)]
     return np.array(_intervals(fit, [_score_at(fit, at) for at in places], level, method, None))
 
 
-def _score_at(fit: Fit, u: tuple[Array, ...]) -> Quantity:
-    return lambda draws: _scores(fit, draws, u)[:, 0]
+def _score_at(fit: Point, u: tuple[Array, ...]) -> Quantity:
+    return lambda draws: fit.scores(draws.theta, u)[:, 0]
 
 
-def _method(fit: Fit, method: str) -> str:
+def _method(fit: Point, method: str) -> str:
     if method not in METHODS:
         raise InputError(f"unknown interval {method!r}; there are {', '.join(METHODS)}")
     if method != "auto":
@@ -161,7 +156,7 @@ def _method(fit: Fit, method: str) -> str:
     return "pairs" if uneven_noise(fit) < _UNEVEN else "profile"
 
 
-def uneven_noise(fit: Fit) -> float:
+def uneven_noise(fit: Point) -> float:
     """Returns the p-value of Koenker's (1981) studentized test that the noise does not depend on the axes.
 
     The profile exchanges residuals between rows, which is wrong where some rows are noisier than others.
@@ -177,7 +172,7 @@ def uneven_noise(fit: Fit) -> float:
 
 
 def _intervals(
-    fit: Fit, quantities: Sequence[Quantity], level: float, method: str, seed: int | None
+    fit: Point, quantities: Sequence[Quantity], level: float, method: str, seed: int | None
 ) -> list[tuple[float, float]]:
     if method == "profile":
         return profile_intervals(fit, quantities, level, seed=seed)
@@ -188,27 +183,27 @@ def _intervals(
     return [found.interval(quantity, level, kind) for quantity in quantities]
 
 
-def _normal(fit: Fit, quantity: Quantity, level: float) -> tuple[float, float]:
+def _normal(fit: Point, quantity: Quantity, level: float) -> tuple[float, float]:
     reach = stderr(fit, quantity) * special.stdtrit(len(fit.table) - fit.theta.size, 0.5 + level / 2)
-    center = estimate(fit, quantity)
+    center = fit.estimate(quantity)
     return center - float(reach), center + float(reach)
 
 
-_KNOWN: weakref.WeakKeyDictionary[Fit, dict[tuple[str | None, int], Bootstrap]] = weakref.WeakKeyDictionary()
-
-
-def refits(fit: Fit, method: str = "auto", seed: int | None = None) -> Bootstrap:
+def refits(fit: Point, method: str = "auto", seed: int | None = None, n: int = _REFITS) -> Bootstrap:
     """Returns the refits of a method, made once; where the method refits nothing, those to drawn residuals.
 
     Args:
         fit: The fit.
         method: See the table above.
         seed: Of the resampling; default the fit's.
+        n: How many.
     """
     method = _method(fit, method)
     kind = {"bca": None, "profile": "residuals", "covariance": "residuals"}.get(method, method)
-    key = (kind, fit.seed if seed is None else seed)
-    known = _KNOWN.setdefault(fit, {})
-    if key not in known:
-        known[key] = fit.bootstrap(_REFITS, kind=kind, seed=key[1])
-    return known[key]
+    seed = fit.seed if seed is None else seed
+
+    def made() -> tuple[str, int, Draws, int]:
+        found = bootstrap(fit, n, kind=kind, seed=seed)
+        return found.kind, found.seed, found.draws, found.failed
+
+    return Bootstrap(fit, *fit.keep(("refits", kind, seed, n), made))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.bootstrap import simulator
 from scalelab.arrays import Array
-
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
 _ENOUGH = 5
 
@@ -35,7 +33,7 @@ class Noise:
     lack_of_fit: float | None = None
 
 
-def noise(fit: Fit) -> Noise:
+def noise(fit: Point) -> Noise:
     """Estimates the noise of one run.
 
     Repeats, rows at exactly the same scale, give the pure error, if there are five degrees of freedom of it.
@@ -50,7 +48,7 @@ def noise(fit: Fit) -> Noise:
     dof = int((counts - 1).sum())
     if dof < _ENOUGH:
         return Noise(overall, n - p, "residuals")
-    y = np.log(fit.table.y) if fit.estimator.log else fit.table.y
+    y = fit.estimator.score(fit.table.y)
     weights = fit.table.weights
     means = np.bincount(place, weights * y) / np.bincount(place, weights)
     pure = float(np.sqrt(np.sum(weights * (y - means[place]) ** 2) / dof))
@@ -60,7 +58,7 @@ def noise(fit: Fit) -> Noise:
     return Noise(pure, dof, "repeats", (overall / pure) ** 2)
 
 
-def sampled(fit: Fit, draws: Draws, x: Any, *, of_runs: bool = False) -> Array:
+def sampled(fit: Point, draws: Draws, x: Any, *, of_runs: bool = False) -> Array:
     """Returns predictions of refits at some scales, shape (draws, n).
 
     Args:

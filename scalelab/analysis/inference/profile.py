@@ -13,23 +13,20 @@ costs hardly depends on how many it minimizes at once.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.fitting.draws import Draws, Quantity, estimate, evaluate, gradient
+from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
+from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import check_level, chunk_of, simulator, smooth_problem
 from scalelab.analysis.inference.covariance import covariance, mean_curvature
 from scalelab.arrays import Array, Index
 from scalelab.law import Frame
-
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
 N_CALIBRATE = 400
 
@@ -86,15 +83,8 @@ class Pinned(Problem):
         return values
 
 
-def profile_interval(
-    fit: Fit, quantity: Quantity, level: float = 0.9, *, n: int = N_CALIBRATE, seed: int | None = None
-) -> tuple[float, float]:
-    """Returns the calibrated profile interval of a quantity; see `profile_intervals`."""
-    return profile_intervals(fit, [quantity], level, n=n, seed=seed)[0]
-
-
 def profile_intervals(
-    fit: Fit,
+    fit: Point,
     quantities: Sequence[Quantity],
     level: float = 0.9,
     *,
@@ -131,21 +121,6 @@ class _Simulation:
     problem: Problem
     truth: Draws
     lowest: Array
-
-
-_SIMULATIONS: weakref.WeakKeyDictionary[Fit, dict[tuple[int, int], _Simulation]] = weakref.WeakKeyDictionary()
-
-
-def _simulation(profile: _Profile, n: int, seed: int) -> _Simulation:
-    fit = profile.fit
-    known = _SIMULATIONS.setdefault(fit, {})
-    if (n, seed) not in known:
-        imitate = simulator(fit)
-        problem = replace(profile.problem, y=imitate.draw(np.random.default_rng(seed), n))
-        start = np.broadcast_to(imitate.theta, (n, imitate.theta.size))
-        _, lowest = profile.minimum(problem, start, fit.table.weights)
-        known[n, seed] = _Simulation(problem, Draws(fit.law, fit.frame, imitate.theta[None]), lowest)
-    return known[n, seed]
 
 
 @dataclass(eq=False)
@@ -214,10 +189,10 @@ class _Side:
 class _Profile:
     """The rise of a fit's objective along some quantities; holds what all its evaluations share."""
 
-    def __init__(self, fit: Fit, quantities: Sequence[Quantity]) -> None:
+    def __init__(self, fit: Point, quantities: Sequence[Quantity]) -> None:
         self.fit, self.quantities = fit, tuple(quantities)
         self.problem = smooth_problem(fit)
-        self.centers = [estimate(fit, quantity) for quantity in quantities]
+        self.centers = [fit.estimate(quantity) for quantity in quantities]
         moves = [self._unit(quantity) for quantity in quantities]
         self.units = np.array([unit for unit, _ in moves])
         # How the parameters move, to first order, for one standard error of each quantity.
@@ -235,7 +210,7 @@ class _Profile:
     def _unit(self, quantity: Quantity) -> tuple[float, Array]:
         """Returns a quantity's standard error, and how the parameters move for it."""
         fit = self.fit
-        slope, spread = gradient(fit, quantity), fit.covariance()
+        slope, spread = fit.gradient(quantity), covariance(fit)
         if not slope @ spread @ slope > 0:
             # At a bound the estimate cannot move to first order; further away it can.
             spread = covariance(fit, bounded=False)
@@ -243,7 +218,7 @@ class _Profile:
         if np.isfinite(variance) and variance > 0:
             unit = float(np.sqrt(variance))
             return unit, spread @ slope / unit
-        return max(1e-3 * abs(estimate(fit, quantity)), 1e-12), np.zeros_like(fit.theta)
+        return max(1e-3 * abs(fit.estimate(quantity)), 1e-12), np.zeros_like(fit.theta)
 
     def pinned(self, problem: Problem, which: Index, targets: Array) -> Pinned:
         """Returns a problem with a quantity pulled to a target for each of a batch."""
@@ -313,7 +288,7 @@ class _Profile:
             if not open_.size:
                 break
         for side, own in zip(sides, theta, strict=True):
-            draws = Draws(self.fit.law, self.fit.frame, own)
+            draws = self.fit.draws(own)
             objective = self.problem.objective(own, self.fit.table.weights)
             rise = np.maximum(objective / max(self.lowest, 1e-300) - 1.0, 0.0)
             side.theta = np.concatenate([side.theta, own])
@@ -345,7 +320,7 @@ class _Profile:
 
     def cuts(self, level: float, n: int, seed: int) -> list[float]:
         """Returns for each quantity the quantile of the relative rise at its true value, over simulations."""
-        simulation = _simulation(self, n, seed)
+        simulation = self.fit.keep(("simulation", n, seed), lambda: self._simulated(n, seed))
         base = simulation.problem
         together = max(1, chunk_of(base) // n)
         out: list[float] = []
@@ -362,6 +337,13 @@ class _Profile:
             rise = np.maximum(held / np.maximum(simulation.lowest, 1e-300) - 1.0, 0.0)
             out += [float(np.quantile(row[np.isfinite(row)], level)) for row in rise]
         return out
+
+    def _simulated(self, n: int, seed: int) -> _Simulation:
+        imitate = simulator(self.fit)
+        problem = replace(self.problem, y=imitate.draw(np.random.default_rng(seed), n))
+        start = np.broadcast_to(imitate.theta, (n, imitate.theta.size))
+        _, lowest = self.minimum(problem, start, self.fit.table.weights)
+        return _Simulation(problem, self.fit.draws(imitate.theta[None]), lowest)
 
     def minimum(self, problem: Problem, theta: Array, weights: Array) -> tuple[Array, Array]:
         """Returns where the minimizations from each start end, and the objectives there; both by start.

@@ -7,16 +7,14 @@ Compute is `flops = flops_per * n_params * n_examples`; six for a transformer th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.point import Point
 from scalelab.arrays import Array
 from scalelab.errors import FitError
-
-if TYPE_CHECKING:
-    from scalelab.analysis.fits.fit import Fit
 
 FLOPS_PER = 6.0
 
@@ -24,13 +22,13 @@ _BISECTIONS = 80
 _FAR = 60.0
 
 
-def loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
+def loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
     """Returns the quantity: the loss at one point, given as in `fit_law`."""
     u = fit.inward(x)
     return lambda draws: draws.at(u)[:, 0]
 
 
-def log_loss_at(fit: Fit, x: Any) -> Callable[[Draws], Array]:
+def log_loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
     """Returns the quantity: the logarithm of the loss at one point."""
     u = fit.inward(x)
     return lambda draws: np.asarray(np.log(draws.at(u)[:, 0]))
@@ -87,7 +85,7 @@ def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Dra
     return quantity
 
 
-def scale_for_loss(fit: Fit, target: float) -> Callable[[Draws], Array]:
+def scale_for_loss(fit: Point, target: float) -> Callable[[Draws], Array]:
     """Returns the quantity: the scale at which a law of one axis reaches a loss; infinite if none does.
 
     Raises:

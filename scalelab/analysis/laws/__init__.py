@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from scalelab.analysis.laws.bnsl import Bnsl, Bnsl2
 from scalelab.analysis.laws.chinchilla import Chinchilla
@@ -34,6 +35,11 @@ _FORMS: tuple[Law, ...] = (
     LogLog(),
     SigmoidLink(),
 )
+LawName = Literal[
+    "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "kaplan", "data-constrained",
+    "loglog", "sigmoid",
+]  # fmt: skip
+"""The names of those forms, for type checkers."""
 LAWS: Mapping[str, Law] = {law.name: law for law in _FORMS}
 """The forms that scalelab brings, by name."""
 
