@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch  # noqa: TID253 - imported by scalelab_plugins.regnet1d when a network is built
-from scalelab_plugins.regnet1d import Stage
+from scalelab_plugins.regnet1d_stages import Stage
 from torch import nn  # noqa: TID253
 from torch.nn.functional import relu  # noqa: TID253
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import scalelab
 
 from .beats import AAMI, PACED
+from .params import InspectParams
 from .reader import REMEDY, read
-
-if TYPE_CHECKING:
-    from . import InspectParams
 
 
 def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scalelab.Inspection:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +20,8 @@ from .beats import (
     stratified_split,
     windows,
 )
+from .params import VERSION, MitbihParams
 from .reader import REMEDY, Beats, files_of, read
-
-if TYPE_CHECKING:
-    from . import MitbihParams
 
 SPLITS = ("train", "validation", "test")
 FLAT = 0.005
@@ -37,8 +34,6 @@ def load(params: MitbihParams) -> tuple[dict[str, np.ndarray], str]:
     The arrays are `<split>_inputs`, `<split>_targets` and `<split>_records` (each beat's record) for
     each split, `classes` and `dropped` (beats of each class too near an end of their record).
     """
-    from . import VERSION
-
     folder = params.path.expanduser().resolve()
     records = _records(folder, params)
     options = params.model_dump(mode="json", exclude={"path", "augment"})

@@ -10,92 +10,19 @@ Cardiology Challenge 2021", Computing in Cardiology 48, 2021 (https://physionet.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING
 
 import scalelab
 
 from ..signal_augment import SignalAugmentation, centered
 from .challenge import challenge_metric
 from .commands import file_commands
+from .params import VERSION, Physionet2021Params
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Physionet2021Params", "challenge_metric", "open_physionet2021", "record_index"]
-
-VERSION = 1
-_P = "probability of it in training"
-
-
-class Physionet2021Params(scalelab.Params):
-    """Options of the `physionet2021` dataset."""
-
-    path: scalelab.Location = Field(description="folder with the records' .hea and .mat files, at any depth")
-    sources: tuple[str, ...] = Field((), description="only these sources, such as georgia")
-    rate: int = Field(
-        500, ge=100, le=1000, description="sampling rate in Hz; records of others are resampled"
-    )
-    low: float = Field(1.0, gt=0, le=20, description="lower edge of the band-pass in Hz")
-    high: float = Field(47.0, ge=10, le=400, description="upper edge of the band-pass in Hz")
-    window: float = Field(10.0, ge=1, le=60, description="seconds of a window; longer records give several")
-    stride: float = Field(10.0, ge=0.5, le=600, description="seconds from one window of a record to the next")
-    short: Literal["pad", "drop"] = Field(
-        "pad", description="records shorter than a window: zeros on both sides, or not used"
-    )
-    unscored: Literal["keep", "drop"] = Field(
-        "keep", description="records with codes of which none is scored: 26 times no, or not used"
-    )
-    fold: int = Field(
-        0, ge=0, le=2, description="fold that validates; the two others train, the fourth tests"
-    )
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the folds")
-    length: int = Field(
-        1024, ge=16, le=60_000, description="samples that a model sees: crop or pad of a window"
-    )
-    loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="what training minimizes")
-    gamma_negative: float = Field(4.0, ge=0, le=10, description="asymmetric loss: focusing of negatives")
-    gamma_positive: float = Field(0.0, ge=0, le=10, description="asymmetric loss: focusing of positives")
-    margin: float = Field(
-        0.05, ge=0, lt=1, description="asymmetric loss: probability that is taken off negatives"
-    )
-    threshold: Literal["0.5", "global", "per-class"] = Field(
-        "0.5",
-        description="above which probability a class is answered; others are cross-fitted on validation",
-    )
-    augment: float = Field(
-        1.0, ge=0, le=5, description="multiplies all strengths below; 0: the random crop only"
-    )
-    warp: float = Field(0.1, ge=0, le=0.5, description="time warp: greatest relative change of local speed")
-    warp_p: float = Field(0.5, ge=0, le=1, description=_P)
-    scale: float = Field(0.2, ge=0, le=2, description="amplitude scale: SD of the factor's logarithm")
-    scale_p: float = Field(0.5, ge=0, le=1, description=_P)
-    noise: float = Field(0.05, ge=0, le=2, description="Gaussian noise: SD, relative to a lead's SD")
-    noise_p: float = Field(0.5, ge=0, le=1, description=_P)
-    wander: float = Field(
-        0.2, ge=0, le=2, description="baseline wander below 0.6 Hz: SD, relative to a lead's SD"
-    )
-    wander_p: float = Field(0.5, ge=0, le=1, description=_P)
-    time_mask: float = Field(
-        0.2, ge=0, le=0.9, description="time mask: greatest part of the samples set to 0"
-    )
-    time_mask_p: float = Field(0.5, ge=0, le=1, description=_P)
-    lead_mask: float = Field(
-        0.2, ge=0, le=0.9, description="lead mask: part of the leads set to 0, never all"
-    )
-    lead_mask_p: float = Field(0.5, ge=0, le=1, description=_P)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low:g} Hz) must be below high ({self.high:g} Hz)")
-        if self.high >= self.rate / 2:
-            raise ValueError(
-                f"a rate of {self.rate} Hz holds frequencies below {self.rate / 2:g} Hz only; raise rate or "
-                f"lower high ({self.high:g} Hz)"
-            )
-        return self
 
 
 def open_physionet2021(params: Physionet2021Params) -> scalelab.OpenDataset:

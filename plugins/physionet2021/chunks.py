@@ -20,7 +20,8 @@ import scalelab
 
 from .filters import band_pass, resampled
 from .labels import classes_of
-from .records import LEADS, EcgRecord, read_record
+from .leads import LEADS
+from .records import EcgRecord, read_record
 
 CHUNK = 128
 """Records of a chunk: about a tenth of a second's work, and 15 MB of ten-second records."""

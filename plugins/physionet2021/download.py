@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import scalelab
 
 from ..http_transfer import Server
 from ..physionet_files import SUMS, RemoteFile, fetch, listed_files, missing_files, size_of
+from .params import DownloadParams
 from .sources import SOURCES
-
-if TYPE_CHECKING:
-    from .commands import DownloadParams
 
 _SPARE = 1 << 28
 """Bytes that stay free on the disk."""

@@ -95,18 +95,6 @@ class Header:
     notes: tuple[str, ...]
 
 
-def read_header(header: Path) -> Header:
-    """Reads a header file.
-
-    Raises:
-        scalelab.DataError: It is missing, or is no header of one record; names the file.
-    """
-    try:
-        return parse_header(header_text(header))
-    except scalelab.DataError as error:
-        raise scalelab.DataError(f"{header}: {error}") from None
-
-
 def header_text(header: Path) -> str:
     """Returns a header's text; every byte is some character, so that decoding cannot fail.
 

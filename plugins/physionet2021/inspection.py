@@ -8,16 +8,14 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import scalelab
 
 from ..processes import in_processes
+from .params import InspectParams
 from .records import find_records, read_record
 from .sources import SOURCES, URL
-
-if TYPE_CHECKING:
-    from .commands import InspectParams
 
 _PART = 100
 """Records that a process reads before it reports."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +20,9 @@ from .content import content_digest
 from .folds import FRACTIONS, N_FOLDS, TEST_FOLD, assign_folds, shuffled_within_folds
 from .index import write_index
 from .labels import targets_of
-from .records import LEADS, find_records, source_of
-
-if TYPE_CHECKING:
-    from . import Physionet2021Params
+from .leads import LEADS
+from .params import VERSION, Physionet2021Params
+from .records import find_records, source_of
 
 _BLOCK = 64
 
@@ -66,8 +64,6 @@ def load(params: Physionet2021Params) -> Prepared:
     """
     folder = params.path.expanduser().resolve()
     recipe = recipe_of(params)
-    from . import VERSION
-
     content = {
         "physionet2021": VERSION,
         "files": content_digest(folder, params.sources),

@@ -15,23 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 import scalelab
 
-from .headers import Header, Sex, header_text, parse_header, read_header
+from .headers import Sex, header_text, parse_header
+from .signals import read_leads
 
 if TYPE_CHECKING:
     import numpy as np
-
-__all__ = [
-    "LEADS",
-    "EcgRecord",
-    "Header",
-    "Status",
-    "find_records",
-    "read_header",
-    "read_record",
-    "source_of",
-]
-
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 Status = Literal["read", "repaired", "rejected"]
 
@@ -102,8 +90,6 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
         header: The record's `.hea` file; its samples lie beside it.
         source: Where the record comes from; by default what its folder says, see `source_of`.
     """
-    from .signals import read_leads
-
     source = source_of(header) if source is None else source
     try:
         parsed = parse_header(header_text(header))

@@ -11,7 +11,7 @@ import numpy as np
 import scalelab
 
 from .headers import Header, SignalLine, printable
-from .records import LEADS
+from .leads import LEADS
 
 GAIN = 1000.0
 """ADC units per mV in all sources of the database."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import scalelab
 
 from .classes import ABBREVIATIONS, N_CLASSES
+from .leads import LEADS
 from .losses import asymmetric_loss
 from .metrics import challenge_metrics
-from .records import LEADS
-
-if TYPE_CHECKING:
-    from . import Physionet2021Params
+from .params import Physionet2021Params
 
 
 def make_task(params: Physionet2021Params) -> scalelab.Task:

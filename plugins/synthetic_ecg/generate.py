@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -16,10 +16,8 @@ from .conditions import CONDITIONS, ConditionName, SplitName
 from .leads import LEADS, LEADS_OF_ELECTRODES, lead_names, torso
 from .morphology import WINDOW, Beats, make_beats
 from .noise import electrode_noise
+from .params import SyntheticEcgParams
 from .rhythm import Rhythm, make_rhythm
-
-if TYPE_CHECKING:
-    from . import SyntheticEcgParams
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 BLOCK = 128

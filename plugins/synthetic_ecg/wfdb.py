@@ -18,8 +18,8 @@ import numpy as np
 import scalelab
 
 from ..processes import in_processes
-from . import VERSION, SynthesizeParams, SyntheticEcgParams
 from .generate import SyntheticRecord, make_record
+from .params import VERSION, SynthesizeParams, SyntheticEcgParams
 
 GAIN = 1000
 """ADC units per mV, as in the Challenge's files."""

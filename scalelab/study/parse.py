@@ -7,7 +7,6 @@ import json
 import math
 import re
 import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def parse_study(text: str, source: str | Path = "study", catalog: Components | N
 
 def embedded_study_path() -> Path:
     """Returns the quick-start study that comes with scalelab."""
-    return Path(str(resources.files("scalelab.study").joinpath("quickstart.toml")))
+    return Path(__file__).with_name("quickstart.toml")
 
 
 def _toml(text: str) -> dict[str, Any]:

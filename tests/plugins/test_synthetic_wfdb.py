@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import wfdb
 from pydantic import ValidationError
-from scalelab_plugins.physionet2021.records import LEADS, find_records, read_record
+from scalelab_plugins.physionet2021.leads import LEADS
+from scalelab_plugins.physionet2021.records import find_records, read_record
 from scalelab_plugins.synthetic_ecg import SynthesizeParams, SyntheticEcgParams, synthesize
 from scalelab_plugins.synthetic_ecg.generate import SyntheticRecord, records
 from scalelab_plugins.synthetic_ecg.wfdb import write_record

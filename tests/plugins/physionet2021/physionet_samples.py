@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scalelab_plugins.physionet2021.records import LEADS
+from scalelab_plugins.physionet2021.leads import LEADS
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "challenge-2021"
 needs_real = pytest.mark.skipif(not (REAL / "training").is_dir(), reason=f"no real records in {REAL}")

@@ -12,8 +12,8 @@ from physionet_samples import REAL, needs_real
 from physionet_server import Library, load_real
 from pydantic import ValidationError
 from scalelab_plugins import http_transfer, physionet_files
-from scalelab_plugins.physionet2021.commands import DownloadParams
 from scalelab_plugins.physionet2021.download import plan_download
+from scalelab_plugins.physionet2021.params import DownloadParams
 from scalelab_plugins.physionet2021.records import find_records, read_record
 from scalelab_plugins.physionet2021.sources import SOURCES
 

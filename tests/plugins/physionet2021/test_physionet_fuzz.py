@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from physionet_samples import REAL, header_lines, limb_consistent, matlab
-from scalelab_plugins.physionet2021.records import LEADS, read_record
+from scalelab_plugins.physionet2021.leads import LEADS
+from scalelab_plugins.physionet2021.records import read_record
 
 CASES = 1250
 """Of each kind."""

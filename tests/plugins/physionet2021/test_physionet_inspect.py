@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
-from scalelab_plugins.physionet2021.commands import InspectParams
 from scalelab_plugins.physionet2021.inspection import inspect_records
+from scalelab_plugins.physionet2021.params import InspectParams
 
 import scalelab
 

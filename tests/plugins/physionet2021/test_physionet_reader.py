@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pytest
 from physionet_samples import header_lines, limb_consistent, matlab, write
-from scalelab_plugins.physionet2021.records import LEADS, find_records, read_record, source_of
+from scalelab_plugins.physionet2021.leads import LEADS
+from scalelab_plugins.physionet2021.records import find_records, read_record, source_of
 
 import scalelab
 

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 from physionet_samples import REAL, needs_real
-from scalelab_plugins.physionet2021.records import LEADS, find_records, read_record
+from scalelab_plugins.physionet2021.leads import LEADS
+from scalelab_plugins.physionet2021.records import find_records, read_record
 
 
 @needs_real
