@@ -32,7 +32,7 @@ from scalelab_plugins import onnxruntime_backend, openvino_backend
 from torch import nn
 
 import scalelab
-from scalelab.measure import environment_facts
+from scalelab.measure.environment import environment_facts
 from scalelab.measure.rounds import timed_calls
 
 MODELS: dict[str, dict[str, Any]] = {"convnext1d": {"width": 32}, "regnet1d": {}}

@@ -28,8 +28,8 @@ import scalelab
 from scalelab.analysis.latency.law import fit_laws
 from scalelab.bench.coordinator import bench_study
 from scalelab.components import Backend
-from scalelab.measure import Target, parse_target
 from scalelab.measure.models import costs, network
+from scalelab.measure.targets import Target, parse_target
 from scalelab.records import ComponentRef
 from scalelab.report.sections.latency import device_table, law_table
 from scalelab.report.terminal import show

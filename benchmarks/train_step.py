@@ -24,10 +24,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy, gelu
 
 from scalelab.components import OpenDataset, Split, Task
-from scalelab.measure import complexity, machine_facts
+from scalelab.measure.flops import complexity
+from scalelab.measure.machine import machine_facts
 from scalelab.plugins import load_plugins
 from scalelab.records import ComponentRef, Length, TrainingOptions, Trial
-from scalelab.train import resolve_precision, seed_everything, train
+from scalelab.train.device import resolve_precision, seed_everything
+from scalelab.train.loop import train
 
 BATCH, LEADS, SAMPLES, CLASSES, N = 32, 12, 1024, 26, 512
 DIMS, DEPTHS = (48, 96, 192, 384), (2, 2, 2, 2)

@@ -31,9 +31,10 @@ _ROOMS = {
     "scalelab.plugins": ("Catalog", "load_plugins"),
     "scalelab.study": ("Study", "load_study"),
     "scalelab.store": ("Store", "open_store"),
-    "scalelab.measure": ("complexity", "machine_facts"),
+    "scalelab.measure.flops": ("complexity",),
+    "scalelab.measure.machine": ("machine_facts",),
     "scalelab.measure.models": ("build_model",),
-    "scalelab.train": ("parameter_groups",),
+    "scalelab.train.groups": ("parameter_groups",),
     "scalelab.execute": ("RunSummary", "run_study"),
     "scalelab.analysis.fits.fit": ("Fit", "fit_law"),
     "scalelab.analysis.laws.starts": ("solve_offset",),
@@ -153,11 +154,12 @@ if TYPE_CHECKING:
     from scalelab.execute import RunSummary, run_study
     from scalelab.hookspecs import hookimpl
     from scalelab.law import Frame, Law
-    from scalelab.measure import complexity, machine_facts
+    from scalelab.measure.flops import complexity
+    from scalelab.measure.machine import machine_facts
     from scalelab.measure.models import build_model
     from scalelab.plugins import Catalog, load_plugins
     from scalelab.records import Complexity, Length, Record, TrainingOptions, Trial
     from scalelab.space import Choice, Doubling, Float, Int
     from scalelab.store import Store, open_store
     from scalelab.study import Study, load_study
-    from scalelab.train import parameter_groups
+    from scalelab.train.groups import parameter_groups

@@ -204,7 +204,7 @@ LAZY = [
     for p in python_files(CORE)
     if p.name == "__init__.py" and "__getattr__ = lazy_names(" in p.read_text()
 ]
-assert len(LAZY) >= 4, "the lazy packages are found by the line that makes them lazy"
+assert len(LAZY) >= 2, "the lazy packages are found by the line that makes them lazy"
 
 
 @pytest.mark.parametrize("package", LAZY)

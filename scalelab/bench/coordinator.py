@@ -24,7 +24,7 @@ from scalelab.supervise.stop import StopSignal
 
 if TYPE_CHECKING:
     from scalelab.components import Progress
-    from scalelab.measure import Target
+    from scalelab.measure.targets import Target
     from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
@@ -112,7 +112,7 @@ def bench_study(
     threads = threads or usable_cores()
     networks = networks_of(study, catalog, store, top=top)
     if not targets:
-        from scalelab.measure import Target
+        from scalelab.measure.targets import Target
 
         rows = list_devices(catalog, threads=threads, patience=stall_seconds)
         targets = [Target(row.backend, row.device) for row in rows if row.available]

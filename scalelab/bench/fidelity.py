@@ -41,8 +41,8 @@ def compared(
     """
     import numpy as np
 
-    from scalelab.measure import compare, model_inputs, outputs_of, reference_outputs
-    from scalelab.train import objective_of
+    from scalelab.measure.fidelity import compare, model_inputs, outputs_of, reference_outputs
+    from scalelab.train.metrics import objective_of
 
     infer(batch)
     start = time.perf_counter()
@@ -75,7 +75,8 @@ def _scores(data: OpenDataset, outputs: np.ndarray, targets: np.ndarray) -> Mapp
     """Returns the loss and the task's metrics, by name."""
     import torch
 
-    from scalelab.train import resolve_loss, resolve_metrics
+    from scalelab.train.losses import resolve_loss
+    from scalelab.train.metrics import resolve_metrics
 
     loss = resolve_loss(data.task.loss)(torch.from_numpy(outputs), torch.from_numpy(targets))
     metrics = {metric.name: metric.compute(outputs, targets) for metric in resolve_metrics(data.task)}

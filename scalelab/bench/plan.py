@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from scalelab.bench.jobs import BenchJob
 from scalelab.components import BackendParams
 from scalelab.errors import InputError, suggest
-from scalelab.measure import Target
 from scalelab.measure.models import costs
+from scalelab.measure.targets import Target
 from scalelab.records import Benchmark, ComponentRef, Direction, Trial, canonical_json
 from scalelab.study import expand
 

@@ -81,7 +81,7 @@ class Bench:
 
     def hello(self, question: Hello) -> Devices:
         """Loads the plugins and lists the devices of a backend."""
-        from scalelab.measure import parse_target, resolve, usable
+        from scalelab.measure.targets import parse_target, resolve, usable
 
         self._load_plugins(question)
         backend = self._catalog.backend(question.backend)
@@ -129,15 +129,11 @@ class Bench:
         import psutil
         import torch
 
-        from scalelab.measure import (
-            batch_of,
-            calibration_inputs,
-            environment_facts,
-            machine_facts,
-            model_inputs,
-            throughput,
-        )
-        from scalelab.train import PeakMemory
+        from scalelab.measure.environment import environment_facts
+        from scalelab.measure.fidelity import calibration_inputs, model_inputs
+        from scalelab.measure.machine import machine_facts
+        from scalelab.measure.rates import batch_of, throughput
+        from scalelab.train.device import PeakMemory
 
         benchmark = job.benchmark
         data = self._dataset(job)
@@ -187,7 +183,8 @@ class Bench:
 
     def _module(self, job: BenchJob) -> nn.Module:
         """Builds the network, with its trained weights where they were kept."""
-        from scalelab.train import load_weights, seed_everything
+        from scalelab.train.checkpoint import load_weights
+        from scalelab.train.device import seed_everything
 
         benchmark = job.benchmark
         seed_everything(0)

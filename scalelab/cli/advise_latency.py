@@ -87,7 +87,7 @@ def advise_within(
 
 def _target(device: str, catalog: Catalog) -> str:
     """Returns the target with its precision; no runtime is asked whether the device is here."""
-    from scalelab.measure import parse_target
+    from scalelab.measure.targets import parse_target
 
     target = parse_target(device)
     precision = target.precision or catalog.backend(target.backend).precisions[0]

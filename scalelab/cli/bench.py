@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.bench.coordinator import BenchSummary
-    from scalelab.measure import Target
+    from scalelab.measure.targets import Target
     from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
@@ -188,7 +188,7 @@ def _study(
 
 
 def _targets(text: str | None) -> list[Target]:
-    from scalelab.measure import parse_target
+    from scalelab.measure.targets import parse_target
 
     return [parse_target(one) for one in _names(text) or []]
 

@@ -169,7 +169,7 @@ def _check(workers: int, device: str) -> None:
         raise InputError(f"workers = {workers}: must be 0 (train in this process) or more")
     if device not in ("auto", "cpu"):
         # The two that are always there need no torch to say so, which keeps a finished study's no-op quick.
-        from scalelab.train import resolve_device
+        from scalelab.train.device import resolve_device
 
         resolve_device(device)
 

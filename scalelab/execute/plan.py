@@ -102,7 +102,7 @@ def plan_study(
     from scalelab.execute.local import threads_per_worker
     from scalelab.plugins import load_plugins
     from scalelab.study import expand, load_study
-    from scalelab.train import resolve_steps
+    from scalelab.train.schedules import resolve_steps
 
     catalog = catalog or load_plugins()
     if isinstance(study, (str, Path)):

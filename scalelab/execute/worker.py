@@ -27,7 +27,7 @@ from scalelab.supervise.process import one_line, serve_the_coordinator
 if TYPE_CHECKING:
     from scalelab.components import OpenDataset
     from scalelab.plugins import Kind
-    from scalelab.train import Progress, TrainResult
+    from scalelab.train.results import Progress, TrainResult
 
 INTERRUPT_LINE = "interrupt"
 PROGRESS_SECONDS = 0.5
@@ -129,8 +129,12 @@ def _attempt(
     import torch
 
     import scalelab
-    from scalelab.measure import complexity, machine_facts
-    from scalelab.train import objective_of, resolve_device, save_weights, seed_everything, train
+    from scalelab.measure.flops import complexity
+    from scalelab.measure.machine import machine_facts
+    from scalelab.train.checkpoint import save_weights
+    from scalelab.train.device import resolve_device, seed_everything
+    from scalelab.train.loop import train
+    from scalelab.train.metrics import objective_of
 
     trial = job.trial
     catalog = bench.catalog(job)

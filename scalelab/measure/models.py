@@ -127,7 +127,7 @@ def _as_array(found: Complexity) -> dict[str, np.ndarray]:
 
 
 def _measure(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> Complexity:
-    from scalelab.measure import complexity
+    from scalelab.measure.flops import complexity
 
     return complexity(network(architecture, input_shape, n_outputs, catalog), input_shape)
 

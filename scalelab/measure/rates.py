@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,32 +66,6 @@ def throughput(
         ci=median_interval(rates),
         several=executable.throughput is not None,
     )
-
-
-def throughputs(
-    load: Callable[[np.ndarray], Executable],
-    inputs: np.ndarray,
-    batch_sizes: Sequence[int],
-    *,
-    seconds: float = 3.0,
-) -> list[Throughput]:
-    """Measures the throughput at several batch sizes, loading the model for each.
-
-    Args:
-        load: Loads the model for inputs of the given batch's shape.
-        inputs: Real examples (n, *input_shape); repeated where a batch is larger.
-        batch_sizes: Examples a call.
-        seconds: How long to measure each.
-
-    Raises:
-        InputError: A batch size is below 1, or there are no inputs.
-        BackendError: The model does not load or run at a batch size.
-    """
-    results = []
-    for size in batch_sizes:
-        batch = batch_of(inputs, size)
-        results.append(throughput(load(batch), batch, seconds=seconds))
-    return results
 
 
 def batch_of(inputs: np.ndarray, size: int) -> np.ndarray:

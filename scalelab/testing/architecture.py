@@ -313,7 +313,7 @@ class ArchitectureContract(ComponentContract):
         n_outputs: int,
     ) -> None:
         """Parameters and FLOPs are positive, and greater for the larger model."""
-        from scalelab.measure import complexity
+        from scalelab.measure.flops import complexity
 
         big = _build(architecture, validated(architecture, larger, options), input_shape, n_outputs)
         small_cost, big_cost = complexity(model, input_shape), complexity(big, input_shape)

@@ -6,7 +6,7 @@ from scalelab.measure.models import costs
 from scalelab.records import CurvePoint, Record
 from scalelab.store import Journal, open_store
 from scalelab.study import expand, parse_study
-from scalelab.train import resolve_steps
+from scalelab.train.schedules import resolve_steps
 
 PLUGIN = """
 import numpy as np

@@ -152,7 +152,7 @@ class Workshop:
     def bench(self, *targets: str, **options):
         """Measures with short time limits."""
         from scalelab.bench.coordinator import bench_study
-        from scalelab.measure import parse_target
+        from scalelab.measure.targets import parse_target
 
         values = {"time_limit": 0.1, "threads": 1, "catalog": self.catalog, **options}
         return bench_study(self.study, self.store, [parse_target(text) for text in targets], **values)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from scalelab.errors import InputError
-from scalelab.measure import complexity
+from scalelab.measure.flops import complexity
 
 
 class Wrapped(nn.Module):

@@ -8,7 +8,8 @@ import numpy as np
 import psutil
 import pytest
 
-from scalelab.measure import environment, environment_facts
+from scalelab.measure import environment
+from scalelab.measure.environment import environment_facts
 
 
 def test_the_facts_of_this_machine() -> None:

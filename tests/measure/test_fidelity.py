@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scalelab import BackendError, InputError, OpenDataset, Split, Task
-from scalelab.measure import calibration_inputs, compare, model_inputs, outputs_of, reference_outputs
+from scalelab.measure.fidelity import calibration_inputs, compare, model_inputs, outputs_of, reference_outputs
 
 REFERENCE = np.array([[1.0, -4.0], [2.0, 3.0], [0.0, 1.0], [5.0, 4.0]], dtype=np.float32)
 

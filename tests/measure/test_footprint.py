@@ -8,7 +8,7 @@ from torch import nn
 
 import scalelab
 from scalelab.errors import InputError
-from scalelab.measure import complexity
+from scalelab.measure.flops import complexity
 
 
 def test_counts_of_a_small_network_are_those_made_by_hand():

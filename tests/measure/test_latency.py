@@ -11,8 +11,7 @@ from scipy.stats import binom
 
 from scalelab.components import Executable
 from scalelab.errors import InputError
-from scalelab.measure import latency
-from scalelab.measure.timing import median_interval
+from scalelab.measure.timing import latency, median_interval
 
 
 class Clock:

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from scalelab.measure import machine_facts
+from scalelab.measure.machine import machine_facts
 
 
 def test_the_facts_of_this_machine() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalelab import BackendParams, Device, InputError, PluginError
 from scalelab.components import Precision
-from scalelab.measure import Target, parse_target, resolve, usable
+from scalelab.measure.targets import Target, parse_target, resolve, usable
 from scalelab.testing import toy_backend, toy_catalog
 
 DEVICES = (

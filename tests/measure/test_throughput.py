@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scalelab import Executable, InputError
-from scalelab.measure import batch_of, interleaved, throughput, throughputs
+from scalelab.measure.interleave import interleaved
+from scalelab.measure.rates import batch_of, throughput
 
 
 class Clock:
@@ -55,18 +56,6 @@ def test_a_runtime_s_own_throughput_is_used() -> None:
     assert found.several
     assert found.examples_per_second == 101.5  # the first window warms up and does not count
     assert found.ci == (50.0, 104.0)
-
-
-def test_batch_sizes_are_loaded_for_one_by_one() -> None:
-    loaded = []
-
-    def load(batch: np.ndarray) -> Executable:
-        loaded.append(batch.shape)
-        return executable(None, throughput=lambda inputs, seconds: float(len(inputs)))
-
-    found = throughputs(load, np.ones((3, 5)), [1, 2, 8])
-    assert [entry.examples_per_second for entry in found] == [1, 2, 8]
-    assert loaded == [(1, 5), (2, 5), (8, 5)]
 
 
 def test_a_batch_begins_again_where_examples_end() -> None:

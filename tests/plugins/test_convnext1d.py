@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import gelu
 
 from scalelab import Architecture, InputError
-from scalelab.measure import complexity
+from scalelab.measure.flops import complexity
 from scalelab.testing import ArchitectureContract
 
 SMALL = ConvNeXt1dParams(dims=(8, 12, 20), depths=(1, 2, 1), kernel_size=5, drop_path=0.3)

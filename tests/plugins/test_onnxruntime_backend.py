@@ -18,7 +18,7 @@ from scalelab_plugins.onnxruntime_backend import OnnxruntimeParams, devices, loa
 from torch import nn
 
 from scalelab import Backend, BackendError, Executable, InputError
-from scalelab.measure import Target
+from scalelab.measure.targets import Target
 from scalelab.testing import BackendContract
 
 if not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "onnxscript"))):

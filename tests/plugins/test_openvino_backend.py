@@ -20,7 +20,8 @@ from scalelab_plugins.openvino_backend import OpenvinoParams, devices, load, sca
 from torch import nn
 
 from scalelab import Backend, Executable, InputError
-from scalelab.measure import latency, throughput
+from scalelab.measure.rates import throughput
+from scalelab.measure.timing import latency
 from scalelab.testing import BackendContract
 
 # found, not imported: only the backend imports them such that they do not report their use

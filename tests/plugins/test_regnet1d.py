@@ -14,22 +14,20 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scalelab_plugins import convnext1d, regnet1d_model
-from scalelab_plugins.regnet1d import (
+from scalelab_plugins.regnet1d import build, features, scalelab_architectures
+from scalelab_plugins.regnet1d_model import Block, RegNet1d, SqueezeExcitation
+from scalelab_plugins.regnet1d_stages import (
     RegNet1dParams,
     Stage,
     at_most,
     block_widths,
-    build,
     compatible,
-    features,
-    scalelab_architectures,
     stages,
 )
-from scalelab_plugins.regnet1d_model import Block, RegNet1d, SqueezeExcitation
 from torch import nn
 
 from scalelab import Architecture, InputError
-from scalelab.measure import complexity
+from scalelab.measure.flops import complexity
 from scalelab.testing import ArchitectureContract
 
 POINTS = Path(__file__).parents[3] / "shared/reference/ecg-paper/regnet_points.csv"

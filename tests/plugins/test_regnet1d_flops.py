@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scalelab_plugins.regnet1d import RegNet1dParams, Stage, build, stages
+from scalelab_plugins.regnet1d import build
 from scalelab_plugins.regnet1d_model import Block, SqueezeExcitation
+from scalelab_plugins.regnet1d_stages import RegNet1dParams, Stage, stages
 from torch import nn
 
-from scalelab.measure import complexity
+from scalelab.measure.flops import complexity
 
 
 def block_flops(time: int, entering: int, stage: Stage, *, stride: int, se_ratio: float) -> int:

@@ -9,7 +9,7 @@ from scalelab_plugins.torch_backend import TorchParams, devices, load, scalelab_
 from torch import nn
 
 from scalelab import Backend, BackendError, InputError
-from scalelab.measure import latency
+from scalelab.measure.timing import latency
 from scalelab.testing import BackendContract
 
 

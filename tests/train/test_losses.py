@@ -6,8 +6,7 @@ import torch
 
 from scalelab.components import Task
 from scalelab.errors import DataError, InputError
-from scalelab.train import resolve_loss
-from scalelab.train.losses import check_targets
+from scalelab.train.losses import check_targets, resolve_loss
 
 
 def test_cross_entropy_of_uniform_outputs_is_the_log_of_the_classes() -> None:

@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from scalelab.components import Metric, Task
 from scalelab.errors import DataError, InputError
-from scalelab.train import objective_of, resolve_metric, resolve_metrics
+from scalelab.train.metrics import objective_of, resolve_metric, resolve_metrics
 
 NAMES = ("accuracy", "balanced-accuracy", "macro-f1", "auroc", "auprc")
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from scalelab.errors import InputError
-from scalelab.train import parameter_groups, resolve_device, resolve_precision, seed_everything
-from scalelab.train.device import PeakMemory, cpu_has_bf16
+from scalelab.train.device import PeakMemory, cpu_has_bf16, resolve_device, resolve_precision, seed_everything
+from scalelab.train.groups import parameter_groups
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ from train_toys import SHAPE, Problem, TinyNet, make_data
 from scalelab.components import Metric, Split, Task
 from scalelab.errors import DataError, InputError, TrainingError
 from scalelab.records import CurvePoint, Length
-from scalelab.train import Progress, TrainResult, seed_everything
-from scalelab.train.results import best_point
+from scalelab.train.device import seed_everything
+from scalelab.train.results import Progress, TrainResult, best_point
 
 
 def curve_of(result: TrainResult) -> list[dict[str, object]]:

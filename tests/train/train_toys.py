@@ -12,7 +12,10 @@ from torch import nn
 
 from scalelab.components import OpenDataset, Split, Task
 from scalelab.records import TrainingOptions, Trial
-from scalelab.train import TrainResult, parameter_groups, seed_everything, train
+from scalelab.train.device import seed_everything
+from scalelab.train.groups import parameter_groups
+from scalelab.train.loop import train
+from scalelab.train.results import TrainResult
 
 N_CLASSES = 3
 SHAPE = (2, 16)
