@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MITDB ?= ../shared/data/mitdb
+# What test-python installs of PyTorch; other versions may bring gigabytes of CUDA.
+TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint reference clean
+.PHONY: demo test lint test-wheel test-lowest test-python reference clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +27,31 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+## test-wheel: build the wheel, install it into a new environment outside the checkout, train and analyze there
+test-wheel:
+	PYTHON=$(PYTHON) .ci/wheel.sh
+
+## test-lowest: the suite on the lowest versions that pyproject.toml allows (PyTorch aside)
+test-lowest:
+	@mkdir -p build
+	$(PYTHON) .ci/lowest.py > build/lowest.txt
+	$(call suite_in,build/lowest,build/lowest.txt)
+
+## test-python: the suite on another Python: make test-python PYTHON=python3.13; TORCH=FILE installs that build of it
+test-python:
+	@mkdir -p build
+	grep -v '^torch==' constraints.txt > build/python.txt
+	$(call suite_in,build/python,build/python.txt,$(TORCH))
+
+# The suite in an environment of its own: its folder, its constraints, what to install first.
+define suite_in
+rm -rf $(1)
+$(PYTHON) -m venv $(1)
+$(if $(3),$(1)/bin/pip install --quiet --disable-pip-version-check '$(3)')
+$(1)/bin/pip install --quiet --disable-pip-version-check -c $(2) -e '.[test]'
+OMP_NUM_THREADS=1 $(1)/bin/pytest -n 2 --dist worksteal
+endef
 
 ## reference: run the study behind experiments.duckdb on the MIT-BIH database at MITDB (about half an hour)
 reference: $(READY)

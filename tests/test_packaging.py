@@ -1,0 +1,84 @@
+"""pyproject.toml declares what is imported, and continuous integration takes its floors from it."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+OWN = {"scalelab", "scalelab_plugins", "scalelab_transformer"}
+
+
+def normalized(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names(requirements):
+    """The distributions of requirements such as `numpy>=1.26`."""
+    return {normalized(re.match(r"[\w.-]+", each)[0]) for each in requirements}
+
+
+CORE = names(PROJECT["dependencies"])
+RUNTIMES = names([*EXTRAS["openvino"], *EXTRAS["onnx"]])
+
+
+def imported(path):
+    """Names and lines of the modules outside the standard library that a file imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [node.module]
+        for module in modules:
+            top = module.partition(".")[0]
+            if top not in sys.stdlib_module_names and top not in OWN:
+                yield top, node.lineno
+
+
+@pytest.mark.parametrize(
+    ("folder", "declared"),
+    [
+        ("scalelab", CORE | names([*EXTRAS["ray"], *EXTRAS["slurm"]])),
+        ("scalelab/testing", CORE | names(EXTRAS["test"])),
+        ("plugins", CORE | RUNTIMES),
+        ("tests", CORE | RUNTIMES | names(EXTRAS["test"])),
+        ("benchmarks", CORE | RUNTIMES | names(EXTRAS["benchmark"])),
+        (".ci", set()),
+    ],
+)
+def test_every_import_is_declared(folder, declared):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    if folder == "scalelab":
+        files = [path for path in files if "testing" not in path.relative_to(ROOT).parts]
+    helpers = {path.stem for path in files}  # tests and benchmarks import the files beside them
+    undeclared = {
+        f"{path.relative_to(ROOT)}:{line}": module
+        for path in files
+        for module, line in imported(path)
+        if module not in helpers
+        and not declared & {normalized(name) for name in DISTRIBUTIONS.get(module, [module])}
+    }
+    assert not undeclared, "declare the distributions in pyproject.toml"
+
+
+def test_every_pin_of_a_dependency_is_allowed_by_it():
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = {normalized(name): version for name, version in pins.items()}
+    floors = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "lowest.py"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(floors) > 20
+    for floor in floors:
+        name, lowest = floor.split("==")
+        if name in pins:  # what no environment here has, such as ray, is not pinned
+            assert [int(n) for n in pins[name].split(".")[:2]] >= [int(n) for n in lowest.split(".")[:2]], (
+                name
+            )
