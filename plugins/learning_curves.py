@@ -32,6 +32,7 @@ class _Plateau(scalelab.Law):
     params = ("E", "A", "alpha", "s")
     exponents = ("alpha",)
     coefficients = ("s",)
+    irreducible = "E"
 
     @abstractmethod
     def fall(self, z: Array) -> tuple[Array, Array]:
@@ -76,6 +77,13 @@ class Mmf(_Plateau):
     """`L(x) = E + (A - E) / (1 + (x / s)^alpha)`: a plateau at A, then a power law down to E.
 
     Morgan, Mercer & Flodin 1975, PNAS 72:4327; MMF4 of Viering & Loog 2023, table 1.
+
+    >>> import scalelab
+    >>> law = scalelab.load_plugins().law("mmf")
+    >>> x = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
+    >>> fit = scalelab.fit_law(law, {"n_examples": x}, [0.1 + 0.8 / (1 + (n / 1e5) ** 0.5) for n in x])
+    >>> [f"{name} = {value:.3g}" for name, value in fit.params.items()]
+    ['E = 0.1', 'A = 0.9', 'alpha = 0.5', 's = 1e+05']
     """
 
     name = "mmf"
@@ -92,6 +100,14 @@ class Weibull(_Plateau):
     """`L(x) = E + (A - E) * exp(-(x / s)^alpha)`: a plateau at A, then a stretched exponential to E.
 
     Its loss ends faster than any power law's. WBL4 of Viering & Loog 2023, table 1.
+
+    >>> import math, scalelab
+    >>> law = scalelab.load_plugins().law("weibull")
+    >>> x = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
+    >>> y = [0.1 + 0.8 * math.exp(-((n / 1e5) ** 0.3)) for n in x]
+    >>> fit = scalelab.fit_law(law, {"n_examples": x}, y)
+    >>> [f"{name} = {value:.3g}" for name, value in fit.params.items()]
+    ['E = 0.1', 'A = 0.9', 'alpha = 0.3', 's = 1e+05']
     """
 
     name = "weibull"

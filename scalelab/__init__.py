@@ -37,6 +37,7 @@ _ROOMS = {
     "scalelab.train.groups": ("parameter_groups",),
     "scalelab.execute": ("RunSummary", "run_study"),
     "scalelab.analysis.fits.fit": ("Fit", "fit_law"),
+    "scalelab.analysis.laws": ("get_law",),
     "scalelab.analysis.laws.starts": ("solve_offset",),
 }  # fmt: skip
 
@@ -94,6 +95,7 @@ __all__ = [
     "cached_arrays",
     "complexity",
     "fit_law",
+    "get_law",
     "hookimpl",
     "load_plugins",
     "load_study",
@@ -114,6 +116,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from scalelab.analysis.fits.fit import Fit, fit_law
+    from scalelab.analysis.laws import get_law
     from scalelab.analysis.laws.starts import solve_offset
     from scalelab.cache import cache_dir, cached_arrays
     from scalelab.components import (

@@ -27,6 +27,10 @@ MAX_EXPONENT = 10.0
 """No measured exponent comes near it; a fit that stops here is reported as stopped at a bound."""
 
 
+ALIASES = {"n_examples": "n_tokens"}
+"""What else users call an axis."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """The change of units between a data set and the internal coordinates of a law.
@@ -84,18 +88,26 @@ class Law(ABC):
         log_axes: Whether axes enter as logarithms.
         positive: Whether the outcome must be positive, so that log residuals exist.
         n_starts: How many starting points a fit refines.
+        estimator: The only estimator that suits it; default any, as the user says.
+        irreducible: Which of `params` the loss ends at however large the scale; default none of them.
+        link: Whether it leads from a loss to a bounded metric, rather than from scales to a loss.
+        in_auto: Whether `auto` considers it, where it is one of scalelab's own.
     """
 
     name: ClassVar[str]
     equation: ClassVar[str]
     paper: ClassVar[str]
-    axes: ClassVar[tuple[str, ...]]
+    axes: tuple[str, ...]
     params: tuple[str, ...]
     exponents: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     log_axes: ClassVar[bool] = True
     positive: ClassVar[bool] = True
     n_starts: ClassVar[int] = 8
+    estimator: ClassVar[str | None] = None
+    irreducible: ClassVar[str | None] = None
+    link: ClassVar[bool] = False
+    in_auto: ClassVar[bool] = False
 
     @abstractmethod
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
@@ -103,7 +115,8 @@ class Law(ABC):
 
         Args:
             theta: Internal parameters, shape (batch, parameters).
-            u: Axes in internal coordinates, each of shape (n,).
+            u: Axes in internal coordinates, each of shape (n,), or of shape (batch, n) where every parameter
+                vector has scales of its own.
 
         Returns:
             Values of shape (batch, n) and derivatives of shape (batch, parameters, n).
@@ -142,9 +155,41 @@ class Law(ABC):
         """Returns the law for axes of these names; laws with a fixed number of parameters are their own."""
         return self
 
+    def takes(self, axes: Sequence[str]) -> bool:
+        """Returns whether the law can be fitted along axes of these names, in whatever order."""
+        if self.axes == ("...",):
+            return len(axes) > 0
+        if self.axes == ("x",):
+            return len(axes) == 1
+        return sorted(axes) in (sorted(self.axes), sorted(ALIASES.get(axis, axis) for axis in self.axes))
+
     def frame(self, frame: Frame) -> Frame:
         """Returns the change of units that this law wants, given the one that centers every axis."""
         return frame
+
+    def covariance(self, u: Sequence[Array], y: Array) -> Array | None:  # noqa: ARG002, for laws that have one
+        """Returns the law's own covariance of the internal parameters, shape (parameters, parameters).
+
+        It is used where rows are independent and weigh alike. By default there is none, and covariances are
+        those of M-estimation, see `scalelab.analysis.inference.covariance`.
+
+        Args:
+            u: Axes in internal coordinates, each of shape (n,).
+            y: Scaled outcomes, shape (n,).
+        """
+        return None
+
+    def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array] | None:  # noqa: ARG002, as above
+        """Returns the best split of a budget: a and log G of `N = G * (N * D)^a`, both of shape (batch,).
+
+        N is the number of parameters and D of examples, the law's axes in this order, that together have the
+        lowest loss at a given N * D. By default the law does not say, and allocations are refused.
+
+        Args:
+            theta: Internal parameters, shape (batch, parameters).
+            frame: The change of units.
+        """
+        return None
 
     def predict(self, params: Mapping[str, float], x: Mapping[str, Array]) -> Array:
         """Evaluates the law for public parameters.

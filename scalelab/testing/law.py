@@ -78,6 +78,7 @@ class LawContract:
         assert law.name not in {*LAWS, "auto"}, (
             f"{law.name!r} is the name of one of scalelab's laws; rename it"
         )
+        assert law.irreducible in {None, *law.params}, f"irreducible {law.irreducible!r} is not in params"
 
     def test_equation_names_every_parameter(self, special: Law) -> None:
         """A reader sees what each estimate is."""
@@ -125,6 +126,28 @@ class LawContract:
         for row, vector in zip(special.value_jac(both, u)[0], both, strict=True):
             alone = special.value_jac(vector[None], u)[0][0]
             assert np.allclose(row, alone, rtol=1e-12), "value_jac() mixes the rows of a batch"
+
+    def test_every_vector_may_have_its_own_scales(self, special: Law, point: Point) -> None:
+        """Axes of shape (batch, n) pair every parameter vector with scales of its own."""
+        u, theta, _ = point
+        both = np.stack([theta, theta * 1.01])
+        own = tuple(np.stack([column, column + 0.5]) for column in u)
+        for row, (value, vector) in enumerate(zip(special.value_jac(both, own)[0], both, strict=True)):
+            alone = special.value_jac(vector[None], [column[row] for column in own])[0][0]
+            assert np.allclose(value, alone, rtol=1e-12), "value_jac() mixes scales of shape (batch, n)"
+
+    def test_the_split_of_a_budget_has_the_lowest_loss(self, special: Law, point: Point) -> None:
+        """No other size and data of the same product are better than what optimal_split() says."""
+        _, theta, frame = point
+        split = special.optimal_split(theta[None], frame)
+        if split is None:
+            return
+        exponent, log_factor = (float(part[0]) for part in split)
+        for budget in (sum(frame.centers), sum(frame.centers) + 3.0):
+            size = log_factor + exponent * budget + np.array([0.0, -0.1, 0.1])
+            u = (size - frame.centers[0], budget - size - frame.centers[1])
+            loss = special.value_jac(theta[None], u)[0][0]
+            assert loss[0] < loss[1:].min(), "optimal_split() is not where the loss is lowest"
 
     def test_public_undoes_internal(self, special: Law, truth: Mapping[str, float]) -> None:
         """Parameters survive the way to internal ones and back."""

@@ -116,6 +116,11 @@ class FittedLaw(LawResult):
     backtest: Backtest
     level: float
 
+    @property
+    def irreducible(self) -> Estimate | None:
+        """The loss that the law ends at however large the scale, where it has such a parameter."""
+        return self.params.get(self.best.law.irreducible or "")
+
     @cached_property
     def curve(self) -> pd.DataFrame | None:
         """For one axis: the axis, `mean`, `low` and `high` of the law on a fine grid.
@@ -187,7 +192,7 @@ def _forms(law: str | Law | None, axes: Sequence[str] | None) -> list[tuple[str,
     if law == AUTO:
         return [(axis, law) for axis in wanted]
     form = get_law(law)
-    if form.axes not in (("x",), ("...",)):
+    if not form.takes(AXES[:1]):
         if axes and JOINT not in axes:
             raise InputError(f"law {form.name!r} has the axes {', '.join(form.axes)}; use --axis {JOINT}")
         return [(JOINT, form)]

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KNOWN = (*AXES, "epochs")
 REPEATED_LAW = "data-constrained"
+LINK: Final = "sigmoid"
 _ALIASES = {"n_tokens": "n_examples"}
 _MIN_LINK = 6
 _LARGEST = 1e150
@@ -253,11 +254,12 @@ def _form(law: str | Law | None, axes: tuple[str, ...]) -> str | Law:
     if law == AUTO:
         return AUTO
     form = get_law(law)
-    if form.axes not in (("...",), axes, ("x",) if len(axes) == 1 else axes) or not form.positive:
-        what = (
-            "is a link from loss to metric" if not form.positive else f"has the axes {', '.join(form.axes)}"
-        )
-        what = "has one axis" if form.axes == ("x",) and form.positive else what
+    if form.link or not form.takes(axes):
+        what = f"has the axes {', '.join(form.axes)}"
+        if form.link:
+            what = "is a link from loss to metric"
+        elif form.takes(AXES[:1]):
+            what = "has one axis"
         raise InputError(f"law {form.name!r} {what}, the scale has {', '.join(axes)}; choose another law")
     return form
 
@@ -319,7 +321,7 @@ def _objective(
         return metric, None, f"a link from loss to {metric} needs {_MIN_LINK} designs, got {len(known)}"
     try:
         link = fit_law(
-            "sigmoid",
+            LINK,
             {"loss": known["loss"].to_numpy(dtype=float)},
             known["objective"].to_numpy(dtype=float),
             seed=seed,
@@ -344,7 +346,7 @@ def _target(fit: Fit, points: Points, loss: float, level: float) -> dict[str, An
         "scale": value if known else None,
         "low": low,
         "high": high,
-        "floor": fit.params.get("E"),
+        "floor": fit.irreducible,
         "beyond": value / largest if known else None,
         "backtest": fit.backtest,
         "equation": fit.law.equation,

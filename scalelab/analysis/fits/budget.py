@@ -35,7 +35,7 @@ def budget_table(
     """Returns what to train at each budget, and what to expect.
 
     Args:
-        fit: Of the law `chinchilla`.
+        fit: Of a law that says how to split a budget, such as `chinchilla`.
         budgets: FLOPs, one or several.
         flops_per: FLOPs an example and parameter.
         max_examples: How many examples there are; beyond them the rest of the budget goes into size.

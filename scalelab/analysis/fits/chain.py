@@ -25,7 +25,7 @@ class Chain:
 
     Attributes:
         loss: Fit of a law of the loss against scale, or an average of laws.
-        link: Fit of the law `sigmoid` of the metric against the loss, on the same or other runs.
+        link: Fit of a link, such as `sigmoid`, of the metric against the loss, on the same or other runs.
     """
 
     loss: Fit | AutoFit[Fit]
@@ -58,11 +58,7 @@ class Chain:
             losses = self.loss.sample(x, _REFITS, noise=noise)
         links = self.link.bootstrap(_REFITS, seed=self.link.seed + 1).draws
         n = min(len(losses), len(links))
-        center, unit = self.link.frame.centers[0], self.link.frame.units[0]
-        values = np.empty((n, losses.shape[1]))
-        for i in range(n):
-            u = ((losses[i] - center) / unit,)
-            values[i] = links.law.value_jac(links.theta[i : i + 1], u)[0][0]
+        values = self.link.draws(links.theta[:n]).at(self.link.frame.inward([losses[:n]]))
         if noise:
             own = noise_of(self.link)
             values += own.sigma * np.random.default_rng(self.link.seed).standard_t(own.dof, values.shape)
@@ -74,8 +70,10 @@ def chain(loss: Fit | AutoFit[Fit], link: Fit) -> Chain:
     """Chains a law of the loss with a link to a bounded metric.
 
     Raises:
-        FitError: The second fit is not one of the law `sigmoid`, or the first one is.
+        FitError: The second fit is not one of a link, such as `sigmoid`, or the first one is.
     """
-    if link.law.name != "sigmoid" or (isinstance(loss, Fit) and loss.law.name == "sigmoid"):
-        raise FitError("chain a fit of a law of the loss with a fit of the law 'sigmoid', in this order")
+    if not link.law.link or (isinstance(loss, Fit) and loss.law.link):
+        raise FitError(
+            "chain a fit of a law of the loss with a fit of a link such as 'sigmoid', in this order"
+        )
     return Chain(loss, link)

@@ -265,13 +265,10 @@ def _head(draws: Draws, n: int) -> Draws:
 
 def _multiplier(first: Draws, second: Draws, scale: float) -> Array:
     """Returns by what factor the first law's scale exceeds the second's for the same loss, shape (draws,)."""
-    target = second.at(((np.log([scale]) - second.frame.centers[0]),))[:, 0]
+    target = second.at(second.frame.inward([np.array([scale])]))[:, 0]
 
     def loss(z: Array) -> Array:
-        return (
-            first.law.value_jac(first.theta, ((z - first.frame.centers[0])[:, None],))[0][:, 0]
-            * first.frame.y_scale
-        )
+        return first.at(((z - first.frame.centers[0])[:, None],))[:, 0]
 
     found: Array = np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale))
     return found

@@ -2,7 +2,7 @@
 
 1. *Envelope*: for each compute, the size of the run of lowest loss.
 2. *isoFLOP parabolas*: for each budget, the minimum of a parabola of the loss against log size.
-3. *Parametric*: the law `chinchilla`, whose optimum is a formula.
+3. *Parametric*: a law such as `chinchilla`, whose optimum is a formula.
 
 Each gives the exponent a of `N_opt = k * flops^a`. They fail in different ways, so that their
 disagreement is
@@ -23,9 +23,11 @@ import numpy as np
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
+from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,6 +130,7 @@ def compute_optimal(
     flops: Any = None,
     budget: Any = None,
     flops_per: float = FLOPS_PER,
+    law: str | Law = "chinchilla",
     level: float = 0.9,
     seed: int = 0,
     **options: Any,
@@ -141,6 +144,7 @@ def compute_optimal(
         flops: Compute of each run; default `flops_per * n_params * n_examples`.
         budget: Label of the isoFLOP experiment of each run; default runs within 15% of each other's compute.
         flops_per: FLOPs an example and parameter.
+        law: The parametric law, one with an `optimal_split`.
         level: Coverage of the intervals.
         seed: Seed of the resampling.
         options: More for `fit_law`.
@@ -170,7 +174,7 @@ def compute_optimal(
             missing[name] = str(error)
     fit = None
     try:
-        fit = fit_law("chinchilla", {"n_params": n, "n_examples": d}, y, seed=seed, **options)
+        fit = fit_law(get_law(law), {"n_params": n, "n_examples": d}, y, seed=seed, **options)
         found["parametric"] = parametric(fit, c, flops_per=flops_per, level=level)
     except FitError as error:
         missing["parametric"] = str(error)
@@ -320,7 +324,7 @@ def parabola(
 
 
 def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: float = 0.9) -> Allocation:
-    """Approach 3: the optimum of the law `chinchilla`, shown at smallest, middle and largest compute."""
+    """Approach 3: the optimum of the law, shown at smallest, middle and largest compute."""
     a = fit.estimate(allocation_exponent)
     low, high = fit.interval(allocation_exponent, level)
     c = np.geomspace(flops.min(), flops.max(), 3)

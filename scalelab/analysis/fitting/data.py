@@ -11,9 +11,8 @@ import numpy as np
 
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
-from scalelab.law import Law
+from scalelab.law import ALIASES, Law
 
-_ALIASES = {"n_examples": ("n_tokens",)}
 _COLLINEAR = 1.0 - 1e-10
 _LARGEST = 1e150
 
@@ -89,9 +88,9 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
             )
     elif axes != ("...",):
         for axis in axes:
-            for alias in _ALIASES.get(axis, ()):
-                if axis not in given and alias in given:
-                    given[axis] = given.pop(alias)
+            alias = ALIASES.get(axis)
+            if alias in given and axis not in given:
+                given[axis] = given.pop(alias)
         if set(given) != set(axes):
             raise FitError(f"this law needs exactly the axes {', '.join(axes)}; x has {', '.join(given)}")
         given = {axis: given[axis] for axis in axes}

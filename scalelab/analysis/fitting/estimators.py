@@ -67,7 +67,7 @@ class Estimator:
             FitError: The name is unknown, `delta` is not a positive number, or the outcomes of the law need
                 not be positive and the estimator has no linear twin.
         """
-        found = cls.named("log-mse" if law.axes == ("...",) else name, delta)
+        found = cls.named(law.estimator or name, delta)
         return found if law.positive else found.linear()
 
     @classmethod

@@ -120,6 +120,11 @@ class Point:
         held = (self.theta <= problem.lower + reach) | (self.theta >= problem.upper - reach)
         return tuple(name for name, flag in zip(self.law.params, held, strict=True) if flag)
 
+    @property
+    def irreducible(self) -> float | None:
+        """What the law falls towards, where it has an irreducible loss."""
+        return None if self.law.irreducible is None else self.params[self.law.irreducible]
+
     def draws(self, theta: Array | None = None) -> Draws:
         """Returns other parameter vectors of this law, shape (draws, parameters); default its own alone."""
         return Draws(self.law, self.frame, self.theta[None] if theta is None else theta)
@@ -131,10 +136,6 @@ class Point:
             FitError: The axes are not those of the law, or a scale is not positive.
         """
         columns = read_axes(self.law.axes, x)
-        if self.law.axes == ("...",) and set(columns) != set(self.table.axes):
-            raise FitError(f"this fit has the axes {', '.join(self.table.axes)}; x has {', '.join(columns)}")
-        if self.law.axes == ("...",):
-            columns = {axis: columns[axis] for axis in self.table.axes}
         if self.law.log_axes:
             check_scales(columns)
         return self.frame.inward(list(columns.values()))

@@ -30,16 +30,13 @@ from scalelab.analysis.inference.backtest import Backtest, backtest
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import sampled
-from scalelab.analysis.laws import get_law
+from scalelab.analysis.laws import LAWS
 from scalelab.arrays import Array
 from scalelab.errors import FitError
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ONE_AXIS = ("power-offset", "m3", "m4", "bnsl")
-TWO_AXES = ("chinchilla", "kaplan")
-THREE_AXES = ("data-constrained",)
 
 _REFITS = 400
 _LEAST_ERROR = 1e-12
@@ -159,24 +156,19 @@ class AutoFit(Generic[P]):
         return json.dumps(content, sort_keys=True, indent=1)
 
 
-def candidates(axes: tuple[str, ...]) -> tuple[str, ...]:
+def candidates(axes: tuple[str, ...]) -> tuple[Law, ...]:
     """Returns the laws that `auto` considers for these axes.
 
     Raises:
         FitError: No form takes these axes.
     """
-    if len(axes) == 1:
-        return ONE_AXIS
-    for names in (TWO_AXES, THREE_AXES):
-        if set(axes) in (
-            {*get_law(names[0]).axes},
-            {"n_tokens" if a == "n_examples" else a for a in get_law(names[0]).axes},
-        ):
-            return names
-    raise FitError(
-        f"no law takes the axes {', '.join(axes)}; give one axis, or n_params and n_examples, "
-        "with or without epochs"
-    )
+    found = tuple(law for law in LAWS.values() if law.in_auto and law.takes(axes))
+    if not found:
+        raise FitError(
+            f"no law takes the axes {', '.join(axes)}; give one axis, or n_params and n_examples, "
+            "with or without epochs"
+        )
+    return found
 
 
 def fit_auto(
@@ -210,8 +202,8 @@ def fit_auto(
     fits: dict[str, P] = {}
     tests: dict[str, Backtest] = {}
     refused: dict[str, str] = {}
-    for name in candidates(tuple(columns)):
-        law = get_law(name)
+    for law in candidates(tuple(columns)):
+        name = law.name
         try:
             table = read_table(law, columns, y, weights, groups)
             fits[name] = kind.of(law, table, penalty, seed)

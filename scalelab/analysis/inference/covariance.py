@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.laws.loglog import LogLog
 from scalelab.arrays import Array
 
 
@@ -15,11 +14,13 @@ def covariance(fit: Point, *, bounded: bool = True) -> Array:
     The sandwich of M-estimation (Huber 1967) around the Gauss-Newton Hessian,
     `H^-1 (sum of squared scores) H^-1 * n / (n - p)`, with scores summed within groups where there are
     any. The mean second derivative of a narrow Huber penalty, which few residuals decide, is taken from the
-    share of residuals within a bandwidth (Powell 1991). `loglog` has HC3 instead. Parameters at a bound
-    get no variance.
+    share of residuals within a bandwidth (Powell 1991). Parameters at a bound get no variance. A law may have
+    a covariance of its own instead, such as HC3 of `loglog`.
     """
-    if isinstance(fit.law, LogLog) and fit.table.groups is None and np.ptp(fit.table.weights) == 0:
-        return fit.law.covariance(fit.problem.u, fit.problem.y)
+    if fit.table.groups is None and np.ptp(fit.table.weights) == 0:
+        own = fit.law.covariance(fit.problem.u, fit.problem.y)
+        if own is not None:
+            return own
     problem, n, p = fit.problem, len(fit.table), fit.theta.size
     residuals, jac = problem.residuals(fit.theta[None])
     r, rows = residuals[0], jac[0].T

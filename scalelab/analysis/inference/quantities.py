@@ -35,10 +35,8 @@ def log_loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
 
 
 def allocation_exponent(draws: Draws) -> Array:
-    """The exponent a of `N_opt ~ flops^a`: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4)."""
-    _needs_both(draws)
-    params = draws.params
-    return params["beta"] / (params["alpha"] + params["beta"])
+    """The exponent a of `N_opt ~ flops^a`; of `chinchilla` beta / (alpha + beta) (Hoffmann 2022, eq. 4)."""
+    return _split(draws)[0]
 
 
 def optimal_params(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
@@ -78,8 +76,8 @@ def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Dra
     """Returns the quantity: the budget that reaches a loss, optimally spent; infinite if none does."""
 
     def quantity(draws: Draws) -> Array:
-        middle = 0.5 * sum(draws.frame.centers)
-        found = bisect(lambda z: _budget_loss(draws, z), target, len(draws), 2 * middle)
+        center = float(sum(draws.frame.centers))
+        found = bisect(lambda z: _budget_loss(draws, z), target, len(draws), center)
         return flops_per * np.exp(found)
 
     return quantity
@@ -95,39 +93,36 @@ def scale_for_loss(fit: Point, target: float) -> Callable[[Draws], Array]:
         raise FitError(f"law {fit.law.name!r} has several axes; ask for flops_for_loss")
 
     def quantity(draws: Draws) -> Array:
-        def loss(z: Array) -> Array:
-            # A column of scales pairs each with its own draw; a row would try all of them with all draws.
-            return draws.law.value_jac(draws.theta, (z[:, None],))[0][:, 0] * draws.frame.y_scale
-
-        return np.exp(bisect(loss, target, len(draws), 0.0) + draws.frame.centers[0])
+        # A column of scales pairs each with its own draw; a row would try all of them with all draws.
+        found = bisect(lambda z: draws.at((z[:, None],))[:, 0], target, len(draws), 0.0)
+        return np.exp(found + draws.frame.centers[0])
 
     return quantity
 
 
-def _needs_both(draws: Draws) -> None:
-    if draws.law.name != "chinchilla":
-        raise FitError(f"optimal allocation needs the law 'chinchilla', this is a fit of {draws.law.name!r}")
+def _split(draws: Draws) -> tuple[Array, Array]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = draws.law.optimal_split(draws.theta, draws.frame)
+    if found is None:
+        raise FitError(
+            f"law {draws.law.name!r} does not say how to split a budget; "
+            "fit one that does, such as 'chinchilla'"
+        )
+    return found
 
 
 def _log_optimum(draws: Draws, log_product: Any) -> tuple[Array, Array]:
     """Returns log N and log D that minimize the loss at given log(N * D), each of shape (draws,)."""
-    _needs_both(draws)
-    theta, (c_n, c_d) = draws.theta, draws.frame.centers
-    alpha, beta = theta[:, 3], theta[:, 4]
-    log_a, log_b = theta[:, 1] + alpha * c_n, theta[:, 2] + beta * c_d
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_g = (np.log(alpha) + log_a - np.log(beta) - log_b) / (alpha + beta)
-        size = log_g + beta / (alpha + beta) * log_product
+    exponent, log_factor = _split(draws)
+    with np.errstate(invalid="ignore"):
+        size = log_factor + exponent * log_product
     return size, log_product - size
 
 
 def _budget_loss(draws: Draws, log_product: Array) -> Array:
-    size, data = _log_optimum(draws, log_product)
-    theta, (c_n, c_d) = draws.theta, draws.frame.centers
+    optimum = zip(_log_optimum(draws, log_product), draws.frame.centers, strict=True)
     with np.errstate(over="ignore"):
-        by_size = np.exp(theta[:, 1] - theta[:, 3] * (size - c_n))
-        by_data = np.exp(theta[:, 2] - theta[:, 4] * (data - c_d))
-    return draws.frame.y_scale * (theta[:, 0] + by_size + by_data)
+        return draws.at(tuple((scale - center)[:, None] for scale, center in optimum))[:, 0]
 
 
 def bisect(loss: Callable[[Array], Array], target: float | Array, n: int, center: float) -> Array:

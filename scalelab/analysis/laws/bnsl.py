@@ -25,6 +25,13 @@ class Bnsl(Law):
     Bounds: E >= 0, slopes in [-10, 60] but the last at least 0 (a law that ends by rising is no basis for
     extrapolation), breaks between the second lowest and one e-fold above the highest point, widths
     between 1/50 of an e-fold and 4 e-folds.
+
+    >>> import scalelab
+    >>> x = [1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9]
+    >>> y = [0.3 + 5 * n**-0.1 * (1 + (n / 1e6) ** 2) ** -0.15 for n in x]
+    >>> fit = scalelab.fit_law("bnsl", x, y)
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 0.3, 'b': 5.0, 'c0': 0.1, 'c1': 0.3, 'd1': 1000000.0, 'f1': 0.5}
     """
 
     name = "bnsl"
@@ -32,6 +39,8 @@ class Bnsl(Law):
     paper = "Caballero et al. 2023, Broken Neural Scaling Laws, arXiv:2210.14891, eq. 1"
     n_starts = 32
     axes = ("x",)
+    irreducible = "E"
+    in_auto = True
 
     def __init__(self, n_breaks: int = 1) -> None:
         """Makes the law with `n_breaks` breaks, one or two."""
@@ -118,10 +127,19 @@ class Bnsl(Law):
 
 
 class Bnsl2(Bnsl):
-    """The same law with two breaks; nine parameters, so at least ten distinct scales."""
+    """The same law with two breaks; nine parameters, so at least ten distinct scales.
+
+    >>> import scalelab
+    >>> x = [10 ** (2 + i / 4) for i in range(33)]
+    >>> bends = [(1 + (n / 1e4) ** 2) ** -0.2 * (1 + (n / 1e7) ** 2) ** 0.1 for n in x]
+    >>> fit = scalelab.fit_law("bnsl2", x, [0.3 + 5 * n**-0.1 * bend for n, bend in zip(x, bends)])
+    >>> {name: round(value, 3) for name, value in fit.params.items() if name != "d2"}
+    {'E': 0.3, 'b': 5.0, 'c0': 0.1, 'c1': 0.4, 'd1': 10000.0, 'f1': 0.5, 'c2': -0.2, 'f2': 0.5}
+    """
 
     name = "bnsl2"
     n_starts = 240
+    in_auto = False
 
     def __init__(self) -> None:
         """Makes the law with two breaks."""

@@ -22,6 +22,15 @@ class DataConstrained(Law):
 
     Internal parameters: E, log A, log B, alpha, beta, log R_D, log R_N. Bounds: E >= 0, exponents in [0.01,
     10], R_D and R_N in [0.01, 10^4]; a value at the upper end says that no loss of worth was seen.
+
+    >>> import itertools, scalelab
+    >>> sizes, examples, epochs = (1e6, 1e7, 1e8, 1e9), (1e8, 1e9, 1e10), (1, 4, 16, 64)
+    >>> x = dict(zip(("n_params", "n_examples", "epochs"), zip(*itertools.product(sizes, examples, epochs))))
+    >>> truth = {"E": 1.8, "A": 500, "B": 2000, "alpha": 0.35, "beta": 0.37, "R_D": 15, "R_N": 5}
+    >>> law = scalelab.get_law("data-constrained")
+    >>> fit = scalelab.fit_law(law, x, law.predict(truth, x))
+    >>> {name: round(value, 2) for name, value in fit.params.items()}
+    {'E': 1.8, 'A': 500.0, 'B': 2000.0, 'alpha': 0.35, 'beta': 0.37, 'R_D': 15.0, 'R_N': 5.0}
     """
 
     name = "data-constrained"
@@ -34,6 +43,8 @@ class DataConstrained(Law):
     params = ("E", "A", "B", "alpha", "beta", "R_D", "R_N")
     exponents = ("alpha", "beta")
     coefficients = ("A", "B", "R_D", "R_N")
+    irreducible = "E"
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
@@ -50,7 +61,7 @@ class DataConstrained(Law):
         # An overflow would only say that a model is hopelessly too large; e^50 says so as well.
         excess = np.where(limited, np.expm1(np.minimum(u[0] - base, 50.0)), 0.0)
         gain, by_excess, by_rn = _worth(excess, np.exp(theta[:, 6:7]))
-        data_gain, _, by_rd = _worth(np.maximum(np.expm1(u[2]), 0.0)[None], np.exp(theta[:, 5:6]))
+        data_gain, _, by_rd = _worth(np.atleast_2d(np.maximum(np.expm1(u[2]), 0.0)), np.exp(theta[:, 5:6]))
         size = np.exp(log_a - alpha * (base + gain))
         data = np.exp(log_b - beta * (u[1] + data_gain))
         through = -alpha * size * np.where(limited, 1.0 - by_excess * (excess + 1.0), 0.0)

@@ -20,6 +20,14 @@ class Kaplan(Law):
 
     Internal parameters: log of the loss at the center that each term alone would give (a for N, b for D),
     alpha_N, alpha_D. Bounds: both exponents in [0.001, 5].
+
+    >>> import scalelab
+    >>> grid = [(n, d) for n in (1e6, 1e7, 1e8, 1e9) for d in (1e8, 1e9, 1e10)]
+    >>> x = {"n_params": [n for n, _ in grid], "n_examples": [d for _, d in grid]}
+    >>> y = [((8e13 / n) ** (0.08 / 0.1) + 5e13 / d) ** 0.1 for n, d in grid]
+    >>> fit = scalelab.fit_law("kaplan", x, y)
+    >>> [f"{name} = {value:.3g}" for name, value in fit.params.items()]
+    ['N_c = 8e+13', 'D_c = 5e+13', 'alpha_N = 0.08', 'alpha_D = 0.1']
     """
 
     name = "kaplan"
@@ -30,6 +38,7 @@ class Kaplan(Law):
     params = ("N_c", "D_c", "alpha_N", "alpha_D")
     exponents = ("alpha_N", "alpha_D")
     coefficients = ("N_c", "D_c")
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

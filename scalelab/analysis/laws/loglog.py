@@ -19,16 +19,24 @@ class LogLog(Law):
     the estimator `log-mse`. Standard errors are those of `statsmodels` OLS with HC3 (MacKinnon & White
     1985), which stay right where the noise changes with scale. Internal parameters: log A at the center,
     the exponents. Exponents are not bounded: the baseline may say that the loss rises.
+
+    >>> import scalelab
+    >>> x = {"n_params": [1e6, 1e7, 1e8, 1e9, 1e6, 1e9], "n_layers": [2, 4, 4, 8, 8, 2]}
+    >>> y = [90 * n**-0.2 * k**-0.1 for n, k in zip(*x.values())]
+    >>> fit = scalelab.fit_law("loglog", x, y)
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'A': 90.0, 'alpha_n_params': 0.2, 'alpha_n_layers': 0.1}
     """
 
     name = "loglog"
     equation = "log L = log A - sum_i alpha_i * log x_i"
     paper = "MacKinnon & White 1985, Some heteroskedasticity-consistent covariance matrix estimators (HC3)"
-    axes = ("...",)
     coefficients = ("A",)
+    estimator = "log-mse"
 
-    def __init__(self, axes: tuple[str, ...] = ("x",)) -> None:
-        """Makes the law for the axes of these names."""
+    def __init__(self, axes: tuple[str, ...] = ("...",)) -> None:
+        """Makes the law for the axes of these names; by default for any."""
+        self.axes = axes
         self.exponents = ("alpha",) if len(axes) == 1 else tuple(f"alpha_{axis}" for axis in axes)
         self.params = ("A", *self.exponents)
 
@@ -60,13 +68,8 @@ class LogLog(Law):
     def internal(self, params: Array) -> Array:
         return np.concatenate([np.log(params[..., :1]), params[..., 1:]], axis=-1)
 
+    @override
     def covariance(self, u: Sequence[Array], y: Array) -> Array:
-        """Returns the HC3 covariance of the internal parameters, shape (parameters, parameters).
-
-        Args:
-            u: Axes in internal coordinates, each of shape (n,).
-            y: Scaled outcomes, shape (n,).
-        """
         from statsmodels.api import OLS
 
         design = np.stack([np.ones_like(u[0]), *(-column for column in u)], axis=1)

@@ -18,6 +18,12 @@ class M3(Law):
     A power law of exponent c at small scale that levels off at `beta * gamma^c` where x passes 1/gamma.
     Internal parameters: log beta, c, log gamma, each at the center of the data. Bounds: c in [0, 10], and the
     turning point 1/gamma within e^12 of the data on either side, beyond which the data cannot tell.
+
+    >>> import scalelab
+    >>> x = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8]
+    >>> fit = scalelab.fit_law("m3", x, [90 * (1 / n + 1e-7) ** 0.3 for n in x])
+    >>> {name: round(value, 9) for name, value in fit.params.items()}
+    {'beta': 90.0, 'c': 0.3, 'gamma': 1e-07}
     """
 
     name = "m3"
@@ -29,6 +35,7 @@ class M3(Law):
     params = ("beta", "c", "gamma")
     exponents = ("c",)
     coefficients = ("beta", "gamma")
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

@@ -24,6 +24,15 @@ class M4(Law):
 
     Internal parameters: E, log(E0 - E), b, c, alpha. Bounds: E >= 0, E0 at most about 20 times the highest
     loss, c in [0, 10], alpha in [0.05, 20]; as E0 grows without bound the law becomes `power-offset`.
+
+    With `alpha = 1` the law can be solved by hand: `L = (E + E0 * beta * x^-c) / (1 + beta * x^-c)`.
+
+    >>> import scalelab
+    >>> x = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
+    >>> y = [(0.5 + 2.3 * 200 * n**-0.5) / (1 + 200 * n**-0.5) for n in x]
+    >>> fit = scalelab.fit_law("m4", x, y)
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 0.5, 'E0': 2.3, 'beta': 200.0, 'c': 0.5, 'alpha': 1.0}
     """
 
     name = "m4"
@@ -34,6 +43,8 @@ class M4(Law):
     params = ("E", "E0", "beta", "c", "alpha")
     exponents = ("c",)
     coefficients = ("beta", "alpha")
+    irreducible = "E"
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

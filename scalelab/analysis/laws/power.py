@@ -7,15 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
+from scalelab.analysis.laws.powers import SumOfPowers
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 
-class Power(Law):
+class Power(SumOfPowers):
     """`L(x) = A * x^-alpha` (M1 of Alabdulmohsin et al. 2022; Hestness et al. 2017).
 
     Internal parameters: log A at the center of the data, alpha. Bounds: alpha in [0, 10].
+
+    >>> import scalelab
+    >>> x = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
+    >>> fit = scalelab.fit_law("power", {"n_params": x}, [40 * n**-0.2 for n in x])
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'A': 40.0, 'alpha': 0.2}
     """
 
     name = "power"
@@ -27,26 +33,7 @@ class Power(Law):
     coefficients = ("A",)
 
     @override
-    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
-        value = np.exp(theta[:, :1] - theta[:, 1:2] * u[0])
-        return value, stack([value, -u[0] * value])
-
-    @override
-    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
-        return np.array([-50.0, 0.0]), np.array([50.0, MAX_EXPONENT])
-
-    @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
-        basis = np.stack([np.ones_like(u[0]), -u[0]])[None]
-        line = solve_linear(basis, np.log(y))[0]
+        line = solve_linear(np.stack([np.ones_like(u[0]), -u[0]])[None], np.log(y))[0]
         # The line of log-log least squares is the optimum up to the choice of the estimator.
         return np.stack([line, [line[0], 0.5 * line[1]], [line[0], 2.0 * line[1]]])
-
-    @override
-    def public(self, theta: Array, frame: Frame) -> Array:
-        scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centers[0])
-        return np.stack([scale, theta[..., 1]], axis=-1)
-
-    @override
-    def internal(self, params: Array) -> Array:
-        return np.stack([np.log(params[..., 0]), params[..., 1]], axis=-1)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from typing_extensions import override
 
-from scalelab.analysis.laws.starts import solve_offset
-from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, stack
+from scalelab.analysis.laws.powers import SumOfPowers
 
 
-class PowerOffset(Law):
+class PowerOffset(SumOfPowers):
     """`L(x) = E + A * x^-alpha` (M2 of Alabdulmohsin et al. 2022; Henighan et al. 2020, eq. 1.1).
 
     Internal parameters: E, log A at the center of the data, alpha. Bounds: E >= 0, alpha in [0, 10]. E enters
     linearly, and as itself, so that a law without irreducible loss (E = 0) is an ordinary point of the box.
+
+    >>> import scalelab
+    >>> x = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
+    >>> fit = scalelab.fit_law("power-offset", {"n_params": x}, [1.5 + 300 * n**-0.4 for n in x])
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 1.5, 'A': 300.0, 'alpha': 0.4}
+    >>> fit.predict({"n_params": [1e9]}).round(4)
+    array([1.5754])
     """
 
     name = "power-offset"
@@ -28,27 +31,6 @@ class PowerOffset(Law):
     params = ("E", "A", "alpha")
     exponents = ("alpha",)
     coefficients = ("A",)
-
-    @override
-    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
-        term = np.exp(theta[:, 1:2] - theta[:, 2:3] * u[0])
-        return theta[:, :1] + term, stack([np.ones_like(term), term, -u[0] * term])
-
-    @override
-    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
-        return np.array([0.0, -50.0, 0.0]), np.array([float(y.max()), 50.0, MAX_EXPONENT])
-
-    @override
-    def starts(self, u: Sequence[Array], y: Array) -> Array:
-        alphas = np.geomspace(0.02, 4.0, 24)
-        offset, coefficients = solve_offset(np.exp(-alphas[:, None, None] * u[0]), y)
-        return np.stack([offset, np.log(coefficients[:, 0]), alphas], axis=1)
-
-    @override
-    def public(self, theta: Array, frame: Frame) -> Array:
-        scale = frame.y_scale * np.exp(theta[..., 1] + theta[..., 2] * frame.centers[0])
-        return np.stack([frame.y_scale * theta[..., 0], scale, theta[..., 2]], axis=-1)
-
-    @override
-    def internal(self, params: Array) -> Array:
-        return np.stack([params[..., 0], np.log(params[..., 1]), params[..., 2]], axis=-1)
+    irreducible = "E"
+    in_auto = True
+    rates = np.geomspace(0.02, 4.0, 24)

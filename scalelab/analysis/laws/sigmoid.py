@@ -20,6 +20,13 @@ class SigmoidLink(Law):
     parameters: low, high, k in standard deviations of the loss, middle in the same units. Bounds: low and
     high between one range of the metric below and above what was seen, k in [0.01, 100]. Residuals are
     those of the metric itself, so that estimators of log residuals are replaced by their linear twins.
+
+    >>> import math, scalelab
+    >>> loss = [1.0, 1.4, 1.8, 2.2, 2.6, 3.0, 3.4]
+    >>> accuracy = [0.1 + 0.8 / (1 + math.exp(3 * (one - 2))) for one in loss]
+    >>> fit = scalelab.fit_law("sigmoid", {"loss": loss}, accuracy)
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'low': 0.1, 'high': 0.9, 'k': 3.0, 'middle': 2.0}
     """
 
     name = "sigmoid"
@@ -29,6 +36,7 @@ class SigmoidLink(Law):
     params = ("low", "high", "k", "middle")
     log_axes = False
     positive = False
+    link = True
     n_starts = 24
 
     @override

@@ -52,7 +52,7 @@ def _law_lines(analysis: Analysis) -> list[str]:
 
 def _power(axis: str, law: FittedLaw) -> str:
     exponent = law.params[law.exponents[0]]
-    floor = law.params.get("E")
+    floor = law.irreducible
     towards = f" towards {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
     bounds = " (no interval)" if exponent.low is None else " " + interval(exponent).partition(" ")[2]

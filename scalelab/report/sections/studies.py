@@ -170,7 +170,7 @@ def _law_rows(law: FittedLaw, name: str) -> Iterator[tuple[str, ...]]:
         name,
         law_symbol(law),
         exponents[0] if exponents else "",
-        interval(law.params["E"]) if "E" in law.params else "",
+        interval(law.irreducible) if law.irreducible else "",
         interval(law.ahead),
         backtest_cell(law.backtest),
         str(len(law.points.rows)),

@@ -11,7 +11,7 @@ import pytest
 from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.laws import get_law
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
 def load(name):
@@ -37,6 +37,12 @@ def test_the_exhaustive_search_is_a_fair_baseline():
 
 
 def test_the_extrapolation_benchmark_scores_every_form_of_auto():
-    from scalelab.analysis.inference.average import ONE_AXIS
+    from scalelab.analysis.inference.average import candidates
 
-    assert set(ONE_AXIS) | {"auto"} <= set(load("extrapolation").LAWS)
+    assert {law.name for law in candidates(("x",))} | {"auto"} <= set(load("extrapolation").LAWS)
+
+
+def test_the_memory_benchmark_finds_it_flat():
+    fits, growth = load("refits_memory").measure(n=30, every=10)
+    assert fits == 0
+    assert growth < 5.0
