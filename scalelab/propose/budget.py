@@ -19,7 +19,7 @@ from scalelab.measure.models import costs
 from scalelab.records import Complexity, Trial
 from scalelab.space import Doubling, Float, Int
 from scalelab.store.schema import literal
-from scalelab.study import Study, expand, load_study, parse_study
+from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.resolve import Resolved, resolve
 from scalelab.study.write import study_text
 
@@ -121,20 +121,21 @@ def propose(
         StudyError: The study does not name the run's components, or the size cannot be reached.
         InputError: The dataset or a component is wrong, or the budget is too small for one step.
     """
-    resolved = resolve(study, catalog)
-    own = [one for one in resolved.architectures if one.component.name == start.architecture.name]
-    if not own or resolved.dataset.name != start.dataset.name:
+    own = [
+        one for one in resolve(study, catalog).architectures if one.component.name == start.architecture.name
+    ]
+    if not own or study.dataset.name != start.dataset.name:
         raise StudyError(
             f"{study.source}: it has no architecture {start.architecture.name!r} on dataset "
             f"{start.dataset.name!r}; give the study of these runs with --from"
         )
-    values = run_values(start, study, path, resolved.dataset_params)
-    values["name"] = _name(study.name, budget)
+    values = run_values(start, study, path, catalog)
+    values["name"] = f"{study.name[:80]}-advised-{budget:.3g}".replace("+", "")
     spent = f"What {budget:.3g} training FLOPs are best spent on"
     values["description"] = f"{spent}, from the runs of {study.name}"
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
-    draft = expand(parse_study(study_text(values), path, catalog), catalog)
+    _, draft = written(values, path, catalog)
     task, available = draft.dataset.task, len(draft.dataset.train)
     measure = costs(catalog)
 
@@ -145,8 +146,8 @@ def propose(
     options, found = nearest(n_params, start.architecture.params, own[0], cost)
     values["architecture"][0]["options"] = {**start.architecture.params, **options}
     values["data"]["sizes"] = [max(1, min(available, math.ceil(n_examples)))]
-    text = study_text(values)
-    (trial,) = expand(parse_study(text, path, catalog), catalog).trials
+    text, expansion = written(values, path, catalog)
+    (trial,) = expansion.trials
     batch = trial.training.batch_size
     steps = round(budget / (found.train_flops_per_example * batch))
     if steps < 1:
@@ -185,93 +186,75 @@ def nearest(
         begin = start.get(name)
         if isinstance(begin, bool) or not isinstance(begin, (int, float)) or begin <= 0:
             begin = dimension.from_unit(0.5)
-        search = _Search(architecture, name, begin, not isinstance(dimension, Float), cost)
+
+        def size_of(value: float, name: str = name) -> Complexity | None:
+            """Returns what a value costs; `None` where component or constraints refuse it."""
+            if not architecture.allows({name: value}):
+                return None
+            try:
+                size = cost({name: value})
+            except InputError:
+                return None
+            return size if size.n_params > 0 else None
+
         found += [
             (abs(math.log(size.n_params / target)), {name: value}, size)
-            for value, size in search.towards(target).items()
+            for value, size in _towards(target, begin, not isinstance(dimension, Float), size_of).items()
         ]
         if any(distance < CLOSE for distance, _, _ in found):
             break
-    if not found or min(found, key=_distance)[0] > math.log(2.0):
-        got = f"; the nearest has {min(found, key=_distance)[2].n_params:,}" if found else ""
+    distance, options, size = min(found, key=lambda one: one[0], default=(math.inf, {}, None))
+    if size is None or distance > math.log(2.0):
+        got = f"; the nearest has {size.n_params:,}" if size else ""
         raise StudyError(
             f"{architecture.where}: no value of {', '.join(dimensions)} gives about {target:,.0f} "
             f"parameters{got}"
         )
-    _, options, size = min(found, key=_distance)
     return options, size
 
 
-def _distance(found: tuple[float, dict[str, Any], Complexity]) -> float:
-    return found[0]
+def _towards(
+    target: float, start: float, whole: bool, size_of: Callable[[float], Complexity | None]
+) -> dict[float, Complexity]:
+    """Returns the values of an option that were tried on the way to a number of parameters, with their costs.
 
+    Between two values the number of parameters is taken as a power of the option, which is what it nearly is
+    of a width or a depth.
 
-@dataclass(frozen=True)
-class _Search:
-    """Tries values of one option.
-
-    Attributes:
-        architecture: Whose option it is.
-        name: Its name.
+    Args:
+        target: The number of parameters.
         start: The value to begin with.
         whole: Whether values are whole numbers.
-        cost: What a model with these options costs.
+        size_of: What a model with a value costs; `None` where the value is refused.
     """
 
-    architecture: Resolved[Any]
-    name: str
-    start: float
-    whole: bool
-    cost: Callable[[Mapping[str, Any]], Complexity]
+    def rounded(value: float) -> float:
+        return max(1, round(value)) if whole else float(f"{value:.6g}")
 
-    def towards(self, target: float) -> dict[float, Complexity]:
-        """Returns the values that were tried on the way to a number of parameters, and what they cost.
-
-        Between two values the number of parameters is taken as a power of the option, which is what it
-        nearly is of a width or a depth.
-        """
-        tried: dict[float, Complexity] = {}
-        value, refused = self.start, 0
-        while len(tried) + refused < _TRIES and value not in tried:
-            size = self._try(value)
-            if size is not None:
-                tried[value] = size
-                if abs(math.log(size.n_params / target)) < (_EXACT if not self.whole else CLOSE / 10):
-                    break
-                value = self._next(tried, target)
-            elif tried:
-                refused += 1
-                known = min(tried, key=lambda other: abs(math.log(other / value)))
-                value = self._rounded(math.sqrt(known * value))
-            else:
+    tried: dict[float, Complexity] = {}
+    value, refused = start, 0
+    while len(tried) + refused < _TRIES and value not in tried:
+        size = size_of(value)
+        if size is not None:
+            tried[value] = size
+            near, *others = sorted(tried, key=lambda one: abs(math.log(tried[one].n_params / target)))
+            missing = math.log(target / tried[near].n_params)
+            if abs(missing) < (CLOSE / 10 if whole else _EXACT):
                 break
-        return tried
-
-    def _try(self, value: float) -> Complexity | None:
-        """Returns what a value costs; `None` where component or constraints refuse it."""
-        if not self.architecture.allows({self.name: value}):
-            return None
-        try:
-            size = self.cost({self.name: value})
-        except InputError:
-            return None
-        return size if size.n_params > 0 else None
-
-    def _next(self, tried: Mapping[float, Complexity], target: float) -> float:
-        """Returns the value to try next; one that was tried where there is none nearer."""
-        near, *others = sorted(tried, key=lambda value: abs(math.log(tried[value].n_params / target)))
-        missing = math.log(target / tried[near].n_params)
-        power = 2.0
-        if others:
-            risen = math.log(tried[near].n_params / tried[others[0]].n_params)
-            power = risen / math.log(near / others[0]) or power
-        value = self._rounded(near * math.exp(min(max(missing / power, -_STRIDE), _STRIDE)))
-        if self.whole and value == near:
-            return max(1, near + (1 if missing * power > 0 else -1))
-        return value
-
-    def _rounded(self, value: float) -> float:
-        return max(1, round(value)) if self.whole else float(f"{value:.6g}")
+            power = 2.0
+            if others:
+                risen = math.log(tried[near].n_params / tried[others[0]].n_params)
+                power = risen / math.log(near / others[0]) or power
+            value = rounded(near * math.exp(min(max(missing / power, -_STRIDE), _STRIDE)))
+            if whole and value == near:
+                value = max(1, near + (1 if missing * power > 0 else -1))
+        elif tried:
+            refused += 1
+            known = min(tried, key=lambda other: abs(math.log(other / value)))
+            value = rounded(math.sqrt(known * value))
+        else:
+            break
+    return tried
 
 
 def _refuse_giant(n_params: float) -> None:
@@ -284,19 +267,29 @@ def _refuse_giant(n_params: float) -> None:
         )
 
 
-def run_values(start: Trial, study: Study, path: Path, dataset_params: Any) -> dict[str, Any]:
-    """Returns what a study file has to say to train a known run again, for `study_text`.
+def written(values: Mapping[str, Any], path: Path, catalog: Catalog) -> tuple[str, Expansion]:
+    """Returns the text of a study file, and its trials.
+
+    Raises:
+        InputError: It is not a study that can run.
+    """
+    text = study_text(values)
+    return text, expand(parse_study(text, path, catalog), catalog, cost=costs(catalog))
+
+
+def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict[str, Any]:
+    """Returns what a study file has to say to train a known run again, for `written`.
 
     Args:
         start: The run.
         study: Its study.
         path: Where the file will stand.
-        dataset_params: The options of the study's dataset, locations absolute.
+        catalog: The plugins.
 
     Raises:
         StudyError: A location of the dataset is not there.
     """
-    dataset = {**start.dataset.params, **located(study, path, dataset_params)}
+    dataset = {**start.dataset.params, **located(study, path, catalog)}
     return {
         "name": study.name,
         "description": "",
@@ -309,13 +302,14 @@ def run_values(start: Trial, study: Study, path: Path, dataset_params: Any) -> d
     }
 
 
-def located(study: Study, path: Path, params: Any) -> dict[str, str]:
+def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
     """Returns the dataset's locations as the new file has to name them.
 
     Raises:
         StudyError: One is relative to a folder that nobody knows any more.
     """
     out = {}
+    params = resolve(study, catalog).dataset_params
     for name in sorted(locations(type(params))):
         place = getattr(params, name)
         if place is None:
@@ -330,7 +324,3 @@ def located(study: Study, path: Path, params: Any) -> dict[str, str]:
         kept = place if asked.is_absolute() else Path(os.path.relpath(place, path.absolute().parent))
         out[name] = kept.as_posix()
     return out
-
-
-def _name(study: str, budget: float) -> str:
-    return f"{study[:80]}-advised-{budget:.3g}".replace("+", "")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, StudyError
 from scalelab.measure.models import costs
-from scalelab.propose.budget import run_values
+from scalelab.propose.budget import run_values, written
 from scalelab.records import ComponentRef, Trial
-from scalelab.study import Study, expand, parse_study
-from scalelab.study.resolve import Resolved, resolve
+from scalelab.study import Study
+from scalelab.study.resolve import resolve
 from scalelab.study.sampling import drawn_points, grid_points
-from scalelab.study.write import study_text
 
 if TYPE_CHECKING:
-    from scalelab.components import Architecture
     from scalelab.plugins import Catalog
 
 DRAWN = 128
@@ -56,26 +55,21 @@ def untrained(
 def _drawn(study: Study, catalog: Catalog) -> Iterator[ComponentRef]:
     """Yields points of every architecture's space, each once."""
     for architecture in resolve(study, catalog).architectures:
-        for values in _points(architecture):
+        dimensions = architecture.space.values()
+        if not dimensions:
+            continue
+        if (
+            any(one.continuous for one in dimensions)
+            or math.prod(one.size(None) for one in dimensions) > DRAWN
+        ):
+            drawn = drawn_points(architecture, (), "sobol", DRAWN, 0)
+        else:
+            drawn = grid_points(architecture, (), None)
+        for point in drawn.points:
             try:
-                yield architecture.ref(values)
+                yield architecture.ref(point.architecture)
             except StudyError:  # the component refuses this combination
                 continue
-
-
-def _points(architecture: Resolved[Architecture]) -> list[Mapping[str, Any]]:
-    if not architecture.space:
-        return []
-    continuous = any(dimension.continuous for dimension in architecture.space.values())
-    size = 1
-    for dimension in architecture.space.values():
-        size *= 10**9 if continuous else dimension.size(None)
-    drawn = (
-        grid_points(architecture, (), None)
-        if size <= DRAWN
-        else drawn_points(architecture, (), "sobol", DRAWN, 0)
-    )
-    return [point.architecture for point in drawn.points]
 
 
 def study_of(
@@ -102,11 +96,8 @@ def study_of(
     Raises:
         StudyError: A location of the dataset is not there.
     """
-    resolved = resolve(study, catalog)
-    values = run_values(start, study, path, resolved.dataset_params)
+    values = run_values(start, study, path, catalog)
     values["name"] = f"{study.name[:80]}-within-limit"
     values["description"] = f"The network with the best expected objective {limit}"
     values["architecture"] = [{"name": architecture, "options": dict(options)}]
-    text = study_text(values)
-    expand(parse_study(text, path, catalog), catalog)
-    return text
+    return written(values, path, catalog)[0]

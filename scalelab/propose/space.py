@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.constraints import is_number
 from scalelab.errors import InputError, StudyError
-from scalelab.measure.models import costs
-from scalelab.propose.budget import located
+from scalelab.propose.budget import located, written
 from scalelab.records import canonical_json
 from scalelab.space import Choice, Dimension, Doubling, Float, Int
-from scalelab.study import Study, expand, load_study, parse_study
+from scalelab.study import Study, load_study, parse_study
 from scalelab.study.resolve import Resolved, resolve
-from scalelab.study.write import study_text
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -131,13 +129,12 @@ def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) 
         )
     values["name"] = f"{study.name[:80]}-narrowed"
     values["description"] = f"Where the best models of {study.name} are"
-    places = located(study, path, resolved.dataset_params)
+    places = located(study, path, catalog)
     if places:
         values["dataset"]["options"] = {**values["dataset"].get("options", {}), **places}
-    text = "".join(f"# {line}\n" for line in changes) + study_text(values)
-    new = parse_study(text, path, catalog)
-    cost = costs(catalog) if new.sampling.method == "isoflop" else None
-    return Narrowed(text, tuple(changes), len(expand(new, catalog, cost=cost).trials))
+    text, expansion = written(values, path, catalog)
+    said = "".join(f"# {line}\n" for line in changes)
+    return Narrowed(said + text, tuple(changes), len(expansion.trials))
 
 
 def _cut(component: Resolved[Any], limits: list[Limit], changes: list[str]) -> dict[str, Any]:
