@@ -11,23 +11,27 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.bench.jobs import BenchJob, DeviceRow, Refused, Slice
+from scalelab.bench.jobs import BenchJob, DeviceRow, Refused
 from scalelab.bench.lane import Lane
 from scalelab.bench.plan import Networks, TargetPlan, jobs_of, networks_of, plan_targets
 from scalelab.bench.timing import ROUNDS, Timing
+from scalelab.components import Device
 from scalelab.errors import InputError, StoreLockedError
+from scalelab.measure.machine import usable_cores
+from scalelab.measure.targets import Target, find_device, parse_target
+from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import MeasurementStatus
+from scalelab.store import Store, open_store
+from scalelab.study import Study, load_study
 from scalelab.supervise.stop import StopSignal
 
 if TYPE_CHECKING:
     from scalelab.components import Progress
-    from scalelab.measure.targets import Target
-    from scalelab.plugins import Catalog
-    from scalelab.store import Store
-    from scalelab.study import Study
 
 BLOCK = 64
 """Benchmarks of each target that are loaded at a time, at most."""
@@ -63,9 +67,9 @@ class BenchSummary:
 
 
 def bench_study(
-    study: Study,
-    store: Store,
-    targets: Sequence[Target] = (),
+    study: Study | str | Path,
+    store: Store | str | Path,
+    targets: Sequence[Target | str] = (),
     *,
     precisions: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1,),
@@ -83,9 +87,10 @@ def bench_study(
     """Measures the networks of a study; those that were measured before are kept.
 
     Args:
-        study: Its architectures are measured, trained or not; its dataset gives the inputs.
-        store: Where objectives come from and measurements go.
-        targets: Where to measure; every device that can be used by default.
+        study: A study, or the path of its file: its architectures are measured, trained or not; its dataset
+            gives the inputs.
+        store: A store, or the path of its file: where objectives come from and measurements go.
+        targets: Where to measure, such as `"torch:cpu"`; every device that can be used by default.
         precisions: For targets that name none; each backend's default one by default.
         batch_sizes: Examples a call.
         top: Only so many networks of each architecture, those with the best objective.
@@ -96,40 +101,33 @@ def bench_study(
         stall_seconds: Seconds for which a process may be silent before it counts as hung.
         dry_run: Whether to plan only.
         catalog: The plugins; the installed ones by default.
-        stop: Ends the run early when asked; by default Ctrl-C does.
+        stop: Ends the run early when asked, as Ctrl-C does while networks are measured.
         on_progress: `(done, total, what)`, told now and then.
 
     Raises:
         InputError: The study, a target or an option is wrong; nothing was measured.
         StoreError: The store or its journal cannot be written.
     """
-    from scalelab.measure.machine import usable_cores
-    from scalelab.plugins import load_plugins
-
     if not batch_sizes or min(batch_sizes) < 1 or time_limit <= 0:
         raise InputError("batch sizes must be 1 or more and the time limit positive")
     catalog = catalog or load_plugins()
-    threads = threads or usable_cores()
+    study, store = load_study(study, catalog), open_store(store, create=True)
     networks = networks_of(study, catalog, store, top=top)
-    if not targets:
-        from scalelab.measure.targets import Target
-
+    threads = threads or usable_cores()
+    asked = [parse_target(one) if isinstance(one, str) else one for one in targets]
+    if not asked:
         rows = list_devices(catalog, threads=threads, patience=stall_seconds)
-        targets = [Target(row.backend, row.device) for row in rows if row.available]
-    plans, notes = plan_targets(targets, precisions, catalog, threads=threads, options=options)
-    run = _Run(store, networks, plans, catalog, threads, stall_seconds, stop or StopSignal(), on_progress)
-    run.notes += [*networks.notes, *notes]
+        asked = [Target(row.backend, row.device) for row in rows if row.available]
+    plans, notes = plan_targets(asked, precisions, catalog, threads=threads, options=options)
+    run = _Run(store, networks, catalog, threads, stall_seconds, stop or StopSignal(), on_progress)
     try:
-        run.prepare(batch_sizes, time_limit, retry=retry, look=not dry_run)
+        run.prepare(plans, batch_sizes, time_limit, retry=retry, look=not dry_run)
         if not dry_run and run.pending:
-            if stop is None:
-                with run.stop:
-                    run.work()
-            else:
+            with run.stop:
                 run.work()
     finally:
         run.close()
-    return run.summary()
+    return run.summary((*networks.notes, *notes))
 
 
 def list_devices(catalog: Catalog, *, threads: int = 1, patience: float = 120.0) -> list[DeviceRow]:
@@ -139,13 +137,12 @@ def list_devices(catalog: Catalog, *, threads: int = 1, patience: float = 120.0)
     """
     rows: list[DeviceRow] = []
     for name in catalog.names("backend"):
-        lane = Lane(threads)
-        try:
-            answer = lane.devices(name, None, catalog, patience)
-        finally:
-            lane.close()
-        broken = DeviceRow(backend=name, device="", available=False, detail=answer.unusable or "")
-        rows.extend(answer.rows or [broken])
+        with closing(Lane(threads)) as lane:
+            answer = lane.devices(name, catalog, patience)
+        if isinstance(answer, Refused):
+            rows.append(DeviceRow(backend=name, device="", available=False, detail=answer.reason))
+        else:
+            rows += answer.rows or [DeviceRow(backend=name, device="", available=False, detail="")]
     return rows
 
 
@@ -155,16 +152,13 @@ class _Run:
 
     store: Store
     networks: Networks
-    plans: list[TargetPlan]
     catalog: Catalog
     threads: int
     patience: float
     stop: StopSignal
     on_progress: Progress | None
-    notes: list[str] = field(default_factory=list)
     lanes: dict[str, Lane] = field(default_factory=dict)
     pending: dict[str, list[BenchJob]] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, str | None] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     problems: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -173,11 +167,19 @@ class _Run:
     done: int = 0
     began: float = field(default_factory=time.perf_counter)
 
-    def prepare(self, batch_sizes: Sequence[int], time_limit: float, *, retry: bool, look: bool) -> None:
+    def prepare(
+        self,
+        plans: list[TargetPlan],
+        batch_sizes: Sequence[int],
+        time_limit: float,
+        *,
+        retry: bool,
+        look: bool,
+    ) -> None:
         """Lists what is to be measured; a device is looked at only where something is."""
         self.store.ingest()
 
-        def jobs_of_plan(plan: TargetPlan) -> tuple[list[BenchJob], list[BenchJob]]:
+        def listed(plan: TargetPlan) -> tuple[list[BenchJob], list[BenchJob]]:
             jobs = jobs_of(
                 self.networks,
                 plan,
@@ -188,20 +190,18 @@ class _Run:
             )
             return jobs, self._pending(jobs, retry=retry)
 
-        for plan in self.plans:
-            jobs, pending = jobs_of_plan(plan)
+        for plan in plans:
+            jobs, pending = listed(plan)
+            unusable = None
             if pending and look:
                 unusable = self._look(plan)
                 # The runtime may spell the device in another way, by which it may have been measured before.
-                jobs, pending = jobs_of_plan(plan)
-                if unusable is not None:
-                    self._unavailable(pending, unusable)
-                    self.kept += len(jobs) - len(pending)
-                    self.ids += [job.benchmark.id for job in jobs]
-                    continue
+                jobs, pending = listed(plan)
             self.ids += [job.benchmark.id for job in jobs]
             self.kept += len(jobs) - len(pending)
-            if pending:
+            if unusable is not None:
+                self._unavailable(pending, unusable)
+            elif pending:
                 self.pending[str(plan.target)] = pending
 
     def _pending(self, jobs: list[BenchJob], *, retry: bool) -> list[BenchJob]:
@@ -210,10 +210,15 @@ class _Run:
         again: set[MeasurementStatus] = {"unavailable"}
         if retry:
             again |= {"failed", "timeout", "unsupported"}
-        for key, known in tried.items():
-            self.attempts[key] = known.attempts
-            self.reasons[key] = known.reason if known.status == "unavailable" else None
-        return [job for job in jobs if (one := tried.get(job.benchmark.id)) is None or one.status in again]
+        pending = []
+        for job in jobs:
+            known = tried.get(job.benchmark.id)
+            if known is None:
+                pending.append(job)
+            elif known.status in again:
+                self.reasons[job.benchmark.id] = known.reason if known.status == "unavailable" else None
+                pending.append(job.model_copy(update={"attempt": known.attempts + 1}))
+        return pending
 
     def _look(self, plan: TargetPlan) -> str | None:
         """Asks the runtime for the target's device; returns why it cannot be used, `None` where it can.
@@ -221,18 +226,18 @@ class _Run:
         Raises:
             InputError: The runtime has no such device.
         """
-        lane = self.lanes.setdefault(str(plan.target), self._lane(plan))
-        answer = lane.devices(plan.backend.name, str(plan.target), self.catalog, self.patience)
-        if answer.wrong is not None:
-            raise InputError(answer.wrong)
-        if answer.device is not None:
-            plan.target = replace(plan.target, device=answer.device)
-            self.lanes[str(plan.target)] = lane
-        return answer.unusable
-
-    def _lane(self, plan: TargetPlan) -> Lane:
-        name = "".join(c if c.isalnum() else "-" for c in str(plan.target))
-        return Lane(self.threads, self.store.journal.write_log(f"bench-{name}", ""))
+        name = str(plan.target)
+        if name not in self.lanes:
+            log = "".join(c if c.isalnum() else "-" for c in name)
+            self.lanes[name] = Lane(self.threads, self.store.journal.write_log(f"bench-{log}", ""))
+        answer = self.lanes[name].devices(plan.backend.name, self.catalog, self.patience)
+        if isinstance(answer, Refused):
+            return answer.reason
+        known = [Device(row.device, row.detail, row.available) for row in answer.rows]
+        device = find_device(plan.target, known)
+        plan.target = replace(plan.target, device=device.name)
+        self.lanes[str(plan.target)] = self.lanes[name]
+        return None if device.available else f"{plan.target} cannot be used here: {device.detail}"
 
     def _unavailable(self, jobs: list[BenchJob], reason: str) -> None:
         """Notes once for each benchmark that its device cannot be used."""
@@ -244,7 +249,6 @@ class _Run:
 
     def work(self) -> None:
         """Measures block after block until nothing is pending or somebody asks to stop."""
-        self.stop.graceful = True
         waiting = [Timing(job) for jobs in self.pending.values() for job in jobs]
         order = dict.fromkeys(timing.job.benchmark.architecture.model_dump_json() for timing in waiting)
         # Sizes are mixed, so that a drift of the machine does not look like an effect of size, and a network
@@ -282,20 +286,16 @@ class _Run:
             if timing.tells:
                 self._write(timing)
                 self.done += 1
-        for lane in set(self.lanes.values()):
-            lane.forget(self.patience)
+        self.close()  # the next block has their memory
         self._ingest()
         return block[len(started) :]
 
     def _slice(self, timing: Timing) -> int:
         """Asks for one round of one benchmark; returns the bytes that loading it took."""
         job = timing.job
-        lane = self.lanes[job.benchmark.target]
-        seconds = job.time_limit / ROUNDS
-        patience = self.patience + seconds
         if not timing.rounds:
             timing.started_at = time.time()
-        answer = lane.slice(Slice(job=job, seconds=seconds), patience)
+        answer = self.lanes[job.benchmark.target].slice(job, self.patience + job.time_limit / ROUNDS)
         if isinstance(answer, Refused) and self.stop.level:
             # Who asked to stop may have ended the process too: that says nothing of the network.
             return 0
@@ -303,12 +303,11 @@ class _Run:
         if isinstance(answer, Refused):
             self._count(job, answer.reason)
             return 0
-        return (answer.loaded.peak_memory_bytes or 0) if answer.loaded is not None else 0
+        return (answer.loaded and answer.loaded.peak_memory_bytes) or 0
 
     def _write(self, timing: Timing) -> None:
         """Writes a measurement into the journal."""
-        attempt = self.attempts.get(timing.job.benchmark.id, 0) + 1
-        self.store.measure(timing.measurement(self.networks.study, attempt, self.threads))
+        self.store.measure(timing.measurement(self.threads))
         self.ok += timing.refused is None
 
     def _count(self, job: BenchJob, reason: str) -> None:
@@ -323,19 +322,16 @@ class _Run:
             self.on_progress(ROUNDS * self.done + rounds, total, "rounds")
 
     def _ingest(self) -> None:
-        """Ingests now unless somebody reads the store; the journal keeps what could not be ingested."""
-        try:
+        # What cannot be ingested because somebody reads the store waits in the journal.
+        with suppress(StoreLockedError):
             self.store.ingest(wait=5.0)
-        except StoreLockedError:
-            return
 
     def close(self) -> None:
         """Ends the processes."""
-        for lane in set(self.lanes.values()):
+        for lane in self.lanes.values():
             lane.close()
-        self.lanes.clear()
 
-    def summary(self) -> BenchSummary:
+    def summary(self, notes: tuple[str, ...]) -> BenchSummary:
         """Returns how it went."""
         total = sum(map(len, self.pending.values()))
         return BenchSummary(
@@ -345,7 +341,7 @@ class _Run:
             ok=self.ok,
             problems=self.problems,
             pending=total - self.done,
-            notes=tuple(self.notes),
+            notes=notes,
             stopped=self.stop.level > 0,
             seconds=time.perf_counter() - self.began,
         )

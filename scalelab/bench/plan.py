@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from scalelab.measure.models import costs
 from scalelab.measure.targets import Target
 from scalelab.records import Benchmark, ComponentRef, Direction, Trial, canonical_json
 from scalelab.study import expand
+from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
     from scalelab.components import Backend
@@ -34,13 +35,11 @@ class Network:
 
     Attributes:
         architecture: Component and options.
-        trials: Ids of the trials that train it.
         objective: The best that one of them reached; `None` where none is done.
         weights: The trial whose trained weights are there, `None` where none were kept.
     """
 
     architecture: ComponentRef
-    trials: tuple[str, ...]
     objective: float | None
     weights: str | None
 
@@ -79,13 +78,11 @@ class TargetPlan:
         target: Backend, device and precision.
         backend: What the plugin describes.
         params: The backend's options.
-        packages: Versions of what the runtime is made of.
     """
 
     target: Target
     backend: Backend
     params: BackendParams
-    packages: dict[str, str] = field(default_factory=dict)
 
 
 def networks_of(study: Study, catalog: Catalog, store: Store | None, *, top: int | None = None) -> Networks:
@@ -147,7 +144,6 @@ def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, sto
     kept = [one for one in ranked if store is not None and store.journal.weights(one).is_file()]
     return Network(
         architecture=trials[0].architecture,
-        trials=tuple(trial.id for trial in trials),
         objective=reached[ranked[0]] if ranked else None,
         weights=kept[0] if kept else None,
     )
@@ -158,23 +154,16 @@ def _best(networks: list[Network], top: int, sign: float, study: Study) -> tuple
     by_name: dict[str, list[tuple[float, Network]]] = {}
     for network in networks:
         if network.objective is not None:
-            ranked = by_name.setdefault(network.architecture.name, [])
-            ranked.append((sign * network.objective, network))
+            by_name.setdefault(network.architecture.name, []).append((sign * network.objective, network))
     if not by_name:
         raise InputError(
             f"no trial of {study.name!r} is done, so none is the best; leave --top out to measure untrained "
             "networks, or run the study first"
         )
-    chosen = [
-        network
-        for ranked in by_name.values()
-        for _, network in sorted(ranked, key=lambda pair: pair[0])[:top]
-    ]
+    best = [sorted(ranked, key=lambda pair: pair[0])[:top] for ranked in by_name.values()]
     untrained = sum(network.objective is None for network in networks)
-    notes = (
-        [f"left out: {untrained} networks without a finished trial have no objective"] if untrained else []
-    )
-    return chosen, notes
+    note = f"left out: {untrained} networks without a finished trial have no objective"
+    return [network for ranked in best for _, network in ranked], [note] if untrained else []
 
 
 def plan_targets(
@@ -202,9 +191,8 @@ def plan_targets(
     unknown = set(options or {})
     for given in targets:
         backend = catalog.backend(given.backend)
-        known = {
-            name: value for name, value in (options or {}).items() if name in backend.params.model_fields
-        }
+        fields = backend.params.model_fields
+        known = {name: value for name, value in (options or {}).items() if name in fields}
         unknown -= set(known)
         wanted = [given.precision] if given.precision else [*(precisions or backend.precisions[:1])]
         for precision in wanted:
@@ -216,7 +204,7 @@ def plan_targets(
                     raise
                 notes.append(f"left out: {error}")
                 continue
-            plans.setdefault(str(target), TargetPlan(target, backend, params, package_versions(backend)))
+            plans.setdefault(str(target), TargetPlan(target, backend, params))
     if unknown:
         name = min(unknown)
         there = {field for given in targets for field in catalog.backend(given.backend).params.model_fields}
@@ -249,7 +237,7 @@ def jobs_of(
     catalog: Catalog,
 ) -> list[BenchJob]:
     """Returns what is to be measured on one target: every network at every batch size."""
-    params = plan.params.model_dump(mode="json")
+    params, packages = plan.params.model_dump(mode="json"), package_versions(plan.backend)
     backend = ComponentRef(name=plan.backend.name, version=plan.backend.version, params=params)
     return [
         BenchJob(
@@ -263,14 +251,14 @@ def jobs_of(
                 device=plan.target.device,
                 batch_size=batch_size,
                 host=platform.node(),
-                packages=plan.packages,
+                packages=packages,
             ),
+            study=networks.study,
             dataset=networks.dataset,
             dataset_options=networks.dataset_options,
             weights=str(store.journal.weights(network.weights)) if network.weights else None,
             time_limit=time_limit,
-            plugins_dirs=tuple(str(folder) for folder in catalog.plugins_dirs),
-            select=catalog.select,
+            plugins=Selection.of(catalog),
         )
         for network in networks.networks
         for batch_size in batch_sizes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scalelab import __version__
-from scalelab.bench.jobs import BenchJob, Loaded, Refused, Sliced
+from scalelab.bench.jobs import BenchJob, Refused, Sliced
 from scalelab.records import Measurement
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Timing:
     Attributes:
         job: What is measured.
         rounds: Times of calls, a tuple a round.
-        loaded: What loading gave.
+        loaded: The measurement as far as loading made it.
         refused: Why it cannot be measured.
         settled: Whether the interval is as narrow as asked.
         started_at: When it was first asked for, in seconds since the epoch.
@@ -34,7 +34,7 @@ class Timing:
 
     job: BenchJob
     rounds: list[tuple[Timed, ...]] = field(default_factory=list)
-    loaded: Loaded | None = None
+    loaded: Measurement | None = None
     refused: Refused | None = None
     settled: bool = False
     started_at: float = field(default_factory=time.time)
@@ -61,30 +61,21 @@ class Timing:
         if len(self.rounds) >= FEWEST_ROUNDS:
             self.settled = combine(self.rounds, self.job.benchmark.batch_size, PRECISION).settled
 
-    def measurement(self, study: str, attempt: int, threads: int) -> Measurement:
+    def measurement(self, threads: int) -> Measurement:
         """Returns the record of it.
 
         Args:
-            study: The study for which it was measured.
-            attempt: Number of the attempt.
             threads: CPU threads, where the runtime does not say.
         """
-        facts: dict[str, Any] = {"status": "ok", "threads": threads}
+        facts: dict[str, Any] = {"status": "ok", "threads": threads, "scalelab_version": __version__}
         if self.loaded is not None:
             facts |= dict(self.loaded)
         if self.refused is not None:
             facts |= {"status": self.refused.status, "reason": self.refused.reason}
         elif self.rounds:
             facts |= self._timed()
-        return Measurement(
-            benchmark=self.job.benchmark,
-            attempt=attempt,
-            study=study,
-            scalelab_version=__version__,
-            started_at=self.started_at,
-            finished_at=time.time(),
-            **facts,
-        )
+        facts |= {name: getattr(self.job, name) for name in ("benchmark", "study", "attempt")}
+        return Measurement(**{**facts, "started_at": self.started_at, "finished_at": time.time()})
 
     def _timed(self) -> dict[str, Any]:
         from scalelab.measure.rounds import combine

@@ -1,77 +1,56 @@
 """The process that measures: loads models into one runtime, compares their outputs, times calls.
 
-`python -m scalelab.bench.worker` answers questions (`scalelab.bench.jobs`): JSON lines in
-on standard input, one line out for each; everything that a runtime prints goes to standard error. It ends
-when its input does.
+It answers each question (`scalelab.bench.jobs`) with one line, see `scalelab.supervise.workbench.serve`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import scalelab
 from scalelab.bench.fidelity import compared
 from scalelab.bench.jobs import (
     Answer,
     BenchJob,
     DeviceRow,
     Devices,
-    Forget,
-    Forgotten,
     Hello,
-    Loaded,
     Question,
     Refused,
     Sliced,
     question_from_json,
 )
+from scalelab.bench.timing import ROUNDS
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
 from scalelab.measure.models import build_model, costs, resolve_params
-from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import canonical_json
-from scalelab.supervise.process import one_line, serve_the_coordinator
+from scalelab.records import Measurement
+from scalelab.supervise.workbench import Workbench, one_line, serve
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
 
-    from scalelab.components import Backend, Executable, OpenDataset
+    from scalelab.components import Executable
 
 CALIBRATION = 256
 """Training examples that quantization is calibrated with."""
 
 
-@dataclass
-class _Ready:
-    """A loaded model and the batch that it is timed on."""
-
-    executable: Executable
-    batch: np.ndarray
-    backend: Backend
-
-
 class Bench:
-    """What the process keeps: plugins, open datasets, loaded models."""
+    """What the process keeps: plugins, open datasets, and by benchmark the loaded model and its batch."""
 
     def __init__(self) -> None:
-        self._catalog = Catalog()
-        self._key: object = None
-        self._datasets: dict[str, OpenDataset] = {}
-        self._ready: dict[str, _Ready] = {}
+        self._bench = Workbench()
+        self._ready: dict[str, tuple[Executable, np.ndarray]] = {}
 
     def answer(self, question: Question) -> Answer:
         """Answers one question; whatever goes wrong with a benchmark is an answer."""
         if isinstance(question, Hello):
             return self.hello(question)
-        if isinstance(question, Forget):
-            self._ready.clear()
-            return Forgotten()
         try:
-            return self.slice(question.job, question.seconds)
+            return self.slice(question)
         except MemoryError:
             return Refused(status="failed", reason="memory ran out; the model does not fit")
         except InputError as error:
@@ -80,12 +59,9 @@ class Bench:
             return Refused(status="failed", reason=one_line(error))
 
     def hello(self, question: Hello) -> Devices:
-        """Loads the plugins and lists the devices of a backend."""
-        from scalelab.measure.targets import parse_target, resolve, usable
-
-        self._load_plugins(question)
-        backend = self._catalog.backend(question.backend)
-        rows = tuple(
+        """Lists the devices of a backend."""
+        backend = self._bench.catalog(question.plugins).backend(question.backend)
+        rows = (
             DeviceRow(
                 backend=backend.name,
                 device=device.name,
@@ -95,37 +71,20 @@ class Bench:
             )
             for device in backend.devices()
         )
-        if question.target is None:
-            return Devices(rows=rows)
-        try:
-            target = resolve(parse_target(question.target), self._catalog)
-        except InputError as error:
-            return Devices(rows=rows, wrong=str(error))
-        try:
-            usable(target, backend)
-        except InputError as error:
-            return Devices(rows=rows, device=target.device, unusable=str(error))
-        return Devices(rows=rows, device=target.device)
+        return Devices(rows=tuple(rows))
 
-    def _load_plugins(self, question: Hello | BenchJob) -> None:
-        key = (question.plugins_dirs, question.select)
-        if key != self._key:
-            folders = [Path(folder) for folder in question.plugins_dirs]
-            self._catalog, self._key = load_plugins(plugins_dirs=folders, select=question.select), key
-
-    def slice(self, job: BenchJob, seconds: float) -> Sliced:
-        """Times calls for a while, and loads the model first where it is not loaded."""
+    def slice(self, job: BenchJob) -> Sliced:
+        """Times calls for a round, and loads the model first where it is not loaded."""
         from scalelab.measure.rounds import timed_calls
 
-        self._load_plugins(job)
         key = job.benchmark.id
-        loaded = None
-        if key not in self._ready:
-            self._ready[key], loaded = self._load(job)
-        ready = self._ready[key]
-        return Sliced(times=tuple(timed_calls(ready.executable, ready.batch, seconds)), loaded=loaded)
+        loaded = None if key in self._ready else self._load(job)
+        executable, batch = self._ready[key]
+        times = timed_calls(executable, batch, job.time_limit / ROUNDS)
+        return Sliced(times=tuple(times), loaded=loaded)
 
-    def _load(self, job: BenchJob) -> tuple[_Ready, Loaded]:
+    def _load(self, job: BenchJob) -> Measurement:
+        """Loads a model, compares its outputs, and returns the measurement without the times."""
         import psutil
         import torch
 
@@ -133,19 +92,26 @@ class Bench:
         from scalelab.measure.fidelity import calibration_inputs, model_inputs
         from scalelab.measure.machine import machine_facts
         from scalelab.measure.rates import batch_of, throughput
-        from scalelab.train.device import PeakMemory
+        from scalelab.train.checkpoint import load_weights
+        from scalelab.train.device import PeakMemory, seed_everything
 
-        benchmark = job.benchmark
-        data = self._dataset(job)
-        backend = self._catalog.backend(benchmark.backend.name)
+        started, benchmark = time.time(), job.benchmark
+        architecture, shape, n_outputs = benchmark.architecture, benchmark.input_shape, benchmark.n_outputs
+        catalog = self._bench.catalog(job.plugins)
+        data = self._bench.dataset(job.plugins, job.dataset, job.dataset_options, benchmark.fingerprint)
+        backend = catalog.backend(benchmark.backend.name)
         params = resolve_params(backend.params, benchmark.backend.params, f"backend {backend.name!r}")
         assert isinstance(params, BackendParams)
         torch.set_num_threads(params.threads or 1)
-        module = self._module(job)
+        seed_everything(0)
+        module = build_model(architecture.name, architecture.params, shape, n_outputs, catalog=catalog)
+        if job.weights is not None and benchmark.weights is not None:
+            load_weights(Path(job.weights), benchmark.weights, module)
+        module.eval()
         inputs = model_inputs(data, data.validation.inputs, benchmark.batch_size)
         batch = batch_of(inputs, benchmark.batch_size)
         calibration = calibration_inputs(data, CALIBRATION)
-        cost = costs(self._catalog)(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
+        cost = costs(catalog)(architecture, shape, n_outputs)
         before = psutil.Process().memory_info().rss
         memory = PeakMemory(torch.device("cpu"))
         executable = backend.load(params, module, batch, benchmark.device, calibration)
@@ -155,7 +121,12 @@ class Bench:
         fidelity = compared(data, module, executable.infer, batch, job.time_limit, trained=trained)
         busy = throughput(executable, batch, seconds=job.time_limit / 5) if executable.throughput else None
         machine = machine_facts("cpu", threads=params.threads)
-        loaded = Loaded(
+        self._ready[benchmark.id] = executable, batch
+        return Measurement(
+            benchmark=benchmark,
+            study=job.study,
+            attempt=job.attempt,
+            status="ok",
             footprint=cost.footprint,
             seconds=dict(executable.seconds),
             model_bytes=executable.model_bytes,
@@ -164,50 +135,22 @@ class Bench:
             facts=dict(executable.facts),
             machine=machine.model_copy(update={"device": benchmark.device}),
             provenance={
-                "architecture": self._catalog.provenance("architecture", benchmark.architecture.name),
-                "backend": self._catalog.provenance("backend", backend.name),
+                "architecture": catalog.provenance("architecture", architecture.name),
+                "backend": catalog.provenance("backend", backend.name),
             },
             throughput_async=busy and busy.examples_per_second,
             environment=environment_facts(),
+            scalelab_version=scalelab.__version__,
+            started_at=started,
+            finished_at=time.time(),
             **fidelity,
         )
-        return _Ready(executable, batch, backend), loaded
-
-    def _dataset(self, job: BenchJob) -> OpenDataset:
-        key = canonical_json([job.dataset, job.dataset_options])
-        if key not in self._datasets:
-            component = self._catalog.dataset(job.dataset)
-            params = resolve_params(component.params, job.dataset_options, f"dataset {job.dataset!r}")
-            self._datasets[key] = component.open(params)
-        return self._datasets[key]
-
-    def _module(self, job: BenchJob) -> nn.Module:
-        """Builds the network, with its trained weights where they were kept."""
-        from scalelab.train.checkpoint import load_weights
-        from scalelab.train.device import seed_everything
-
-        benchmark = job.benchmark
-        seed_everything(0)
-        module = build_model(
-            benchmark.architecture.name,
-            benchmark.architecture.params,
-            benchmark.input_shape,
-            benchmark.n_outputs,
-            catalog=self._catalog,
-        )
-        if job.weights is not None and benchmark.weights is not None:
-            load_weights(Path(job.weights), benchmark.weights, module)
-        return module.eval()
 
 
 def main() -> None:
     """Answers questions from standard input until it ends."""
-    serve_the_coordinator()
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     bench = Bench()
-    for line in sys.stdin:
-        print(bench.answer(question_from_json(line)).model_dump_json(), file=answers)
+    serve(lambda line, send, _should_stop: send(bench.answer(question_from_json(line))))
 
 
 if __name__ == "__main__":

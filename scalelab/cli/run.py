@@ -65,7 +65,7 @@ def run(
 
     catalog = ctx.obj.catalog(plugins_dir)
     loaded = _load(study, catalog)
-    with _display() as display, StopSignal(display.stopping) as stop:
+    with _display() as display:
         summary = run_study(
             loaded,
             store,
@@ -75,7 +75,7 @@ def run(
             stall_seconds=stall_seconds,
             keep_weights=keep_weights,
             catalog=catalog,
-            stop=stop,
+            stop=StopSignal(display.stopping),
             on_event=display,
         )
     if json:

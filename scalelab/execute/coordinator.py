@@ -8,21 +8,25 @@ claimed before it is attempted, and an attempt's record is written at most once.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, StoreError, StoreLockedError
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
-from scalelab.records import FINAL_STATUSES, Frozen, Record, Trial
+from scalelab.measure.models import costs
+from scalelab.plugins import Catalog, load_plugins
+from scalelab.records import FINAL_STATUSES, Frozen, Record, Status, Trial
+from scalelab.store import Store, open_store
+from scalelab.study import Study, expand, load_study
 from scalelab.supervise.stop import StopSignal
+from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
-    from scalelab.plugins import Catalog
-    from scalelab.store import Claim, Store
-    from scalelab.study import Study
+    from scalelab.store import Claim
 
 INGEST_SECONDS = 2.0
 POLL_SECONDS = 0.2
@@ -122,7 +126,7 @@ def run_study(
             that are done already have none, unless they were kept then.
         catalog: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
-        stop: Ends the run early when asked; by default Ctrl-C does.
+        stop: Ends the run early when asked, as Ctrl-C does while trials run.
         on_event: Told of everything that happens, in order.
 
     Returns:
@@ -132,35 +136,20 @@ def run_study(
         InputError: The study, a component or the dataset is wrong; nothing was trained.
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
-    from scalelab.plugins import load_plugins
-    from scalelab.store import open_store
-    from scalelab.study import load_study
-
     _check(workers, device)
     catalog = catalog or load_plugins()
-    if isinstance(study, (str, Path)):
-        study = load_study(study, catalog)
-    if isinstance(store, (str, Path)):
-        store = open_store(store, create=True)
-    run = _Run(
-        study, store, catalog, device, max_attempts, stop or StopSignal(), on_event or _ignore, keep_weights
-    )
+    study, store = load_study(study, catalog), open_store(store, create=True)
+    on_event = on_event or (lambda _event: None)
+    run = _Run(study, store, catalog, device, max_attempts, stop or StopSignal(), on_event, keep_weights)
     run.prepare(retry_failed)
     if not run.pending:
         return run.summary()
-    own = None
-    if executor is None:
-        executor = own = _local_executor(workers, threads, stall_seconds, run)
-    try:
-        if stop is None:
-            with run.stop:
-                run.work(executor)
-        else:
-            run.work(executor)
-    finally:
-        if own is not None:
-            own.close()
-        run.settle()
+    with run.stop, ExitStack() as ends:
+        ends.callback(run.settle)
+        if executor is None:
+            executor = _local_executor(workers, threads, stall_seconds, run)
+            ends.callback(executor.close)
+        run.work(executor)
     return run.summary()
 
 
@@ -172,10 +161,6 @@ def _check(workers: int, device: str) -> None:
         from scalelab.train.device import resolve_device
 
         resolve_device(device)
-
-
-def _ignore(_event: RunEvent) -> None:
-    return
 
 
 def _local_executor(workers: int, threads: int | None, stall_seconds: float, run: _Run) -> Executor:
@@ -201,22 +186,17 @@ class _Run:
     keep_weights: bool
     trials: dict[str, Trial] = field(default_factory=dict)
     dataset_options: dict[str, object] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    losses: dict[str, int] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
     under_way: dict[str, Claim] = field(default_factory=dict)
-    ended: dict[str, str] = field(default_factory=dict)
+    count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
-    kept: int = 0
-    elsewhere: int = 0
     began: float = field(default_factory=time.perf_counter)
     last_ingest: float = 0.0
 
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
-        from scalelab.measure.models import costs
-        from scalelab.study import expand
-
         expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
         self.trials = {trial.id: trial for trial in expansion.trials}
         self.dataset_options = expansion.dataset_params.model_dump(mode="json")
@@ -225,23 +205,23 @@ class _Run:
         self.store.ingest()
         outcomes = self.store.outcomes(self.trials)
         busy = {claim.trial_id for claim in self.store.claims.live()}
+        self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
         for trial_id in self.trials:
             outcome = outcomes.get(trial_id)
-            self.attempts[trial_id] = outcome.attempts if outcome else 0
             if outcome and outcome.status in FINAL_STATUSES:
-                self.kept += 1
+                self.count["kept"] += 1
             elif outcome and outcome.status == "failed" and not retry_failed:
                 self.failed[trial_id] = outcome.error or "no reason recorded"
             elif trial_id in busy:
-                self.elsewhere += 1
+                self.count["elsewhere"] += 1
             else:
                 self.pending.append(trial_id)
         self.on_event(
             Planned(
                 study=self.study.name,
                 trials=expansion.trials,
-                n_kept=self.kept,
-                n_elsewhere=self.elsewhere,
+                n_kept=self.count["kept"],
+                n_elsewhere=self.count["elsewhere"],
                 n_pending=len(self.pending),
                 skipped=expansion.skipped,
             )
@@ -249,7 +229,6 @@ class _Run:
 
     def work(self, executor: Executor) -> None:
         """Keeps the executor busy until nothing is pending or somebody asks to stop."""
-        self.stop.graceful = True
         asked = 0
         while self.pending or self.under_way:
             if self.stop.level == 0:
@@ -274,7 +253,7 @@ class _Run:
             )
             if claim is None:
                 # Another coordinator is at this trial, or made this attempt after we looked at the store.
-                self.elsewhere += 1
+                self.count["elsewhere"] += 1
                 continue
             self.under_way[trial_id] = claim
             executor.submit(self._job(trial_id, attempt, executor))
@@ -290,8 +269,7 @@ class _Run:
             device=self.device,
             threads=executor.threads,
             keep_weights=self.keep_weights,
-            plugins_dirs=tuple(str(folder) for folder in self.catalog.plugins_dirs),
-            select=self.catalog.select,
+            plugins=Selection.of(self.catalog),
         )
 
     def _hear(self, event: Progressed | Finished | Lost | Broken) -> None:
@@ -301,56 +279,53 @@ class _Run:
         claim = self.under_way.pop(event.trial_id)
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
-            self.ended[event.trial_id] = event.status
+            self.count[event.status] += 1
             if event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
             self.on_event(event)
         elif isinstance(event, Lost):
-            self._lost(event, claim)
+            self._lost(claim, event.reason)
         self.store.claims.release(claim)
         if isinstance(event, Broken):
             raise StoreError(event.message)
 
-    def _lost(self, event: Lost, claim: Claim) -> None:
-        trial_id = event.trial_id
+    def _lost(self, claim: Claim, reason: str) -> None:
+        trial_id = claim.trial_id
         self.attempts[trial_id] = claim.attempt
-        self.losses[trial_id] = self.losses.get(trial_id, 0) + 1
-        final = self.losses[trial_id] >= self.max_attempts
-        reason = f"lost {self.losses[trial_id]} times in this run; {event.reason}" if final else event.reason
-        self._record_loss(trial_id, claim.attempt, claim.started_at, reason, failed=final)
-        if final:
-            self.ended[trial_id], self.failed[trial_id] = "failed", reason
-        else:
+        self.losses[trial_id] += 1
+        if self.losses[trial_id] < self.max_attempts:
+            self._record(claim, "interrupted", reason)
             self.pending.append(trial_id)
             self.on_event(Retried(trial_id=trial_id, reason=reason))
+        else:
+            self.failed[trial_id] = f"lost {self.losses[trial_id]} times in this run; {reason}"
+            self._record(claim, "failed", self.failed[trial_id])
 
-    def _record_loss(
-        self, trial_id: str, attempt: int, started_at: float, reason: str, *, failed: bool = False
-    ) -> None:
-        record = Record(
-            trial=self.trials[trial_id],
-            study=self.study.name,
-            attempt=attempt,
-            status="failed" if failed else "interrupted",
-            error=reason,
-            started_at=started_at,
-            finished_at=time.time(),
+    def _record(self, claim: Claim, status: Status, reason: str) -> None:
+        """Writes the record of an attempt that could not write its own."""
+        self.store.journal.write(
+            Record(
+                trial=self.trials[claim.trial_id],
+                study=self.study.name,
+                attempt=claim.attempt,
+                status=status,
+                error=reason,
+                started_at=claim.started_at,
+                finished_at=time.time(),
+            )
         )
-        self.store.journal.write(record)
 
     def _ingest_if_free(self) -> None:
-        """Ingests now unless somebody reads the store; the journal keeps what could not be ingested."""
+        # What cannot be ingested because somebody reads the store waits in the journal.
         self.last_ingest = time.monotonic()
-        try:
+        with suppress(StoreLockedError):
             self.store.ingest(wait=0.5)
-        except StoreLockedError:
-            return
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""
-        for trial_id, claim in self.under_way.items():
-            self.ended[trial_id] = "interrupted"
-            self._record_loss(trial_id, claim.attempt, claim.started_at, "stopped before it could end")
+        for claim in self.under_way.values():
+            self.count["interrupted"] += 1
+            self._record(claim, "interrupted", "stopped before it could end")
             self.store.claims.release(claim)
         self.under_way.clear()
         try:
@@ -364,16 +339,16 @@ class _Run:
 
     def summary(self) -> RunSummary:
         """Returns how it went."""
-        count = list(self.ended.values()).count
+        count = self.count
         return RunSummary(
             study=self.study.name,
             n_trials=len(self.trials),
-            kept=self.kept,
-            done=count("done"),
-            diverged=count("diverged"),
+            kept=count["kept"],
+            done=count["done"],
+            diverged=count["diverged"],
             failed=dict(self.failed),
-            interrupted=count("interrupted"),
-            elsewhere=self.elsewhere,
+            interrupted=count["interrupted"],
+            elsewhere=count["elsewhere"],
             stopped=self.stop.level > 0,
             seconds=time.perf_counter() - self.began,
         )

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
-from scalelab.execute.worker import Bench, attempt_job
+from scalelab.execute.worker import attempt_job
+from scalelab.measure.machine import usable_cores
 from scalelab.plugins import Catalog
+from scalelab.supervise.workbench import Workbench
 
 
 class InlineExecutor:
@@ -31,10 +33,8 @@ class InlineExecutor:
         threads: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        from scalelab.execute.local import threads_per_worker
-
-        self.threads = threads or threads_per_worker(1)
-        self._bench = Bench(catalog)
+        self.threads = threads or usable_cores()
+        self._bench = Workbench(catalog)
         self._job: Job | None = None
         self._stop = False
         self._should_stop = should_stop

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import Field, TypeAdapter
 
 from scalelab.records import Frozen, Status, Trial
+from scalelab.supervise.workbench import Selection
 
 
 class Job(Frozen):
@@ -26,8 +27,7 @@ class Job(Frozen):
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         threads: CPU threads for torch.
         keep_weights: Whether the trained weights go into the journal.
-        plugins_dirs: Folders of single-file plugins.
-        select: The plugin selection (`SCALELAB_PLUGINS`), or `None`.
+        plugins: Which plugins to load.
     """
 
     trial: Trial
@@ -38,8 +38,7 @@ class Job(Frozen):
     device: str = "auto"
     threads: int = Field(1, ge=1)
     keep_weights: bool = False
-    plugins_dirs: tuple[str, ...] = ()
-    select: str | None = None
+    plugins: Selection = Selection()
 
 
 class Progressed(Frozen):

@@ -1,49 +1,24 @@
 """Trials in supervised processes on this machine.
 
 Each worker is one process that serves many trials, so that importing torch is paid once. A worker that is
-killed, runs out of memory or falls silent is replaced; only the attempt that it was at is lost. Workers are
-not in the terminal's process group: Ctrl-C reaches the coordinator alone, which decides.
+killed, runs out of memory or falls silent is replaced; only the attempt that it was at is lost.
 """
 
 from __future__ import annotations
 
-import os
 import queue
-import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
 
 from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, event_from_json
-from scalelab.execute.worker import INTERRUPT_LINE
-from scalelab.supervise.process import kill_process, why_lost
-
-GRACE_SECONDS = 5.0
+from scalelab.measure.machine import usable_cores
+from scalelab.supervise.process import Supervised
+from scalelab.supervise.workbench import INTERRUPT_LINE
 
 
 def threads_per_worker(workers: int, cores: int | None = None) -> int:
     """Returns the CPU threads for each worker: the cores this process may use, divided, at least 1."""
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(1, workers))
-
-
-@dataclass
-class _Worker:
-    process: subprocess.Popen[str]
-    number: int
-    job: Job | None = None
-    heard: float = field(default_factory=time.monotonic)
-
-    def send(self, line: str) -> None:
-        """Writes a line; a worker that is gone is found out by its reader, not here."""
-        try:
-            assert self.process.stdin is not None
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            return
+    return max(1, (cores or usable_cores()) // max(1, workers))
 
 
 class LocalExecutor:
@@ -62,45 +37,36 @@ class LocalExecutor:
         self.slots = workers
         self.threads = threads or threads_per_worker(workers)
         self._stall = stall_seconds
-        self._heard: queue.SimpleQueue[tuple[_Worker, Event | None]] = queue.SimpleQueue()
-        self._workers = [self._spawn(number) for number in range(workers)]
+        self._heard: queue.SimpleQueue[tuple[Supervised[Event], Event | None]] = queue.SimpleQueue()
+        self._workers: dict[Supervised[Event], tuple[Job, float] | None] = {}
+        """What each is at, and when it was last heard of."""
+        for _ in range(workers):
+            self._start()
 
-    def _spawn(self, number: int) -> _Worker:
-        env = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scalelab.execute.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-            start_new_session=True,
+    def _start(self) -> None:
+        def tell(line: str) -> None:
+            print(line, end="", file=sys.stderr)
+
+        worker = Supervised(
+            "scalelab.execute.worker", event_from_json, threads=self.threads, tell=tell, heard=self._heard
         )
-        worker = _Worker(process, number)
-        threading.Thread(target=self._read, args=(worker,), daemon=True).start()
-        return worker
+        self._workers[worker] = None
 
-    def _read(self, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
-        for line in worker.process.stdout:
-            self._heard.put((worker, event_from_json(line)))
-        worker.process.wait()
-        self._heard.put((worker, None))
-
-    def _idle(self) -> _Worker | None:
-        return next((worker for worker in self._workers if worker.job is None), None)
+    def _idle(self) -> Supervised[Event] | None:
+        return next((worker for worker, attempt in self._workers.items() if attempt is None), None)
 
     def worker_pid(self) -> int | None:
         """Returns the process that the next job will run in."""
         worker = self._idle()
-        return worker.process.pid if worker else None
+        return worker.pid if worker else None
 
     def submit(self, job: Job) -> None:
         """Hands a job to an idle worker."""
         worker = self._idle()
         if worker is None:
             raise RuntimeError("submit() without a free slot")
-        worker.job, worker.heard = job, time.monotonic()
-        worker.send(job.model_dump_json())
+        self._workers[worker] = job, time.monotonic()
+        worker.send(job)
 
     def poll(self, timeout: float) -> list[Progressed | Finished | Lost | Broken]:
         """Returns what the workers said, the loss of a worker among it."""
@@ -112,26 +78,25 @@ class LocalExecutor:
             except queue.Empty:
                 break
             wait = 0.0
-            worker.heard = time.monotonic()
+            attempt = self._workers.get(worker)
             if event is None:
-                events.extend(self._replace(worker, None))
-            elif worker.job is not None and event.trial_id == worker.job.trial.id:
-                if not isinstance(event, Progressed):
-                    worker.job = None
+                events += self._replace(worker, None)
+            elif attempt is not None and event.trial_id == attempt[0].trial.id:
+                alive = isinstance(event, Progressed)
+                self._workers[worker] = (attempt[0], time.monotonic()) if alive else None
                 events.append(event)
-        for worker in list(self._workers):
-            if worker.job is not None and time.monotonic() - worker.heard > self._stall:
-                events.extend(self._replace(worker, f"no sign of life for {self._stall:.0f} s; killed"))
+        for worker, attempt in list(self._workers.items()):
+            if attempt is not None and time.monotonic() - attempt[1] > self._stall:
+                events += self._replace(worker, f"no sign of life for {self._stall:.0f} s; killed")
         return events
 
-    def _replace(self, worker: _Worker, reason: str | None) -> list[Lost]:
+    def _replace(self, worker: Supervised[Event], reason: str | None) -> list[Lost]:
         if worker not in self._workers:
             return []
-        kill_process(worker.process)
-        why = reason or why_lost(worker.process)
-        lost = [Lost(trial_id=worker.job.trial.id, reason=why)] if worker.job else []
-        self._workers[self._workers.index(worker)] = self._spawn(worker.number)
-        return lost
+        worker.kill()
+        attempt = self._workers.pop(worker)
+        self._start()
+        return [Lost(trial_id=attempt[0].trial.id, reason=reason or worker.why_lost())] if attempt else []
 
     def interrupt(self) -> None:
         """Asks every worker to write a checkpoint and end its trial as interrupted."""
@@ -140,15 +105,10 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Ends all workers; one at a job is killed, which its next attempt makes good."""
-        workers, self._workers = self._workers, []
+        workers, self._workers = self._workers, {}
+        for worker, attempt in workers.items():
+            if attempt is not None:
+                worker.kill()
+            worker.ask_to_end()
         for worker in workers:
-            if worker.job is not None:
-                kill_process(worker.process)
-            elif worker.process.stdin is not None:
-                worker.process.stdin.close()
-        deadline = time.monotonic() + GRACE_SECONDS
-        for worker in workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                kill_process(worker.process)
+            worker.close()

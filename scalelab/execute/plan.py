@@ -11,16 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scalelab.components import Task
+from scalelab.execute.local import threads_per_worker
 from scalelab.measure.models import costs, network
+from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Complexity, Trial
-
-if TYPE_CHECKING:
-    from scalelab.plugins import Catalog
-    from scalelab.store import Store
-    from scalelab.study import Study
+from scalelab.store import Store, open_store
+from scalelab.study import Study, expand, load_study
 
 TIMED_FLOPS = 2e10
 TIMED_STEPS = 3
@@ -82,7 +80,7 @@ class Plan:
 
 def plan_study(
     study: Study | str | Path,
-    store: Store | None = None,
+    store: Store | str | Path | None = None,
     *,
     workers: int = 1,
     catalog: Catalog | None = None,
@@ -91,7 +89,8 @@ def plan_study(
 
     Args:
         study: A study, or the path of its file.
-        store: Where to look up what is done already; `None` counts everything as pending.
+        store: A store, or the path of its file, where to look up what is done already; `None` counts
+            everything as pending.
         workers: How many workers would share the trials.
         catalog: The plugins; the installed ones by default.
 
@@ -99,14 +98,10 @@ def plan_study(
         InputError: The study, a component or the dataset is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.execute.local import threads_per_worker
-    from scalelab.plugins import load_plugins
-    from scalelab.study import expand, load_study
     from scalelab.train.schedules import resolve_steps
 
     catalog = catalog or load_plugins()
-    if isinstance(study, (str, Path)):
-        study = load_study(study, catalog)
+    study = load_study(study, catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
     task = expansion.dataset.task
@@ -114,7 +109,7 @@ def plan_study(
         (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
     ]
     clock = _Clock(measured, task, catalog, threads_per_worker(workers))
-    outcomes = store.outcomes([trial.id for trial in expansion.trials]) if store else {}
+    outcomes = open_store(store).outcomes([trial.id for trial in expansion.trials]) if store else {}
     rows = []
     for trial, costed in measured:
         n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)

@@ -1,81 +1,35 @@
 """The worker: makes one attempt at a trial and writes its record into the journal.
 
 `run_job` is the whole of it and runs anywhere. `python -m scalelab.execute.worker` serves jobs to a local
-coordinator: JSON lines in on standard input, events out on standard output, everything else on standard
-error. It ends when its input does, so that a coordinator that is killed leaves no orphan behind.
+coordinator, see `scalelab.supervise.workbench.serve`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import scalelab
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, resolve_params
-from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import Provenance, Record, canonical_json
+from scalelab.records import Frozen, Record
 from scalelab.store import Journal
-from scalelab.supervise.process import one_line, serve_the_coordinator
+from scalelab.supervise.workbench import Workbench, one_line, serve
 
 if TYPE_CHECKING:
-    from scalelab.components import OpenDataset
-    from scalelab.plugins import Kind
-    from scalelab.train.results import Progress, TrainResult
+    from scalelab.train.results import Progress
 
-INTERRUPT_LINE = "interrupt"
 PROGRESS_SECONDS = 0.5
-
-
-class Bench:
-    """What a worker keeps between jobs: its plugins and its open datasets.
-
-    Invariant: one thread uses it. Datasets are read-only memory maps, which workers share.
-    """
-
-    def __init__(self, catalog: Catalog | None = None) -> None:
-        self._catalog = catalog
-        self._key: tuple[object, ...] | None = None
-        self._datasets: dict[str, OpenDataset] = {}
-
-    def catalog(self, job: Job) -> Catalog:
-        """Returns the plugins that the job's coordinator sees."""
-        key = (job.plugins_dirs, job.select)
-        if self._catalog is None or (self._key is not None and self._key != key):
-            self._catalog = load_plugins(plugins_dirs=[Path(d) for d in job.plugins_dirs], select=job.select)
-            self._key = key
-        return self._catalog
-
-    def dataset(self, job: Job) -> OpenDataset:
-        """Opens the job's dataset, or returns it where it is open already.
-
-        Raises:
-            ScalelabError: It cannot be opened, or its content is no longer what the trial was made for.
-        """
-        name = job.trial.dataset.name
-        key = canonical_json([name, job.dataset_options])
-        if key not in self._datasets:
-            component = self.catalog(job).dataset(name)
-            params = resolve_params(component.params, job.dataset_options, f"dataset {name!r}")
-            self._datasets[key] = component.open(params)
-        data = self._datasets[key]
-        if data.fingerprint != job.trial.fingerprint:
-            raise ScalelabError(
-                f"dataset {name!r} changed since the study was planned (fingerprint {data.fingerprint[:12]}, "
-                f"expected {job.trial.fingerprint[:12]}); run the study again"
-            )
-        return data
 
 
 def run_job(
     job: Job,
-    bench: Bench | None = None,
+    bench: Workbench | None = None,
     *,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -91,7 +45,7 @@ def run_job(
     Raises:
         StoreError: The journal cannot be written; there is no record.
     """
-    bench = bench or Bench()
+    bench = bench or Workbench()
     journal = Journal(Path(job.store))
     started = time.time()
     clock = time.perf_counter()
@@ -120,7 +74,7 @@ def run_job(
 
 def _attempt(
     job: Job,
-    bench: Bench,
+    bench: Workbench,
     journal: Journal,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
@@ -128,7 +82,6 @@ def _attempt(
     """Returns the fields of the record of an attempt that got as far as training."""
     import torch
 
-    import scalelab
     from scalelab.measure.flops import complexity
     from scalelab.measure.machine import machine_facts
     from scalelab.train.checkpoint import save_weights
@@ -137,8 +90,8 @@ def _attempt(
     from scalelab.train.metrics import objective_of
 
     trial = job.trial
-    catalog = bench.catalog(job)
-    data = bench.dataset(job)
+    catalog = bench.catalog(job.plugins)
+    data = bench.dataset(job.plugins, trial.dataset.name, job.dataset_options, trial.fingerprint)
     architecture = catalog.architecture(trial.architecture.name)
     optimizer = catalog.optimizer(trial.optimizer.name)
     task = data.task
@@ -170,7 +123,7 @@ def _attempt(
     metric, direction = objective_of(task)
     features = architecture.features
     return {
-        **_measured(result),
+        **_shared(Record, result),
         "metric": metric,
         "direction": direction,
         "n_params": cost.n_params,
@@ -180,37 +133,17 @@ def _attempt(
         "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=job.threads),
         "scalelab_version": scalelab.__version__,
-        "provenance": _provenance(catalog, trial.dataset.name, architecture.name, optimizer.name),
+        "provenance": {
+            "dataset": catalog.provenance("dataset", trial.dataset.name),
+            "architecture": catalog.provenance("architecture", architecture.name),
+            "optimizer": catalog.provenance("optimizer", optimizer.name),
+        },
     }
-
-
-def _measured(result: TrainResult) -> dict[str, Any]:
-    return {
-        "status": result.status,
-        "error": result.error,
-        "loss": result.loss,
-        "loss_last": result.loss_last,
-        "objective": result.objective,
-        "objective_last": result.objective_last,
-        "best_step": result.best_step,
-        "metrics": result.metrics,
-        "curve": result.curve,
-        "n_steps": result.n_steps,
-        "epochs": result.epochs,
-        "precision": result.precision,
-        "wall_seconds": result.wall_seconds,
-        "peak_memory_bytes": result.peak_memory_bytes,
-    }
-
-
-def _provenance(catalog: Catalog, dataset: str, architecture: str, optimizer: str) -> dict[str, Provenance]:
-    names: dict[Kind, str] = {"dataset": dataset, "architecture": architecture, "optimizer": optimizer}
-    return {kind: catalog.provenance(kind, name) for kind, name in names.items()}
 
 
 def attempt_job(
     job: Job,
-    bench: Bench,
+    bench: Workbench,
     send: Callable[[Progressed | Finished | Lost | Broken], None],
     should_stop: Callable[[], bool],
 ) -> None:
@@ -222,55 +155,26 @@ def attempt_job(
         now = time.monotonic()
         if now - last >= PROGRESS_SECONDS:
             last = now
-            send(
-                Progressed(
-                    trial_id=job.trial.id,
-                    step=progress.step,
-                    n_steps=progress.n_steps,
-                    loss=progress.loss,
-                    examples_per_second=progress.examples_per_second,
-                )
-            )
+            send(Progressed(trial_id=job.trial.id, **_shared(Progressed, progress)))
 
     try:
         record = run_job(job, bench, on_progress=report, should_stop=should_stop)
     except StoreError as error:
         send(Broken(trial_id=job.trial.id, message=str(error)))
         return
-    send(
-        Finished(
-            trial_id=job.trial.id,
-            status=record.status,
-            wall_seconds=record.wall_seconds or 0.0,
-            loss=record.loss,
-            objective=record.objective,
-            error=record.error,
-        )
-    )
+    send(Finished(trial_id=job.trial.id, **_shared(Finished, record)))
+
+
+def _shared(kind: type[Frozen], source: object) -> dict[str, Any]:
+    """Returns the fields of a kind that its source has too."""
+    return {name: getattr(source, name) for name in kind.model_fields if hasattr(source, name)}
 
 
 def main() -> None:
     """Serves jobs from standard input until it ends."""
-    import queue
-
-    serve_the_coordinator()
-    events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            if line.strip() == INTERRUPT_LINE:
-                stop.set()
-            else:
-                jobs.put(Job.model_validate_json(line))
-        os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    bench = Bench()
-    while (job := jobs.get()) is not None:
-        attempt_job(job, bench, lambda event: print(event.model_dump_json(), file=events), stop.is_set)
+    bench = Workbench()
+    serve(lambda line, *answers: attempt_job(Job.model_validate_json(line), bench, *answers))
+    os._exit(0)  # quick: everything is on disk, and unloading torch takes long
 
 
 if __name__ == "__main__":

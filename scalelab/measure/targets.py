@@ -6,7 +6,8 @@ last one is a precision only where it is the name of one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ class Target:
 
     Attributes:
         backend: The backend's name.
-        device: The device's name; as the runtime spells it, once `resolve` has seen it.
+        device: The device's name; as the runtime spells it, once `find_device` has found it.
         precision: What to compute in; `None` leaves it to the backend.
     """
 
@@ -65,7 +66,7 @@ def parse_target(text: str, catalog: Catalog | None = None) -> Target:
 
     Raises:
         InputError: The form is wrong, or the backend has no such device; the message has close matches. A
-            device that is known but cannot be used here is no error: `usable` tells.
+            device that is known but cannot be used here is no error.
         PluginError: There is no such backend.
     """
     backend, _, rest = text.strip().partition(":")
@@ -82,40 +83,29 @@ def parse_target(text: str, catalog: Catalog | None = None) -> Target:
             f"openvino:CPU:int8{close}"
         )
     target = Target(backend, device, precision)
-    return target if catalog is None else resolve(target, catalog)
+    if catalog is None:
+        return target
+    return replace(target, device=find_device(target, catalog.backend(backend).devices()).name)
 
 
-def resolve(target: Target, catalog: Catalog) -> Target:
-    """Returns the target with its device's name as the runtime spells it.
+def find_device(target: Target, devices: Iterable[Device]) -> Device:
+    """Returns a target's device as the runtime spells it, whether it can be used here or not.
 
     Upper and lower case are the same, and a name without a number is the first of its kind: `cuda` is
-    `cuda:0`. Errors are those of `parse_target`.
-    """
-    return Target(target.backend, _device(target, catalog.backend(target.backend)).name, target.precision)
-
-
-def usable(target: Target, backend: Backend) -> None:
-    """Checks that a target can be used here.
+    `cuda:0`.
 
     Raises:
-        InputError: Its device cannot be used, with the reason and the remedy, or it offers no such precision.
+        InputError: There is no such device; the message has close matches.
     """
-    target.params(backend)
-    device = _device(target, backend)
-    if not device.available:
-        raise InputError(f"{target} cannot be used here: {device.detail}")
-
-
-def _device(target: Target, backend: Backend) -> Device:
-    devices = {device.name.lower(): device for device in backend.devices()}
+    by_name = {device.name.lower(): device for device in devices}
     wanted = target.device.lower()
     for name in (wanted, f"{wanted}:0", f"{wanted}.0"):
-        if name in devices:
-            return devices[name]
+        if name in by_name:
+            return by_name[name]
     family, _, last = wanted.rpartition(":")
-    if family in devices and last not in PRECISIONS:
+    if family in by_name and last not in PRECISIONS:
         hint = suggest(last, PRECISIONS) or f"; precisions are {', '.join(PRECISIONS)}"
         raise InputError(f"{target}: {last!r} is no precision{hint}")
-    names = [device.name for device in devices.values()]
-    hint = suggest(target.device, names) or suggest(wanted, devices) or f"; it has {', '.join(names)}"
+    names = [device.name for device in by_name.values()]
+    hint = suggest(target.device, names) or suggest(wanted, by_name) or f"; it has {', '.join(names)}"
     raise InputError(f"{target}: backend {target.backend} has no device {target.device!r}{hint}")

@@ -355,17 +355,19 @@ class Store:
             )
 
 
-def open_store(path: Path | str, *, create: bool = False, wait: float = WAIT) -> Store:
+def open_store(path: Store | Path | str, *, create: bool = False, wait: float = WAIT) -> Store:
     """Opens a store and makes sure that it can be read.
 
     Args:
-        path: The store's file, such as `experiments.duckdb`.
+        path: The store's file, such as `experiments.duckdb`; a store is returned as it is.
         create: Whether to make it where it is missing: empty, or from its journal where that is there.
         wait: Seconds that every operation waits for other processes.
 
     Raises:
         StoreError: It is missing, a folder, locked for too long, damaged, or of another schema.
     """
+    if isinstance(path, Store):
+        return path
     store = Store(path, wait=wait)
     if create and not store.path.exists():
         if store.journal.empty:

@@ -22,11 +22,11 @@ MAX_DEPTH = 20
 MAX_DOTS = 100
 
 
-def load_study(path: str | Path, catalog: Components | None = None) -> Study:
+def load_study(path: Study | str | Path, catalog: Components | None = None) -> Study:
     """Reads a study file.
 
     Args:
-        path: The TOML file.
+        path: The TOML file; a study is returned as it is.
         catalog: The plugins. With them, every component and option is checked too; without, that happens
             when the study is expanded.
 
@@ -34,6 +34,8 @@ def load_study(path: str | Path, catalog: Components | None = None) -> Study:
         StudyError: The file cannot be read, or something in it is wrong.
         PluginError: A component is unknown, or its plugin is broken.
     """
+    if isinstance(path, Study):
+        return path
     path = Path(path)
     shown = one_line(str(path), 300)
     try:

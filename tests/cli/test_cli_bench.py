@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "execute"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from bench_toys import Workshop
 
