@@ -104,7 +104,7 @@ def count_draws(n: int, draws: int, first: int, noise: float) -> None:
                     driver = table["choice"].isin(DRIVERS)
                     ranked = bool(table[~driver]["matters"].any())
                     missed = not bool(table[driver]["matters"].all())
-                    overlap = bool(table[driver]["low"].min() <= table[~driver]["high"].max())
+                    overlap = bool(table[driver]["lower"].min() <= table[~driver]["upper"].max())
                     wrong["noise"][key] += ranked
                     wrong["missed"][key] += missed
                     wrong["overlap"][key] += overlap

@@ -23,7 +23,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HOME = {name: room for room, names in scalelab._ROOMS.items() for name in names}
 FLOORS = {
     "errors": 0, "constraints": 0, "space": 0, "components": 0, "records": 0, "cache": 0,
-    "arrays": 0, "law": 0, "lazy": 0,
+    "arrays": 0, "law": 0, "lazy": 0, "jsonable": 0,
     "hookspecs": 1,
     "plugins": 2, "study": 2,
     "train": 3, "measure": 3, "store": 3,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from scalelab.analysis.designspace import DesignSpace, design_space
-from scalelab.analysis.designspace.export import design_dict, forests_of, records, value_of
-from scalelab.analysis.families.allocation import FamilyOptimum, family_optima, optimum_dict
-from scalelab.analysis.families.laws import FittedLaw, LawResult, RefusedLaw, fit_families
-from scalelab.analysis.families.pairs import Group, compare_families, group_dicts
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
+from scalelab.analysis.families.laws import FittedLaw, fit_families
+from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
-from scalelab.analysis.trees import RefusedTree, TreeModel, TreeResult, tree_models
+from scalelab.analysis.trees import TreeModel, tree_models
 from scalelab.errors import InputError
 from scalelab.law import Law
 
@@ -38,6 +38,13 @@ class ScaleTable:
     family: Family
     loss: pd.DataFrame
     seed_spread: float | None
+
+    json_fields: ClassVar = ("*family", "seed_spread", "loss=cells")
+
+    def cells(self) -> pd.DataFrame:
+        """Returns the known losses, a row each: `n_params`, `n_examples`, `loss`."""
+        long = self.loss.reset_index().melt("n_params", var_name="n_examples", value_name="loss").dropna()
+        return long.sort_values(["n_params", "n_examples"]).astype({"n_params": int, "n_examples": int})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +72,11 @@ class Analysis:
     studies: pd.DataFrame
     warnings: tuple[str, ...]
     scales: tuple[ScaleTable, ...]
-    laws: tuple[LawResult, ...]
-    comparisons: tuple[Group, ...]
-    optima: tuple[FamilyOptimum, ...]
+    laws: tuple[FittedLaw | Refusal, ...]
+    comparisons: tuple[Group | Refusal, ...]
+    optima: tuple[FamilyOptimum | Refusal, ...]
     fronts: tuple[Front, ...]
-    trees: tuple[TreeResult, ...]
+    trees: tuple[TreeModel | Refusal, ...]
     design: DesignSpace | None
     runs: pd.DataFrame
     curves: pd.DataFrame | None
@@ -77,59 +84,25 @@ class Analysis:
     estimator: str
     seed: int
 
+    json_fields: ClassVar = (
+        "level", "estimator", "seed", "studies", "warnings", "loss_by_scale=scales", "laws", "comparisons",
+        "compute_optimal=optima", "fronts", "trees", "design",
+    )  # fmt: skip
+
     @property
     def fitted(self) -> tuple[FittedLaw, ...]:
         """The laws that were not refused."""
         return tuple(law for law in self.laws if isinstance(law, FittedLaw))
 
     @property
-    def refused(self) -> tuple[RefusedLaw, ...]:
+    def refused(self) -> tuple[Refusal, ...]:
         """The laws that were."""
-        return tuple(law for law in self.laws if isinstance(law, RefusedLaw))
+        return tuple(law for law in self.laws if isinstance(law, Refusal))
 
     @property
     def forests(self) -> tuple[TreeModel, ...]:
         """The tree models that were not refused."""
         return tuple(tree for tree in self.trees if isinstance(tree, TreeModel))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers as JSON values; runs and curves stay out, for the store has them."""
-        return {
-            "level": self.level,
-            "estimator": self.estimator,
-            "seed": self.seed,
-            "studies": records(self.studies),
-            "warnings": list(self.warnings),
-            "loss_by_scale": [
-                {
-                    **table.family._asdict(),
-                    "seed_spread": table.seed_spread,
-                    "loss": [
-                        {"n_params": int(size), "n_examples": int(n_examples), "loss": value_of(loss)}
-                        for size, row in zip(table.loss.index, table.loss.to_numpy(), strict=True)
-                        for n_examples, loss in zip(table.loss.columns, row, strict=True)
-                        if not math.isnan(loss)
-                    ],
-                }
-                for table in self.scales
-            ],
-            "laws": [_law_dict(law) for law in self.laws],
-            "comparisons": group_dicts(self.comparisons),
-            "compute_optimal": [optimum_dict(one) for one in self.optima],
-            "fronts": [
-                {
-                    "dataset": front.dataset,
-                    "optimizer": front.optimizer,
-                    "metric": front.metric,
-                    "direction": front.direction,
-                    "cost": front.cost,
-                    "points": records(front.points),
-                }
-                for front in self.fronts
-            ],
-            "trees": [_tree_dict(tree) for tree in self.trees],
-            "design": design_dict(self.design) if self.design is not None else None,
-        }
 
 
 def analyze(
@@ -197,8 +170,12 @@ def analyze(
     )
 
 
-def _trees(space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int) -> tuple[TreeResult, ...]:
-    return tree_models(done, level=level, seed=seed) if space is None else forests_of(space)
+def _trees(
+    space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int
+) -> tuple[TreeModel | Refusal, ...]:
+    if space is None:
+        return tree_models(done, level=level, seed=seed)
+    return tuple(one for one in space.trees.results if isinstance(one, Refusal) or one.learner == "forest")
 
 
 def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int]) -> pd.DataFrame:
@@ -263,40 +240,3 @@ def _scale_tables(table: pd.DataFrame) -> tuple[ScaleTable, ...]:
         if loss.size and max(loss.shape) <= MAX_GRID:
             scales.append(ScaleTable(family, loss, seed_spread(rows)))
     return tuple(scales)
-
-
-def _law_dict(law: LawResult) -> dict[str, Any]:
-    import json
-
-    common = {**law.family._asdict(), "axis": law.axis, "law": law.law, "equation": law.equation}
-    if not isinstance(law, FittedLaw):
-        return {**common, "refusal": law.refusal if isinstance(law, RefusedLaw) else None}
-    return {
-        **common,
-        "refusal": None,
-        "selection": law.points.selection,
-        "seed_spread": law.seed_spread,
-        "points": records(law.points.rows),
-        "decades": law.points.decades,
-        "params": {name: vars(estimate) for name, estimate in law.params.items()},
-        "exponents": list(law.exponents),
-        "r2": law.r2,
-        "rms_log_error": law.rms_log_error,
-        "backtest": law.backtest.to_dict(),
-        "loss_at_ten_times_the_scale": vars(law.ahead),
-        "fit": json.loads(law.fit.to_json()),
-    }
-
-
-def _tree_dict(tree: TreeResult) -> dict[str, Any]:
-    model = tree if isinstance(tree, TreeModel) else None
-    return {
-        "dataset": tree.dataset,
-        "scope": tree.scope,
-        "metric": tree.metric,
-        "n_designs": tree.n_designs,
-        "n_runs": tree.n_runs,
-        "refusal": tree.refusal if isinstance(tree, RefusedTree) else None,
-        "scores": records(model.scores) if model else None,
-        "importances": records(model.importances) if model else None,
-    }

@@ -26,6 +26,7 @@ from scalelab.cli.finished import (
     StudyOption,
     finished,
 )
+from scalelab.jsonable import json_object, jsonable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,9 +184,9 @@ def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
 
 
 def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposal | None) -> None:
-    document = advice.to_dict() | {"cost": cost, "study": None}
+    study: dict[str, Any] | None = None
     if proposal is not None:
-        document["study"] = {
+        study = {
             "path": str(proposal.path),
             "text": proposal.text,
             "n_params": proposal.cost.n_params,
@@ -193,6 +194,7 @@ def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposa
             "examples_seen": proposal.n_seen,
             "examples_available": proposal.available,
             "train_flops": proposal.train_flops,
-            "loss": vars(_expected(advice.families[0], proposal, advice.level)),
+            "loss": _expected(advice.families[0], proposal, advice.level),
         }
-    print(json_module.dumps(document, indent=2))
+    document = {**json_object(advice), "cost": cost, "study": study}
+    print(json_module.dumps(jsonable(document), indent=2))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.cli.context import write_study
 from scalelab.errors import InputError, brief
+from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,8 @@ def advise_within(
     advice = advise_latency(latencies, runs, place, seconds, new)
     text = _study_text(advice, store, runs, limit, write, source, catalog) if write is not None else None
     if json:
-        document = advice.to_dict() | {"study": None if write is None else {"path": str(write), "text": text}}
+        written = None if write is None else {"path": str(write), "text": text}
+        document = {**json_object(advice), "study": written}
         print(json_module.dumps(document, indent=2))
         return
     from scalelab.report.sections.latency import within_table

@@ -20,6 +20,7 @@ from scalelab.cli.context import (
 )
 from scalelab.cli.finished import planned_trials
 from scalelab.cli.proposal import study_to_narrow, write_proposal
+from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from scalelab.analysis.analyze import Analysis
@@ -83,7 +84,7 @@ def analyze(
     for line in analysis.warnings:
         warn(line)
     if json:
-        print(json_module.dumps(analysis.to_dict(), indent=2))
+        print(json_module.dumps(jsonable(analysis), indent=2))
     else:
         _print(analysis, plain=ctx.obj.plain)
     if drawing:

@@ -21,6 +21,7 @@ from scalelab.cli.context import (
     say,
 )
 from scalelab.errors import InputError
+from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +237,7 @@ def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: 
     laws = fit_laws(latencies)
     if json:
         rows = json_module.loads(latencies.to_json(orient="records", date_format="iso"))
-        document = {**facts, "laws": [law.to_dict() for law in laws], "latencies": rows}
+        document = {**facts, "laws": jsonable(laws), "latencies": rows}
         print(json_module.dumps(document, indent=2))
         return
     for table in bench_tables(latencies, laws):

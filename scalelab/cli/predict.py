@@ -17,11 +17,13 @@ from scalelab.cli.finished import (
     StudyOption,
     finished,
 )
+from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scalelab.analysis.families.prediction import Forecast, NoOutlook, Target
+    from scalelab.analysis.estimate import Refusal
+    from scalelab.analysis.families.prediction import Forecast, Target
 
 AT_HELP = "AXIS=NUMBER, such as n_params=1e9; once for each axis of the law."
 REACH_HELP = "The loss to reach: prints the scale that does."
@@ -70,16 +72,16 @@ def predict(
     }
     only = {"dataset": dataset, "architecture": architecture, "optimizer": optimizer}
     table = designs(finished(ctx.obj.store(store), store, study, only))
-    found: Sequence[Forecast | Target | NoOutlook]
+    found: Sequence[Forecast | Target | Refusal]
     if reach is None:
         found = prediction.forecast(table, scale, **options)
     else:
         found = prediction.reach(table, reach, axes=axis or ["train_flops"], **options)
-    refusals = {one.refusal for one in found if isinstance(one, prediction.NoOutlook)}
-    if all(isinstance(one, prediction.NoOutlook) for one in found):
+    refusals = {one.reason for one in found if isinstance(one, Refusal)}
+    if all(isinstance(one, Refusal) for one in found):
         raise InputError(f"the runs support no prediction: {'; '.join(sorted(refusals))}")
     if json:
-        print(json_module.dumps([prediction.outlook_dict(one) for one in found], indent=2))
+        print(json_module.dumps(jsonable(found), indent=2))
         return
     _show(found, level, plain=ctx.obj.plain)
 
@@ -107,7 +109,7 @@ def _scale(at: list[str]) -> dict[str, float]:
     return scale
 
 
-def _show(found: Sequence[Forecast | Target | NoOutlook], level: float, *, plain: bool) -> None:
+def _show(found: Sequence[Forecast | Target | Refusal], level: float, *, plain: bool) -> None:
     from scalelab.analysis.families.prediction import Target
     from scalelab.report.sections.predict import forecast_table, target_table
     from scalelab.report.terminal import show

@@ -59,7 +59,7 @@ def write_proposal(analysis: Analysis, study: Study | None, path: Path, plugins:
             "into; the ranges above are all there is"
         )
     limits = [
-        Limit(one.component, one.owner, one.option, one.low, one.high, one.values)
+        Limit(one.component, one.owner, one.option, one.lower, one.upper, one.values)
         for one in (analysis.design.narrowed if analysis.design else ())
     ]
     found = narrow(study, limits, path, plugins)

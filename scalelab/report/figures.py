@@ -19,7 +19,7 @@ from scalelab.analysis.runs.frontier import Front
 from scalelab.analysis.runs.selection import AXES, JOINT
 from scalelab.analysis.trees import ALL, TreeModel
 from scalelab.arrays import Array
-from scalelab.report.names import family_names, law_symbol
+from scalelab.report.names import family_names, family_of, law_symbol
 from scalelab.report.numbers import greek, percent, plain
 from scalelab.report.sections.design_figures import BarFigure, LineFigure, design_figures
 
@@ -163,8 +163,8 @@ def figures_of(analysis: Analysis) -> tuple[AnyFigure, ...]:
 
 def law_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Iterator[PanelFigure]:
     """Yields the loss against every axis that has a fitted law, a panel each."""
-    name = family_names(law.family for law in analysis.laws)
-    colors = _colors(name(law.family) for law in analysis.laws)
+    name = family_names(map(family_of, analysis.laws))
+    colors = _colors(name(family_of(law)) for law in analysis.laws)
     panels = []
     for axis in AXES:
         laws = [law for law in analysis.fitted if law.axis == axis and law.family.dataset == dataset]
@@ -192,7 +192,7 @@ def _law_series(law: FittedLaw, label: str, colors: dict[str, int], runs: pd.Dat
         x=_array(rows[axis]),
         y=_array(rows["loss"]),
         error=_array(rows["loss_std"]),
-        band=Band(*(_array(curve[column]) for column in (axis, "mean", "low", "high"))),
+        band=Band(*(_array(curve[column]) for column in (axis, "mean", "lower", "upper"))),
         extrapolated_from=float(rows[axis].max()),
         others=_others(law, runs) if axis == "train_flops" else None,
     )
@@ -211,7 +211,7 @@ def _others(law: FittedLaw, runs: pd.DataFrame) -> tuple[Array, Array]:
 
 def grid_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Iterator[PanelFigure]:
     """Yields the joint law: loss against model size, a line a data size, a panel a family."""
-    name = family_names(law.family for law in analysis.laws)
+    name = family_names(map(family_of, analysis.laws))
     joint = [
         law
         for law in analysis.fitted
@@ -305,7 +305,7 @@ def _tree_figure(
     bars, matters = {}, {}
     for scope, tree in list(by_scope.items())[:MAX_PANELS]:
         table = tree.ranking().set_index("choice").reindex(list(choices))
-        bars[scope] = table[["importance", "low", "high"]].to_numpy(dtype=float)
+        bars[scope] = table[["importance", "lower", "upper"]].to_numpy(dtype=float)
         matters[scope] = table["matters"].eq(True).to_numpy(dtype=bool)
     r, low, high = overall.score("pearson")
     caption = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from scalelab.analysis.families.laws import FittedLaw, LawResult
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.laws import FittedLaw
 from scalelab.analysis.latency.law import Place
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, SYMBOLS
@@ -23,6 +25,21 @@ def family_names(families: Iterable[Family]) -> Callable[[Family], str]:
         return " · ".join(family[i] for i in telling if family[i] != UNSPECIFIED) or family.dataset
 
     return name
+
+
+class OfFamily(Protocol):
+    """A result about a family."""
+
+    @property
+    def family(self) -> Family:
+        """Whose."""
+        ...
+
+
+def family_of(result: OfFamily | Refusal) -> Family:
+    """Returns the family that a result is about, or that a refusal was asked about."""
+    family: Family = result.subject["family"] if isinstance(result, Refusal) else result.family
+    return family
 
 
 AnyPlace = tuple[str, str, int, int]
@@ -45,7 +62,7 @@ def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
     return name
 
 
-def law_symbol(law: LawResult) -> str:
+def law_symbol(law: FittedLaw | Refusal) -> str:
     """Returns a law's left side: `L(N)`, `L(D)`, `L(C)` or, on a grid, `L(N, D)`."""
-    axes = law.points.axes if isinstance(law, FittedLaw) else (law.axis,)
+    axes = law.points.axes if isinstance(law, FittedLaw) else (law.subject["axis"],)
     return "L(N, D)" if axes == (JOINT,) else f"L({', '.join(SYMBOLS.get(axis, axis) for axis in axes)})"

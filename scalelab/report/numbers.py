@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.estimate import Estimate
 
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 AXIS_LABELS = {
@@ -62,17 +62,16 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
         >>> interval(Estimate(0.4213, 0.38, 0.4671)), interval(Estimate(2.0, None, None))
         ('0.421 [0.380, 0.467]', '2.00')
     """
-    if estimate.low is None or estimate.high is None:
+    if estimate.lower is None or estimate.upper is None:
         return plain(estimate.value, digits)
-    largest = max(abs(estimate.value), abs(estimate.low), abs(estimate.high))
+    largest = max(abs(estimate.value), abs(estimate.lower), abs(estimate.upper))
     if largest == 0 or not 1e-4 <= largest < 1e6:
-        return (
-            f"{plain(estimate.value, digits)} [{plain(estimate.low, digits)}, {plain(estimate.high, digits)}]"
-        )
+        center, lower, upper = (plain(number, digits) for number in estimate)
+        return f"{center} [{lower}, {upper}]"
     # Where the interval is wide, digits far below its ends would say nothing.
     size = max(abs(estimate.value), 0.5 * largest)
     places = max(0, digits - 1 - math.floor(math.log10(size)))
-    return f"{estimate.value:.{places}f} [{estimate.low:.{places}f}, {estimate.high:.{places}f}]"
+    return f"{estimate.value:.{places}f} [{estimate.lower:.{places}f}, {estimate.upper:.{places}f}]"
 
 
 def percent(share: float | None) -> str:

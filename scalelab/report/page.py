@@ -25,7 +25,7 @@ from scalelab.errors import InputError
 from scalelab.report.drawing.panels import svg_text
 from scalelab.report.drawing.style import CSS_COLORS
 from scalelab.report.figures import AnyFigure, TreeFigure, figures_of
-from scalelab.report.names import family_names
+from scalelab.report.names import family_names, family_of
 from scalelab.report.numbers import percent
 from scalelab.report.sections.advise import optimum_table
 from scalelab.report.sections.answer import headlines
@@ -87,7 +87,7 @@ def write_html(page: str, path: Path) -> None:
 
 
 def _sections(analysis: Analysis, figures: Figures) -> Iterator[str]:
-    name = family_names(law.family for law in analysis.laws)
+    name = family_names(map(family_of, analysis.laws))
     yield _answer(headlines(analysis))
     for warning in analysis.warnings:
         yield f'<p class="warning">{_text(warning[0].upper() + warning[1:])}.</p>'
@@ -107,7 +107,7 @@ def _sections(analysis: Analysis, figures: Figures) -> Iterator[str]:
     if analysis.optima:
         yield "<h2>Compute-optimal size</h2>"
         yield from _drawn(figures, ("isoflops", "optima"))
-        yield _table(optimum_table(list(analysis.optima), name), heading=False)
+        yield _table(optimum_table(analysis.optima, name), heading=False)
     if analysis.fronts:
         yield "<h2>Pareto fronts</h2>"
         yield from _drawn(figures, ("fronts",))
@@ -145,11 +145,11 @@ def _powers(text: str) -> str:
 
 def _parameters(laws: Sequence[FittedLaw], name: Callable[[Family], str]) -> Table:
     rows = tuple(
-        (name(law.family), law.equation, parameter, *(_six_digits(x) for x in (e.value, e.low, e.high)))
+        (name(law.family), law.equation, parameter, *(_six_digits(x) for x in e))
         for law in laws
         for parameter, e in law.params.items()
     )
-    columns = ("family", "law", "parameter", "estimate", "low", "high")
+    columns = ("family", "law", "parameter", "estimate", "lower", "upper")
     return Table("All parameters of all laws", columns, rows, frozenset(columns[3:]))
 
 

@@ -12,9 +12,10 @@ from reference_tables import chinchilla_rows, needs_reference
 from run_tables import grid_runs
 
 from scalelab.analysis.families.advice import FRONTIER, SPLIT, advise, best_run, price_of
-from scalelab.analysis.families.allocation import family_optima, optimum_dict
+from scalelab.analysis.families.allocation import family_optima
 from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import InputError
+from scalelab.jsonable import json_object
 
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
 PER = 20.0
@@ -61,11 +62,11 @@ def test_a_known_optimum_is_found(two):
     best = two.families[0]
     assert best.basis == SPLIT
     assert best.flops_per == pytest.approx(PER)
-    assert best.n_params.low < optimum(1e16) < best.n_params.high
+    assert best.n_params.lower < optimum(1e16) < best.n_params.upper
     assert best.n_params.value * best.n_seen.value * PER == pytest.approx(1e16)
     n, t = optimum(1e16), TRUTH
     truth = t["E"] + t["A"] * n ** -t["alpha"] + t["B"] * (1e16 / PER / n) ** -t["beta"]
-    assert best.loss.low < truth < best.loss.high
+    assert best.loss.lower < truth < best.loss.upper
     assert best.beyond == pytest.approx(10.0)
     assert best.unique is None
     assert best.n_examples == best.n_seen.value
@@ -130,7 +131,7 @@ def test_without_lengths_the_frontier_answers():
 
 
 def test_a_document_is_json(two):
-    document = json.loads(json.dumps(two.to_dict()))
+    document = json.loads(json.dumps(json_object(two)))
     assert document["families"][0]["backtest"]["rms_log_error"] > 0
     assert document["families"][0]["sizes"]["parametric"] == two.families[0].n_params.value
 
@@ -196,10 +197,10 @@ def test_the_published_optimum_of_chinchilla():
     table = designs(finished_runs(runs))
     (one,) = family_optima(table)
     assert one.flops_per == pytest.approx(6.0)
-    assert optimum_dict(one)["approaches"]["parametric"]["a"] == pytest.approx(0.513, abs=0.002)
-    assert optimum_dict(one)["agree"]
+    assert json_object(one)["approaches"]["parametric"]["a"] == pytest.approx(0.513, abs=0.002)
+    assert json_object(one)["agree"]
     best = advise(table, 5.76e23).families[0]
     assert best.fit.params["alpha"] == pytest.approx(0.3473, abs=1e-4)
-    assert best.n_params.low < 70e9 < best.n_params.high
-    assert best.per_param.low < 20 < best.per_param.high
+    assert best.n_params.lower < 70e9 < best.n_params.upper
+    assert best.per_param.lower < 20 < best.per_param.upper
     assert best.backtest.rmse < 0.02

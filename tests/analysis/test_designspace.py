@@ -52,7 +52,7 @@ def test_the_edf_is_the_share_below():
     edf = distribution(space_of(errors), level=0.9, seed=0).edf
     for row in edf.to_dict("records"):
         assert row["share"] == pytest.approx(np.mean(errors <= row["error"]))
-        assert row["low"] <= row["share"] <= row["high"]
+        assert row["lower"] <= row["share"] <= row["upper"]
 
 
 @given(st.integers(1, 9), st.data())
@@ -69,7 +69,7 @@ def test_best_of_runs_from_the_mean_to_the_best():
     assert best_of["error"].iloc[0] == pytest.approx(errors.mean())
     assert best_of["error"].iloc[-1] == pytest.approx(errors.min())
     assert best_of["error"].is_monotonic_decreasing
-    assert (best_of["low"] <= best_of["high"]).all()
+    assert (best_of["lower"] <= best_of["upper"]).all()
 
 
 def test_the_band_of_an_edf_covers_the_truth():
@@ -78,7 +78,7 @@ def test_the_band_of_an_edf_covers_the_truth():
     for seed in range(60):
         edf = distribution(space_of(np.random.default_rng(seed).random(60)), level=0.9, seed=seed).edf
         row = edf.iloc[np.searchsorted(edf["error"], 0.5) - 1]
-        inside += row["low"] <= 0.5 <= row["high"]
+        inside += row["lower"] <= 0.5 <= row["upper"]
     assert 47 <= inside <= 59
 
 
@@ -122,9 +122,11 @@ def test_fronts_are_the_fronts_and_bands_lie_on_the_worse_side(table):
     for front in front_bands(table, level=0.9, seed=0):
         assert pareto_mask(front.members[front.cost], front.members["error"]).all()
         assert len(front.members) + len(front.others) == 45
-        assert (front.band["low"].dropna() >= front.band["error"][front.band["low"].notna()] - 1e-12).all()
+        assert (
+            front.band["lower"].dropna() >= front.band["error"][front.band["lower"].notna()] - 1e-12
+        ).all()
         known = front.band.dropna()
-        assert (known["high"] >= known["low"]).all()
+        assert (known["upper"] >= known["lower"]).all()
         assert known["error"].is_monotonic_decreasing
         assert (
             front.members["without"].dropna() > front.members["error"][front.members["without"].notna()]
@@ -154,15 +156,15 @@ def test_winner_weights_are_those_of_the_empirical_bootstrap():
 def test_ranges_find_where_the_best_are_and_leave_the_rest(table):
     ranges = {(one.owner, one.option): one for one in ranges_of(table, seed=0)}
     width, depth = ranges["convnext1d", "width"], ranges["convnext1d", "depth"]
-    assert width.told(0.9)
-    assert width.low >= 24
-    assert width.high == 64
-    assert not depth.told(0.9)
-    assert not ranges["", "dropout"].told(0.9)
+    assert width.narrower_than_chance
+    assert width.lower >= 24
+    assert width.upper == 64
+    assert not depth.narrower_than_chance
+    assert not ranges["", "dropout"].narrower_than_chance
     lr = ranges["adamw", "lr"]
-    assert lr.low < 1e-3 < lr.high, "the best rate of the table is 1e-3"
-    assert lr.full[0] < lr.low
-    assert lr.low <= lr.best <= lr.high
+    assert lr.lower < 1e-3 < lr.upper, "the best rate of the table is 1e-3"
+    assert lr.full[0] < lr.lower
+    assert lr.lower <= lr.best <= lr.upper
 
 
 def test_a_choice_that_decides_nothing_is_rarely_narrowed():
@@ -176,7 +178,7 @@ def test_a_choice_that_decides_nothing_is_rarely_narrowed():
             "error": rng.random(n), "architecture_x": rng.random(n),
             "architecture_kind": rng.choice(["a", "b", "c"], n), "architecture_n": rng.integers(0, 5, n),
         })  # fmt: skip
-        told += [one.told(0.9) for one in ranges_of(table, seed=seed)]
+        told += [one.narrower_than_chance for one in ranges_of(table, seed=seed)]
     assert len(told) == 36
     assert sum(told) <= 8
 
@@ -190,7 +192,7 @@ def test_values_without_order_are_a_set():
         "architecture_norm": kind,
     })  # fmt: skip
     (one,) = ranges_of(table, seed=0)
-    assert (one.values, one.told(0.9)) == (("layer",), True)
+    assert (one.values, one.narrower_than_chance) == (("layer",), True)
     assert set(one.all_values) == {"batch", "layer", "none"}
 
 
@@ -199,9 +201,9 @@ def test_derived_features_are_described_not_predicted_from(table):
     assert set(derived["feature"]) == {"n_params", "forward_flops", "feature_last_width"}
     assert list(dict.fromkeys(derived["scope"])) == ["all", "adamw", "sgd"]
     width = derived[derived["feature"] == "feature_last_width"]
-    assert (width["low"] > 0.3).all()
-    assert (width["low"] < width["spearman"]).all()
-    assert (width["spearman"] < width["high"]).all()
+    assert (width["lower"] > 0.3).all()
+    assert (width["lower"] < width["spearman"]).all()
+    assert (width["spearman"] < width["upper"]).all()
 
 
 def test_small_groups_are_left_out():

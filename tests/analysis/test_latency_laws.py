@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from latency_tables_made_up import made_up, trained
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.latency.advice import advise_latency, expected_objectives, find_place
-from scalelab.analysis.latency.law import LatencyLaw, RefusedLatencyLaw, fit_laws
+from scalelab.analysis.latency.law import LatencyLaw, fit_laws
 from scalelab.analysis.latency.models import MODELS
 from scalelab.analysis.latency.summary import boxes, exactness, fronts, problems
 from scalelab.errors import FitError, InputError
+from scalelab.jsonable import json_object
 
 
 def law_of(table: pd.DataFrame) -> LatencyLaw:
@@ -60,7 +62,7 @@ def test_intervals_cover_new_networks():
     law = law_of(made_up(n=120, noise=0.05))
     new = made_up(n=400, noise=0.05, seed=9)
     found = law.predict(new)
-    covered = ((found["low"] <= new["latency"]) & (new["latency"] <= found["high"])).mean()
+    covered = ((found["lower"] <= new["latency"]) & (new["latency"] <= found["upper"])).mean()
     assert 0.84 <= covered <= 0.96
 
 
@@ -92,8 +94,8 @@ def test_every_place_has_a_law_of_its_own_and_the_last_measurement_counts():
 )
 def test_too_few_or_too_equal_networks_are_refused_in_words(table, words):
     (law,) = fit_laws(table)
-    assert isinstance(law, RefusedLatencyLaw)
-    assert words in law.refusal
+    assert isinstance(law, Refusal)
+    assert words in law.reason
 
 
 def test_no_measurement_is_no_law():
@@ -180,7 +182,7 @@ def test_the_best_trained_network_within_the_limit_is_advised():
     assert advice.candidates["objective"].iloc[0] == inside["objective"].max()
     assert advice.n_looked_at == 64
     assert len(advice.candidates) == len(inside)
-    json.dumps(advice.to_dict())
+    json.dumps(json_object(advice))
 
 
 def test_what_the_precision_costs_is_part_of_what_is_advised():

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from run_tables import SIZES, TRUTH, grid_runs, true_loss
 
-from scalelab.analysis.families.laws import FittedLaw, RefusedLaw, curve_scales, fit_families
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.laws import FittedLaw, curve_scales, fit_families
 from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.analysis.runs.selection import AXES, JOINT, axis_points, grid_points
 from scalelab.errors import FitError, InputError
@@ -29,7 +30,7 @@ def test_every_axis_is_fitted_and_named(laws):
 def test_exponents_of_one_axis_are_recovered(laws, axis, exponent):
     estimate = laws[axis].params["alpha"]
     assert estimate.value == pytest.approx(TRUTH[exponent], rel=0.15)
-    assert estimate.low <= TRUTH[exponent] <= estimate.high
+    assert estimate.lower <= TRUTH[exponent] <= estimate.upper
 
 
 def test_irreducible_loss_of_one_axis_is_what_the_other_leaves(laws):
@@ -51,7 +52,7 @@ def test_loss_at_ten_times_the_scale_is_predicted(laws):
     truth = true_loss(10 * SIZES[-1], 40_000)
     ahead = laws["n_params"].ahead
     assert ahead.value == pytest.approx(truth, rel=0.03)
-    assert ahead.low <= ahead.value <= ahead.high
+    assert ahead.lower <= ahead.value <= ahead.upper
 
 
 def test_curve_goes_through_the_points_within_its_band(laws):
@@ -59,8 +60,8 @@ def test_curve_goes_through_the_points_within_its_band(laws):
     curve, rows = law.curve, law.points.rows
     at_points = np.interp(np.log(rows["n_examples"]), np.log(curve["n_examples"]), np.log(curve["mean"]))
     assert np.abs(at_points - np.log(rows["loss"])).max() < 0.02
-    assert (curve["low"] <= curve["mean"]).all()
-    assert (curve["mean"] <= curve["high"]).all()
+    assert (curve["lower"] <= curve["mean"]).all()
+    assert (curve["mean"] <= curve["upper"]).all()
     assert curve["n_examples"].iloc[-1] > rows["n_examples"].max()
 
 
@@ -117,20 +118,20 @@ def test_grid_has_a_row_for_each_cell():
 )
 def test_too_few_scales_are_refused_in_words(axis, options, words):
     (law,) = fit_families(table(**options), axes=[axis])
-    assert isinstance(law, RefusedLaw)
-    assert words in law.refusal
+    assert isinstance(law, Refusal)
+    assert words in law.reason
 
 
 def test_runs_without_flops_are_refused_in_words():
     bare = designs(finished_runs(grid_runs().assign(train_flops=np.nan)))
     (law,) = fit_families(bare, axes=["train_flops"])
-    assert "no finished run says its train_flops" in law.refusal
+    assert "no finished run says its train_flops" in law.reason
 
 
 def test_a_loss_that_does_not_fall_is_refused():
     flat = grid_runs(data_sizes=(500,), noise=0.0).assign(loss=0.7)
     (law,) = fit_families(designs(finished_runs(flat)), axes=["n_params"])
-    assert isinstance(law, RefusedLaw)
+    assert isinstance(law, Refusal)
 
 
 def test_every_family_has_its_own_laws():
@@ -151,7 +152,7 @@ def test_auto_averages_forms_and_names_the_heaviest():
     assert set(law.params) == set(law.best.law.params)
     assert sum(law.fit.weights.values()) == pytest.approx(1.0)
     assert law.rms_log_error < 0.02
-    assert law.ahead.low <= law.ahead.value <= law.ahead.high
+    assert law.ahead.lower <= law.ahead.value <= law.ahead.upper
 
 
 @pytest.mark.parametrize(

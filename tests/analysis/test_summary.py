@@ -7,6 +7,7 @@ from run_tables import design_runs, grid_runs
 
 from scalelab.analysis.analyze import analyze
 from scalelab.errors import InputError
+from scalelab.jsonable import json_object, jsonable
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,9 @@ def test_loss_by_scale_is_a_table(analysis):
 
 
 def test_the_whole_is_json(analysis):
-    document = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
+    document = json.loads(json.dumps(json_object(analysis), allow_nan=False))
     law = document["laws"][0]
-    assert law["params"]["alpha"].keys() == {"value", "low", "high"}
+    assert law["params"]["alpha"].keys() == {"value", "lower", "upper"}
     assert law["fit"]["provenance"]["law"] == "power-offset"
     assert len(document["loss_by_scale"][0]["loss"]) == 25
     assert document["fronts"][0]["points"][0]["n_params"] == 3_000
@@ -62,7 +63,7 @@ def test_the_whole_is_json(analysis):
 
 def test_trees_and_refusals_are_json():
     document = json.loads(
-        json.dumps(analyze(design_runs(24, seeds=(0,)), axes=["n_examples"]).to_dict(), allow_nan=False)
+        json.dumps(jsonable(analyze(design_runs(24, seeds=(0,)), axes=["n_examples"])), allow_nan=False)
     )
     assert document["trees"][0]["importances"][0]["choice"]
     assert document["trees"][1]["refusal"].startswith("a tree model needs")

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from run_tables import design_runs, grid_runs
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import design_ids, finished_runs
-from scalelab.analysis.trees import RefusedTree, TreeModel, tree_model, tree_models
+from scalelab.analysis.trees import TreeModel, tree_model, tree_models
 from scalelab.errors import FitError
 
 DRIVERS = {"architecture_width", "optimizer", "optimizer_lr"}
@@ -26,12 +27,12 @@ def test_drivers_come_before_noise(models):
     table = models["all"].importances.set_index("choice")
     assert set(table.index) == DRIVERS | NOISE
     assert table.loc[list(DRIVERS), "matters"].all()
-    assert table.loc[list(DRIVERS), "low"].min() > table.loc[list(NOISE), "importance"].max()
+    assert table.loc[list(DRIVERS), "lower"].min() > table.loc[list(NOISE), "importance"].max()
     assert table["importance"].is_monotonic_decreasing
-    assert (table["low"] <= table["importance"]).all()
-    assert (table["importance"] <= table["high"]).all()
+    assert (table["lower"] <= table["importance"]).all()
+    assert (table["importance"] <= table["upper"]).all()
     assert not table.loc[list(NOISE), "matters"].any()
-    assert (table["matters"] == (table["low"] > table["noise"])).all()
+    assert (table["matters"] == (table["lower"] > table["noise"])).all()
 
 
 def test_spearman_has_the_sign_of_the_effect(models):
@@ -44,8 +45,8 @@ def test_held_out_scores_are_high_where_the_design_decides(models):
     scores = models["all"].scores.set_index("score")
     assert list(scores.index) == ["pearson", "spearman", "r2", "rmse"]
     assert scores.loc["pearson", "value"] > 0.9
-    assert (scores["low"] <= scores["value"]).all()
-    assert (scores["value"] <= scores["high"]).all()
+    assert (scores["lower"] <= scores["value"]).all()
+    assert (scores["value"] <= scores["upper"]).all()
     assert scores.loc["rmse", "value"] < np.std(models["all"].predictions["observed"])
 
 
@@ -55,7 +56,7 @@ def test_a_random_objective_is_not_predicted():
     model = tree_model(done, "d", "all", "m", measures=("permutation",), blocks=4, refits=4)
     scores = model.scores.set_index("score")
     assert scores.loc["r2", "value"] < 0.1
-    assert scores.loc["pearson", "low"] < 0.1
+    assert scores.loc["pearson", "lower"] < 0.1
     assert not model.beats_the_mean
     assert not model.importances["matters"].any()
 
@@ -87,8 +88,8 @@ def test_options_of_other_components_may_be_missing():
 )
 def test_what_cannot_be_learned_from_is_refused(runs, words):
     model = tree_models(finished_runs(runs))[0]
-    assert isinstance(model, RefusedTree)
-    assert words in model.refusal
+    assert isinstance(model, Refusal)
+    assert words in model.reason
 
 
 def test_the_same_seed_gives_the_same_model():

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from run_tables import design_runs
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import finished_runs
-from scalelab.analysis.trees import RefusedTree, design_of, tree_model
+from scalelab.analysis.trees import design_of, tree_model
 from scalelab.analysis.trees.importances import bootstrap_rows, shadow_matrix
 from scalelab.errors import FitError
 
@@ -134,8 +135,8 @@ def test_leakage_among_the_options_of_a_table_is_a_refusal():
     done = runs_of(40, architecture_width=np.tile([8, 16], 20))
     done["architecture_leak"] = -done["loss"]
     model = tree_model(done, "d", "all", "loss")
-    assert isinstance(model, RefusedTree)
-    assert model.refusal.startswith("leakage: 'architecture_leak'")
+    assert isinstance(model, Refusal)
+    assert model.reason.startswith("leakage: 'architecture_leak'")
 
 
 def test_a_strong_honest_choice_is_no_leak():

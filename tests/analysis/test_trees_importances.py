@@ -40,7 +40,7 @@ def test_no_noise_is_ranked_and_strong_drivers_are(tables, key):
     assert told <= DRIVERS
     assert {"x0", "x1", "x3"} <= told
     noise = tables[key].loc[sorted({f"x{i}" for i in range(10)} - DRIVERS)]
-    assert tables[key].loc[["x1", "x3"], "low"].min() > noise["high"].max()
+    assert tables[key].loc[["x1", "x3"], "lower"].min() > noise["upper"].max()
 
 
 def test_the_strongest_driver_comes_first(tables):
@@ -100,8 +100,8 @@ def test_partial_dependence_follows_the_truth(monkeypatch):
     assert slope == pytest.approx(10, rel=0.2), "Friedman's table has 10 x3"
     assert np.ptp(noise.mean) < 0.1 * np.ptp(linear.mean)
     for effect in (linear, noise):
-        assert (np.array(effect.low) <= np.array(effect.high)).all()
-        assert (np.array(effect.ice_low) <= np.array(effect.ice_high)).all()
+        assert (np.array(effect.lower) <= np.array(effect.upper)).all()
+        assert (np.array(effect.ice_lower) <= np.array(effect.ice_upper)).all()
         assert effect.ordered
         assert len(effect.values) == effects.MAX_VALUES
 

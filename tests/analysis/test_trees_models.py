@@ -97,7 +97,7 @@ def test_scores_of_known_predictions():
     held = HeldOut(np.array([y + 1.0, y + 1.0]), np.full((2, 40), y.mean()), ())
     scores = score_table(y, held, np.arange(40), 0.9, 0).set_index("score")
     assert scores.loc["pearson", "value"] == pytest.approx(1.0)
-    assert scores.loc["spearman", ["low", "high"]].tolist() == pytest.approx([1.0, 1.0])
+    assert scores.loc["spearman", ["lower", "upper"]].tolist() == pytest.approx([1.0, 1.0])
     assert scores.loc["rmse", "value"] == pytest.approx(1.0)
     assert scores.loc["r2", "value"] == pytest.approx(1 - 1 / np.var(y))
 
@@ -112,4 +112,4 @@ def test_the_interval_of_r_is_fishers():
     held = HeldOut(predicted[None], np.zeros((1, 400)), ())
     row = score_table(y, held, np.arange(400), 0.9, 0).set_index("score").loc["pearson"]
     low, high = pearsonr(y, predicted).confidence_interval(0.9)
-    assert (row["low"], row["high"]) == (pytest.approx(low, abs=0.015), pytest.approx(high, abs=0.015))
+    assert (row["lower"], row["upper"]) == (pytest.approx(low, abs=0.015), pytest.approx(high, abs=0.015))

@@ -59,7 +59,7 @@ def test_the_study_that_is_written_plans_and_runs(advise, scalelab_command, plug
     assert best["basis"] == "optimum"
     assert abs(study["n_params"] / best["n_params"]["value"] - 1) < 0.1
     assert study["train_flops"] == pytest.approx(3e8, rel=0.02)
-    assert study["loss"]["low"] < best["loss"]["value"] * 1.02
+    assert study["loss"]["lower"] < best["loss"]["value"] * 1.02
     assert path.read_text() == study["text"]
     other = tmp_path / "next.duckdb"
     code, out, _ = scalelab_command("plan", path, "--store", other, "--plugins-dir", plugins, "--json")

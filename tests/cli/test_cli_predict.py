@@ -44,7 +44,7 @@ def test_the_document_has_the_numbers(predict):
     assert code == 0
     (one,) = json.loads(out)
     assert one["optimizer"] == "plain"
-    assert one["loss"]["low"] < one["loss"]["value"] < one["loss"]["high"]
+    assert one["loss"]["lower"] < one["loss"]["value"] < one["loss"]["upper"]
     assert one["times_beyond"]["train_flops"] == pytest.approx(10, rel=0.05)
     assert set(one["backtest"]) == {"rms_log_error", "origins", "reach", "errors", "refused"}
     assert one["fit"]["provenance"]["law"] == "power-offset"

@@ -10,8 +10,8 @@ import pytest
 from run_tables import grid_runs
 
 from scalelab.analysis.analyze import analyze
-from scalelab.analysis.families.laws import Estimate
-from scalelab.analysis.families.pairs import Group
+from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.jsonable import json_object
 from scalelab.report.drawing.panels import draw
 from scalelab.report.page import html_page
 from scalelab.report.sections.advise import shorts
@@ -57,10 +57,8 @@ def test_the_answer_is_a_sentence(grid_analysis):
 
 
 def test_a_refused_comparison_is_said():
-    group = Group(
-        dataset="d", varies="optimizer", held="net", axis="n_params", n_points=4, refusal="no exponents"
-    )
-    (table,) = comparison_tables([group], 0.9)
+    asked = {"dataset": "d", "varies": "optimizer", "held": "net", "axis": "n_params", "n_points": 4}
+    (table,) = comparison_tables([Refusal(asked, "no exponents")], 0.9)
     assert table.rows == ()
     assert table.notes == ("refused: no exponents",)
 
@@ -72,7 +70,7 @@ def test_the_backtest_stands_beside_every_extrapolation(grid_analysis):
     cells = {row[ahead + 1] for row in table.rows if row[ahead]}
     assert "" not in cells
     assert all(cell == "none" or cell.endswith("%") for cell in cells)
-    for law, document in zip(grid_analysis.laws, grid_analysis.to_dict()["laws"], strict=True):
+    for law, document in zip(grid_analysis.laws, json_object(grid_analysis)["laws"], strict=True):
         assert document["backtest"]["errors"] == list(law.backtest.errors)
 
 
@@ -84,7 +82,7 @@ def test_three_approaches_stand_side_by_side(isoflops):
     found = isoflops.optima[0].found.approaches["parametric"]
     assert f"C^{found.exponent:.3f}" in line
     assert found.lower < 5 / 9 < found.upper
-    document = isoflops.to_dict()["compute_optimal"][0]
+    document = json_object(isoflops)["compute_optimal"][0]
     assert document["approaches"]["parametric"]["a"] == found.exponent
 
 

@@ -14,6 +14,7 @@ from run_tables import design_runs
 from scalelab.analysis.analyze import analyze
 from scalelab.analysis.trees import effects, full, importances, leakage, learners, validation
 from scalelab.cli.analyze import analyze as command
+from scalelab.jsonable import json_object
 from scalelab.report.drawing.panels import draw, svg_text
 from scalelab.report.page import html_page
 from scalelab.report.sections.answer import headlines
@@ -66,7 +67,8 @@ def test_bars_are_the_importances(analysis, figures):
     shap = xgboost.ranking("shap").set_index("choice")
     for row, choice in enumerate(figure.rows):
         assert (
-            figure.panels[4].values[row].tolist() == shap.loc[choice, ["importance", "low", "high"]].tolist()
+            figure.panels[4].values[row].tolist()
+            == shap.loc[choice, ["importance", "lower", "upper"]].tolist()
         )
         assert figure.panels[4].noise[row] == shap.loc[choice, "noise"]
         assert figure.panels[4].matters[row] == shap.loc[choice, "matters"]
@@ -98,8 +100,8 @@ def test_fronts_have_bands_on_the_worse_side(figures):
     assert [panel.x_label for panel in panels] == ["forward_flops", "train_flops"]
     for panel in panels:
         for line in panel.lines:
-            known = np.isfinite(line.low)
-            assert (line.low[known] >= line.y[known] - 1e-12).all()
+            known = np.isfinite(line.lower)
+            assert (line.lower[known] >= line.y[known] - 1e-12).all()
             assert line.points[0].size == 22
 
 
@@ -147,7 +149,7 @@ def test_refusals_are_shown(analysis):
 
 
 def test_json_has_everything_and_no_nan(analysis):
-    document = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))["design"]
+    document = json.loads(json.dumps(json_object(analysis), allow_nan=False))["design"]
     assert set(document) == {
         "models", "refused", "effects", "derived", "distributions", "comparisons", "fronts", "ranges"
     }  # fmt: skip

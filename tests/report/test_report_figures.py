@@ -43,7 +43,7 @@ def test_law_panels_hold_points_and_bands(grid_figures, grid_analysis):
     assert series.y.tolist() == law.points.rows["loss"].tolist()
     assert series.extrapolated_from == 760_000
     assert series.band.x[-1] > 760_000
-    assert (series.band.low <= series.band.high).all()
+    assert (series.band.lower <= series.band.upper).all()
     assert series.label.startswith("adamw: α = 0.4")
 
 

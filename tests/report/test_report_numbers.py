@@ -2,7 +2,7 @@ import doctest
 
 import pytest
 
-from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.estimate import Estimate
 from scalelab.report import numbers
 from scalelab.report.numbers import greek, interval, percent, plain, short
 

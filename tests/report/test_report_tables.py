@@ -4,7 +4,7 @@ from typing import NamedTuple
 import pytest
 
 from scalelab import records
-from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.estimate import Estimate
 from scalelab.report.sections.answer import headlines, weakly_determined
 from scalelab.report.sections.studies import analysis_tables, plan_table, studies_table
 from scalelab.report.terminal import Table, plain_lines, show

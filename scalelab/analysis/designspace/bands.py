@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class FrontBand:
         error: What the error is, as in `scalelab.analysis.designspace.spaces.Space`.
         optimizer: The optimizer's name.
         cost: The column that costs.
-        band: The cost, `error` (best of the designs at hand), `low`, `high`; NaN where the budget is
+        band: The cost, `error` (best of the designs at hand), `lower`, `upper`; NaN where the budget is
             below every design that was drawn.
         members: The designs on the front: the cost, `error`, `architecture`, `n_params` and
             `without` (the best error for the same budget if the design had not been drawn).
@@ -48,6 +48,8 @@ class FrontBand:
     band: pd.DataFrame
     members: pd.DataFrame
     others: pd.DataFrame
+
+    json_fields: ClassVar = ("dataset", "metric", "error", "optimizer", "cost", "band", "designs=members")
 
 
 def front_bands(table: pd.DataFrame, *, level: float, seed: int) -> tuple[FrontBand, ...]:
@@ -80,9 +82,9 @@ def _band(
     best = np.minimum.accumulate(known, axis=1)
     last = np.flatnonzero(np.append(np.diff(costs) > 0, True))
     last = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), MAX_BUDGETS)).round().astype(int))]
-    low, high = (_quantile(best[:, last], end) for end in ends(level))
+    lower, upper = (_quantile(best[:, last], end) for end in ends(level))
     all_best = np.minimum.accumulate(errors)
-    band = pd.DataFrame({cost: costs[last], "error": all_best[last], "low": low, "high": high})
+    band = pd.DataFrame({cost: costs[last], "error": all_best[last], "lower": lower, "upper": upper})
     mine = errors < np.append(np.inf, all_best[:-1])
     without = _best_of_others(errors, mine)
     shown = [cost, "error", "architecture", "n_params"]

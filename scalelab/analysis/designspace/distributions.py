@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import Space, ends, resampled
+from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.inference.exponent_test import holm
 from scalelab.arrays import Array
 
@@ -30,15 +31,20 @@ class Distribution:
     Attributes:
         space: Whose errors.
         edf: `error`, `share` (of designs whose error is at most that; eq. 1 of Radosavovic et al. 2019),
-            `low`, `high`.
-        best_of: `n`, `error` (expected best of n designs drawn without replacement), `low`, `high`.
-        summary: `best`, `decile`, `median` of the errors, each as (value, low, high).
+            `lower`, `upper`.
+        best_of: `n`, `error` (expected best of n designs drawn without replacement), `lower`, `upper`.
+        summary: `best`, `decile`, `median` of the errors, each with its interval.
     """
 
     space: Space
     edf: pd.DataFrame
     best_of: pd.DataFrame
-    summary: dict[str, tuple[float, float, float]]
+    summary: dict[str, Estimate]
+
+    json_fields: ClassVar = (
+        "dataset=space.dataset", "metric=space.metric", "error=space.error", "by=space.by",
+        "space=space.name", "n_designs=space.n_designs", "summary", "edf", "best_of",
+    )  # fmt: skip
 
 
 def distribution(space: Space, *, level: float, seed: int) -> Distribution:
@@ -53,22 +59,22 @@ def distribution(space: Space, *, level: float, seed: int) -> Distribution:
 
     errors = np.sort(space.errors)
     counts = resampled(errors.size, seed)
-    low, high = ends(level)
+    tails = ends(level)
     places = np.unique(np.linspace(0, errors.size - 1, min(errors.size, MAX_POINTS)).round().astype(int))
     grid = errors[places]
     shares = np.cumsum(counts, axis=1) / errors.size
     at = np.searchsorted(errors, grid, side="right") - 1
-    band = np.quantile(shares[:, at], [low, high], axis=0)
-    edf = pd.DataFrame({"error": grid, "share": (at + 1) / errors.size, "low": band[0], "high": band[1]})
+    band = np.quantile(shares[:, at], tails, axis=0)
+    edf = pd.DataFrame({"error": grid, "share": (at + 1) / errors.size, "lower": band[0], "upper": band[1]})
     drawn = np.array([np.repeat(errors, row.astype(int)) for row in counts])
     sizes = _sizes(errors.size)
     weights = np.array([best_weights(errors.size, size) for size in sizes])
-    band = np.quantile(drawn @ weights.T, [low, high], axis=0)
-    best_of = pd.DataFrame({"n": sizes, "error": weights @ errors, "low": band[0], "high": band[1]})
+    band = np.quantile(drawn @ weights.T, tails, axis=0)
+    best_of = pd.DataFrame({"n": sizes, "error": weights @ errors, "lower": band[0], "upper": band[1]})
     summary = {}
     for name, share in (("best", 0.0), ("decile", 0.1), ("median", 0.5)):
-        spread = np.quantile(np.quantile(drawn, share, axis=1), [low, high])
-        summary[name] = (float(np.quantile(errors, share)), float(spread[0]), float(spread[1]))
+        spread = np.quantile(np.quantile(drawn, share, axis=1), tails)
+        summary[name] = Estimate.of(np.quantile(errors, share), *spread)
     return Distribution(space, edf, best_of, summary)
 
 
@@ -103,43 +109,53 @@ def compare(spaces: list[Space], *, seed: int) -> pd.DataFrame:
     classes only.
 
     Args:
-        spaces: Of one dataset and metric.
+        spaces: Those of one dataset, metric and kind are compared.
         seed: Seed of the permutations.
 
     Returns:
-        `by`, `first`, `second`, `distance` (largest difference of the two functions), `p`,
-        `p_holm` (over the pairs of one kind), `better` (the one with the lower median),
+        `dataset`, `metric`, `by`, `first`, `second`, `distance` (largest difference of the two functions),
+        `p`, `p_holm` (over the pairs of one kind), `better` (the one with the lower median),
         `distance_normalized`, `p_normalized` (NaN where FLOPs are not known or do not overlap).
     """
     import pandas as pd
-    from scipy.stats import ks_2samp
 
     columns = [
-        "by", "first", "second", "distance", "p", "p_holm", "better", "distance_normalized", "p_normalized",
+        "dataset", "metric", "by", "first", "second", "distance", "p", "p_holm", "better",
+        "distance_normalized", "p_normalized",
     ]  # fmt: skip
-    tables = []
-    for by in dict.fromkeys(space.by for space in spaces):
-        rows = []
-        for first, second in combinations([space for space in spaces if space.by == by], 2):
-            test = ks_2samp(first.errors, second.errors)
-            distance, p = normalized(first, second, seed)
-            lower = np.median(first.errors) <= np.median(second.errors)
-            rows.append(
-                {
-                    "by": by,
-                    "first": first.name,
-                    "second": second.name,
-                    "distance": float(test.statistic),
-                    "p": float(test.pvalue),
-                    "better": first.name if lower else second.name,
-                    "distance_normalized": distance,
-                    "p_normalized": p,
-                }
-            )
-        if rows:
-            table = pd.DataFrame(rows)
-            tables.append(table.assign(p_holm=holm(table["p"].tolist()))[columns])
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    kinds = dict.fromkeys((space.dataset, space.metric, space.by) for space in spaces)
+    rows = [
+        _compare_two(*pair, seed)
+        for kind in kinds
+        for pair in combinations(
+            [space for space in spaces if (space.dataset, space.metric, space.by) == kind], 2
+        )
+    ]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(rows)
+    of_kind = table.groupby(["dataset", "metric", "by"], sort=False)["p"]
+    return table.assign(p_holm=of_kind.transform(lambda p: holm(p.tolist())))[columns]
+
+
+def _compare_two(first: Space, second: Space, seed: int) -> dict[str, Any]:
+    from scipy.stats import ks_2samp
+
+    test = ks_2samp(first.errors, second.errors)
+    distance, p = normalized(first, second, seed)
+    lower = np.median(first.errors) <= np.median(second.errors)
+    return {
+        "dataset": first.dataset,
+        "metric": first.metric,
+        "by": first.by,
+        "first": first.name,
+        "second": second.name,
+        "distance": float(test.statistic),
+        "p": float(test.pvalue),
+        "better": first.name if lower else second.name,
+        "distance_normalized": distance,
+        "p_normalized": p,
+    }
 
 
 def normalized(first: Space, second: Space, seed: int) -> tuple[float, float]:
@@ -181,9 +197,9 @@ def _bins(flops: Array, of_first: NDArray[np.bool_]) -> NDArray[np.int64] | None
     """Returns the class of each design by FLOPs, -1 outside of what both reach; `None` without any."""
     if not np.isfinite(flops).all() or (flops <= 0).any():
         return None
-    low = max(flops[of_first].min(), flops[~of_first].min())
-    high = min(flops[of_first].max(), flops[~of_first].max())
-    inside = (flops >= low) & (flops <= high)
+    least = max(flops[of_first].min(), flops[~of_first].min())
+    most = min(flops[of_first].max(), flops[~of_first].max())
+    inside = (flops >= least) & (flops <= most)
     if inside.sum() < 2:
         return None
     edges = np.unique(np.quantile(np.log(flops[inside]), np.linspace(0, 1, BINS + 1)[1:-1]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,14 +46,15 @@ class Range:
         option: The option's name.
         column: Its column in `runs`.
         n_designs: Designs that have it.
-        low: Least value among the winners' middle 95%; `None` where values have no order.
-        high: Greatest one.
+        lower: Least value among the winners' middle 95%; `None` where values have no order.
+        upper: Greatest one.
         typical: The winners' median; `None` where values have no order.
         full: Least and greatest value of all designs.
         values: Where values have no order, those that hold 95% of the winners, most frequent first.
         all_values: Where values have no order, all of them.
         best: The value of the best design.
         p: How often the choice in random order has winners as close together.
+        level: What chance must be less likely than, short of one, for a range to count as narrower.
     """
 
     dataset: str
@@ -63,27 +64,34 @@ class Range:
     option: str
     column: str
     n_designs: int
-    low: float | None
-    high: float | None
+    lower: float | None
+    upper: float | None
     typical: float | None
     full: tuple[float, float] | None
     values: tuple[Any, ...]
     all_values: tuple[Any, ...]
     best: Any
     p: float
+    level: float
+
+    json_fields: ClassVar = (
+        "dataset", "metric", "component", "owner", "option", "column", "n_designs", "lower", "upper",
+        "typical", "full", "values", "all_values", "best", "p", "narrower_than_chance",
+    )  # fmt: skip
 
     @property
     def smaller(self) -> bool:
         """Whether it is a part of what was tried."""
         if self.full is None:
             return len(self.values) < len(self.all_values)
-        assert self.low is not None
-        assert self.high is not None
-        return self.low > self.full[0] or self.high < self.full[1]
+        assert self.lower is not None
+        assert self.upper is not None
+        return self.lower > self.full[0] or self.upper < self.full[1]
 
-    def told(self, level: float) -> bool:
+    @property
+    def narrower_than_chance(self) -> bool:
         """Whether it is smaller, and chance gives one as narrow less often than 1 - level."""
-        return self.smaller and self.p <= 1 - level
+        return self.smaller and self.p <= 1 - self.level
 
 
 def winner_weights(errors: Array, drawn: float = DRAWN) -> Array:
@@ -102,7 +110,7 @@ def winner_weights(errors: Array, drawn: float = DRAWN) -> Array:
     return np.asarray((sums / counts)[place.ravel()])
 
 
-def ranges_of(table: pd.DataFrame, *, seed: int) -> tuple[Range, ...]:
+def ranges_of(table: pd.DataFrame, *, level: float = 0.9, seed: int) -> tuple[Range, ...]:
     """Returns the range of every option that varies, for every dataset and metric.
 
     Designs that differ in the optimizer (or architecture) and the data size are ranked among their like, and
@@ -110,6 +118,7 @@ def ranges_of(table: pd.DataFrame, *, seed: int) -> tuple[Range, ...]:
 
     Args:
         table: Designs, as `scalelab.analysis.designspace.spaces.design_table` makes them.
+        level: See `Range`.
         seed: Seed of the random orders.
     """
     found = []
@@ -122,9 +131,11 @@ def ranges_of(table: pd.DataFrame, *, seed: int) -> tuple[Range, ...]:
             for column in option_columns(own, (f"{component}_",)):
                 values = hashable(own[column])
                 if values.nunique(dropna=False) > 1:
-                    numbers = _range(values, own["error"].to_numpy(dtype=float), weights, seed)
+                    errors = own["error"].to_numpy(dtype=float)
+                    numbers = (*_range(values, errors, weights, seed), level)
                     option = column.removeprefix(f"{component}_")
-                    found.append(Range(dataset, metric, component, owner, option, column, len(own), *numbers))
+                    what = (dataset, metric, component, owner, option, column, len(own))
+                    found.append(Range(*what, *numbers))
     return tuple(found)
 
 
@@ -150,7 +161,7 @@ def _weights(own: pd.DataFrame, apart: list[str]) -> Array:
 
 
 def _range(values: pd.Series, errors: Array, weights: Array, seed: int) -> tuple[Any, ...]:
-    """Returns the fields of a `Range` from `low` on."""
+    """Returns the fields of a `Range` from `lower` to `p`."""
     import pandas as pd
 
     rng = np.random.default_rng([seed, 5])
@@ -167,10 +178,10 @@ def _range(values: pd.Series, errors: Array, weights: Array, seed: int) -> tuple
         by_chance = _middle(own[orders])
         p = (1 + np.sum(places[by_chance[1]] - places[by_chance[0]] <= width)) / (n_orders + 1)
         middle = int(np.searchsorted(np.cumsum(own), 0.5))
-        low = min(float(ascending[first[0]]), float(numbers[best]))
-        high = max(float(ascending[last[0]]), float(numbers[best]))
+        lower = min(float(ascending[first[0]]), float(numbers[best]))
+        upper = max(float(ascending[last[0]]), float(numbers[best]))
         full = (float(ascending[0]), float(ascending[-1]))
-        return low, high, float(ascending[middle]), full, (), (), float(numbers[best]), float(p)
+        return lower, upper, float(ascending[middle]), full, (), (), float(numbers[best]), float(p)
     texts = values.astype("object").where(values.notna(), None)
     codes, names = pd.factorize(texts, use_na_sentinel=False)
     one_hot = np.eye(len(names))[codes]

@@ -47,6 +47,11 @@ class Space:
         """The designs' errors, shape (designs,)."""
         return self.designs["error"].to_numpy(dtype=float)
 
+    @property
+    def n_designs(self) -> int:
+        """How many designs it has."""
+        return len(self.designs)
+
 
 def design_table(done: pd.DataFrame) -> pd.DataFrame:
     """Averages over seeds and keeps every choice: one row a design.

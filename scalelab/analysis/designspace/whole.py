@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,28 +29,33 @@ class DesignSpace:
     Attributes:
         trees: Tree models of the design.
         distributions: Of the errors, by space.
-        comparisons: By dataset and metric, the spaces two by two.
+        comparisons: The spaces two by two: see `scalelab.analysis.designspace.distributions.compare`.
         fronts: Pareto fronts with bands.
         ranges: Where the best values of each choice are.
         derived: `dataset`, `metric`, `scope`, `feature`, `n_designs`, `spearman` (of what
-            follows from the design with the objective), `low`, `high`. Nothing is predicted from these.
+            follows from the design with the objective), `lower`, `upper`. Nothing is predicted from these.
         level: Coverage of all intervals.
         seed: Seed of everything random.
     """
 
     trees: FullTrees
     distributions: tuple[Distribution, ...]
-    comparisons: dict[tuple[str, str], pd.DataFrame]
+    comparisons: pd.DataFrame
     fronts: tuple[FrontBand, ...]
     ranges: tuple[Range, ...]
     derived: pd.DataFrame
     level: float
     seed: int
 
+    json_fields: ClassVar = (
+        "models=trees.models", "refused=trees.refused", "effects=trees.effects", "derived", "distributions",
+        "comparisons", "fronts", "ranges",
+    )  # fmt: skip
+
     @property
     def narrowed(self) -> tuple[Range, ...]:
         """The ranges that are smaller than what was tried, and narrower than chance would make them."""
-        return tuple(one for one in self.ranges if one.told(self.level))
+        return tuple(one for one in self.ranges if one.narrower_than_chance)
 
 
 def design_space(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> DesignSpace:
@@ -63,15 +68,12 @@ def design_space(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> De
     """
     table = design_table(done)
     spaces = spaces_of(table)
-    by_task: dict[tuple[str, str], list[Any]] = {}
-    for space in spaces:
-        by_task.setdefault((space.dataset, space.metric), []).append(space)
     return DesignSpace(
         trees=full_trees(done, level=level, seed=seed),
         distributions=tuple(distribution(space, level=level, seed=seed) for space in spaces),
-        comparisons={key: compare(own, seed=seed) for key, own in by_task.items()},
+        comparisons=compare(spaces, seed=seed),
         fronts=front_bands(table, level=level, seed=seed),
-        ranges=ranges_of(table, seed=seed),
+        ranges=ranges_of(table, level=level, seed=seed),
         derived=derived_trends(table, level=level, seed=seed),
         level=level,
         seed=seed,
@@ -86,7 +88,7 @@ def derived_trends(table: pd.DataFrame, *, level: float, seed: int) -> pd.DataFr
     """
     import pandas as pd
 
-    columns = ["dataset", "metric", "scope", "feature", "n_designs", "spearman", "low", "high"]
+    columns = ["dataset", "metric", "scope", "feature", "n_designs", "spearman", "lower", "upper"]
     rows = []
     features = [name for name in table.columns if name in _COSTS or name.startswith("feature_")]
     for dataset, metric, _, task in tasks(table):
@@ -109,5 +111,5 @@ def _trend(values: Any, objective: Any, level: float, seed: int) -> tuple[float,
 
     a, b = rankdata(values), rankdata(objective)
     drawn = correlation(a, b, resampled(values.size, seed))
-    low, high = np.quantile(drawn, ends(level))
-    return float(correlation(a, b, np.ones((1, values.size)))[0]), float(low), float(high)
+    lower, upper = np.quantile(drawn, ends(level))
+    return float(correlation(a, b, np.ones((1, values.size)))[0]), float(lower), float(upper)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW, Estimate
+from scalelab.analysis.families.laws import DEFAULT_LAW
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
@@ -84,15 +85,22 @@ class FamilyAdvice:
     points: Points
     backtest: Backtest
     flops_per: float
-    optimum: FamilyOptimum
+    optimum: FamilyOptimum | Refusal
     sizes: dict[str, float]
     warnings: tuple[str, ...]
+
+    json_fields: ClassVar = (
+        "*family", "basis", "n_params", "examples_seen=n_seen", "examples_per_param=per_param", "loss",
+        "n_examples", "times_beyond=beyond", "share_best=share", "law=fit.law.name", "params=fit.params",
+        "selection=points.selection", "backtest", "flops_per_param_and_example=flops_per", "sizes",
+        "warnings",
+    )  # fmt: skip
 
     def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
         """Returns the loss of one run of another size, with its prediction interval."""
         given = {"n_params": n_params, "n_examples": n_seen, "train_flops": flops}
         x = {axis: np.array([given[axis]]) for axis in self.points.axes}
-        return Estimate.of(*(float(end[0]) for end in self.fit.predict(x, level, noise=True)))
+        return Estimate.first(self.fit.predict(x, level, noise=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +111,13 @@ class Advice:
         budget: Training FLOPs.
         level: Coverage of the intervals.
         families: The best one first.
-        refused: Why other families say nothing, by family.
+        refused: Why other families say nothing.
     """
 
     budget: float
     level: float
     families: tuple[FamilyAdvice, ...]
-    refused: dict[Family, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers as JSON values."""
-        return {
-            "budget": self.budget,
-            "level": self.level,
-            "families": [_family_dict(one) for one in self.families],
-            "refused": [{**family._asdict(), "refusal": why} for family, why in self.refused.items()],
-        }
+    refused: tuple[Refusal, ...]
 
 
 def advise(
@@ -152,33 +151,30 @@ def advise(
             + ", ".join(datasets)
         )
     found: list[FamilyAdvice] = []
-    refused: dict[Family, str] = {}
+    refused: list[Refusal] = []
     for family, rows in families(designs):
         optimum = family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
         try:
-            if optimum.found is not None and optimum.found.fit is not None:
-                found.append(_optimal(optimum, budget, level))
+            if isinstance(optimum, FamilyOptimum) and optimum.found.fit is not None:
+                found.append(_optimal(optimum, optimum.found.fit, budget, level))
             else:
-                found.append(_on_frontier(optimum, rows, budget, estimator=estimator, level=level, seed=seed))
+                options: dict[str, Any] = {"estimator": estimator, "level": level, "seed": seed}
+                found.append(_on_frontier(family, optimum, rows, budget, **options))
         except FitError as refusal:
-            refused[family] = str(refusal)
+            refused.append(Refusal({"family": family}, str(refusal)))
     if not found:
-        raise InputError(f"the runs support no advice: {'; '.join(sorted(set(refused.values())))}")
+        raise InputError(f"the runs support no advice: {'; '.join(sorted({one.reason for one in refused}))}")
     shares = _best_shares(found, budget)
     ranked = sorted(
         (replace(one, share=share) for one, share in zip(found, shares, strict=True)),
         key=lambda one: one.loss.value,
     )
-    return Advice(budget, level, tuple(ranked), refused)
+    return Advice(budget, level, tuple(ranked), tuple(refused))
 
 
-def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvice:
+def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
-    points, found = optimum.points, optimum.found
-    assert points is not None
-    assert found is not None
-    assert found.fit is not None
-    fit, per = found.fit, optimum.flops_per
+    points, found, per = optimum.points, optimum.found, optimum.flops_per
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
     centers = [fit.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
@@ -188,7 +184,7 @@ def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvic
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
     point = {"n_params": np.array([n.value]), "n_examples": np.array([d.value])}
     _refuse_nothing(budget, n.value, d.value)
-    loss = Estimate.of(*(float(end[0]) for end in fit.predict(point, level, noise=True)))
+    loss = Estimate.first(fit.predict(point, level, noise=True))
     flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
     unique, passes = _repetition(points.rows["unique"], points.rows["passes"])
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
@@ -213,14 +209,15 @@ def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvic
 
 
 def _on_frontier(
-    optimum: FamilyOptimum, rows: pd.DataFrame, budget: float, *, estimator: str, level: float, seed: int
-) -> FamilyAdvice:
+    family: Family, optimum: FamilyOptimum | Refusal, rows: pd.DataFrame, budget: float,
+    *, estimator: str, level: float, seed: int,
+) -> FamilyAdvice:  # fmt: skip
     """Returns what the budget buys if it is spent as the runs on the compute-efficient frontier did.
 
     Raises:
         FitError: The frontier supports no law either; the message has both reasons.
     """
-    why = optimum.refusal or (optimum.found.missing["parametric"] if optimum.found else "")
+    why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         points = axis_points(rows, "train_flops")
         c = points.rows["train_flops"].to_numpy(dtype=float)
@@ -248,12 +245,12 @@ def _on_frontier(
     predicted = fit.predict({"train_flops": np.array([budget])}, level, noise=True)
     unique, passes = _repetition(front["n_examples"], front["epochs"].fillna(1.0))
     return FamilyAdvice(
-        family=optimum.family,
+        family=family,
         basis=FRONTIER,
-        n_params=Estimate(n, None, None),
-        n_seen=Estimate(d, None, None),
-        per_param=Estimate(d / n, None, None),
-        loss=Estimate.of(*(float(end[0]) for end in predicted)),
+        n_params=Estimate(n),
+        n_seen=Estimate(d),
+        per_param=Estimate(d / n),
+        loss=Estimate.first(predicted),
         unique=unique,
         n_examples=unique or d / passes,
         beyond=budget / float(c.max()),
@@ -368,24 +365,3 @@ def _log_losses(one: FamilyAdvice, budget: float) -> Array:
     if one.basis == SPLIT:
         return np.log(loss_at_budget(budget, one.flops_per)(draws))
     return log_loss_at(one.fit, {"train_flops": [budget]})(draws)
-
-
-def _family_dict(one: FamilyAdvice) -> dict[str, Any]:
-    return {
-        **one.family._asdict(),
-        "basis": one.basis,
-        "n_params": vars(one.n_params),
-        "examples_seen": vars(one.n_seen),
-        "examples_per_param": vars(one.per_param),
-        "loss": vars(one.loss),
-        "n_examples": one.n_examples,
-        "times_beyond": one.beyond,
-        "share_best": one.share,
-        "law": one.fit.law.name,
-        "params": one.fit.params,
-        "selection": one.points.selection,
-        "backtest": one.backtest.to_dict(),
-        "flops_per_param_and_example": one.flops_per,
-        "sizes": one.sizes,
-        "warnings": list(one.warnings),
-    }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.runs.designs import Family, families
@@ -21,28 +22,33 @@ _UNEVEN = 1.5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FamilyOptimum:
-    """How one family should spend compute, or why its runs do not say.
+    """How one family should spend compute.
 
     Attributes:
         family: Whose.
         points: The runs that it is about; `n_examples` counts examples seen.
-        found: The three approaches side by side, or `None`.
+        found: The three approaches side by side.
         flops_per: Measured training FLOPs for each parameter and example seen.
         warnings: What to distrust, a sentence each.
-        refusal: Why there is no answer, where there is none.
     """
 
     family: Family
-    points: Points | None = None
-    found: ComputeOptimal | None = None
-    flops_per: float = FLOPS_PER
-    warnings: tuple[str, ...] = ()
-    refusal: str | None = None
+    points: Points
+    found: ComputeOptimal
+    flops_per: float
+    warnings: tuple[str, ...]
+
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = (
+        "*family", "refusal", "selection=points.selection", "flops_per_param_and_example=flops_per",
+        "approaches=found.approaches", "missing=found.missing", "parabola_bias=found.parabola_bias",
+        "agree=found.agree", "warnings",
+    )  # fmt: skip
 
 
 def family_optima(
     designs: pd.DataFrame, *, estimator: str = "log-huber", level: float = 0.9, seed: int = 0
-) -> tuple[FamilyOptimum, ...]:
+) -> tuple[FamilyOptimum | Refusal, ...]:
     """Applies the three approaches to the runs of each family.
 
     Args:
@@ -59,7 +65,7 @@ def family_optima(
 
 def family_optimum(
     family: Family, designs: pd.DataFrame, *, estimator: str, level: float, seed: int
-) -> FamilyOptimum:
+) -> FamilyOptimum | Refusal:
     """Applies the three approaches to the designs of one family; what they cannot say is a refusal."""
     try:
         points = training_points(designs)
@@ -74,7 +80,7 @@ def family_optimum(
             n, d, loss, flops=np.where(known, flops, per * n * d), flops_per=per, **options
         )
     except FitError as refusal:
-        return FamilyOptimum(family=family, refusal=str(refusal))
+        return Refusal({"family": family}, str(refusal))
     return FamilyOptimum(
         family=family,
         points=points,
@@ -82,33 +88,6 @@ def family_optimum(
         flops_per=per,
         warnings=(*_cost_warnings(ratio[known]), *found.warnings()),
     )
-
-
-def optimum_dict(one: FamilyOptimum) -> dict[str, Any]:
-    """Returns what a family's runs say about spending compute, as JSON values."""
-    common = {**one.family._asdict(), "refusal": one.refusal}
-    if one.found is None or one.points is None:
-        return common
-    return {
-        **common,
-        "selection": one.points.selection,
-        "flops_per_param_and_example": one.flops_per,
-        "approaches": {
-            name: {
-                "a": own.exponent,
-                "low": own.lower if np.isfinite(own.lower) else None,
-                "high": own.upper if np.isfinite(own.upper) else None,
-                "coefficient": own.coefficient,
-                "flops": own.flops.tolist(),
-                "n_params": own.sizes.tolist(),
-            }
-            for name, own in one.found.approaches.items()
-        },
-        "missing": one.found.missing,
-        "parabola_bias": one.found.parabola_bias,
-        "agree": one.found.agree,
-        "warnings": list(one.warnings),
-    }
 
 
 def _column(points: Points, name: str) -> Any:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
@@ -44,53 +45,15 @@ BAND_NODES = 6
 AHEAD = 10.0
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; a bound is `None` where there is none."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, value: float, low: float, high: float) -> Estimate:
-        """Returns the estimate whose bounds are `None` where they are not finite."""
-        return cls(float(value), *(float(end) if np.isfinite(end) else None for end in (low, high)))
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LawResult:
-    """One law of one family: a `FittedLaw` or a `RefusedLaw`.
+class FittedLaw:
+    """A law of one family with its estimates; intervals are of the level that the analysis asked for.
 
     Attributes:
         family: Whose law it is.
         axis: One of `AXES`, or `JOINT` for a law of several axes at once.
         law: The law's name.
         equation: The law in symbols.
-    """
-
-    family: Family
-    axis: str
-    law: str
-    equation: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RefusedLaw(LawResult):
-    """A law that the family's runs cannot support.
-
-    Attributes:
-        refusal: Why, and what to do about it.
-    """
-
-    refusal: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FittedLaw(LawResult):
-    """A law with its estimates; intervals are of the level that the analysis asked for.
-
-    Attributes:
         points: What was fitted.
         fit: The fit itself.
         best: The same; of several averaged laws, the fit of the heaviest.
@@ -104,6 +67,10 @@ class FittedLaw(LawResult):
         level: Coverage of the intervals.
     """
 
+    family: Family
+    axis: str
+    law: str
+    equation: str
     points: Points
     fit: Fit | AutoFit[Fit]
     best: Fit
@@ -116,6 +83,13 @@ class FittedLaw(LawResult):
     backtest: Backtest
     level: float
 
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = (
+        "*family", "axis", "law", "equation", "refusal", "selection=points.selection", "seed_spread",
+        "points=points.rows", "decades=points.decades", "params", "exponents", "r2", "rms_log_error",
+        "backtest", "loss_at_ten_times_the_scale=ahead", "fit",
+    )  # fmt: skip
+
     @property
     def irreducible(self) -> Estimate | None:
         """The loss that the law ends at however large the scale, where it has such a parameter."""
@@ -123,7 +97,7 @@ class FittedLaw(LawResult):
 
     @cached_property
     def curve(self) -> pd.DataFrame | None:
-        """For one axis: the axis, `mean`, `low` and `high` of the law on a fine grid.
+        """For one axis: the axis, `mean`, `lower` and `upper` of the law on a fine grid.
 
         Made when somebody draws it: an interval is costly, so that it is made at a few scales; between
         them its ratio to the law is interpolated.
@@ -137,11 +111,11 @@ class FittedLaw(LawResult):
         nodes = np.geomspace(scales[0], scales[-1], BAND_NODES)
         at_nodes = self.fit.predict({axis: nodes}, level=self.level)
         mean = self.fit.predict({axis: scales})
-        low, high = (
+        lower, upper = (
             mean * np.interp(np.log(scales), np.log(nodes), ends / at_nodes.mean)
             for ends in (at_nodes.lower, at_nodes.upper)
         )
-        return pd.DataFrame({axis: scales, "mean": mean, "low": low, "high": high})
+        return pd.DataFrame({axis: scales, "mean": mean, "lower": lower, "upper": upper})
 
 
 def fit_families(
@@ -152,7 +126,7 @@ def fit_families(
     estimator: str = "log-huber",
     level: float = 0.9,
     seed: int = 0,
-) -> tuple[LawResult, ...]:
+) -> tuple[FittedLaw | Refusal, ...]:
     """Fits the laws of every family of a table of designs.
 
     Args:
@@ -211,7 +185,7 @@ def fit_family(
     estimator: str,
     level: float,
     seed: int,
-) -> LawResult:
+) -> FittedLaw | Refusal:
     """Fits one law of one family; what its runs cannot support comes back as a refusal."""
     form = None if law == AUTO else get_law(law)
     names: dict[str, Any] = {
@@ -233,7 +207,7 @@ def fit_family(
         fit = fit_law(law, x, y, estimator=estimator, seed=seed)
         return FittedLaw(**names, **_numbers(points, fit, level), seed_spread=seed_spread(designs))
     except FitError as refusal:
-        return RefusedLaw(**names, refusal=str(refusal))
+        return Refusal(names, str(refusal))
 
 
 def _numbers(points: Points, fit: Fit | AutoFit[Fit], level: float) -> dict[str, Any]:
@@ -242,11 +216,11 @@ def _numbers(points: Points, fit: Fit | AutoFit[Fit], level: float) -> dict[str,
     errors = log_loss - np.log(fit.predict(x))
     beyond = {name: np.array([AHEAD * column.max()]) for name, column in x.items()}
     best = fit if isinstance(fit, Fit) else fit.best
-    *ends, (low, high) = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
+    *ends, (lower, upper) = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
     if isinstance(fit, Fit):
-        ahead = Estimate.of(float(fit.predict(beyond)[0]), float(np.exp(low)), float(np.exp(high)))
+        ahead = Estimate.of(float(fit.predict(beyond)[0]), float(np.exp(lower)), float(np.exp(upper)))
     else:
-        ahead = Estimate.of(*(float(end[0]) for end in fit.predict(beyond, level=level)))
+        ahead = Estimate.first(fit.predict(beyond, level=level))
     return {
         "points": points,
         "fit": fit,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.families.laws import Estimate, FittedLaw, LawResult
+from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.families.laws import FittedLaw
 from scalelab.analysis.fits.compare import Comparison, compare_fits
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.exponent_test import ExponentTest
@@ -20,29 +21,6 @@ AHEAD_FIRST = ("train_flops", "n_params", "n_examples")
 """The axis to compare along: compute where it was fitted."""
 
 _CURVE = 12
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Group:
-    """Families that differ in one thing, or why they cannot be compared.
-
-    Attributes:
-        dataset: What all were trained on.
-        varies: `architecture` or `optimizer`.
-        held: What the other one is.
-        axis: The axis that they are compared along.
-        n_points: How many points the smallest of their laws has.
-        pairs: Every pair, as far as they could be compared.
-        refusal: Why there are none.
-    """
-
-    dataset: str
-    varies: str
-    held: str
-    axis: str
-    n_points: int
-    pairs: tuple[Pair, ...] = ()
-    refusal: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,7 +41,8 @@ class Pair:
         crossing: The scale of the crossing; `None` likewise.
         crossing_share: The share of refits that cross (so).
         sentence: All of it as text.
-        curve: The multiplier along the scales that both have: scale, estimate, low, high; shape (points, 4).
+        curve: The multiplier along the scales that both have: scale, estimate, lower, upper; shape
+            (points, 4).
     """
 
     first: str
@@ -80,8 +59,38 @@ class Pair:
     sentence: str
     curve: Any
 
+    json_fields: ClassVar = (
+        "first", "second", "exponent", "values", "difference", "p_likelihood_ratio=test.p_lr",
+        "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "at_scale=scale", "multiplier",
+        "winner_beyond=winner", "crossing", "crossing_share", "sentence",
+    )  # fmt: skip
 
-def compare_families(laws: Iterable[LawResult], level: float) -> tuple[Group, ...]:
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Group:
+    """Families that differ in one thing, pair by pair.
+
+    Attributes:
+        dataset: What all were trained on.
+        varies: `architecture` or `optimizer`.
+        held: What the other one is.
+        axis: The axis that they are compared along.
+        n_points: How many points the smallest of their laws has.
+        pairs: Every pair.
+    """
+
+    dataset: str
+    varies: str
+    held: str
+    axis: str
+    n_points: int
+    pairs: tuple[Pair, ...]
+
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = ("dataset", "varies", "held", "axis", "n_points", "refusal", "pairs")
+
+
+def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple[Group | Refusal, ...]:
     """Compares the families of each dataset, pair by pair.
 
     Args:
@@ -90,7 +99,7 @@ def compare_families(laws: Iterable[LawResult], level: float) -> tuple[Group, ..
         level: Coverage of the intervals.
     """
     fitted = [law for law in laws if isinstance(law, FittedLaw) and law.axis in AXES]
-    groups = []
+    groups: list[Group | Refusal] = []
     for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
         keys = sorted({(law.family.dataset, getattr(law.family, held)) for law in fitted})
         for dataset, fixed in keys:
@@ -108,7 +117,7 @@ def compare_families(laws: Iterable[LawResult], level: float) -> tuple[Group, ..
             try:
                 groups.append(Group(**names, pairs=_pairs(chosen, level)))
             except FitError as refusal:
-                groups.append(Group(**names, refusal=str(refusal)))
+                groups.append(Refusal(names, str(refusal)))
     return tuple(groups)
 
 
@@ -126,75 +135,32 @@ def _pairs(laws: dict[str, FittedLaw], level: float) -> tuple[Pair, ...]:
         if not law.exponents:
             raise FitError(f"law {law.law!r} has no exponents to compare")
         fits[name] = law.fit
-        ends[name] = {own: _ends(law.params[own]) for own in law.exponents}
+        ends[name] = {own: law.params[own].ends for own in law.exponents}
     # The family of the larger exponent is the second of its pair, so that sentences read forward.
     order = sorted(fits, key=lambda name: fits[name].params[fits[name].law.exponents[0]])
     found = compare_fits({name: fits[name] for name in order}, level=level, ends=ends)
     return tuple(_pair(found, a, b) for a, b in combinations(order, 2))
 
 
-def _ends(estimate: Estimate) -> tuple[float, float]:
-    low = -np.inf if estimate.low is None else estimate.low
-    high = np.inf if estimate.high is None else estimate.high
-    return float(low), float(high)
-
-
 def _pair(found: Comparison, first: str, second: str) -> Pair:
     name = found.fits[first].law.exponents[0]
     columns = [found.fits[one].table.columns[0] for one in (first, second)]
-    low, high = max(float(c.min()) for c in columns), min(float(c.max()) for c in columns)
+    smallest, largest = max(float(c.min()) for c in columns), min(float(c.max()) for c in columns)
     winner, crossing, share = found.overtaking(first, second)
-    scales = np.geomspace(low, high, _CURVE) if low < high else np.array([high])
+    scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
+    worths = [(scale, found.multiplier(first, second, float(scale))) for scale in scales]
     return Pair(
         first=first,
         second=second,
         exponent=name,
         values=(found.fits[first].params[name], found.fits[second].params[name]),
-        difference=Estimate.of(*found.difference(first, second, name)),
+        difference=found.difference(first, second, name),
         test=next(test for test in found.tests if set(test.families) == {first, second}),
-        scale=high,
-        multiplier=Estimate.of(*found.multiplier(first, second, high)),
+        scale=largest,
+        multiplier=found.multiplier(first, second, largest),
         winner=winner,
-        crossing=Estimate.of(*crossing) if winner else None,
+        crossing=crossing if winner else None,
         crossing_share=share,
-        sentence=found.sentence(first, second, high),
-        curve=np.array([(scale, *found.multiplier(first, second, float(scale))) for scale in scales]),
+        sentence=found.sentence(first, second, largest),
+        curve=np.array([(scale, worth.value, *worth.ends) for scale, worth in worths]),
     )
-
-
-def group_dicts(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Returns comparisons as JSON values."""
-    return [
-        {
-            "dataset": group.dataset,
-            "varies": group.varies,
-            "held": group.held,
-            "axis": group.axis,
-            "n_points": group.n_points,
-            "refusal": group.refusal,
-            "pairs": [_pair_dict(pair) for pair in group.pairs],
-        }
-        for group in groups
-    ]
-
-
-def _pair_dict(pair: Pair) -> dict[str, Any]:
-    return {
-        "first": pair.first,
-        "second": pair.second,
-        "exponent": pair.exponent,
-        "values": list(pair.values),
-        "difference": vars(pair.difference),
-        "p_likelihood_ratio": pair.test.p_lr,
-        "p_bootstrap": pair.test.p_bootstrap,
-        "p_holm": pair.test.p_holm,
-        "at_scale": pair.scale,
-        "multiplier": {
-            name: value if value is None or np.isfinite(value) else None
-            for name, value in vars(pair.multiplier).items()
-        },
-        "winner_beyond": pair.winner,
-        "crossing": vars(pair.crossing) if pair.crossing else None,
-        "crossing_share": pair.crossing_share,
-        "sentence": pair.sentence,
-    }

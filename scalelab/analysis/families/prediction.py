@@ -6,15 +6,15 @@ from the smaller ones.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Estimate
+from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
@@ -43,36 +43,13 @@ _FINER = 2000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outlook:
-    """What was asked of one family; a `Forecast`, a `Target` or a `NoOutlook`.
+class Forecast:
+    """The loss of one run of a family at a scale.
 
     Attributes:
         family: Whose.
         axes: The axes of the law.
         law: The law's name.
-    """
-
-    family: Family
-    axes: tuple[str, ...]
-    law: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class NoOutlook(Outlook):
-    """Refused: the family's runs cannot support the law.
-
-    Attributes:
-        refusal: Why, and what to do about it.
-    """
-
-    refusal: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Forecast(Outlook):
-    """The loss of one run at a scale.
-
-    Attributes:
         at: The scale, by axis.
         loss: With its prediction interval: for one run, its noise included.
         beyond: By axis, how many times the largest scale of the points it is; below one, inside them.
@@ -86,6 +63,9 @@ class Forecast(Outlook):
         link_beyond: Whether the loss is below all that the link was fitted to.
     """
 
+    family: Family
+    axes: tuple[str, ...]
+    law: str
     at: dict[str, float]
     loss: Estimate
     beyond: dict[str, float]
@@ -98,16 +78,25 @@ class Forecast(Outlook):
     no_objective: str | None
     link_beyond: bool
 
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = (
+        "*family", "axes", "law", "refusal", "at", "loss", "times_beyond=beyond", "backtest", "metric",
+        "objective", "no_objective", "link_beyond", "equation", "selection=points.selection", "fit",
+    )  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Target(Outlook):
-    """The scale at which a law reaches a loss.
+class Target:
+    """The scale at which a family's law reaches a loss.
 
     Attributes:
+        family: Whose.
+        axes: The axes of the law.
+        law: The law's name.
         loss: The loss to reach.
-        scale: The scale; `None` where the law never gets there.
-        low: The lower end of its interval, `None` where it is far below everything that was run.
-        high: The upper end; `None` where laws that the runs do not contradict never get there.
+        scale: The scale, infinite where the law never gets there. Its lower end is `None` where that is far
+            below everything that was run, its upper end where laws that the runs do not contradict never get
+            there.
         floor: What the law falls towards, where it has an irreducible loss.
         beyond: How many times the largest scale of the points it is; `None` without a scale.
         backtest: How well the law foretold the larger points from the smaller ones.
@@ -116,16 +105,23 @@ class Target(Outlook):
         fit: The fit.
     """
 
+    family: Family
+    axes: tuple[str, ...]
+    law: str
     loss: float
-    scale: float | None
-    low: float | None
-    high: float | None
+    scale: Estimate
     floor: float | None
     beyond: float | None
     backtest: Backtest
     equation: str
     points: Points
     fit: Fit
+
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = (
+        "*family", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
+        "backtest", "equation", "selection=points.selection", "fit",
+    )  # fmt: skip
 
 
 def forecast(
@@ -136,7 +132,7 @@ def forecast(
     estimator: str = "log-huber",
     level: float = 0.9,
     seed: int = 0,
-) -> tuple[Forecast | NoOutlook, ...]:
+) -> tuple[Forecast | Refusal, ...]:
     """Predicts the loss of a run at a scale, for every family.
 
     Args:
@@ -159,7 +155,7 @@ def forecast(
     Estimator.named(estimator)
     scale = read_scale(at)
     form = _form(law, tuple(scale))
-    out: list[Forecast | NoOutlook] = []
+    out: list[Forecast | Refusal] = []
     for family, rows in families(designs):
         names: dict[str, Any] = {"family": family, "axes": tuple(scale), "law": _name(form)}
         try:
@@ -167,7 +163,7 @@ def forecast(
             fit = _fit(form, points, estimator, seed)
             out.append(Forecast(**names, **_forecast(fit, points, rows, scale, level, seed)))
         except FitError as refusal:
-            out.append(NoOutlook(**names, refusal=str(refusal)))
+            out.append(Refusal(names, str(refusal)))
     return tuple(out)
 
 
@@ -180,7 +176,7 @@ def reach(
     estimator: str = "log-huber",
     level: float = 0.9,
     seed: int = 0,
-) -> tuple[Target | NoOutlook, ...]:
+) -> tuple[Target | Refusal, ...]:
     """Returns the scale at which each family reaches a loss, along each axis by itself.
 
     Args:
@@ -206,7 +202,7 @@ def reach(
     form = _form(law, (axes[0],))
     if form == AUTO:
         raise InputError("the scale that reaches a loss needs one form, such as power-offset; auto averages")
-    out: list[Target | NoOutlook] = []
+    out: list[Target | Refusal] = []
     for family, rows in families(designs):
         for axis in axes:
             names: dict[str, Any] = {"family": family, "axes": (axis,), "law": _name(form)}
@@ -216,7 +212,7 @@ def reach(
                     Target(**names, **_target(_fit(form, points, estimator, seed), points, loss, level))
                 )
             except FitError as refusal:
-                out.append(NoOutlook(**names, refusal=str(refusal)))
+                out.append(Refusal(names, str(refusal)))
     return tuple(out)
 
 
@@ -287,7 +283,7 @@ def _forecast(
     metric, objective, why = _objective(fit, rows, x, level, seed)
     return {
         "at": scale,
-        "loss": Estimate.of(*(float(end[0]) for end in predicted)),
+        "loss": Estimate.first(predicted),
         "beyond": {axis: value / float(points.rows[axis].max()) for axis, value in scale.items()},
         "backtest": fit.backtest,
         "equation": best.law.equation if fit is best else f"mostly {best.law.equation}",
@@ -328,7 +324,7 @@ def _objective(
         )
         return (
             metric,
-            Estimate.of(*(float(end[0]) for end in chain(fit, link).predict(x, level, noise=True))),
+            Estimate.first(chain(fit, link).predict(x, level, noise=True)),
             None,
         )
     except FitError as refusal:
@@ -340,12 +336,10 @@ def _target(fit: Fit, points: Points, loss: float, level: float) -> dict[str, An
     largest = float(points.rows[axis].max())
     value = fit.estimate(scale_for_loss(fit, loss))
     known = np.isfinite(value) and 0 < value < _LARGEST
-    low, high = _ends(fit, axis, loss, value if known else largest, level)
+    ends = _ends(fit, axis, loss, value if known else largest, level)
     return {
         "loss": loss,
-        "scale": value if known else None,
-        "low": low,
-        "high": high,
+        "scale": Estimate(value if known else math.inf, *ends),
         "floor": fit.irreducible,
         "beyond": value / largest if known else None,
         "backtest": fit.backtest,
@@ -372,38 +366,3 @@ def _ends(fit: Fit, axis: str, loss: float, center: float, level: float) -> tupl
         inside = below.size and below[0] > 0
         ends.append(float(finer[below[0]]) if inside else None)
     return ends[0], ends[1]
-
-
-def outlook_dict(one: Outlook) -> dict[str, Any]:
-    """Returns a forecast, a target or a refusal as JSON values."""
-    common = {**one.family._asdict(), "axes": list(one.axes), "law": one.law}
-    if isinstance(one, Forecast):
-        return {
-            **common,
-            "refusal": None,
-            "at": one.at,
-            "loss": vars(one.loss),
-            "times_beyond": one.beyond,
-            "backtest": one.backtest.to_dict(),
-            "metric": one.metric,
-            "objective": vars(one.objective) if one.objective else None,
-            "no_objective": one.no_objective,
-            "link_beyond": one.link_beyond,
-            "equation": one.equation,
-            "selection": one.points.selection,
-            "fit": json.loads(one.fit.to_json()),
-        }
-    if isinstance(one, Target):
-        return {
-            **common,
-            "refusal": None,
-            "loss": one.loss,
-            "scale": {"value": one.scale, "low": one.low, "high": one.high},
-            "floor": one.floor,
-            "times_beyond": one.beyond,
-            "backtest": one.backtest.to_dict(),
-            "equation": one.equation,
-            "selection": one.points.selection,
-            "fit": json.loads(one.fit.to_json()),
-        }
-    return {**common, "refusal": one.refusal if isinstance(one, NoOutlook) else None}

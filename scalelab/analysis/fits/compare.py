@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.inference.bootstrap import check_level
@@ -34,14 +35,6 @@ _ENOUGH = 2
 
 _NOUNS = {"train_flops": "FLOPs", "n_params": "parameters", "n_examples": "examples"}
 _GRID = 400
-
-
-class Estimate(NamedTuple):
-    """A number with its interval."""
-
-    value: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +62,12 @@ class Comparison:
         calibrated; a percentile of refits to few runs would be too narrow.
         """
         a, b = self.fits[first].params[exponent], self.fits[second].params[exponent]
-        (a_low, a_high), (b_low, b_high) = self.ends[first][exponent], self.ends[second][exponent]
+        (a_lower, a_upper), (b_lower, b_upper) = self.ends[first][exponent], self.ends[second][exponent]
         value = b - a
-        return Estimate(
+        return Estimate.of(
             value,
-            value - float(np.hypot(b - b_low, a_high - a)),
-            value + float(np.hypot(b_high - b, a - a_low)),
+            value - float(np.hypot(b - b_lower, a_upper - a)),
+            value + float(np.hypot(b_upper - b, a - a_lower)),
         )
 
     def multiplier(self, first: str, second: str, scale: float) -> Estimate:
@@ -104,7 +97,7 @@ class Comparison:
         pool = _crossing(_head(self.draws[first], n), _head(self.draws[second], n), grid)
         crossed = pool[np.isfinite(pool)]
         if not crossed.size:
-            return Estimate(value, float("nan"), float("nan")), 0.0
+            return Estimate(value), 0.0
         return self._estimate(value, crossed), crossed.size / n
 
     def overtaking(self, first: str, second: str) -> tuple[str | None, Estimate, float]:
@@ -138,8 +131,8 @@ class Comparison:
                         "first_value": self.fits[first].params[name],
                         "second_value": self.fits[second].params[name],
                         "difference": gap.value,
-                        "lower": gap.lower,
-                        "upper": gap.upper,
+                        "lower": gap.ends[0],
+                        "upper": gap.ends[1],
                         "p_lr": test.p_lr,
                         "p_bootstrap": test.p_bootstrap,
                         "p_holm": test.p_holm,
@@ -160,7 +153,8 @@ class Comparison:
         name = self.fits[first].law.exponents[0]
         test = next(t for t in self.tests if set(t.families) == {first, second})
         gap = self.difference(first, second, name)
-        sure = test.p_holm < 1 - self.level and not gap.lower <= 0 <= gap.upper
+        lower, upper = gap.ends
+        sure = test.p_holm < 1 - self.level and not lower <= 0 <= upper
         n_points = min(self.fits[family].table.y.size for family in (first, second))
         if n_points < _ENOUGH * len(self.fits[first].law.params):
             verdict = f"cannot be told, from {n_points} points, to scale better or worse than"
@@ -174,22 +168,21 @@ class Comparison:
         winner, cross, share = self.overtaking(first, second)
         text = (
             f"{second} {verdict} {first}: its exponent in {axis} differs by {gap.value:+.3f} "
-            f"({self.level:.0%} interval {gap.lower:+.3f} to {gap.upper:+.3f}; "
+            f"({self.level:.0%} interval {lower:+.3f} to {upper:+.3f}; "
             f"p = {test.p_holm:.2g} after Holm). "
             f"At {scale:.3g} {axis} it is worth {_times(worth.value)} "
-            f"({_times(worth.lower)} to {_times(worth.upper)}) times the {axis}."
+            f"({_times(worth.ends[0])} to {_times(worth.ends[1])}) times the {axis}."
         )
         if winner is not None:
-            ends = f"{cross.lower:.2g} to {cross.upper:.2g}, in {share:.0%} of refits"
+            ends = f"{cross.ends[0]:.2g} to {cross.ends[1]:.2g}, in {share:.0%} of refits"
             return f"{text} {winner} has the lower loss beyond {cross.value:.2g} {axis} ({ends})."
-        lower = second if worth.value > 1 else first
+        better = second if worth.value > 1 else first
         often = f"the laws cross in {share:.0%} of refits"
-        return f"{text} {lower} has the lower loss at all scales looked at ({often})."
+        return f"{text} {better} has the lower loss at all scales looked at ({often})."
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
         tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
-        low, high = np.quantile(pool[~np.isnan(pool)], tails, method="nearest")
-        return Estimate(float(value), float(low), float(high))
+        return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails, method="nearest"))
 
     def _one_axis(self) -> None:
         fit = next(iter(self.fits.values()))

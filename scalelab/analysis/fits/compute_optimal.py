@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class Allocation:
     flops: Array
     sizes: Array
     warnings: tuple[str, ...] = ()
+
+    json_fields: ClassVar = ("a=exponent", "lower", "upper", "coefficient", "flops", "n_params=sizes")
 
 
 @dataclass(frozen=True, eq=False)

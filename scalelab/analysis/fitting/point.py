@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from scalelab.analysis.fitting.search import Starts, search
 from scalelab.analysis.fitting.solver import Problem
 from scalelab.arrays import Array
 from scalelab.errors import FitError
+from scalelab.jsonable import jsonable
 from scalelab.law import Frame, Law
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Point:
     theta: Array = field(repr=False)
     frame: Frame = field(repr=False)
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    json_fields: ClassVar = ("params", "objective", "provenance")
 
     @classmethod
     def of(cls, law: Law, table: Table, estimator: Estimator, seed: int = 0) -> Self:
@@ -191,8 +194,7 @@ class Point:
 
     def to_json(self) -> str:
         """Returns parameters, objective and provenance as JSON with sorted keys."""
-        content = {"params": self.params, "objective": self.objective, "provenance": self.provenance()}
-        return json.dumps(content, sort_keys=True, indent=1)
+        return json.dumps(jsonable(self), sort_keys=True, indent=1)
 
 
 def _refuse_flat(problem: Problem, theta: Array) -> None:

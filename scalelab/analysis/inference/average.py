@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from scalelab.analysis.inference.noise import sampled
 from scalelab.analysis.laws import LAWS
 from scalelab.arrays import Array
 from scalelab.errors import FitError
+from scalelab.jsonable import jsonable
 from scalelab.law import Law
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class AutoFit(Generic[P]):
     weights: dict[str, float]
     weighted_by: str
     refused: dict[str, str]
+
+    json_fields: ClassVar = ("weights", "weighted_by", "backtest_rmse", "refused", "fits")
+
+    @property
+    def backtest_rmse(self) -> dict[str, float]:
+        """The error of each law that could be backtested, by name."""
+        return {name: test.rmse for name, test in self.backtests.items() if test.errors}
 
     @property
     def best(self) -> P:
@@ -146,14 +154,7 @@ class AutoFit(Generic[P]):
 
     def to_json(self) -> str:
         """Returns weights, backtests and the fits as JSON with sorted keys."""
-        content = {
-            "weights": self.weights,
-            "weighted_by": self.weighted_by,
-            "backtest_rmse": {name: test.rmse for name, test in self.backtests.items() if test.errors},
-            "refused": self.refused,
-            "fits": {name: json.loads(fit.to_json()) for name, fit in self.fits.items()},
-        }
-        return json.dumps(content, sort_keys=True, indent=1)
+        return json.dumps(jsonable(self), sort_keys=True, indent=1)
 
 
 def candidates(axes: tuple[str, ...]) -> tuple[Law, ...]:

@@ -8,7 +8,7 @@ log loss (of the metric itself for laws of a metric).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,20 +39,12 @@ class Backtest:
     errors: tuple[float, ...]
     refused: tuple[str, ...]
 
+    json_fields: ClassVar = ("rms_log_error=rmse", "origins", "reach", "errors", "refused")
+
     @property
     def rmse(self) -> float:
         """Root of the mean over origins of the squared error; infinite if no origin supported the law."""
         return float(np.sqrt(np.mean(np.square(self.errors)))) if self.errors else float("inf")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the backtest as JSON values; `rms_log_error` is `None` without one."""
-        return {
-            "rms_log_error": self.rmse if self.errors else None,
-            "origins": list(self.origins),
-            "reach": list(self.reach),
-            "errors": list(self.errors),
-            "refused": list(self.refused),
-        }
 
     def describe(self) -> str:
         """Returns the backtest as a sentence."""

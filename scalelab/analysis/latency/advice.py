@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.latency.law import KEY, LatencyLaw, Place, RefusedLatencyLaw, fit_laws, measured
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.latency.law import KEY, LatencyLaw, Place, fit_laws, measured
 from scalelab.analysis.latency.models import NEEDED
 from scalelab.analysis.latency.summary import objective_changes
 from scalelab.analysis.runs.designs import finished_runs
@@ -41,7 +42,7 @@ class LatencyAdvice:
         direction: Whether a lower or a higher objective is better.
         candidates: The networks within the limit, best first: `architecture`, `options` (JSON text),
             `objective` (on the target), `objective_from` (`measured` or `predicted`), `latency`,
-            `low`, `high` (seconds), `latency_from`, `n_params`, `forward_flops` and `trial_id`
+            `lower`, `upper` (seconds), `latency_from`, `n_params`, `forward_flops` and `trial_id`
             (`None` where no run trained it).
         n_looked_at: Networks that were looked at, those beyond the limit too.
         law: The law of latency, or why there is none.
@@ -54,22 +55,19 @@ class LatencyAdvice:
     direction: Direction
     candidates: pd.DataFrame
     n_looked_at: int
-    law: LatencyLaw | RefusedLatencyLaw
+    law: LatencyLaw | Refusal
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers as JSON values."""
-        rows = self.candidates.astype(object).where(self.candidates.notna(), None).to_dict("records")
-        return {
-            **self.place._asdict(),
-            "limit_seconds": self.limit,
-            "metric": self.metric,
-            "direction": self.direction,
-            "n_looked_at": self.n_looked_at,
-            "law": self.law.to_dict(),
-            "notes": list(self.notes),
-            "candidates": [{**row, "options": json.loads(row["options"])} for row in rows],
-        }
+    json_fields: ClassVar = (
+        "*place", "limit_seconds=limit", "metric", "direction", "n_looked_at", "law", "notes",
+        "candidates=networks",
+    )  # fmt: skip
+
+    def networks(self) -> list[dict[str, Any]]:
+        """Returns the candidates as mappings, their options too."""
+        options = self.candidates["options"].map(json.loads)
+        rows: Any = self.candidates.assign(options=options).astype(object).to_dict("records")
+        return list(rows)
 
 
 def find_place(latencies: pd.DataFrame, target: str, batch_size: int, host: str) -> Place:
@@ -132,8 +130,8 @@ def advise_latency(
     found = pd.concat([table for table in tables if len(table)], ignore_index=True)
     found, note = _at_its_precision(found, there, metric, place)
     notes += note
-    if isinstance(law, RefusedLatencyLaw):
-        notes.append(f"only networks measured on {place.target} are looked at: {law.refusal}")
+    if isinstance(law, Refusal):
+        notes.append(f"only networks measured on {place.target} are looked at: {law.reason}")
     within = found[found["latency"] <= limit]
     if within.empty:
         fastest = found["latency"].min()
@@ -147,7 +145,7 @@ def advise_latency(
     return LatencyAdvice(place, limit, metric, direction, ranked, len(found), law, tuple(notes))
 
 
-def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | RefusedLatencyLaw) -> pd.DataFrame:
+def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | Refusal) -> pd.DataFrame:
     """Returns the trained networks with their latency: measured, or predicted of those measured elsewhere."""
     own = there.set_index("network_id")[["latency", "latency_low", "latency_high"]]
     own = own[~own.index.duplicated(keep="last")]
@@ -158,14 +156,14 @@ def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | Refused
     )
     table["objective_from"] = MEASURED
     here = trained["network_id"].isin(own.index).to_numpy()
-    for name, column in (("latency", "latency"), ("low", "latency_low"), ("high", "latency_high")):
+    for name, column in (("latency", "latency"), ("lower", "latency_low"), ("upper", "latency_high")):
         table[name] = trained["network_id"].map(own[column]).astype(float)
     table["latency_from"] = np.where(here, MEASURED, PREDICTED)
-    if isinstance(law, RefusedLatencyLaw):
+    if isinstance(law, Refusal):
         return table[here]
     if not here.all():
         expected = law.predict(trained[~here])
-        table.loc[~here, ["latency", "low", "high"]] = expected[["latency", "low", "high"]].to_numpy()
+        table.loc[~here, ["latency", "lower", "upper"]] = expected[["latency", "lower", "upper"]].to_numpy()
     return table
 
 
@@ -198,12 +196,12 @@ def _columns(rows: pd.DataFrame) -> pd.DataFrame:
 def _promised(
     networks: pd.DataFrame,
     runs: pd.DataFrame,
-    law: LatencyLaw | RefusedLatencyLaw,
+    law: LatencyLaw | Refusal,
     metric: str,
     notes: list[str],
 ) -> pd.DataFrame:
     """Returns untrained networks, with the latency and the objective that are expected of them."""
-    if isinstance(law, RefusedLatencyLaw):
+    if isinstance(law, Refusal):
         return networks.head(0)
     try:
         objective = expected_objectives(runs, networks, metric)
@@ -218,8 +216,8 @@ def _promised(
         objective=objective,
         objective_from=PREDICTED,
         latency=expected["latency"],
-        low=expected["low"],
-        high=expected["high"],
+        lower=expected["lower"],
+        upper=expected["upper"],
         latency_from=PREDICTED,
     )
 
@@ -240,14 +238,14 @@ def expected_objectives(runs: pd.DataFrame, networks: pd.DataFrame, metric: str)
     """
     import pandas as pd
 
-    from scalelab.analysis.trees import ALL, TreeModel, design_of, tree_model
+    from scalelab.analysis.trees import ALL, design_of, tree_model
     from scalelab.analysis.trees.learners import FOREST
 
     done = finished_runs(runs)
     done = done[done["metric"] == metric].reset_index(drop=True)
     judged = tree_model(done, str(done["dataset_label"].iloc[0]), ALL, metric, measures=("gini",))
-    if not isinstance(judged, TreeModel):
-        raise FitError(getattr(judged, "refusal", "no forest"))
+    if isinstance(judged, Refusal):
+        raise FitError(judged.reason)
     if not judged.beats_the_mean:
         raise FitError("what design decides of the objective is not told from noise by these runs")
     sign = 1.0 if judged.direction == "minimize" else -1.0

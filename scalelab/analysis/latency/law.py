@@ -8,10 +8,11 @@ it is says another cross-validation around that, whose networks neither the choi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.latency.models import MODELS, NEEDED, Fitted
 from scalelab.analysis.runs.designs import split
 from scalelab.arrays import Array, Index
@@ -59,6 +60,18 @@ class LatencyLaw:
     networks: pd.DataFrame
     choices: dict[str, float]
 
+    refusal: ClassVar[None] = None
+    json_fields: ClassVar = (
+        "*place", "model=fitted.name", "n_networks", "median_relative_error=median_error",
+        "p90_relative_error=p90_error", "chosen_among=choices", "coefficients=fitted.coefficients",
+        "intervals=fitted.intervals",
+    )  # fmt: skip
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks it was fitted to."""
+        return len(self.networks)
+
     @property
     def errors(self) -> Array:
         """Relative errors of the held-out predictions, shape (networks,)."""
@@ -82,15 +95,17 @@ class LatencyLaw:
             rows: A row a network, with the columns `NEEDED`.
 
         Returns:
-            Columns `latency`, `low` and `high` in seconds, the last two a 90% interval from the errors
+            Columns `latency`, `lower` and `upper` in seconds, the last two a 90% interval from the errors
             of the held-out predictions (split-conformal: Lei et al. 2018, "Distribution-free predictive
             inference").
         """
         import pandas as pd
 
         center = self.fitted.predict(rows, self.place.batch_size)
-        low, high = self._spread()
-        return pd.DataFrame({"latency": center, "low": center * low, "high": center * high}, index=rows.index)
+        lower, upper = self._spread()
+        return pd.DataFrame(
+            {"latency": center, "lower": center * lower, "upper": center * upper}, index=rows.index
+        )
 
     def _spread(self) -> tuple[float, float]:
         """Returns the ends of the interval of what is measured over what is predicted."""
@@ -102,50 +117,20 @@ class LatencyLaw:
         above = min(n - 1, int(np.ceil((n + 1) * (1 - tail))) - 1)
         return float(min(ratio[below], 1.0)), float(max(ratio[above], 1.0))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers as JSON values."""
-        return {
-            **self.place._asdict(),
-            "model": self.fitted.name,
-            "n_networks": len(self.networks),
-            "median_relative_error": self.median_error,
-            "p90_relative_error": self.p90_error,
-            "chosen_among": self.choices,
-            "coefficients": self.fitted.coefficients,
-            "intervals": {name: list(ends) for name, ends in self.fitted.intervals.items()},
-        }
 
-
-@dataclass(frozen=True)
-class RefusedLatencyLaw:
-    """A law that the measurements cannot support.
-
-    Attributes:
-        place: Of which target, machine, batch size and number of threads.
-        refusal: Why, and what to do about it.
-    """
-
-    place: Place
-    refusal: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns it as JSON values."""
-        return {**self.place._asdict(), "refusal": self.refusal}
-
-
-def fit_laws(latencies: pd.DataFrame) -> tuple[LatencyLaw | RefusedLatencyLaw, ...]:
+def fit_laws(latencies: pd.DataFrame) -> tuple[LatencyLaw | Refusal, ...]:
     """Fits a law for every target, machine, batch size and number of threads that was measured.
 
     Args:
         latencies: A row a measurement, as the store's `latencies`.
     """
-    laws: list[LatencyLaw | RefusedLatencyLaw] = []
+    laws: list[LatencyLaw | Refusal] = []
     for key, rows in split(measured(latencies), list(KEY)):
         place = Place(str(key[0]), str(key[1]), int(key[2]), int(key[3]))
         try:
             laws.append(fit_law(rows, place))
         except FitError as refusal:
-            laws.append(RefusedLatencyLaw(place, str(refusal)))
+            laws.append(Refusal({"place": place}, str(refusal)))
     return tuple(laws)
 
 

@@ -118,7 +118,7 @@ def log_linear(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
         "log-linear",
         predict,
         dict(zip(names, map(float, fit.params), strict=True)),
-        {name: (float(low), float(high)) for name, (low, high) in zip(names, ends, strict=True)},
+        {name: (float(lower), float(upper)) for name, (lower, upper) in zip(names, ends, strict=True)},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,8 @@ class Front:
     cost: str
     points: pd.DataFrame
     others: pd.DataFrame
+
+    json_fields: ClassVar = ("dataset", "optimizer", "metric", "direction", "cost", "points")
 
     def steps(self, up_to: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the corners of the front as a staircase: the best objective for a budget.

@@ -6,14 +6,12 @@ model, with every importance, interactions and partial dependence.
 
 from scalelab.analysis.trees.design import Design, design_of
 from scalelab.analysis.trees.fit import tree_model, tree_models
-from scalelab.analysis.trees.result import ALL, RefusedTree, TreeModel, TreeResult
+from scalelab.analysis.trees.result import ALL, TreeModel
 
 __all__ = [
     "ALL",
     "Design",
-    "RefusedTree",
     "TreeModel",
-    "TreeResult",
     "design_of",
     "tree_model",
     "tree_models",

@@ -84,20 +84,20 @@ def _interaction_table(design: Design, observed: Array, null: Array, level: floa
     choices = list(design.columns)
     for i, second in enumerate(choices):
         for j, first in enumerate(choices[:i]):
-            low, high = interval(observed[:, i, j], level)
+            lower, upper = interval(observed[:, i, j], level)
             noise = float(np.quantile(null[:, i, j], 0.5 + level / 2))
             rows.append(
                 {
                     "first": first,
                     "second": second,
                     "strength": float(observed[:, i, j].mean()),
-                    "low": low,
-                    "high": high,
+                    "lower": lower,
+                    "upper": upper,
                     "noise": noise,
-                    "matters": low > noise,
+                    "matters": lower > noise,
                 }
             )
-    columns = ["first", "second", "strength", "low", "high", "noise", "matters"]
+    columns = ["first", "second", "strength", "lower", "upper", "noise", "matters"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("strength", ascending=False, kind="stable", ignore_index=True)
 
@@ -130,12 +130,12 @@ class _Curve:
         """Returns the curve with its interval over refits and the spread of single runs around it."""
         predicted = np.array(self._predicted)
         curves = predicted.mean(axis=2)
-        low, high = np.quantile(curves, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        lower, upper = np.quantile(curves, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         mean = curves.mean(axis=0)
         single = predicted.mean(axis=0)
         around = single - single.mean(axis=0) + single.mean()
-        ice_low, ice_high = np.quantile(around, [0.1, 0.9], axis=1)
-        ends = (tuple(map(float, numbers)) for numbers in (mean, low, high, ice_low, ice_high))
+        ice_lower, ice_upper = np.quantile(around, [0.1, 0.9], axis=1)
+        ends = (tuple(map(float, numbers)) for numbers in (mean, lower, upper, ice_lower, ice_upper))
         return Effect(self._choice, self._values, *ends)
 
 

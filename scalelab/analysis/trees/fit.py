@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.design import MIN_DESIGNS, Design, count_designs, design_of
 from scalelab.analysis.trees.importances import BLOCKS, REFITS, importance_table, refit_importances
 from scalelab.analysis.trees.leakage import refuse_leaks
 from scalelab.analysis.trees.learners import FOREST, Learner, threads_for
-from scalelab.analysis.trees.result import ALL, MEASURES, RefusedTree, TreeModel, TreeResult
+from scalelab.analysis.trees.result import ALL, MEASURES, TreeModel
 from scalelab.analysis.trees.scores import mean_rmse, score_table
 from scalelab.analysis.trees.validation import cross_validate
 from scalelab.errors import FitError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MAX_RUNS = 20_000
 
 
-def tree_models(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> tuple[TreeResult, ...]:
+def tree_models(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> tuple[TreeModel | Refusal, ...]:
     """Fits a forest for every dataset and metric: over all runs, and for each of several optimizers.
 
     Args:
@@ -55,7 +56,7 @@ def tree_model(
     choices: Sequence[str] | None = None, folds: NDArray[np.int64] | None = None,
     measures: tuple[str, ...] = MEASURES, blocks: int = BLOCKS, refits: int = REFITS, level: float = 0.9,
     seed: int = 0,
-) -> TreeResult:  # fmt: skip
+) -> TreeModel | Refusal:  # fmt: skip
     """Fits one model, to 20,000 runs drawn at random where there are more.
 
     Args:
@@ -96,7 +97,7 @@ def tree_model(
         design = design_of(done, choices)
         _check(design, y)
     except FitError as refusal:
-        return RefusedTree(**names, refusal=str(refusal))
+        return Refusal(names, str(refusal))
     with threads_for(len(done)):
         held = cross_validate(learner, design, y, seed=seed, own_folds=own_folds)
         found = refit_importances(

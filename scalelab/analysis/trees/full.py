@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.trees.design import design_of
 from scalelab.analysis.trees.effects import effects_of
 from scalelab.analysis.trees.fit import tasks, tree_model, usable_runs
-from scalelab.analysis.trees.learners import LEARNERS, XGBOOST, Setting
-from scalelab.analysis.trees.result import Effects, RefusedTree, TreeModel, TreeResult
+from scalelab.analysis.trees.learners import LEARNERS, XGBOOST
+from scalelab.analysis.trees.result import Effects, TreeModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ class FullTrees:
         effects: By dataset, metric and scope that was not refused: interactions and partial dependence.
     """
 
-    results: tuple[TreeResult, ...]
+    results: tuple[TreeModel | Refusal, ...]
     effects: tuple[Effects, ...]
 
     @property
@@ -34,9 +35,9 @@ class FullTrees:
         return tuple(tree for tree in self.results if isinstance(tree, TreeModel))
 
     @property
-    def refused(self) -> tuple[RefusedTree, ...]:
+    def refused(self) -> tuple[Refusal, ...]:
         """The tasks that were."""
-        return tuple(tree for tree in self.results if isinstance(tree, RefusedTree))
+        return tuple(tree for tree in self.results if isinstance(tree, Refusal))
 
 
 def full_trees(
@@ -53,7 +54,7 @@ def full_trees(
     Raises:
         FitError: A column of `choices` leaks the objective.
     """
-    results: list[TreeResult] = []
+    results: list[TreeModel | Refusal] = []
     effects: list[Effects] = []
     for dataset, metric, scope, rows in tasks(done):
         for learner in LEARNERS:
@@ -61,15 +62,14 @@ def full_trees(
                 rows, dataset, scope, metric, learner=learner, choices=choices, level=level, seed=seed
             )
             results.append(result)
-            if isinstance(result, RefusedTree):
+            if isinstance(result, Refusal):
                 break
-            assert isinstance(result, TreeModel)
             if learner is XGBOOST:
                 used = usable_runs(rows, seed)
                 table, partial = effects_of(
                     design_of(used, choices),
                     used["objective"].to_numpy(dtype=float),
-                    Setting(*result.settings[0]),
+                    result.settings[0],
                     list(result.ranking("shap")["choice"]),
                     level=level,
                     seed=seed,

@@ -190,17 +190,17 @@ def importance_table(design: Design, y: Array, found: dict[str, Importance], lev
         noise = float(values.shadows.max())
         rows = []
         for i, choice in enumerate(design.columns):
-            low, high = interval(values.draws[:, i], level)
+            lower, upper = interval(values.draws[:, i], level)
             rows.append(
                 {
                     "measure": measure,
                     "choice": choice,
                     "importance": float(values.value[i]),
-                    "low": low,
-                    "high": high,
+                    "lower": lower,
+                    "upper": upper,
                     "noise": noise,
                     "spearman": trends[choice],
-                    "matters": low > noise,
+                    "matters": lower > noise,
                 }
             )
         tables.append(pd.DataFrame(rows).sort_values("importance", ascending=False, kind="stable"))

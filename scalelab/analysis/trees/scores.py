@@ -28,7 +28,7 @@ def score_table(y: Array, held: HeldOut, units: NDArray[np.int64], level: float,
         seed: Seed of the resamples.
 
     Returns:
-        `score`, `value`, `low`, `high`.
+        `score`, `value`, `lower`, `upper`.
     """
     import pandas as pd
     from scipy.stats import rankdata
@@ -42,8 +42,8 @@ def score_table(y: Array, held: HeldOut, units: NDArray[np.int64], level: float,
         ("r2", lambda w: [_skill(y, p, m, w) for p, m in zip(held.predicted, held.mean, strict=True)]),
         ("rmse", lambda w: [np.sqrt(_mean((p - y) ** 2, w)) for p in held.predicted]),
     ):
-        low, high = interval(np.mean(score(samples), axis=0), level)
-        rows.append({"score": name, "value": float(np.mean(score(ones))), "low": low, "high": high})
+        lower, upper = interval(np.mean(score(samples), axis=0), level)
+        rows.append({"score": name, "value": float(np.mean(score(ones))), "lower": lower, "upper": upper})
     return pd.DataFrame(rows)
 
 
@@ -61,8 +61,8 @@ def resamples(units: NDArray[np.int64], seed: int) -> Array:
 
 def interval(draws: Array, level: float) -> tuple[float, float]:
     """Returns the middle part of some draws; those that are not finite are left out."""
-    low, high = np.quantile(draws[np.isfinite(draws)], [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    lower, upper = np.quantile(draws[np.isfinite(draws)], [0.5 - level / 2, 0.5 + level / 2])
+    return float(lower), float(upper)
 
 
 def _skill(y: Array, predicted: Array, mean: Array, weights: Array) -> Array:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.advice import FRONTIER, Advice, FamilyAdvice
 from scalelab.analysis.families.allocation import FamilyOptimum
-from scalelab.analysis.families.laws import Estimate
 from scalelab.analysis.runs.designs import Family
 from scalelab.report.names import family_names
 from scalelab.report.numbers import interval, percent, plain, short
-from scalelab.report.sections.predict import backtest_cell, beyond_words, no_backtest, together
+from scalelab.report.sections.predict import backtest_cell, beyond_words, no_backtest, refusals, together
 from scalelab.report.terminal import Table
 
 
 def advice_tables(advice: Advice) -> list[Table]:
     """Returns what a budget buys, and for families whose runs split compute the three approaches."""
     families = [one.family for one in advice.families]
-    name = family_names([*families, *advice.refused])
+    name = family_names([*families, *(one.subject["family"] for one in advice.refused)])
     first = advice.families[0]
     title = f"Best use of {short(advice.budget, 'FLOP')} of training: {name(first.family)}"
     if len(families) > 1:
@@ -40,10 +40,10 @@ def advice_tables(advice: Advice) -> list[Table]:
         for one in advice.families
     )
     notes = together([note for one in advice.families for note in _notes(one, name(one.family))])
-    notes += together([f"{name(family)}: refused: {why}" for family, why in advice.refused.items()])
+    notes += refusals(advice.refused, name)
     numeric = frozenset(columns[1:])
     tables = [Table(title, columns, rows, numeric, tuple(notes), ("best in", "seen / N"))]
-    optima = [one.optimum for one in advice.families if one.optimum.found is not None]
+    optima = [one.optimum for one in advice.families if isinstance(one.optimum, FamilyOptimum)]
     budgets = {one.family: one.sizes for one in advice.families}
     if optima:
         tables.append(optimum_table(optima, name, sizes=budgets, budget=advice.budget))
@@ -66,7 +66,7 @@ def _notes(one: FamilyAdvice, name: str) -> list[str]:
 
 
 def optimum_table(
-    optima: list[FamilyOptimum],
+    optima: Sequence[FamilyOptimum | Refusal],
     name: Callable[[Family], str],
     *,
     sizes: dict[Family, dict[str, float]] | None = None,
@@ -80,13 +80,12 @@ def optimum_table(
         sizes: By family and approach, the size that it says at a budget.
         budget: That budget.
     """
-    found = [one for one in optima if one.found is not None]
+    found = [one for one in optima if isinstance(one, FamilyOptimum)]
     columns = ["family", "approach", "a of N ∝ C^a", "b of D ∝ C^b", "optima"]
     if budget is not None:
         columns.append(f"N at {short(budget, 'FLOP')}")
     rows, notes = [], []
     for one in found:
-        assert one.found is not None
         for approach in one.found.approaches.values():
             low, high = approach.lower, approach.upper
             row = [
@@ -104,17 +103,14 @@ def optimum_table(
         ]
         if budget is None:
             notes += [f"{name(one.family)}: warning: {line}" for line in one.warnings]
-            assert one.points is not None
             notes.append(f"{name(one.family)}: C = {one.flops_per:.3g}·N·D, {one.points.selection}")
-    notes += [f"{name(one.family)}: refused: {one.refusal}" for one in optima if one.refusal]
+    notes = [*together(notes), *refusals(optima, name)]
     title = "Compute-optimal size, three approaches" if rows else "Compute-optimal size"
-    return Table(
-        title, tuple(columns), tuple(rows), frozenset(columns[2:]), tuple(together(notes)), ("optima",)
-    )
+    return Table(title, tuple(columns), tuple(rows), frozenset(columns[2:]), tuple(notes), ("optima",))
 
 
 def shorts(estimate: Estimate) -> str:
     """Returns a large number with its interval, thousands as prefixes."""
-    if estimate.low is None or estimate.high is None:
+    if estimate.lower is None or estimate.upper is None:
         return short(estimate.value)
-    return f"{short(estimate.value)} [{short(estimate.low)}, {short(estimate.high)}]"
+    return f"{short(estimate.value)} [{short(estimate.lower)}, {short(estimate.upper)}]"

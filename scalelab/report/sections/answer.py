@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from scalelab.analysis.analyze import Analysis
-from scalelab.analysis.families.laws import Estimate, FittedLaw
+from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.families.allocation import FamilyOptimum
+from scalelab.analysis.families.laws import FittedLaw
+from scalelab.analysis.families.pairs import Group
 from scalelab.analysis.runs.frontier import Front
 from scalelab.analysis.runs.selection import JOINT, SYMBOLS
 from scalelab.analysis.trees import ALL
@@ -55,19 +58,21 @@ def _power(axis: str, law: FittedLaw) -> str:
     floor = law.irreducible
     towards = f" towards {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
-    bounds = " (no interval)" if exponent.low is None else " " + interval(exponent).partition(" ")[2]
+    bounds = " (no interval)" if exponent.lower is None else " " + interval(exponent).partition(" ")[2]
     return f"{SYMBOLS[axis]}^-{plain(exponent.value)}{bounds}{towards} with {law.family.optimizer}{doubt}"
 
 
 def weakly_determined(estimate: Estimate) -> bool:
     """Whether there is an interval, and it is wider than the estimate itself."""
-    if estimate.low is None or estimate.high is None:
+    if estimate.lower is None or estimate.upper is None:
         return False
-    return estimate.high - estimate.low > abs(estimate.value)
+    return estimate.upper - estimate.lower > abs(estimate.value)
 
 
 def _comparison_lines(analysis: Analysis) -> Iterable[str]:
-    pairs = [(group, pair) for group in analysis.comparisons for pair in group.pairs]
+    pairs = [
+        (group, pair) for group in analysis.comparisons if isinstance(group, Group) for pair in group.pairs
+    ]
     for group, pair in pairs[:_NAMED_PAIRS]:
         yield f"On {group.dataset}, {group.held}: {pair.sentence}"
     if len(pairs) > _NAMED_PAIRS:
@@ -76,7 +81,7 @@ def _comparison_lines(analysis: Analysis) -> Iterable[str]:
 
 def _optimum_lines(analysis: Analysis) -> Iterable[str]:
     for one in analysis.optima:
-        if one.found is None:
+        if not isinstance(one, FamilyOptimum):
             continue
         name, best = next(reversed(one.found.approaches.items()))
         others = ", ".join(
@@ -118,7 +123,7 @@ def _tree_lines(analysis: Analysis) -> Iterable[str]:
     for tree in analysis.forests:
         if tree.scope != ALL:
             continue
-        share = interval(Estimate(*tree.score("r2")), 2)
+        share = interval(tree.score("r2"), 2)
         ranking = tree.ranking()
         matters = ranking[ranking["matters"]]
         if matters.empty:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.pairs import Group, Pair
 from scalelab.analysis.runs.selection import SYMBOLS
 from scalelab.report.numbers import greek, interval, percent, plain, short
@@ -13,16 +13,20 @@ from scalelab.report.terminal import Table
 _FEW = 8
 
 
-def comparison_tables(groups: Sequence[Group], level: float) -> list[Table]:
+def comparison_tables(groups: Sequence[Group | Refusal], level: float) -> list[Table]:
     """Returns a table a group of families, a row a pair."""
     return [_table(group, level) for group in groups]
 
 
-def _table(group: Group, level: float) -> Table:
+def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
+    return f"Comparison of {varies}s along {SYMBOLS[axis]}: {held} on {dataset}"
+
+
+def _table(group: Group | Refusal, level: float) -> Table:
+    if isinstance(group, Refusal):
+        return Table(_title(**group.subject), (), (), notes=(f"refused: {group.reason}",))
     symbol = SYMBOLS[group.axis]
-    title = f"Comparison of {group.varies}s along {symbol}: {group.held} on {group.dataset}"
-    if group.refusal is not None:
-        return Table(title, (), (), notes=(f"refused: {group.refusal}",))
+    title = _title(group.varies, group.axis, group.held, group.dataset)
     scale = group.pairs[0].scale
     unit = "FLOP" if group.axis.endswith("flops") else ""
     worth = f"worth at {symbol} = {short(scale, unit)}"
@@ -64,10 +68,10 @@ def signed(estimate: Estimate) -> str:
 
 def times(estimate: Estimate) -> str:
     """Returns a multiplier with its interval; an end that is not finite is written `∞`."""
-    if estimate.low is not None and estimate.high is not None and estimate.value < float("inf"):
+    if estimate.lower is not None and estimate.upper is not None and estimate.value < float("inf"):
         return interval(estimate)
-    low, high = (plain(end) if end is not None else "∞" for end in (estimate.low, estimate.high))
-    return f"{plain(estimate.value) or '∞'} [{low}, {high}]"
+    lower, upper = (plain(end) if end is not None else "∞" for end in (estimate.lower, estimate.upper))
+    return f"{plain(estimate.value) or '∞'} [{lower}, {upper}]"
 
 
 def _crossing(pair: Pair, unit: str) -> str:
@@ -75,8 +79,8 @@ def _crossing(pair: Pair, unit: str) -> str:
         return "no crossing"
     crossing = pair.crossing
     ends = (
-        f" [{short(crossing.low, unit)}, {short(crossing.high, unit)}]"
-        if crossing.low is not None and crossing.high is not None
+        f" [{short(crossing.lower, unit)}, {short(crossing.upper, unit)}]"
+        if crossing.lower is not None and crossing.upper is not None
         else ""
     )
     return f"{pair.winner}: {short(crossing.value, unit)}{ends}"

@@ -13,7 +13,7 @@ from scalelab.analysis.families.pairs import Group
 from scalelab.analysis.fits.compute_optimal import budgets_of
 from scalelab.arrays import Array
 from scalelab.report.figures import MAX_PANELS, Band, Panel, PanelFigure, Series
-from scalelab.report.names import family_names
+from scalelab.report.names import family_names, family_of
 from scalelab.report.numbers import percent, plain
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _APPROACHES = ("envelope", "parabola", "parametric")
 
 def comparison_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Iterator[PanelFigure]:
     """Yields how many times the scale one family is worth to another, along the scale, a panel a group."""
-    groups = [group for group in analysis.comparisons if group.dataset == dataset and group.pairs]
+    found = [group for group in analysis.comparisons if isinstance(group, Group)]
+    groups = [group for group in found if group.dataset == dataset]
     for axis in dict.fromkeys(group.axis for group in groups):
         own = [group for group in groups if group.axis == axis]
         panels = tuple(
@@ -49,8 +50,9 @@ def _worth(group: Group) -> Iterator[Series]:
 
 def optimum_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Iterator[PanelFigure]:
     """Yields the loss against size for each budget, and the compute-optimal size, a panel a family."""
-    name = family_names(one.family for one in analysis.optima)
-    own = [one for one in analysis.optima if one.family.dataset == dataset and one.found is not None]
+    name = family_names(family_of(one) for one in analysis.optima)
+    found = [one for one in analysis.optima if isinstance(one, FamilyOptimum)]
+    own = [one for one in found if one.family.dataset == dataset]
     own = own[:MAX_PANELS]
     if not own:
         return
@@ -75,8 +77,6 @@ def optimum_figures(analysis: Analysis, dataset: str, suffix: str = "") -> Itera
 
 
 def _budgets(one: FamilyOptimum) -> Iterator[Series]:
-    assert one.points is not None
-    assert one.found is not None
     rows = one.points.rows
     n, loss = (rows[column].to_numpy(dtype=float) for column in ("n_params", "loss"))
     known = rows["train_flops"].to_numpy(dtype=float)
@@ -96,7 +96,6 @@ def _budgets(one: FamilyOptimum) -> Iterator[Series]:
 
 
 def _optima(one: FamilyOptimum) -> Iterator[Series]:
-    assert one.found is not None
     ends = [found.flops for found in one.found.approaches.values()]
     scales = np.geomspace(min(map(np.min, ends)), max(map(np.max, ends)), _LINE)
     for name, found in one.found.approaches.items():

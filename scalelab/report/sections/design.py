@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from scalelab.analysis.designspace import DesignSpace
 from scalelab.analysis.designspace.bands import FrontBand
 from scalelab.analysis.designspace.narrowing import Range
-from scalelab.analysis.families.laws import Estimate
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees import ALL, TreeModel
 from scalelab.report.numbers import interval, percent, plain, short
@@ -31,7 +31,7 @@ def design_tables(design: DesignSpace, *, whole: bool = False) -> list[Table]:
         whole: Every row of long tables; otherwise the first ones.
     """
     tables = [*_score_tables(design), *_importance_tables(design), *_interaction_tables(design, whole=whole)]
-    refused = tuple(f"{one.dataset}, {scope_words(one.scope)}: {one.refusal}" for one in design.trees.refused)
+    refused = refused_trees(design.trees.refused)
     if refused:
         tables.append(Table("Tree models refused", (), (), notes=refused))
     return [
@@ -44,8 +44,16 @@ def design_tables(design: DesignSpace, *, whole: bool = False) -> list[Table]:
     ]
 
 
+def refused_trees(trees: Iterable[TreeModel | Refusal]) -> tuple[str, ...]:
+    """Returns a line a tree model that was refused."""
+    refused = [one for one in trees if isinstance(one, Refusal)]
+    return tuple(
+        f"{one.subject['dataset']}, {scope_words(one.subject['scope'])}: {one.reason}" for one in refused
+    )
+
+
 def _triple(row: Any, value: str) -> str:
-    return interval(Estimate.of(row[value], row["low"], row["high"]), 2)
+    return interval(Estimate.of(row[value], row["lower"], row["upper"]), 2)
 
 
 def _score_tables(design: DesignSpace) -> Iterator[Table]:
@@ -58,8 +66,8 @@ def _score_tables(design: DesignSpace) -> Iterator[Table]:
             (
                 scope_words(model.scope),
                 model.learner,
-                *(interval(Estimate.of(*model.score(name)), 2) for name in ("pearson", "spearman", "r2")),
-                interval(Estimate.of(*model.score("rmse")), 3),
+                *(interval(model.score(name), 2) for name in ("pearson", "spearman", "r2")),
+                interval(model.score("rmse"), 3),
                 plain(model.mean_rmse),
                 str(model.n_designs),
                 " or ".join(f"depth {d}, {n} rounds" for d, n in model.settings[:1]),
@@ -152,8 +160,8 @@ def _space_tables(design: DesignSpace) -> Iterator[Table]:
         rows = []
         for one in own:
             best_of = [_best_of(one.best_of, n) for n in draws]
-            summary = (interval(Estimate.of(*one.summary[name]), 3) for name in ("decile", "median"))
-            best = plain(one.summary["best"][0])
+            summary = (interval(one.summary[name], 3) for name in ("decile", "median"))
+            best = plain(one.summary["best"].value)
             size = str(len(one.space.designs))
             rows.append((one.space.by, one.space.name, size, best, *summary, *best_of))
         optional = (*(f"best of {n}" for n in reversed(draws)), "best tenth")
@@ -171,7 +179,7 @@ def _comparison_tables(design: DesignSpace) -> Iterator[Table]:
         "by", "spaces", "lower median", "KS distance", "p", "p (Holm)", "distance at equal FLOPs",
         "p at equal FLOPs",
     )  # fmt: skip
-    for (dataset, metric), table in design.comparisons.items():
+    for (dataset, metric), table in split(design.comparisons, ["dataset", "metric"]):
         rows = tuple(
             (
                 row["by"],
@@ -219,9 +227,9 @@ def _at(front: FrontBand, budget: float) -> str:
     if affordable.empty:
         return ""
     row = affordable.iloc[-1]
-    high = float(row["high"])
-    end = f"{high:.3f}" if np.isfinite(high) else "none"
-    return f"{row['error']:.3f} [{row['low']:.3f}, {end}]"
+    upper = float(row["upper"])
+    end = f"{upper:.3f}" if np.isfinite(upper) else "none"
+    return f"{row['error']:.3f} [{row['lower']:.3f}, {end}]"
 
 
 def _range_tables(design: DesignSpace) -> Iterator[Table]:
@@ -235,7 +243,7 @@ def _range_tables(design: DesignSpace) -> Iterator[Table]:
                 _best(one),
                 "" if one.typical is None else plain(one.typical, 2),
                 _p(one.p),
-                "narrower than chance" if one.told(design.level) else "",
+                "narrower than chance" if one.narrower_than_chance else "",
             )
             for one in design.ranges
             if (one.dataset, one.metric) == (dataset, metric)
@@ -255,9 +263,9 @@ def _tried(one: Range) -> str:
 
 
 def _best(one: Range) -> str:
-    if one.low is None or one.high is None:
+    if one.lower is None or one.upper is None:
         return ", ".join(map(str, one.values))
-    return _number(one.low) if one.low == one.high else f"{_number(one.low)} to {_number(one.high)}"
+    return _number(one.lower) if one.lower == one.upper else f"{_number(one.lower)} to {_number(one.upper)}"
 
 
 def _number(value: float) -> str:
@@ -268,8 +276,8 @@ def design_lines(design: DesignSpace) -> Iterator[str]:
     """Yields the sentences that a reader should take away."""
     for model in _best_models(design):
         words = scope_words(model.scope)
-        r = interval(Estimate.of(*model.score("pearson")), 2)
-        r2 = interval(Estimate.of(*model.score("r2")), 2)
+        r = interval(model.score("pearson"), 2)
+        r2 = interval(model.score("r2"), 2)
         what = f"{model.metric} on {model.dataset}"
         if not model.beats_the_mean:
             yield f"No tree model predicts {what} better than its mean ({words}: R² {r2})."
@@ -281,16 +289,15 @@ def design_lines(design: DesignSpace) -> Iterator[str]:
             f"The design predicts {what} ({words}) with r {r}, R² {r2} on held-out designs "
             f"({model.learner}){most}."
         )
-    for (dataset, _), table in design.comparisons.items():
-        for row in table.to_dict("records"):
-            if row["p_holm"] <= 1 - design.level:
-                other = row["first"] if row["better"] == row["second"] else row["second"]
-                within = row["by"].partition(", ")[2]
-                where = f"{dataset} with {within}" if within else dataset
-                yield (
-                    f"On {where}, {row['better']} has lower errors than {other} "
-                    f"(KS distance {row['distance']:.2f}, p {_p(row['p_holm'])} after Holm)."
-                )
+    for row in design.comparisons.to_dict("records"):
+        if row["p_holm"] <= 1 - design.level:
+            other = row["first"] if row["better"] == row["second"] else row["second"]
+            within = row["by"].partition(", ")[2]
+            where = f"{row['dataset']} with {within}" if within else row["dataset"]
+            yield (
+                f"On {where}, {row['better']} has lower errors than {other} "
+                f"(KS distance {row['distance']:.2f}, p {_p(row['p_holm'])} after Holm)."
+            )
     if design.narrowed:
         options = ", ".join(f"{one.owner or 'training'} {one.option} {_best(one)}" for one in design.narrowed)
         yield f"The best models lie in a smaller space: {options}."

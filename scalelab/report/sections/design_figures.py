@@ -169,7 +169,7 @@ def _importances(models: dict[str, TreeModel], name: str, level: float) -> BarFi
         panels.append(
             Bars(
                 title,
-                table[["importance", "low", "high"]].to_numpy(dtype=float),
+                table[["importance", "lower", "upper"]].to_numpy(dtype=float),
                 table["noise"].to_numpy(dtype=float),
                 table["matters"].to_numpy(dtype=bool),
             )
@@ -188,7 +188,7 @@ def _effects(effects: Effects, suffix: str, level: float) -> Iterator[BarFigure 
     if len(pairs):
         bars = Bars(
             "SHAP interactions, XGBoost",
-            pairs[["strength", "low", "high"]].to_numpy(dtype=float),
+            pairs[["strength", "lower", "upper"]].to_numpy(dtype=float),
             pairs["noise"].to_numpy(dtype=float),
             pairs["matters"].to_numpy(dtype=bool),
         )
@@ -214,8 +214,8 @@ def _effects(effects: Effects, suffix: str, level: float) -> Iterator[BarFigure 
 def _effect(effect: Effect) -> LinePanel:
     values = [value for value in effect.values if not isinstance(value, str)]
     x = np.array(values if effect.ordered else np.arange(len(effect.values)), dtype=float)
-    y, low, high = (np.array(numbers) for numbers in (effect.mean, effect.low, effect.high))
-    outer = np.array(effect.ice_low), np.array(effect.ice_high)
+    y, low, high = (np.array(numbers) for numbers in (effect.mean, effect.lower, effect.upper))
+    outer = np.array(effect.ice_lower), np.array(effect.ice_upper)
     line = Line("", 0, x, y, low, high, outer)
     log_x = effect.ordered and _is_logarithmic(x)
     ticks = () if effect.ordered else tuple(map(str, effect.values))
@@ -252,12 +252,12 @@ def _distributions(found: list[Distribution], suffix: str, level: float) -> Iter
 
 
 def _edf(one: Distribution, color: int) -> Line:
-    x, y, low, high = (one.edf[name].to_numpy(dtype=float) for name in ("error", "share", "low", "high"))
+    x, y, low, high = (one.edf[name].to_numpy(dtype=float) for name in ("error", "share", "lower", "upper"))
     return Line(f"{one.space.name} ({len(one.space.designs)})", color, x, y, low, high, steps=True)
 
 
 def _best_of(one: Distribution, color: int) -> Line:
-    x, y, low, high = (one.best_of[name].to_numpy(dtype=float) for name in ("n", "error", "low", "high"))
+    x, y, low, high = (one.best_of[name].to_numpy(dtype=float) for name in ("n", "error", "lower", "upper"))
     return Line(one.space.name, color, x, y, low, high)
 
 
@@ -282,7 +282,7 @@ def _fronts(fronts: list[FrontBand], suffix: str, level: float) -> LineFigure:
 
 def _front(front: FrontBand, color: int) -> Line:
     x, y, low, high = (
-        front.band[name].to_numpy(dtype=float) for name in (front.cost, "error", "low", "high")
+        front.band[name].to_numpy(dtype=float) for name in (front.cost, "error", "lower", "upper")
     )
     both = [front.members, front.others]
     costs, errors = (

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalelab.analysis.latency.law import LatencyLaw, RefusedLatencyLaw
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.latency.law import LatencyLaw
 from scalelab.analysis.latency.summary import BOX, LatencyFront, boxes, exactness, fronts, problems
 from scalelab.report.names import place_names
 from scalelab.report.numbers import percent, plain, short
@@ -26,7 +27,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> list[Table]:
+def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | Refusal]) -> list[Table]:
     """Returns everything that the measurements say, in the order in which a reader wants it."""
     exact = exactness(latencies)
     tables = [
@@ -175,10 +176,11 @@ def _short_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).strip('"')
 
 
-def law_table(laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> Table:
+def law_table(laws: Sequence[LatencyLaw | Refusal]) -> Table:
     """Returns the laws of latency, with what was refused below them."""
     fitted = [law for law in laws if isinstance(law, LatencyLaw)]
-    name = place_names([law.place for law in laws])
+    places = [law.subject["place"] if isinstance(law, Refusal) else law.place for law in laws]
+    name = place_names(places)
     columns = ("target", "model", "networks", "median error", "90% of errors below", *_models(fitted))
     rows = tuple(
         (
@@ -199,10 +201,10 @@ def law_table(laws: Sequence[LatencyLaw | RefusedLatencyLaw]) -> Table:
     if fitted:
         notes.insert(0, "errors are relative, on networks that neither the fit nor the choice of model saw")
     refused: dict[str, list[str]] = {}
-    for law in laws:
-        if isinstance(law, RefusedLatencyLaw):
-            refused.setdefault(law.refusal, []).append(name(law.place))
-    notes += [f"{refusal} ({_several(places)})" for refusal, places in refused.items()]
+    for place, law in zip(places, laws, strict=True):
+        if isinstance(law, Refusal):
+            refused.setdefault(law.reason, []).append(name(place))
+    notes += [f"{reason} ({_several(names)})" for reason, names in refused.items()]
     return Table("Laws of latency", columns, rows, frozenset(columns[2:]), tuple(notes), _models(fitted))
 
 
@@ -220,10 +222,10 @@ def _prices(law: LatencyLaw) -> str:
         parts = [_price(what, price) for what, price in law.fitted.coefficients.items() if price > 0]
         return "latency = " + " + ".join(parts)
     powers = [
-        f"{what}^{power:.2f} [{low:.2f}, {high:.2f}]"
+        f"{what}^{power:.2f} [{lower:.2f}, {upper:.2f}]"
         for what, power in law.fitted.coefficients.items()
         if what not in ("constant", "grouped share")
-        for low, high in [law.fitted.intervals[what]]
+        for lower, upper in [law.fitted.intervals[what]]
     ]
     return "latency ∝ " + " · ".join(powers)
 
@@ -242,7 +244,7 @@ def within_table(advice: LatencyAdvice, limit: str, notes: Sequence[str] = ()) -
             "trained" if row["objective_from"] == "measured" else "expected",
             plain(row["objective"], 4),
             f"{milliseconds(row['latency'])}{'' if row['latency_from'] == 'measured' else ' (law)'}",
-            f"[{milliseconds(row['low'])}, {milliseconds(row['high'])}]",
+            f"[{milliseconds(row['lower'])}, {milliseconds(row['upper'])}]",
             short(row["n_params"]),
             short(row["forward_flops"], "FLOP"),
             design_text(row["architecture"], row["options"], advice.candidates),
@@ -259,7 +261,7 @@ def within_table(advice: LatencyAdvice, limit: str, notes: Sequence[str] = ()) -
 
 def _law_note(advice: LatencyAdvice) -> list[str]:
     law = advice.law
-    if isinstance(law, RefusedLatencyLaw) or (advice.candidates["latency_from"] == "measured").all():
+    if isinstance(law, Refusal) or (advice.candidates["latency_from"] == "measured").all():
         return []
     return [
         f"(law): {law.fitted.name}, off by {percent(law.median_error)} in the median on held-out networks"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from scalelab.analysis.families.prediction import Forecast, NoOutlook, Outlook, Target
+from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import SYMBOLS
-from scalelab.report.names import family_names
+from scalelab.report.names import family_names, family_of
 from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.terminal import Table
 
 
-def forecast_table(found: Sequence[Forecast | NoOutlook], level: float) -> Table:
+def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
     """Returns the loss of one run at a scale, a row a family."""
-    name = family_names(one.family for one in found)
+    name = family_names(family_of(one) for one in found)
     done = [one for one in found if isinstance(one, Forecast)]
     metric = next((one.metric for one in done if one.metric), None)
     columns: tuple[str, ...] = (
@@ -50,12 +51,12 @@ def forecast_table(found: Sequence[Forecast | NoOutlook], level: float) -> Table
         ", ".join(f"{SYMBOLS[axis]} = {_scale(value)}" for axis, value in done[0].at.items()) if done else ""
     )
     numeric = frozenset(columns[2:])
-    return Table(f"At {scale}", columns, rows, numeric, (*together(notes), *_refusals(found, name)))
+    return Table(f"At {scale}", columns, rows, numeric, (*together(notes), *refusals(found, name)))
 
 
-def target_table(found: Sequence[Target | NoOutlook], level: float) -> Table:
+def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
     """Returns the scale that reaches a loss, a row a family and axis."""
-    name = family_names(one.family for one in found)
+    name = family_names(family_of(one) for one in found)
     done = [one for one in found if isinstance(one, Target)]
     columns = ("family", "axis", f"scale [{percent(level)}]", "beyond the runs", "backtest", "floor")
     rows = tuple(
@@ -76,7 +77,7 @@ def target_table(found: Sequence[Target | NoOutlook], level: float) -> Table:
     notes += _backtest_notes((f"{name(one.family)}, {SYMBOLS[one.axes[0]]}", one.backtest) for one in done)
     title = f"Scale at which the law reaches a loss of {plain(done[0].loss)}" if done else ""
     numeric = frozenset(columns[2:])
-    return Table(title, columns, rows, numeric, (*together(notes), *_refusals(found, name)))
+    return Table(title, columns, rows, numeric, (*together(notes), *refusals(found, name)))
 
 
 def backtest_cell(backtest: Backtest) -> str:
@@ -109,10 +110,11 @@ def _scale(value: float) -> str:
 
 def _reached(one: Target) -> str:
     unit = "FLOP" if one.axes == ("train_flops",) else ""
-    low = short(one.low, unit) if one.low is not None else "?"
-    high = short(one.high, unit) if one.high is not None else "never"
-    center = short(one.scale, unit) if one.scale is not None else "never"
-    return f"{center} [{low}, {high}]"
+    scale = one.scale
+    lower = short(scale.lower, unit) if scale.lower is not None else "?"
+    upper = short(scale.upper, unit) if scale.upper is not None else "never"
+    center = short(scale.value, unit) if math.isfinite(scale.value) else "never"
+    return f"{center} [{lower}, {upper}]"
 
 
 def _backtest_notes(named: Iterable[tuple[str, Backtest]]) -> list[str]:
@@ -135,6 +137,7 @@ def together(notes: Sequence[str]) -> list[str]:
     return [f"{words} ({'; '.join(who)})" for words, who in said.items()]
 
 
-def _refusals(found: Sequence[Outlook], name: Callable[[Family], str]) -> list[str]:
-    refused = [one for one in found if isinstance(one, NoOutlook)]
-    return together([f"{name(one.family)}: refused: {one.refusal}" for one in refused])
+def refusals(results: Iterable[object], name: Callable[[Family], str]) -> list[str]:
+    """Returns the refusals among some results in words, what several families share said once."""
+    refused = [one for one in results if isinstance(one, Refusal)]
+    return together([f"{name(one.subject['family'])}: refused: {one.reason}" for one in refused])

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from scalelab.analysis.analyze import Analysis, ScaleTable
 from scalelab.analysis.families.laws import AHEAD, FittedLaw
 from scalelab.analysis.runs.frontier import Front
-from scalelab.analysis.trees import ALL, RefusedTree, TreeModel, TreeResult
-from scalelab.report.names import family_names, law_symbol
+from scalelab.analysis.trees import TreeModel
+from scalelab.report.names import family_names, family_of, law_symbol
 from scalelab.report.numbers import greek, interval, percent, plain, short
 from scalelab.report.sections.advise import optimum_table
 from scalelab.report.sections.comparison import comparison_tables
-from scalelab.report.sections.design import design_tables
+from scalelab.report.sections.design import design_tables, refused_trees
+from scalelab.report.sections.design_figures import scope_words
 from scalelab.report.sections.predict import backtest_cell, no_backtest
 from scalelab.report.terminal import Table, show
 from scalelab.report.trial_names import TrialNames
@@ -100,14 +101,14 @@ def analysis_tables(analysis: Analysis, *, whole: bool = False) -> list[Table]:
         analysis: What to show.
         whole: Every row of long tables; otherwise the first ones, and how many there are.
     """
-    name = family_names(law.family for law in analysis.laws)
+    name = family_names(map(family_of, analysis.laws))
     tables = [runs_table(analysis.studies)]
     tables += [scale_table(scale, name(scale.family)) for scale in analysis.scales]
     if analysis.laws:
         tables.append(laws_table(analysis))
     tables += comparison_tables(analysis.comparisons, analysis.level)
     if analysis.optima:
-        tables.append(optimum_table(list(analysis.optima), name))
+        tables.append(optimum_table(analysis.optima, name))
     tables += front_tables(analysis, whole=whole)
     if analysis.design is not None:
         return [*tables, *design_tables(analysis.design, whole=whole)]
@@ -140,7 +141,7 @@ def scale_table(scale: ScaleTable, name: str) -> Table:
 
 def laws_table(analysis: Analysis) -> Table:
     """Returns the fitted laws, with what was refused below them."""
-    name = family_names(law.family for law in analysis.laws)
+    name = family_names(map(family_of, analysis.laws))
     exponents = f"exponent [{percent(analysis.level)}]"
     columns = (
         "family", "law", exponents, "irreducible E", f"loss at {AHEAD:.0f}×", "backtest", "points",
@@ -155,7 +156,9 @@ def laws_table(analysis: Analysis) -> Table:
         if not law.backtest.errors:
             untested.setdefault(no_backtest(law.backtest), []).append(law_symbol(law))
     for refused in analysis.refused:
-        said.setdefault(f"{law_symbol(refused)} refused: {refused.refusal}", []).append(name(refused.family))
+        said.setdefault(f"{law_symbol(refused)} refused: {refused.reason}", []).append(
+            name(family_of(refused))
+        )
     notes = tuple(f"{words} ({', '.join(names)})" for words, names in said.items())
     notes += ("backtest: RMS log error of the same law where it foretold the larger points from the smaller",)
     notes += tuple(f"no backtest of {', '.join(dict.fromkeys(of))}: {why}" for why, of in untested.items())
@@ -220,26 +223,18 @@ def _front_rows(front: Front) -> tuple[tuple[str, ...], ...]:
 def tree_tables(analysis: Analysis, *, whole: bool = False) -> list[Table]:
     """Returns what the tree models make of the design, and last which were refused."""
     tables = [_tree_table(tree, whole=whole) for tree in analysis.forests]
-    refused = tuple(
-        f"{tree.dataset}, {_scope(tree)}: {tree.refusal}"
-        for tree in analysis.trees
-        if isinstance(tree, RefusedTree)
-    )
+    refused = refused_trees(analysis.trees)
     return [*tables, Table("Tree models refused", (), (), notes=refused)] if refused else tables
 
 
-def _scope(tree: TreeResult) -> str:
-    return "all optimizers" if tree.scope == ALL else tree.scope
-
-
 def _tree_table(tree: TreeModel, *, whole: bool) -> Table:
-    columns = ("choice", "importance", "low", "high", "Spearman", "")
+    columns = ("choice", "importance", "lower", "upper", "Spearman", "")
     rows = tuple(
         (
             row["choice"],
             f"{row['importance']:.3f}",
-            f"{row['low']:.3f}",
-            f"{row['high']:.3f}",
+            f"{row['lower']:.3f}",
+            f"{row['upper']:.3f}",
             f"{row['spearman']:+.2f}" if row["spearman"] == row["spearman"] else "",
             "" if row["matters"] else "not told from noise",
         )
@@ -247,12 +242,12 @@ def _tree_table(tree: TreeModel, *, whole: bool) -> Table:
     )
     limit = len(rows) if whole else _SHOWN_IMPORTANCES
     scores = ", ".join(
-        f"{_SCORES[row['score']]} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        f"{_SCORES[row['score']]} {row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
         for row in tree.scores.to_dict("records")
     )
     cut = (f"{limit} of {len(rows)} choices shown",) if len(rows) > limit else ()
     size = f"{tree.n_designs} designs, {tree.n_runs} runs"
-    title = f"What decides {tree.metric}: {tree.dataset}, {_scope(tree)} ({size})"
+    title = f"What decides {tree.metric}: {tree.dataset}, {scope_words(tree.scope)} ({size})"
     return Table(title, columns, rows[:limit], frozenset(columns[1:5]), (f"held-out designs: {scores}", *cut))
 
 

@@ -1,0 +1,67 @@
+"""What analysis answers with: one value with its interval, or one refusal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+
+class Estimate(NamedTuple):
+    """A number with its interval.
+
+    Attributes:
+        value: The estimate.
+        lower: Lower end of its interval, `None` where there is none.
+        upper: Upper end.
+    """
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+    @classmethod
+    def of(cls, value: float, lower: float, upper: float) -> Estimate:
+        """Returns the estimate whose ends are `None` where they are not finite."""
+        return cls(float(value), *(float(end) if math.isfinite(end) else None for end in (lower, upper)))
+
+    @classmethod
+    def first(cls, prediction: Sequence[Any]) -> Estimate:
+        """Returns the first of several estimates, given as arrays of values, lower and upper ends."""
+        return cls.of(*(end[0] for end in prediction))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval; an end that is `None` is infinite."""
+        return (
+            -math.inf if self.lower is None else self.lower,
+            math.inf if self.upper is None else self.upper,
+        )
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that these runs cannot support.
+
+    Attributes:
+        subject: What was asked, by name: the family, the axes, the law, the scope of a model.
+        reason: Why it cannot be answered, and what to do about it.
+    """
+
+    subject: Mapping[str, Any]
+    reason: str
+
+    json_fields: ClassVar = ("*asked", "refusal=reason")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The subject with the parts of a family or a place under their own names."""
+        parts = [
+            value._asdict() if hasattr(value, "_asdict") else {name: value}
+            for name, value in self.subject.items()
+        ]
+        return {name: value for part in parts for name, value in part.items()}
+
+    def __str__(self) -> str:
+        return f"{', '.join(f'{name} {value}' for name, value in self.asked.items())}: {self.reason}"
