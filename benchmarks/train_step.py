@@ -29,7 +29,7 @@ from scalelab.measure.machine import machine_facts
 from scalelab.plugins import load_plugins
 from scalelab.records import ComponentRef, Length, TrainingOptions, Trial
 from scalelab.train.device import resolve_precision, seed_everything
-from scalelab.train.loop import train
+from scalelab.train.loop import train_model
 
 BATCH, LEADS, SAMPLES, CLASSES, N = 32, 12, 1024, 26, 512
 DIMS, DEPTHS = (48, 96, 192, 384), (2, 2, 2, 2)
@@ -162,7 +162,7 @@ def alternate(precision: str, steps: int, folder: Path) -> dict[str, float]:
         return False
 
     cost = complexity(network, (LEADS, SAMPLES))
-    result = train(
+    result = train_model(
         trial,
         data,
         network,

@@ -1,21 +1,25 @@
-"""Names that a package offers and imports only when they are first used."""
+"""Packages that offer names and import each only when it is first used."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 
-def lazy_names(package: str, rooms: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
-    """Returns a package's `__getattr__`: it imports a name's module, once, when the name is asked for.
+def lazy_package(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Returns what makes a package lazy: its `__getattr__`, `__dir__` and `__all__`.
+
+    The names stand once, in the stub beside the package, where type checkers read them too: a line
+    `from scalelab.room import name as name` each.
 
     Args:
         package: The package's `__name__`.
-        rooms: The names that each module provides, by the module's full name.
+        file: The package's `__file__`.
     """
-    home = {name: room for room, names in rooms.items() for name in names}
+    home = _homes(f"{file.removesuffix('.py')}.pyi")
+    names = sorted(home)
 
     def get(name: str) -> Any:
         if name not in home:
@@ -24,4 +28,11 @@ def lazy_names(package: str, rooms: Mapping[str, tuple[str, ...]]) -> Callable[[
         setattr(sys.modules[package], name, value)
         return value
 
-    return get
+    return get, lambda: names, names
+
+
+def _homes(stub: str) -> dict[str, str]:
+    """Returns the module of each name that a stub imports under its own name."""
+    with open(stub, encoding="utf-8") as lines:
+        words = [line.split() for line in lines if line.startswith("from ")]
+    return {line[3]: line[1] for line in words if line[2:3] == ["import"] and line[4:] == ["as", line[3]]}

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scalelab import __version__
 from scalelab.bench.jobs import BenchJob, Refused, Sliced
 from scalelab.records import Measurement
+from scalelab.version import __version__
 
 if TYPE_CHECKING:
     from scalelab.measure.timing import Timed

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import scalelab
 from scalelab.bench.fidelity import compared
 from scalelab.bench.jobs import (
     Answer,
@@ -28,6 +27,7 @@ from scalelab.errors import InputError
 from scalelab.measure.models import build_model, costs, resolve_params
 from scalelab.records import Measurement
 from scalelab.supervise.workbench import Workbench, one_line, serve
+from scalelab.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ class Bench:
             },
             throughput_async=busy and busy.examples_per_second,
             environment=environment_facts(),
-            scalelab_version=scalelab.__version__,
+            scalelab_version=__version__,
             started_at=started,
             finished_at=time.time(),
             **fidelity,

@@ -4,198 +4,154 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalelab.cli.context import (
-    DEFAULT_STORE,
-    FiguresOption,
-    JsonOption,
-    PluginsDirOption,
-    StoreOption,
-    duration,
-    say,
-)
-from scalelab.errors import InputError
+from scalelab.cli import options as opt
+from scalelab.cli.context import duration, names, pairs, say
+from scalelab.errors import InputError, suggest
 from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.bench.coordinator import BenchSummary
-    from scalelab.measure.targets import Target
     from scalelab.plugins import Catalog
     from scalelab.store import Store
     from scalelab.study import Study
 
-TARGETS_HELP = (
-    "As backend:device or backend:device:precision, several as a,b; every usable device by default."
-)
-STUDY_HELP = "A study of the store, whose own copy of the file is used."
-
 
 def bench(
     ctx: typer.Context,
-    study_file: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="The study's TOML file.", show_default=False)
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    study: Annotated[str | None, typer.Option("--study", help=STUDY_HELP)] = None,
-    targets: Annotated[
-        str | None, typer.Option("--targets", "--devices", help=TARGETS_HELP, show_default=False)
-    ] = None,
-    precisions: Annotated[
-        str | None, typer.Option("--precisions", help="Such as f32,bf16,int8, for targets that name none.")
-    ] = None,
-    batch_sizes: Annotated[str, typer.Option("--batch-sizes", help="Examples a call, several as a,b.")] = "1",
-    top: Annotated[
-        int | None, typer.Option("--top", min=1, help="Only the best K of each architecture, by objective.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads; all usable cores by default.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="Another option of backends, KEY=VALUE.")
-    ] = None,
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", min=0.01, help="Seconds of timing a network and target.")
-    ] = 5.0,
-    retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
-    stall_seconds: Annotated[
-        float, typer.Option("--stall-seconds", min=1.0, help="Silence after which a runtime counts as hung.")
-    ] = 300.0,
-    list_: Annotated[
-        bool, typer.Option("--list", help="List the devices there are, and how to get the others.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be measured, measure nothing.")
-    ] = False,
-    measured: Annotated[
-        bool, typer.Option("--measured", help="Show what the store has, of all machines; measure nothing.")
-    ] = False,
-    figures: FiguresOption = None,
-    plugins_dir: PluginsDirOption = None,
-    json: JsonOption = False,
+    study_file: opt.Benched = None,
+    store: opt.Store = opt.DEFAULT_STORE,
+    study: opt.BenchedName = None,
+    targets: opt.Targets = None,
+    precisions: opt.Precisions = None,
+    batch_sizes: opt.BatchSizes = "1",
+    top: opt.Top = None,
+    threads: opt.Threads = None,
+    option: opt.BackendOptions = None,
+    time_limit: opt.TimeLimit = 5.0,
+    retry: opt.Retry = False,
+    stall_seconds: opt.BenchStall = 300.0,
+    list_: opt.ListDevices = False,
+    dry_run: opt.DryBench = False,
+    measured: opt.Measured = False,
+    figures: opt.Figures = None,
+    plugins_dir: opt.PluginsDir = None,
+    json: opt.Json = False,
 ) -> None:
     """Measure how fast the networks of a study answer on devices, and fit the law of it.
 
     Trained or merely described; what was measured before is kept, what failed is retried with --retry. For
     example: scalelab bench study.toml --targets openvino:CPU,torch:cpu --precisions f32,int8 --top 5
     """
-    from scalelab.bench.coordinator import bench_study
-    from scalelab.study import load_study
-
-    catalog = ctx.obj.catalog(plugins_dir)
+    catalog, plain = ctx.obj.catalog(plugins_dir), ctx.obj.plain
+    asks: dict[str, Any] = {
+        "precisions": names(precisions),
+        "batch_sizes": _batch_sizes(batch_sizes),
+        "top": top,
+        "threads": threads,
+        "options": pairs("--option", option, "KEY=VALUE, such as compile=true"),
+        "retry": retry,
+        "dry_run": dry_run,
+    }
     if list_:
-        _list(catalog, threads or 1, plain=ctx.obj.plain, json=json)
+        _list(catalog, threads, plain=plain, json=json)
         return
     if study_file is not None and study is not None:
         raise InputError("give a study file or --study NAME, not both")
     if measured:
-        asked: dict[str, object] = {
-            "--targets": targets,
-            "--precisions": precisions,
-            "--top": top,
-            "--threads": threads,
-        }
-        asked |= {"--option": option, "--retry": retry, "--dry-run": dry_run}
-        wrong = [name for name, value in asked.items() if value]
-        if wrong:
-            raise InputError(
-                f"{wrong[0]} says what to measure, and --measured measures nothing; leave one out"
-            )
-        name = load_study(study_file, catalog).name if study_file is not None else study
-        latencies = _measured(ctx.obj.store(store), store, name)
-        _show(latencies, {"study": name}, plain=ctx.obj.plain, json=json)
-        _draw(latencies, figures)
-        return
-    loaded, opened = _study(ctx, study_file, study, store, catalog)
-    from scalelab.report.work import work_display
-
-    with work_display(sys.stderr) as progress:
-        summary = bench_study(
-            loaded,
-            opened,
-            _targets(targets),
-            precisions=_names(precisions),
-            batch_sizes=_batch_sizes(batch_sizes),
-            top=top,
-            threads=threads,
-            options=_options(option or []),
-            time_limit=time_limit,
-            retry=retry,
-            stall_seconds=stall_seconds,
-            dry_run=dry_run,
-            catalog=catalog,
-            on_progress=progress,
-        )
-    for note in summary.notes:
-        say(note)
-    latencies = opened.latencies(benchmark_ids=summary.ids)
-    _show(latencies, asdict(summary), plain=ctx.obj.plain, json=json)
-    if not json:
+        _refuse_heedless({"targets": targets, **asks, "batch_sizes": None})
+        latencies, facts = _measured(store, study_file, study, catalog)
+        summary = None
+    else:
+        loaded, opened = _study(study_file, study, store, catalog)
+        asks |= {"time_limit": time_limit, "stall_seconds": stall_seconds}
+        summary = _measure(loaded, opened, targets, asks, catalog)
+        latencies, facts = opened.latencies(benchmark_ids=summary.ids), asdict(summary)
+    _show(latencies, facts, plain=plain, json=json)
+    if summary is not None and not json:
         _say_what_was_done(summary, store, dry_run=dry_run)
     _draw(latencies, figures)
-    if summary.stopped and summary.pending:
-        raise typer.Exit(130)
-    if (latencies["status"].isin(["failed", "timeout"])).any():
-        raise typer.Exit(1)
+    if summary is not None:
+        _exit(summary, latencies)
 
 
-def _list(catalog: Catalog, threads: int, *, plain: bool, json: bool) -> None:
-    from scalelab.bench.coordinator import list_devices
+def _list(catalog: Catalog, threads: int | None, *, plain: bool, json: bool) -> None:
+    import scalelab
     from scalelab.report.sections.latency import devices_table
     from scalelab.report.terminal import show
 
-    rows = list_devices(catalog, threads=threads)
+    rows = scalelab.list_devices(catalog, threads=threads or 1)
     if json:
         print(json_module.dumps([row.model_dump(mode="json") for row in rows], indent=2))
     else:
         show(devices_table(rows), plain=plain)
 
 
-def _study(
-    ctx: typer.Context, path: Path | None, name: str | None, store: Path, catalog: Catalog
-) -> tuple[Study, Store]:
-    """Returns the study to measure, from its file or from the store, and the store.
+def _refuse_heedless(given: dict[str, object]) -> None:
+    """Refuses options that say what to measure beside --measured, which measures nothing."""
+    for name, value in given.items():
+        if value:
+            option = "option" if name == "options" else name.replace("_", "-")
+            raise InputError(
+                f"--{option} says what to measure, and --measured measures nothing; leave one out"
+            )
 
-    Raises:
-        InputError: Neither was given, or the store has no such study.
-    """
-    from scalelab.study import load_study, parse_study
+
+def _measured(
+    path: Path, study_file: Path | None, study: str | None, catalog: Catalog
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns what all machines measured of a study, or of all studies."""
+    import scalelab
+
+    name = study if study_file is None else scalelab.load_study(study_file, catalog).name
+    opened = scalelab.open_store(path)
+    known = [summary.study for summary in opened.studies()]
+    if name is not None and name not in known:
+        raise InputError(
+            f"{path} has no study {name!r}{suggest(name, known)}; it has {', '.join(known) or 'none'}"
+        )
+    latencies = opened.latencies(name)
+    if latencies.empty:
+        of_it = "" if name is None else f" of study {name!r}"
+        raise InputError(f"{path} has no measurements{of_it}; scalelab bench without --measured makes them")
+    return latencies, {"study": name}
+
+
+def _study(path: Path | None, name: str | None, store: Path, catalog: Catalog) -> tuple[Study, Store]:
+    """Returns the study to measure, from its file or from the store, and the store."""
+    import scalelab
 
     if path is not None:
-        return load_study(path, catalog), ctx.obj.store(store, create=True)
-    opened = ctx.obj.store(store)
-    _, rows = opened.rows("select study, text from studies order by study")
-    texts = dict(rows)
-    if name is None and len(texts) == 1:
-        (name,) = texts
-    if name is None:
-        there = f"{store} has {', '.join(texts)}" if texts else f"{store} has none"
-        raise InputError(f"which study? give its file, or --study NAME ({there})")
-    if name not in texts:
-        from scalelab.errors import suggest
+        return scalelab.load_study(path, catalog), scalelab.open_store(store, create=True)
+    opened = scalelab.open_store(store)
+    return scalelab.stored_study(opened, name, catalog=catalog), opened
 
-        raise InputError(
-            f"{store} has no study {name!r} that was run{suggest(name, texts)}; "
-            f"it has {', '.join(texts) or 'none'}"
+
+def _measure(
+    study: Study, store: Store, targets: str | None, asks: dict[str, Any], catalog: Catalog
+) -> BenchSummary:
+    import scalelab
+    from scalelab.report.work import work_display
+
+    with work_display(sys.stderr) as progress:
+        summary = scalelab.bench_study(
+            study,
+            store,
+            [scalelab.parse_target(one) for one in names(targets) or ()],
+            catalog=catalog,
+            on_progress=progress,
+            **asks,
         )
-    return parse_study(texts[name], f"study {name!r} of {store}", catalog), opened
-
-
-def _targets(text: str | None) -> list[Target]:
-    from scalelab.measure.targets import parse_target
-
-    return [parse_target(one) for one in _names(text) or []]
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [one.strip() for one in text.split(",") if one.strip()]
+    for note in summary.notes:
+        say(note)
+    return summary
 
 
 def _batch_sizes(text: str) -> list[int]:
@@ -203,29 +159,6 @@ def _batch_sizes(text: str) -> list[int]:
         return [int(one) for one in text.split(",")]
     except ValueError:
         raise InputError(f"--batch-sizes {text!r}: must be whole numbers such as 1,8,64") from None
-
-
-def _options(given: Sequence[str]) -> dict[str, str]:
-    options = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not (sign and name.strip()):
-            raise InputError(f"--option {text!r}: must be KEY=VALUE, such as compile=true")
-        options[name.strip()] = value.strip()
-    return options
-
-
-def _measured(opened: Store, path: Path, study: str | None) -> pd.DataFrame:
-    """Returns what a store has measured, for one study or all.
-
-    Raises:
-        InputError: It has measured nothing of it.
-    """
-    latencies = opened.latencies(study)
-    if latencies.empty:
-        of_it = "" if study is None else f" of study {study!r}"
-        raise InputError(f"{path} has no measurements{of_it}; scalelab bench without --measured makes them")
-    return latencies
 
 
 def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: bool) -> None:
@@ -260,3 +193,10 @@ def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
 
     if folder is not None:
         say(f"wrote {len(save(latency_figures(latencies), folder))} files to {folder}")
+
+
+def _exit(summary: BenchSummary, latencies: pd.DataFrame) -> None:
+    if summary.stopped and summary.pending:
+        raise typer.Exit(130)
+    if latencies["status"].isin(["failed", "timeout"]).any():
+        raise typer.Exit(1)

@@ -1,41 +1,22 @@
-"""What the commands share: options that mean the same everywhere, and how errors end."""
+"""What the commands share: the way to the store and the plugins, and how they speak."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
-    from scalelab.law import Law
     from scalelab.plugins import Catalog
-    from scalelab.store import Store
-
-DEFAULT_STORE = Path("experiments.duckdb")
-
-StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="SCALELAB_STORE", help="The store's file.", show_default=True)
-]
-PluginsDirOption = Annotated[
-    list[Path] | None,
-    typer.Option("--plugins-dir", help="Folder of single-file plugins; may be given more than once."),
-]
-FiguresOption = Annotated[
-    Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 
 @dataclass
 class Context:
-    """The commands' way to the store and the plugins.
+    """The commands' way to the plugins.
 
     Attributes:
         plain: Whether output is plain text: asked for, or standard output is no terminal.
@@ -43,45 +24,41 @@ class Context:
 
     plain: bool = False
 
-    def store(self, path: Path, *, create: bool = False) -> Store:
-        """Opens the store, or makes it where `create` says so."""
-        from scalelab.store import open_store
-
-        return open_store(path, create=create)
-
     def catalog(self, plugins_dirs: Sequence[Path] | None = None) -> Catalog:
         """Loads the plugins and warns of the broken ones."""
-        from scalelab.plugins import load_plugins
+        from scalelab.api.source import installed
 
-        catalog = load_plugins(
-            plugins_dirs=tuple(plugins_dirs or ()), select=os.environ.get("SCALELAB_PLUGINS")
-        )
+        catalog = installed(plugins_dirs or ())
         for warning in catalog.warnings:
             warn(warning)
         return catalog
 
 
-def law_named(ctx: typer.Context, name: str | None, plugins_dirs: Sequence[Path] | None) -> str | Law | None:
-    """Returns a law as analysis takes it: plugins are loaded only for a name that is not scalelab's own."""
-    from scalelab.analysis.laws import LAWS, get_law
+def pairs(option: str, given: Sequence[str] | None, form: str) -> dict[str, str]:
+    """Reads `KEY=VALUE` texts.
 
-    if name is None or name == "auto" or name in LAWS:
-        return name
-    catalog = ctx.obj.catalog(plugins_dirs)
-    return get_law(name, {other: catalog.law(other) for other in catalog.names("law")})
-
-
-def write_study(path: Path, text: str) -> None:
-    """Writes a study file, and makes its folder.
+    Args:
+        option: The option's name, for messages.
+        given: The texts.
+        form: What one should look like, with an example.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: One is not of that form, or a key is given twice.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
+    found: dict[str, str] = {}
+    for text in given or ():
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and key and value):
+            raise InputError(f"{option} {text!r}: must be {form}")
+        if key in found:
+            raise InputError(f"{option} {key} is given twice; give it once")
+        found[key] = value
+    return found
+
+
+def names(text: str | None) -> list[str] | None:
+    """Reads `a,b`; `None` stays `None`."""
+    return None if text is None else [one.strip() for one in text.split(",") if one.strip()]
 
 
 def say(line: str) -> None:

@@ -20,7 +20,7 @@ def new_plugin(
     """Write a new plugin: a small distribution that installs and passes its contract tests as it is."""
     import shlex
 
-    from scalelab.plugins.scaffold import write_plugin
+    import scalelab
 
-    folder = write_plugin(name, kind, to, ctx.obj.catalog())
+    folder = scalelab.new_plugin(name, kind, to, catalog=ctx.obj.catalog())
     print(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")

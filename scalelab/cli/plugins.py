@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalelab.cli.context import JsonOption, PluginsDirOption
+from scalelab.cli import options as opt
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog, Kind, Option, PluginInfo, Provided
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def plugins(
     ctx: typer.Context,
-    plugins_dir: PluginsDirOption = None,
+    plugins_dir: opt.PluginsDir = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print the options of each component too.")
     ] = False,
-    json: JsonOption = False,
+    json: opt.Json = False,
 ) -> None:
     """List the plugins: who gives them, their hooks, components and laws, and whether they are healthy."""
     from scalelab.report.terminal import show

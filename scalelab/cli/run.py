@@ -5,27 +5,18 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalelab.cli.context import (
-    DEFAULT_STORE,
-    JsonOption,
-    PluginsDirOption,
-    StoreOption,
-    duration,
-    say,
-)
+from scalelab.cli import options as opt
+from scalelab.cli.context import duration, say
 
 if TYPE_CHECKING:
     from scalelab.execute import Plan, RunSummary
     from scalelab.plugins import Catalog
     from scalelab.report.progress import RunDisplay
     from scalelab.study import Study
-
-StudyArgument = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
-WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 trains in this one.")]
 
 
 def _load(study: Path | None, catalog: Catalog) -> Study:
@@ -39,34 +30,28 @@ def _load(study: Path | None, catalog: Catalog) -> Study:
 
 def run(
     ctx: typer.Context,
-    study: StudyArgument = None,
-    store: StoreOption = DEFAULT_STORE,
-    workers: WorkersOption = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Attempt failed trials again.")
-    ] = False,
-    stall_seconds: Annotated[
-        float, typer.Option(min=1.0, help="Silence after which a worker counts as hung.")
-    ] = 900.0,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep final weights in the journal, for scalelab bench.")
-    ] = False,
-    plugins_dir: PluginsDirOption = None,
-    json: JsonOption = False,
+    study: opt.Trained = None,
+    store: opt.Store = opt.DEFAULT_STORE,
+    workers: opt.Workers = 1,
+    device: opt.TrainDevice = "auto",
+    retry_failed: opt.RetryFailed = False,
+    stall_seconds: opt.Stall = 900.0,
+    keep_weights: opt.KeepWeights = False,
+    plugins_dir: opt.PluginsDir = None,
+    json: opt.Json = False,
 ) -> None:
     """Run a study, or resume it; without a file, the embedded quick-start study.
 
     Done trials are kept, interrupted ones go on from their checkpoint, new ones are added; a finished study
     is a no-op. Ctrl-C once ends cleanly, twice at once; nothing is lost either way.
     """
-    from scalelab.execute import run_study
+    import scalelab
     from scalelab.supervise.stop import StopSignal
 
     catalog = ctx.obj.catalog(plugins_dir)
     loaded = _load(study, catalog)
     with _display() as display:
-        summary = run_study(
+        summary = scalelab.run_study(
             loaded,
             store,
             workers=workers,
@@ -122,25 +107,25 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
     if summary.complete:
         print(f"next: scalelab analyze --store {store} --study {summary.study}")
     elif summary.failed:
-        print("next: mend the cause, then run the study again with --retry-failed")
+        print("next: fix the cause, then run the study again with --retry-failed")
     else:
         print("next: run the same command again to go on")
 
 
 def plan(
     ctx: typer.Context,
-    study: StudyArgument = None,
-    store: StoreOption = DEFAULT_STORE,
-    workers: WorkersOption = 1,
-    plugins_dir: PluginsDirOption = None,
-    json: JsonOption = False,
+    study: opt.Trained = None,
+    store: opt.Store = opt.DEFAULT_STORE,
+    workers: opt.Workers = 1,
+    plugins_dir: opt.PluginsDir = None,
+    json: opt.Json = False,
 ) -> None:
     """Show what a study would do: trials, parameters, FLOPs, estimated time, what is done already."""
-    from scalelab.execute import plan_study
+    import scalelab
 
     catalog = ctx.obj.catalog(plugins_dir)
-    opened = ctx.obj.store(store) if store.exists() else None
-    planned = plan_study(_load(study, catalog), opened, workers=max(1, workers), catalog=catalog)
+    opened = scalelab.open_store(store) if store.exists() else None
+    planned = scalelab.plan_study(_load(study, catalog), opened, workers=max(1, workers), catalog=catalog)
     if json:
         print(json_module.dumps(_plan_dict(planned), indent=2))
         return
@@ -181,9 +166,11 @@ def _plan_dict(planned: Plan) -> dict[str, Any]:
     }
 
 
-def status(ctx: typer.Context, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """List the studies of a store: how many trials are done, failed, running and pending."""
-    studies = ctx.obj.store(store).studies()
+    import scalelab
+
+    studies = scalelab.open_store(store).studies()
     if json:
         print(json_module.dumps([study._asdict() for study in studies], indent=2))
         return

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalelab.cli.context import DEFAULT_STORE, JsonOption, StoreOption, say
+from scalelab.cli import options as opt
+from scalelab.cli.context import say
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ store_app = typer.Typer(help="Look after a store: check, rebuild, migrate, query
 
 
 @store_app.command()
-def check(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def check(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """Read all of a store, compare it with its journal, and say what is wrong; exit code 3 if so."""
     from scalelab.store import Store
 
@@ -70,7 +71,7 @@ def _print_report(report: CheckReport) -> None:
 
 
 @store_app.command()
-def rebuild(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """Make the database again from its journal; nothing is lost, and the old file is set aside."""
     from scalelab.store import Store
 
@@ -93,7 +94,7 @@ def rebuild(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> Non
 
 
 @store_app.command()
-def migrate(store: StoreOption = DEFAULT_STORE) -> None:
+def migrate(store: opt.Store = opt.DEFAULT_STORE) -> None:
     """Bring a store of an older scalelab to this one's schema."""
     from scalelab.store import Store
 
@@ -107,8 +108,8 @@ def migrate(store: StoreOption = DEFAULT_STORE) -> None:
 @store_app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement; - reads it from standard input.")],
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
+    store: opt.Store = opt.DEFAULT_STORE,
+    json: opt.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead.")] = False,
 ) -> None:
     """Query a store, which is opened for reading only; docs/store.md lists tables, views and columns.
@@ -155,14 +156,14 @@ def _cell(value: object) -> str:
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; made where it is missing.")],
-    store: StoreOption = DEFAULT_STORE,
+    store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
-    json: JsonOption = False,
+    json: opt.Json = False,
 ) -> None:
     """Write runs, curves, trials, studies and latencies as Parquet files."""
-    from scalelab.store import open_store
+    import scalelab
 
-    files = open_store(store).export(folder, study)
+    files = scalelab.export_runs(store, folder, study)
     if json:
         print(json_module.dumps([str(path) for path in files], indent=2))
     else:

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import scalelab
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, resolve_params
 from scalelab.records import Frozen, Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
+from scalelab.version import __version__
 
 if TYPE_CHECKING:
     from scalelab.train.results import Progress
@@ -86,7 +86,7 @@ def _attempt(
     from scalelab.measure.machine import machine_facts
     from scalelab.train.checkpoint import save_weights
     from scalelab.train.device import resolve_device, seed_everything
-    from scalelab.train.loop import train
+    from scalelab.train.loop import train_model
     from scalelab.train.metrics import objective_of
 
     trial = job.trial
@@ -107,7 +107,7 @@ def _attempt(
     )
     device = resolve_device(job.device)
     module.to(device)
-    result = train(
+    result = train_model(
         trial,
         data,
         module,
@@ -132,7 +132,7 @@ def _attempt(
         "train_flops": result.n_steps * trial.training.batch_size * cost.train_flops_per_example,
         "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=job.threads),
-        "scalelab_version": scalelab.__version__,
+        "scalelab_version": __version__,
         "provenance": {
             "dataset": catalog.provenance("dataset", trial.dataset.name),
             "architecture": catalog.provenance("architecture", architecture.name),

@@ -76,7 +76,7 @@ def _refuse_taken(name: str, kind: Kind, catalog: Catalog) -> None:
 
 def _files(name: str, kind: Kind) -> dict[str, str]:
     """Returns the text of every file by its path."""
-    from scalelab import __version__
+    from scalelab.version import __version__
 
     module = f"{PREFIX}{name}".replace("-", "_")
     words = {

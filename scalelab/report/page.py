@@ -15,7 +15,6 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from scalelab import __version__
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.families.laws import FittedLaw
 from scalelab.analysis.runs.designs import Family
@@ -39,6 +38,7 @@ from scalelab.report.sections.studies import (
     scale_table,
     tree_tables,
 )
+from scalelab.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "xgboost", "matplotlib", "duckdb", "torch")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import StoreDamagedError, StoreError, StoreNewerError
 from scalelab.store.latency_view import LATENCIES, MEASUREMENTS
 from scalelab.store.parameters import Column, Holder, Kind, order, sql_type, wider
+from scalelab.version import __version__
 
 if TYPE_CHECKING:
     import duckdb
@@ -185,8 +186,6 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
     An empty database becomes a store. Each step is one transaction, checkpointed at once.
     """
-    import scalelab
-
     start = version_of(connection) or 0
     for version, step in enumerate(MIGRATIONS[start:], start=start + 1):
         connection.execute("begin")
@@ -197,7 +196,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
                 step(connection)
             connection.execute(
                 "insert into scalelab_schema values (?, ?, (now() at time zone 'UTC'))",
-                [version, scalelab.__version__],
+                [version, __version__],
             )
             # The views are those of the newest schema, whose tables are all there after the last step.
             if version == len(MIGRATIONS):

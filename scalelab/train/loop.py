@@ -50,7 +50,7 @@ VALIDATION_BATCH = 64
 """Validation uses batches of this size, or of the training batch size where that is larger."""
 
 
-def train(
+def train_model(
     trial: Trial,
     data: OpenDataset,
     module: nn.Module,

@@ -166,17 +166,17 @@ def test_settings_come_from_the_run_of_lowest_loss(two):
 
 def test_what_it_costs():
     runs = isoflop_runs()
-    assert price_of(1e16, runs, cost_per_flop=1e-16, hourly=None) == {
+    assert price_of(1e16, runs, per_flop=1e-16, per_hour=None) == {
         "seconds": pytest.approx(1e4),
         "price": pytest.approx(1.0),
     }
-    assert price_of(3.6e15, runs, cost_per_flop=None, hourly=2.0)["price"] == pytest.approx(2.0)
+    assert price_of(3.6e15, runs, per_flop=None, per_hour=2.0)["price"] == pytest.approx(2.0)
     with pytest.raises(InputError, match="not both"):
-        price_of(1e16, runs, cost_per_flop=1.0, hourly=1.0)
+        price_of(1e16, runs, per_flop=1.0, per_hour=1.0)
     with pytest.raises(InputError, match="zero or more"):
-        price_of(1e16, runs, cost_per_flop=-1.0, hourly=None)
+        price_of(1e16, runs, per_flop=-1.0, per_hour=None)
     with pytest.raises(InputError, match="wall_seconds"):
-        price_of(1e16, runs.drop(columns="wall_seconds"), cost_per_flop=None, hourly=1.0)
+        price_of(1e16, runs.drop(columns="wall_seconds"), per_flop=None, per_hour=1.0)
 
 
 @needs_reference

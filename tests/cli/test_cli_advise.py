@@ -37,7 +37,7 @@ def advise(scalelab_command, store, plugins, monkeypatch):
 
 
 def test_the_answer_names_family_size_loss_and_what_to_trust(advise):
-    code, out, _ = advise("--budget", "3e9", "--cost-per-flop", "1e-9")
+    code, out, _ = advise("--budget", "3e9", "--price-per-flop", "1e-9")
     assert code == 0
     assert out.startswith("Best use of 3.00 GFLOP of training: plain, the best in ")
     rows = [line.split("  ")[0] for line in out.splitlines()]
@@ -92,8 +92,8 @@ def test_one_family_may_be_chosen(advise):
         (("--budget", "1e9", "--study", "isoflp"), "did you mean 'isoflop'"),
         (("--budget", "1e9", "--level", "2"), "between 0 and 1"),
         (("--budget", "1e9", "--estimator", "x"), "unknown estimator 'x'"),
-        (("--budget", "1e9", "--price", "-2"), "--price must be a number of zero or more"),
-        (("--budget", "1e9", "--price", "2", "--cost-per-flop", "1"), "not both"),
+        (("--budget", "1e9", "--price-per-hour", "-2"), "--price-per-hour must be a number of zero or more"),
+        (("--budget", "1e9", "--price-per-hour", "2", "--price-per-flop", "1"), "not both"),
         (("--budget", "1e9", "--from", "x.toml"), "--from goes with --write"),
         (("--budget", "1e22", "--write", "giant.toml"), "does not fit into the"),
         (("--budget", "1e9", "--write", "w.toml", "--from", "none.toml"), "none.toml: cannot be read"),
@@ -114,7 +114,7 @@ def test_a_file_is_never_overwritten(advise, tmp_path):
     path.write_text("mine")
     code, _, err = advise("--budget", "3e8", "--write", path)
     assert code == 2
-    assert "is there already" in err
+    assert "already exists" in err
     assert path.read_text() == "mine"
 
 

@@ -122,7 +122,7 @@ def test_download_is_asked_about_first(data, tmp_path, monkeypatch):
 def test_files_that_could_not_be_had_are_listed_and_the_exit_code_says_so(data, tmp_path):
     done = data("download", "shells", "--to", tmp_path / "beach", "--yes", "-o", "fail=1")
     assert (done.code, done.out) == (1, "")
-    assert "  a: lost\n1 of 2 files could not be had; the same command tries again\n" in done.err
+    assert "  a: lost\n1 of 2 files were not downloaded; the same command tries again\n" in done.err
 
 
 def test_interrupted_download_says_how_to_go_on(data, tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ download shell --to x            there is no dataset 'shell'; did you mean 'shel
 download shells --to x --jobs 3  no option 'jobs' here; its options: to, sources, fail, mood
 download shells --to x -o mod=1  has no option 'mod' here; did you mean 'mood'?
 download shells --to x -o fail=-1         dataset 'shells': fail = -1: must be at least 0
-download shells --to x -o fail            --option fail: give it as KEY=VALUE
+download shells --to x -o fail            must be KEY=VALUE
 download physionet2021 --to x --sources umich  hidden test data, never published; leave umich out
 download physionet2021 --to x --sources ptbxl  did you mean 'ptb-xl'
 download physionet2021 --to x --jobs 99   jobs = 99: must be at most 16

@@ -97,7 +97,7 @@ def test_json_and_the_cases_of_one_name(here, scalelab_command):
     [
         ([], "give a file to import, or --remove NAME"),
         (["sizes.csv", "--remove", "x"], "give a file to import or --remove NAME, not both"),
-        (["sizes.csv", "--map", "loss"], "is not COLUMN="),
+        (["sizes.csv", "--map", "loss"], "must be COLUMN="),
         (["sizes.csv", "--map", "loss=a", "--map", "loss=b"], "is given twice"),
         (["sizes.csv"], "no column named loss"),
         (["none.csv"], "there is no file none.csv"),

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scalelab.analysis.analyze import analyze
 from scalelab.analysis.trees.design import MIN_DESIGNS
 from scalelab.analysis.trees.validation import FOLDS, REPEATS
+from scalelab.api.answers import analyze
 from scalelab.cli.analyze import analyze as command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
@@ -38,12 +38,7 @@ def test_numbers_in_words_are_those_of_the_code():
 def test_the_example_runs(grid_analysis, monkeypatch, capsys):
     import scalelab
 
-    class Opened:
-        def runs(self):
-            return grid_analysis.runs
-
-    monkeypatch.setattr(scalelab, "open_store", lambda path: Opened())
-    monkeypatch.setattr("scalelab.analysis.analyze.analyze", lambda runs: grid_analysis)
+    monkeypatch.setattr(scalelab, "analyze", lambda store: grid_analysis)
     exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], {})
     assert "sgd n_params" in capsys.readouterr().out
-    assert "runs" in inspect.signature(analyze).parameters
+    assert "source" in inspect.signature(analyze).parameters

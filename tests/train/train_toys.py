@@ -14,7 +14,7 @@ from scalelab.components import OpenDataset, Split, Task
 from scalelab.records import TrainingOptions, Trial
 from scalelab.train.device import seed_everything
 from scalelab.train.groups import parameter_groups
-from scalelab.train.loop import train
+from scalelab.train.loop import train_model
 from scalelab.train.results import TrainResult
 
 N_CLASSES = 3
@@ -83,7 +83,7 @@ class Problem:
         if module is None:
             seed_everything(self.trial.seed)
             module = TinyNet(self.data.task.n_outputs)
-        return train(
+        return train_model(
             self.trial,
             self.data,
             module,

@@ -303,24 +303,24 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
 
 
 def price_of(
-    budget: float, runs: pd.DataFrame, *, cost_per_flop: float | None, hourly: float | None
+    budget: float, runs: pd.DataFrame, *, per_flop: float | None, per_hour: float | None
 ) -> dict[str, float | None]:
     """Returns the `seconds` of a training and its `price`, as far as they are known.
 
     Args:
         budget: Training FLOPs.
         runs: Finished runs; the tenth of them nearest in training FLOPs sets the pace.
-        cost_per_flop: Price of a FLOP.
-        hourly: Price of an hour on the machine of the runs.
+        per_flop: Price of a FLOP.
+        per_hour: Price of an hour on the machine of the runs.
 
     Raises:
         InputError: A price is negative or not finite, both are given, or no run says how long it took.
     """
-    for name, value in (("--cost-per-flop", cost_per_flop), ("--price", hourly)):
+    for name, value in (("--price-per-flop", per_flop), ("--price-per-hour", per_hour)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} must be a number of zero or more, got {value:g}")
-    if cost_per_flop is not None and hourly is not None:
-        raise InputError("give --cost-per-flop or --price, not both: each says what the run costs")
+    if per_flop is not None and per_hour is not None:
+        raise InputError("give --price-per-flop or --price-per-hour, not both: each says what the run costs")
     seconds = None
     if "wall_seconds" in runs.columns:
         timed = runs[(runs["wall_seconds"] > 0) & (runs["train_flops"] > 0)]
@@ -328,13 +328,11 @@ def price_of(
         near = timed.iloc[np.argsort(away, kind="stable")[: max(3, len(timed) // 10)]]
         if len(near):
             seconds = budget * float((near["wall_seconds"] / near["train_flops"]).median())
-    if hourly is not None and seconds is None:
-        raise InputError(
-            "no run says its wall_seconds and train_flops; use --cost-per-flop instead of --price"
-        )
-    price = budget * cost_per_flop if cost_per_flop is not None else None
-    if hourly is not None and seconds is not None:
-        price = seconds / 3600 * hourly
+    if per_hour is not None and seconds is None:
+        raise InputError("no run says its wall_seconds and train_flops; use --price-per-flop instead")
+    price = budget * per_flop if per_flop is not None else None
+    if per_hour is not None and seconds is not None:
+        price = seconds / 3600 * per_hour
     return {"seconds": seconds, "price": price}
 
 

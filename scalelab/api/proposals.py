@@ -1,0 +1,157 @@
+"""What an answer proposes, written as a study file that `plan` and `run` take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.api.source import installed, opened
+from scalelab.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalelab.analysis.analyze import Analysis
+    from scalelab.analysis.estimate import Estimate
+    from scalelab.analysis.families.advice import Advice
+    from scalelab.plugins import Catalog
+    from scalelab.propose.budget import Proposal
+    from scalelab.propose.space import Narrowed
+    from scalelab.store import Store
+    from scalelab.study import Study
+
+
+def refuse_existing(path: Path) -> None:
+    """Makes sure that a proposal overwrites nothing.
+
+    Raises:
+        InputError: The file already exists.
+    """
+    if path.exists():
+        raise InputError(f"{path} already exists; choose another name, or remove it first")
+
+
+def write_study(path: Path, text: str) -> None:
+    """Writes a study file, and makes its folder.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
+
+
+def propose_run(
+    advice: Advice,
+    runs: pd.DataFrame,
+    store: Store | Path | str,
+    path: Path,
+    *,
+    study_file: Path | None = None,
+    catalog: Catalog | None = None,
+) -> Proposal:
+    """Writes the run that an advice recommends, of its best family, as a study file.
+
+    Args:
+        advice: The advice.
+        runs: The finished runs that it comes from, as `finished_runs` gives them.
+        store: Their store.
+        path: Where to write; nothing is overwritten.
+        study_file: The study file of these runs, where the store's copy cannot find its dataset.
+        catalog: The plugins; the installed ones by default.
+
+    Raises:
+        InputError: The runs are of no study, the file exists or cannot be written, or the budget does not pay
+            for one step.
+        StudyError: The study does not name the run's components, or the size cannot be reached.
+    """
+    from scalelab.analysis.families.advice import best_run
+    from scalelab.propose.budget import known_run, propose
+
+    refuse_existing(path)
+    best = advice.families[0]
+    if "trial_id" not in runs.columns:
+        raise InputError("these runs have no trials to take settings from; --write needs runs of a study")
+    start, study = known_run(opened(store), best_run(best, runs), path.absolute().parent, study_file)
+    proposal = propose(
+        start,
+        study,
+        path,
+        n_params=best.n_params.value,
+        n_examples=best.n_examples,
+        budget=advice.budget,
+        catalog=catalog or installed(),
+    )
+    write_study(path, proposal.text)
+    return proposal
+
+
+def expected_loss(advice: Advice, proposal: Proposal) -> Estimate:
+    """Returns the loss that an advice's best family is expected to reach with a proposed run."""
+    n_params, n_seen, flops = proposal.cost.n_params, proposal.n_seen, proposal.train_flops
+    return advice.families[0].expect(n_params, n_seen, flops, advice.level)
+
+
+def study_to_narrow(
+    store: Store | Path | str, study: str | None, path: Path, study_file: Path | None, catalog: Catalog
+) -> Study:
+    """Returns the study whose space a proposal will narrow, checked before anything takes long.
+
+    Args:
+        store: The store of its runs.
+        study: Its name; may be left out where the store has one only.
+        path: Where the proposal will be written.
+        study_file: The study file, where the store's copy cannot find its dataset.
+        catalog: The plugins.
+
+    Raises:
+        InputError: The file already exists, the store has several studies, or none that a smaller space could
+            be written into.
+        StudyError: The study is wrong.
+        PluginError: One of its components is unknown.
+    """
+    from scalelab.propose.space import stored_study
+    from scalelab.study.resolve import resolve
+
+    refuse_existing(path)
+    known = stored_study(opened(store), study, path.absolute().parent, study_file)
+    if known is None:
+        raise InputError(
+            f"{path} was not written: imported runs have no study that a smaller space could be written "
+            "into; scalelab analyze --design lists the ranges"
+        )
+    resolve(known, catalog)
+    return known
+
+
+def propose_space(
+    analysis: Analysis, study: Study, path: Path, *, catalog: Catalog | None = None
+) -> Narrowed:
+    """Writes a study with the smaller space that holds the best models of an analysis.
+
+    Args:
+        analysis: The analysis, made with `design=True`.
+        study: The study to narrow.
+        path: Where to write; nothing is overwritten.
+        catalog: The plugins; the installed ones by default.
+
+    Raises:
+        InputError: The analysis has no design space, nothing becomes smaller, or the file exists or cannot be
+            written.
+        StudyError: No point of the smaller space satisfies the study's constraints.
+    """
+    from scalelab.propose.space import Limit, narrow
+
+    refuse_existing(path)
+    if analysis.design is None:
+        raise InputError("the design space was not analyzed; analyze with design=True")
+    limits = [
+        Limit(one.component, one.owner, one.option, one.lower, one.upper, one.values)
+        for one in analysis.design.narrowed
+    ]
+    found = narrow(study, limits, path, catalog or installed())
+    write_study(path, found.text)
+    return found

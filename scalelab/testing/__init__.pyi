@@ -1,0 +1,11 @@
+from scalelab.testing.architecture import ArchitectureContract as ArchitectureContract
+from scalelab.testing.backend import BackendContract as BackendContract
+from scalelab.testing.dataset import DatasetContract as DatasetContract
+from scalelab.testing.law import LawContract as LawContract
+from scalelab.testing.optimizer import OptimizerContract as OptimizerContract
+from scalelab.testing.toys import toy_architecture as toy_architecture
+from scalelab.testing.toys import toy_backend as toy_backend
+from scalelab.testing.toys import toy_catalog as toy_catalog
+from scalelab.testing.toys import toy_dataset as toy_dataset
+from scalelab.testing.toys import toy_optimizer as toy_optimizer
+from scalelab.testing.toys import write_toy_plugin as write_toy_plugin
