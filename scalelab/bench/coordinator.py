@@ -335,7 +335,7 @@ class _Run:
         """Returns how it went."""
         total = sum(map(len, self.pending.values()))
         return BenchSummary(
-            study=self.networks.study,
+            study=self.networks.study.name,
             ids=tuple(self.ids),
             kept=self.kept,
             ok=self.ok,

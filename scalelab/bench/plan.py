@@ -11,7 +11,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scalelab.bench.jobs import BenchJob
 from scalelab.components import BackendParams
@@ -19,14 +19,13 @@ from scalelab.errors import InputError, suggest
 from scalelab.measure.models import costs
 from scalelab.measure.targets import Target
 from scalelab.records import Benchmark, ComponentRef, Direction, Trial, canonical_json
-from scalelab.study import expand
+from scalelab.study import Expansion, Study, expand
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
     from scalelab.components import Backend
     from scalelab.plugins import Catalog
     from scalelab.store import Store
-    from scalelab.study import Study
 
 
 @dataclass(frozen=True)
@@ -49,25 +48,17 @@ class Networks:
     """The networks of a study, with the data that go in.
 
     Attributes:
-        study: The study's name.
+        study: The study.
+        expansion: Its trials and its dataset.
         networks: In the order of the study; of each architecture the best first, where only those were asked
             for.
-        dataset: Name of the dataset.
-        dataset_options: Its resolved options, locations included, as JSON values.
-        fingerprint: The content of the dataset.
-        input_shape: Of one example.
-        n_outputs: Width of the output.
         notes: What was left out, a line each.
     """
 
-    study: str
-    networks: tuple[Network, ...]
-    dataset: str
-    dataset_options: dict[str, Any]
-    fingerprint: str
-    input_shape: tuple[int, ...]
-    n_outputs: int
-    notes: tuple[str, ...] = ()
+    study: Study
+    expansion: Expansion
+    networks: list[Network]
+    notes: list[str]
 
 
 @dataclass
@@ -85,7 +76,7 @@ class TargetPlan:
     params: BackendParams
 
 
-def networks_of(study: Study, catalog: Catalog, store: Store | None, *, top: int | None = None) -> Networks:
+def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None = None) -> Networks:
     """Returns the networks that a study asks for.
 
     Args:
@@ -105,20 +96,9 @@ def networks_of(study: Study, catalog: Catalog, store: Store | None, *, top: int
     reached, direction = _objectives(store, [trial.id for trial in expansion.trials])
     sign = -1.0 if direction == "maximize" else 1.0
     networks = [_network(trials, reached, sign, store) for trials in groups.values()]
-    notes: list[str] = []
-    if top is not None:
-        networks, notes = _best(networks, top, sign, study)
-    task = expansion.dataset.task
-    return Networks(
-        study=study.name,
-        networks=tuple(networks),
-        dataset=study.dataset.name,
-        dataset_options=expansion.dataset_params.model_dump(mode="json"),
-        fingerprint=expansion.dataset.fingerprint,
-        input_shape=tuple(task.input_shape),
-        n_outputs=task.n_outputs,
-        notes=tuple(notes),
-    )
+    if top is None:
+        return Networks(study, expansion, networks, [])
+    return Networks(study, expansion, *_best(networks, top, sign, study))
 
 
 def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str, float], Direction]:
@@ -137,16 +117,12 @@ def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str
     return {trial_id: objective for trial_id, (objective, _) in known.items()}, direction
 
 
-def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store | None) -> Network:
-    ranked = sorted(
-        (trial.id for trial in trials if trial.id in reached), key=lambda one: sign * reached[one]
-    )
-    kept = [one for one in ranked if store is not None and store.journal.weights(one).is_file()]
-    return Network(
-        architecture=trials[0].architecture,
-        objective=reached[ranked[0]] if ranked else None,
-        weights=kept[0] if kept else None,
-    )
+def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store) -> Network:
+    done = [trial.id for trial in trials if trial.id in reached]
+    ranked = sorted(done, key=lambda one: sign * reached[one])
+    kept = (one for one in ranked if store.journal.weights(one).is_file())
+    best = reached[ranked[0]] if ranked else None
+    return Network(architecture=trials[0].architecture, objective=best, weights=next(kept, None))
 
 
 def _best(networks: list[Network], top: int, sign: float, study: Study) -> tuple[list[Network], list[str]]:
@@ -239,13 +215,14 @@ def jobs_of(
     """Returns what is to be measured on one target: every network at every batch size."""
     params, packages = plan.params.model_dump(mode="json"), package_versions(plan.backend)
     backend = ComponentRef(name=plan.backend.name, version=plan.backend.version, params=params)
+    data, options = networks.expansion.dataset, networks.expansion.dataset_params.model_dump(mode="json")
     return [
         BenchJob(
             benchmark=Benchmark(
                 architecture=network.architecture,
-                input_shape=networks.input_shape,
-                n_outputs=networks.n_outputs,
-                fingerprint=networks.fingerprint,
+                input_shape=tuple(data.task.input_shape),
+                n_outputs=data.task.n_outputs,
+                fingerprint=data.fingerprint,
                 weights=network.weights,
                 backend=backend,
                 device=plan.target.device,
@@ -253,9 +230,9 @@ def jobs_of(
                 host=platform.node(),
                 packages=packages,
             ),
-            study=networks.study,
-            dataset=networks.dataset,
-            dataset_options=networks.dataset_options,
+            study=networks.study.name,
+            dataset=networks.study.dataset.name,
+            dataset_options=options,
             weights=str(store.journal.weights(network.weights)) if network.weights else None,
             time_limit=time_limit,
             plugins=Selection.of(catalog),

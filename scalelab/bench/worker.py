@@ -24,7 +24,7 @@ from scalelab.bench.jobs import (
 from scalelab.bench.timing import ROUNDS
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
-from scalelab.measure.models import build_model, costs, resolve_params
+from scalelab.measure.models import build_model, costs, params_of
 from scalelab.records import Measurement
 from scalelab.supervise.workbench import Workbench, one_line, serve
 from scalelab.version import __version__
@@ -100,7 +100,7 @@ class Bench:
         catalog = self._bench.catalog(job.plugins)
         data = self._bench.dataset(job.plugins, job.dataset, job.dataset_options, benchmark.fingerprint)
         backend = catalog.backend(benchmark.backend.name)
-        params = resolve_params(backend.params, benchmark.backend.params, f"backend {backend.name!r}")
+        params = params_of(backend, benchmark.backend.params)
         assert isinstance(params, BackendParams)
         torch.set_num_threads(params.threads or 1)
         seed_everything(0)

@@ -36,7 +36,6 @@ class InlineExecutor:
         self.threads = threads or usable_cores()
         self._bench = Workbench(catalog)
         self._job: Job | None = None
-        self._stop = False
         self._should_stop = should_stop
 
     def worker_pid(self) -> int | None:
@@ -52,12 +51,11 @@ class InlineExecutor:
         events: list[Progressed | Finished | Lost | Broken] = []
         job, self._job = self._job, None
         if job is not None:
-            attempt_job(job, self._bench, events.append, lambda: self._stop or self._should_stop())
+            attempt_job(job, self._bench, events.append, self._should_stop)
         return events
 
     def interrupt(self) -> None:
-        """Makes the job under way end at its next step."""
-        self._stop = True
+        """Does nothing: a job asks by itself at every step."""
 
     def close(self) -> None:
         """Does nothing: there is no process to end."""

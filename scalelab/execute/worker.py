@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
-from scalelab.measure.models import build_model, resolve_params
+from scalelab.measure.models import build_model, params_of
 from scalelab.records import Frozen, Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
@@ -49,13 +49,12 @@ def run_job(
     journal = Journal(Path(job.store))
     started = time.time()
     clock = time.perf_counter()
-    facts: dict[str, Any] = {}
     try:
-        facts.update(_attempt(job, bench, journal, on_progress, should_stop))
+        facts = _attempt(job, bench, journal, on_progress, should_stop)
     except StoreError:
         raise
     except Exception as error:
-        facts.update(status="failed", error=one_line(error))
+        facts = {"status": "failed", "error": one_line(error)}
         if not isinstance(error, ScalelabError):
             journal.write_log(f"{job.trial.id}-{job.attempt}", traceback.format_exc())
     record = Record(
@@ -97,14 +96,10 @@ def _attempt(
     task = data.task
     torch.set_num_threads(job.threads)
     seed_everything(trial.seed)
-    params = resolve_params(
-        architecture.params, trial.architecture.params, f"architecture {architecture.name!r}"
-    )
+    params = params_of(architecture, trial.architecture.params)
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
-    optimizer_params = resolve_params(
-        optimizer.params, trial.optimizer.params, f"optimizer {optimizer.name!r}"
-    )
+    optimizer_params = params_of(optimizer, trial.optimizer.params)
     device = resolve_device(job.device)
     module.to(device)
     result = train_model(

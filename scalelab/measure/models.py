@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from scalelab.cache import cached_arrays
-from scalelab.components import Params, Shape
+from scalelab.components import Architecture, Backend, Dataset, Optimizer, Params, Shape
 from scalelab.errors import InputError, ScalelabError
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Complexity, ComponentRef, canonical_json
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def resolve_params(model: type[Params], options: Params | Mapping[str, Any], where: str) -> Params:
-    """Returns validated options.
+def params_of(
+    component: Dataset | Architecture | Optimizer | Backend, options: Params | Mapping[str, Any]
+) -> Params:
+    """Returns a component's validated options.
 
     Raises:
-        InputError: An option is unknown or out of its bounds; the message starts with `where`.
+        InputError: An option is unknown or out of its bounds.
     """
-    if isinstance(options, model):
+    if isinstance(options, component.params):
         return options
     values = options.model_dump() if isinstance(options, Params) else dict(options)
     try:
-        return model.model_validate(values)
+        return component.params.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {describe(error, model, 'options')}") from error
+        what = f"{type(component).__name__.lower()} {component.name!r}"
+        raise InputError(f"{what}: {describe(error, component.params, 'options')}") from error
 
 
 def build_model(
@@ -65,7 +68,7 @@ def build_model(
         model = scalelab.build_model("convnext1d", {"width": 16}, (12, 1000), 9)
     """
     component = (catalog or load_plugins()).architecture(architecture)
-    resolved = resolve_params(component.params, params, f"architecture {architecture!r}")
+    resolved = params_of(component, params)
     try:
         return component.build(resolved, tuple(input_shape), n_outputs)
     except ScalelabError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError
-from scalelab.measure.models import resolve_params
+from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Frozen, canonical_json
 from scalelab.supervise.process import GRACE_SECONDS
@@ -77,9 +77,7 @@ class Workbench:
         key = canonical_json([plugins.model_dump(), name, options])
         if key not in self._datasets:
             component = self.catalog(plugins).dataset(name)
-            self._datasets[key] = component.open(
-                resolve_params(component.params, options, f"dataset {name!r}")
-            )
+            self._datasets[key] = component.open(params_of(component, options))
         data = self._datasets[key]
         if data.fingerprint != fingerprint:
             raise ScalelabError(
