@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,16 +30,16 @@ class Limit(NamedTuple):
         component: `architecture` or `optimizer`.
         owner: The component's name.
         option: The option's name.
-        low: Least value; `None` where values have no order.
-        high: Greatest value.
+        lower: Least value; `None` where values have no order.
+        upper: Greatest value.
         values: Where values have no order, those to keep.
     """
 
     component: str
     owner: str
     option: str
-    low: float | None
-    high: float | None
+    lower: float | None
+    upper: float | None
     values: tuple[Any, ...]
 
 
@@ -157,38 +157,31 @@ def cut_dimension(dimension: Dimension, limit: Limit) -> Dimension:
     if isinstance(dimension, Choice):
         kept = [value for value in dimension.values if _inside(value, limit)]
         return Choice(kept) if kept else dimension
-    if limit.low is None or limit.high is None:
+    if limit.lower is None or limit.upper is None:
         return dimension
-    low_end, high_end = dimension.low, dimension.high
-    low, high = max(limit.low, low_end), min(limit.high, high_end)
-    if low > high:
+    lower, upper = max(limit.lower, dimension.low), min(limit.upper, dimension.high)
+    if lower > upper:
         return dimension
     if isinstance(dimension, Doubling):
-        values = [value for value in dimension.grid() if low <= value <= high]
+        values = [value for value in dimension.grid() if lower <= value <= upper]
         return Doubling(values[0], values[-1]) if values else dimension
-    if isinstance(dimension, Int):
-        first, last = _steps(dimension.low, low, high, dimension.step)
-        ends = dimension.low + first * dimension.step, dimension.low + last * dimension.step
-        return Int(ends[0], min(ends[1], dimension.high), dimension.step, dimension.log)
     if dimension.step is None:
-        low, high = max(_rounded(low, math.floor), low_end), min(_rounded(high, math.ceil), high_end)
-        return Float(low, high, None, dimension.log)
-    first, last = _steps(dimension.low, low, high, dimension.step)
+        lower, upper = _rounded(lower, math.floor), _rounded(upper, math.ceil)
+        return replace(dimension, low=max(lower, dimension.low), high=min(upper, dimension.high))
+    slack = 1e-9
+    first = math.floor((lower - dimension.low) / dimension.step + slack)
+    last = math.ceil((upper - dimension.low) / dimension.step - slack)
     start, step = Decimal(str(dimension.low)), Decimal(str(dimension.step))
-    return Float(float(start + first * step), min(float(start + last * step), dimension.high), dimension.step)
+    kind: Any = int if isinstance(dimension, Int) else float
+    high = min(kind(start + last * step), dimension.high)
+    return replace(dimension, low=kind(start + first * step), high=high)
 
 
 def _inside(value: Any, limit: Limit) -> bool:
-    if limit.low is not None and limit.high is not None:
-        return is_number(value) and limit.low <= value <= limit.high
+    if limit.lower is not None and limit.upper is not None:
+        return is_number(value) and limit.lower <= value <= limit.upper
     kept = {canonical_json(one) if isinstance(one, (list, tuple)) else str(one) for one in limit.values}
     return (canonical_json(value) if isinstance(value, tuple) else str(value)) in kept
-
-
-def _steps(start: float, low: float, high: float, step: float) -> tuple[int, int]:
-    """Returns the numbers of steps to the last value below `low` and to the first one above `high`."""
-    slack = 1e-9
-    return math.floor((low - start) / step + slack), math.ceil((high - start) / step - slack)
 
 
 def _rounded(value: float, towards: Any) -> float:
