@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.analysis.fitting.draws import Draws, Quantity
+from scalelab.analysis.fits.fit import Fit
+from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import (
     FLOPS_PER,
     examples_per_param,
+    log_of,
     loss_at_budget,
     optimal_examples,
     optimal_params,
 )
-from scalelab.arrays import Array
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scalelab.analysis.fits.fit import Fit
 
 
 def budget_table(
@@ -54,47 +52,48 @@ def budget_table(
     """
     import pandas as pd
 
-    if not (np.asarray(budgets, dtype=float) > 0).all():
+    flops = np.atleast_1d(np.asarray(budgets, dtype=float))
+    if not (flops > 0).all():
         raise InputError("budgets must be positive numbers of FLOPs")
     rows = {}
-    for flops in np.atleast_1d(np.asarray(budgets, dtype=float)):
-        n = fit.estimate(optimal_params(float(flops), flops_per))
-        d = fit.estimate(optimal_examples(float(flops), flops_per))
-        limited = max_examples is not None and d > max_examples
-        row: dict[str, Any] = {"limited_by_data": limited}
-        if limited and max_examples is not None:
-            d = float(max_examples)
-            n = float(flops) / flops_per / d
-            point = {"n_params": [n], "n_examples": [d]}
-            low, high = (float(end[0]) for end in fit.predict(point, level)[1:])
-            twice = {"n_params": [2 * n], "n_examples": [d]}
-            loss, later = float(fit.predict(point)[0]), float(fit.predict(twice)[0])
-            row |= {"n_params": n, "n_examples": d, "examples_per_param": d / n}
+    for budget in flops.tolist():
+        examples = fit.estimate(optimal_examples(budget, flops_per))
+        if max_examples is not None and examples > max_examples:
+            row = _limited(fit, budget / flops_per, float(max_examples), level)
+            rows[budget] = {"limited_by_data": True, **row}
         else:
-            for name, quantity in (
-                ("n_params", optimal_params(float(flops), flops_per)),
-                ("n_examples", optimal_examples(float(flops), flops_per)),
-                ("examples_per_param", examples_per_param(float(flops), flops_per)),
-            ):
-                ends = fit.interval(_log_of(quantity), level)
-                row |= {
-                    name: fit.estimate(quantity),
-                    f"{name}_lower": np.exp(ends[0]),
-                    f"{name}_upper": np.exp(ends[1]),
-                }
-            loss = fit.estimate(loss_at_budget(float(flops), flops_per))
-            low, high = fit.interval(loss_at_budget(float(flops), flops_per), level)
-            later = fit.estimate(loss_at_budget(2.0 * float(flops), flops_per))
-        rows[float(flops)] = row | {
-            "loss": loss,
-            "loss_lower": low,
-            "loss_upper": high,
-            "gain_per_doubling": loss - later,
-        }
+            rows[budget] = {"limited_by_data": False, **_optimal(fit, budget, flops_per, level)}
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "flops"
     return frame
 
 
-def _log_of(quantity: Callable[[Draws], Array]) -> Quantity:
-    return lambda draws: np.log(quantity(draws))
+def _optimal(fit: Fit, flops: float, flops_per: float, level: float) -> dict[str, float]:
+    """Returns the row of a budget that nothing else limits."""
+    split = {
+        "n_params": optimal_params(flops, flops_per),
+        "n_examples": optimal_examples(flops, flops_per),
+        "examples_per_param": examples_per_param(flops, flops_per),
+    }
+    loss = loss_at_budget(flops, flops_per)
+    *ends, own = intervals(fit, [*(log_of(quantity) for quantity in split.values()), loss], level)
+    row: dict[str, float] = {}
+    for (name, quantity), (lower, upper) in zip(split.items(), np.exp(ends), strict=True):
+        row |= {name: fit.estimate(quantity), f"{name}_lower": lower, f"{name}_upper": upper}
+    later = fit.estimate(loss_at_budget(2.0 * flops, flops_per))
+    return row | _losses(fit.estimate(loss), *own, later)
+
+
+def _limited(fit: Fit, product: float, examples: float, level: float) -> dict[str, float]:
+    """Returns the row of a budget for which there are too few examples."""
+    size = product / examples
+    mean, lower, upper = (
+        float(end[0]) for end in fit.predict({"n_params": [size], "n_examples": [examples]}, level)
+    )
+    later = float(fit.predict({"n_params": [2 * size], "n_examples": [examples]})[0])
+    row = {"n_params": size, "n_examples": examples, "examples_per_param": examples / size}
+    return row | _losses(mean, lower, upper, later)
+
+
+def _losses(loss: float, lower: float, upper: float, later: float) -> dict[str, float]:
+    return {"loss": loss, "loss_lower": lower, "loss_upper": upper, "gain_per_doubling": loss - later}

@@ -9,7 +9,7 @@ import numpy as np
 
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.average import AutoFit
-from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.noise import sampled
@@ -51,7 +51,7 @@ class Chain:
         mean = self.link.predict({axis: self.loss.predict(x)})
         if level is None:
             return mean
-        check_level(level)
+        shares = tails(level)
         if isinstance(self.loss, Fit):
             losses = sampled(self.loss, refits(self.loss).draws, x, of_runs=noise)
         else:
@@ -62,7 +62,7 @@ class Chain:
         if noise:
             own = noise_of(self.link)
             values += own.sigma * np.random.default_rng(self.link.seed).standard_t(own.dof, values.shape)
-        lower, upper = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        lower, upper = np.quantile(values, shares, axis=0)
         return Prediction(mean, lower, upper)
 
 

@@ -8,7 +8,7 @@ third; the rest is asked of the user.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,45 +48,41 @@ def checklist(fit: Fit, answers: dict[str, str] | None = None, *, level: float =
     """
     import pandas as pd
 
-    answers = answers or {}
-    rows: list[tuple[str, str, Any]] = []
-    table, origin = fit.table, fit.provenance()
-    rows.append(("form", "power law and its variables", fit.law.equation))
-    rows.append(("form", "where the form comes from", fit.law.paper))
-    rows.append(("form", "parameters fitted", ", ".join(f"{k} = {v:.6g}" for k, v in fit.params.items())))
-    setup = "training setup"
-    rows += [(setup, question, answers.get(question)) for question in USER_ITEMS[setup]]
-    rows.append(("data collection", "how many runs", str(len(table))))
-    for axis, column in table.x.items():
-        places = np.unique(column).size
-        rows.append(
-            (
-                "data collection",
-                f"range of {axis}",
-                f"{column.min():.4g} to {column.max():.4g} ({places} values)",
-            )
-        )
-    rows.append(("data collection", "range of the loss", f"{table.y.min():.4g} to {table.y.max():.4g}"))
-    for question in USER_ITEMS["data collection"]:
-        known = (
-            f"{origin['n_groups']} groups, resampled as such"
-            if "checkpoints" in question and origin["n_groups"]
-            else None
-        )
-        rows.append(("data collection", question, answers.get(question, known)))
+    given = answers or {}
+    table, origin, tried = fit.table, fit.provenance(), fit.starts
+    params = ", ".join(f"{name} = {value:.6g}" for name, value in fit.params.items())
+    ends = [f"{name} [{row.lower:.4g}, {row.upper:.4g}]" for name, row in fit.summary(level).iterrows()]
     residual = "log of the loss" if fit.estimator.log else "the loss itself"
-    rows.append(("fitting", "objective", f"{fit.estimator.name}, on {residual}, summed: {fit.objective:.9g}"))
-    rows.append(("fitting", "its options", f"delta = {fit.estimator.delta:g}, weights {origin['weights']}"))
-    rows.append(
-        ("fitting", "algorithm", "damped Newton with analytic derivatives, from variable-projection starts")
+    setup, collection = (
+        [(part, question, given.get(question)) for question in questions]
+        for part, questions in USER_ITEMS.items()
     )
-    tried = fit.starts
-    starts = f"{tried.considered} considered, {tried.refined} refined, {tried.agreeing} agree"
-    rows.append(("fitting", "initialization", starts))
-    summary = fit.summary(level)
-    ends = ", ".join(f"{name} [{row.lower:.4g}, {row.upper:.4g}]" for name, row in summary.iterrows())
-    rows.append(("fitting", f"uncertainty ({level:.0%} intervals)", ends))
-    rows.append(("fitting", "seed and data", f"seed {origin['seed']}, SHA-256 {origin['data_hash'][:16]}"))
+    if origin["n_groups"] and collection[0][2] is None:
+        collection[0] = (*collection[0][:2], f"{origin['n_groups']} groups, resampled as such")
+    ranges = [
+        (f"range of {axis}", f"{own.min():.4g} to {own.max():.4g} ({np.unique(own).size} values)")
+        for axis, own in table.x.items()
+    ]
+    rows = [
+        ("form", "power law and its variables", fit.law.equation),
+        ("form", "where the form comes from", fit.law.paper),
+        ("form", "parameters fitted", params),
+        *setup,
+        ("data collection", "how many runs", str(len(table))),
+        *(("data collection", *pair) for pair in ranges),
+        ("data collection", "range of the loss", f"{table.y.min():.4g} to {table.y.max():.4g}"),
+        *collection,
+        ("fitting", "objective", f"{fit.estimator.name}, on {residual}, summed: {fit.objective:.9g}"),
+        ("fitting", "its options", f"delta = {fit.estimator.delta:g}, weights {origin['weights']}"),
+        ("fitting", "algorithm", "damped Newton with analytic derivatives, from variable-projection starts"),
+        (
+            "fitting",
+            "initialization",
+            f"{tried.considered} considered, {tried.refined} refined, {tried.agreeing} agree",
+        ),
+        ("fitting", f"uncertainty ({level:.0%} intervals)", ", ".join(ends)),
+        ("fitting", "seed and data", f"seed {origin['seed']}, SHA-256 {origin['data_hash'][:16]}"),
+    ]
     frame = pd.DataFrame(rows, columns=["part", "question", "answer"])
     frame["filled"] = frame.answer.notna()
     frame["answer"] = frame.answer.fillna(_ASKED)

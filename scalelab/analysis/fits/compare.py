@@ -18,7 +18,7 @@ import numpy as np
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.draws import Draws
-from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.bootstrap import check_level, tails
 from scalelab.analysis.inference.exponent_test import ExponentTest, exponent_test, holm
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import bisect
@@ -77,10 +77,8 @@ class Comparison:
         Infinite where the first never gets there.
         """
         self._one_axis()
-        n = min(len(self.draws[first]), len(self.draws[second]))
         value = _multiplier(self.fits[first].draws(), self.fits[second].draws(), scale)[0]
-        pool = _multiplier(_head(self.draws[first], n), _head(self.draws[second], n), scale)
-        return self._estimate(value, pool)
+        return self._estimate(value, _multiplier(*self._refits(first, second), scale))
 
     def crossing(self, first: str, second: str) -> tuple[Estimate, float]:
         """Returns the scale beyond which the second family wins, and the share of refits that cross.
@@ -92,13 +90,12 @@ class Comparison:
         columns = [fit.table.columns[0] for fit in self.fits.values()]
         low, high = min(c.min() for c in columns), max(c.max() for c in columns) * 10**_DECADES_BEYOND
         grid = np.linspace(np.log(low), np.log(high), _GRID)
-        n = min(len(self.draws[first]), len(self.draws[second]))
         value = _crossing(self.fits[first].draws(), self.fits[second].draws(), grid)[0]
-        pool = _crossing(_head(self.draws[first], n), _head(self.draws[second], n), grid)
+        pool = _crossing(*self._refits(first, second), grid)
         crossed = pool[np.isfinite(pool)]
         if not crossed.size:
             return Estimate(value), 0.0
-        return self._estimate(value, crossed), crossed.size / n
+        return self._estimate(value, crossed), crossed.size / pool.size
 
     def overtaking(self, first: str, second: str) -> tuple[str | None, Estimate, float]:
         """Returns which of two wins in the end, where the laws cross, beyond which scale, and how often so.
@@ -118,26 +115,25 @@ class Comparison:
         """Returns a row a pair and exponent: values, their difference with its interval, p-values."""
         import pandas as pd
 
-        rows = []
-        for test in self.tests:
-            first, second = test.families
-            for name in self.fits[first].law.exponents:
-                gap = self.difference(first, second, name)
-                rows.append(
-                    {
-                        "first": first,
-                        "second": second,
-                        "exponent": name,
-                        "first_value": self.fits[first].params[name],
-                        "second_value": self.fits[second].params[name],
-                        "difference": gap.value,
-                        "lower": gap.ends[0],
-                        "upper": gap.ends[1],
-                        "p_lr": test.p_lr,
-                        "p_bootstrap": test.p_bootstrap,
-                        "p_holm": test.p_holm,
-                    }
-                )
+        rows = [
+            {
+                "first": first,
+                "second": second,
+                "exponent": name,
+                "first_value": self.fits[first].params[name],
+                "second_value": self.fits[second].params[name],
+                "difference": gap.value,
+                "lower": gap.ends[0],
+                "upper": gap.ends[1],
+                "p_lr": test.p_lr,
+                "p_bootstrap": test.p_bootstrap,
+                "p_holm": test.p_holm,
+            }
+            for test in self.tests
+            for first, second in [test.families]
+            for name in self.fits[first].law.exponents
+            for gap in [self.difference(first, second, name)]
+        ]
         return pd.DataFrame(rows)
 
     def sentence(self, first: str, second: str, scale: float | None = None) -> str:
@@ -181,8 +177,13 @@ class Comparison:
         return f"{text} {better} has the lower loss at all scales looked at ({often})."
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
-        tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
-        return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails, method="nearest"))
+        return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails(self.level), method="nearest"))
+
+    def _refits(self, first: str, second: str) -> tuple[Draws, Draws]:
+        """Returns as many refits of the one family as of the other."""
+        one, other = self.draws[first], self.draws[second]
+        n = min(len(one), len(other))
+        return replace(one, theta=one.theta[:n]), replace(other, theta=other.theta[:n])
 
     def _one_axis(self) -> None:
         fit = next(iter(self.fits.values()))
@@ -250,10 +251,6 @@ def compare_fits(
 
 def _times(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "infinitely many"
-
-
-def _head(draws: Draws, n: int) -> Draws:
-    return replace(draws, theta=draws.theta[:n])
 
 
 def _multiplier(first: Draws, second: Draws, scale: float) -> Array:

@@ -15,12 +15,14 @@ what the law says.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
 from scalelab.analysis.laws import get_law
@@ -65,6 +67,16 @@ class Allocation:
     warnings: tuple[str, ...] = ()
 
     json_fields: ClassVar = ("a=exponent", "lower", "upper", "coefficient", "flops", "n_params=sizes")
+
+    @classmethod
+    def through(
+        cls, approach: str, flops: Array, sizes: Array, slopes: Any, level: float, warnings: list[str]
+    ) -> Allocation:
+        """Returns the straight line, in logs, through optima; its interval is that of resampled slopes."""
+        slope, intercept = _line(flops, sizes)
+        lower, upper = np.quantile(slopes, tails(level)) if len(slopes) else (-np.inf, np.inf)
+        factor = float(np.exp(intercept))
+        return cls(approach, slope, float(lower), float(upper), factor, flops, sizes, tuple(warnings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,36 +172,35 @@ def compute_optimal(
         raise FitError("n_params, n_examples, loss and flops must have the same length")
     if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
         raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
-    groups = (
-        budgets_of(c) if budget is None else np.unique(np.asarray(budget).astype(str), return_inverse=True)[1]
-    )
-    found: dict[str, Allocation] = {}
-    missing: dict[str, str] = {}
+    given = None if budget is None else np.asarray(budget).astype(str)
+    labels = budgets_of(c) if given is None else np.unique(given, return_inverse=True)[1]
+    fit: Fit | None = None
+
+    def by_law() -> Allocation:
+        nonlocal fit
+        fit = fit_law(get_law(law), {"n_params": n, "n_examples": d}, y, seed=seed, **options)
+        return parametric(fit, c, flops_per=flops_per, level=level)
+
     work: dict[str, Callable[[], Allocation]] = {
         "envelope": lambda: envelope(c, n, y, level=level, seed=seed),
-        "parabola": lambda: parabola(c, n, y, groups, level=level, seed=seed),
+        "parabola": lambda: parabola(c, n, y, labels, level=level, seed=seed),
+        "parametric": by_law,
     }
+    found: dict[str, Allocation] = {}
+    missing: dict[str, str] = {}
     for name, approach in work.items():
         try:
             found[name] = approach()
         except FitError as error:
             missing[name] = str(error)
-    fit = None
-    try:
-        fit = fit_law(get_law(law), {"n_params": n, "n_examples": d}, y, seed=seed, **options)
-        found["parametric"] = parametric(fit, c, flops_per=flops_per, level=level)
-    except FitError as error:
-        missing["parametric"] = str(error)
     if not found:
         raise FitError(f"no approach has the rows it needs; {missing['parametric']}")
     bias = None
     if fit is not None and "parabola" in found:
-        clean = fit.predict({"n_params": n, "n_examples": d})
-        try:
-            again = parabola(c, n, clean, groups, level=level, seed=seed, refits=0)
+        clean = fit.value({"n_params": n, "n_examples": d})
+        with suppress(FitError):
+            again = parabola(c, n, clean, labels, level=level, seed=seed, refits=0)
             bias = again.exponent - fit.estimate(allocation_exponent)
-        except FitError:
-            bias = None
     return ComputeOptimal(found, missing, fit, bias, level)
 
 
@@ -228,27 +239,21 @@ def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, see
         raise FitError(
             f"the envelope needs runs of at least three computes that improve on each other, found {c.size}"
         )
-    slope, intercept = _line(c, n)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(_REFITS // 4):
         cb, nb = optima(np.unique(rng.integers(0, flops.size, flops.size)))
         if cb.size >= 3 and np.ptp(np.log(cb)) > 0:
             draws.append(_line(cb, nb)[0])
-    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2]) if draws else (-np.inf, np.inf)
     warnings = []
-    at_edge = np.mean(
-        [n_i in (sizes[bins == b].min(), sizes[bins == b].max()) for n_i, b in zip(n, _bins(c), strict=True)]
-    )
-    if at_edge > 0.5:
+    edges = [(sizes[bins == label].min(), sizes[bins == label].max()) for label in _bins(c)]
+    if np.mean([size in ends for size, ends in zip(n, edges, strict=True)]) > 0.5:
         warnings.append(
             "most optima are the smallest or largest model of their compute; the optimum may lie outside"
         )
     if c.size < 6:
         warnings.append(f"only {c.size} optima; the exponent is rough")
-    return Allocation(
-        "envelope", slope, float(low), float(high), float(np.exp(intercept)), c, n, tuple(warnings)
-    )
+    return Allocation.through("envelope", c, n, draws, level, warnings)
 
 
 def parabola(
@@ -279,61 +284,68 @@ def parabola(
         FitError: Fewer than two budgets count.
     """
     rng = np.random.default_rng(seed)
-    centers, minima, draws, warnings = [], [], [], []
+    centers, optima, warnings = [], [], []
     for label in np.unique(budget):
         rows = np.flatnonzero(budget == label)
-        if np.unique(sizes[rows]).size < _LEAST_SIZES:
-            continue
-        name = f"{np.exp(np.mean(np.log(flops[rows]))):.2g} FLOPs"
-        z = np.log(sizes[rows])
-        counts = rng.multinomial(rows.size, np.full(rows.size, 1 / rows.size), refits).astype(float)
-        weights = np.concatenate([np.ones((1, rows.size)), counts])
-        middle = z.mean()
-        basis = np.stack([np.ones_like(z), z - middle, (z - middle) ** 2])[None].repeat(len(weights), axis=0)
-        coefficients = solve_linear(basis, loss[rows], weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lowest = middle - 0.5 * coefficients[:, 1] / coefficients[:, 2]
-        if not coefficients[0, 2] > 0:
-            warnings.append(f"the parabola at {name} does not open upwards; left out")
-            continue
-        if not z.min() < lowest[0] < z.max():
-            warnings.append(f"the minimum at {name} lies outside of the sizes that were run; left out")
-            continue
-        left, right = lowest[0] - z.min(), z.max() - lowest[0]
-        if max(left, right) > _WIDE * min(left, right):
-            warnings.append(f"the sizes at {name} are not centered on the minimum, which biases it")
-        # A resample whose parabola opens downwards has no minimum; the nearest that it says is the end of
-        # the sizes.
-        lowest = np.clip(np.where(coefficients[:, 2] > 0, lowest, lowest[0]), z.min(), z.max())
-        centers.append(float(np.mean(np.log(flops[rows]))))
-        minima.append(lowest[0])
-        draws.append(lowest[1:])
+        if np.unique(sizes[rows]).size >= _LEAST_SIZES:
+            center = np.mean(np.log(flops[rows]))
+            lowest, doubt = _minima(
+                np.log(sizes[rows]), loss[rows], f"{np.exp(center):.2g} FLOPs", rng, refits
+            )
+            warnings += doubt
+            if lowest is not None:
+                centers.append(center)
+                optima.append(lowest)
     if len(centers) < _LEAST_BUDGETS:
         raise FitError(
             f"isoFLOP parabolas need at least {_LEAST_BUDGETS} budgets of {_LEAST_SIZES} sizes with a "
             f"minimum inside, found {len(centers)}; run more sizes around the expected optimum"
         )
-    c, n = np.exp(centers), np.exp(minima)
-    slope, intercept = _line(c, n)
-    low, high = -np.inf, np.inf
-    if refits:
-        x = np.array(centers) - np.mean(centers)
-        slopes = x @ (np.array(draws) - np.mean(draws, axis=0)) / (x @ x)
-        low, high = np.quantile(slopes, [0.5 - level / 2, 0.5 + level / 2])
-    return Allocation(
-        "parabola", slope, float(low), float(high), float(np.exp(intercept)), c, n, tuple(warnings)
-    )
+    x, minima = np.array(centers) - np.mean(centers), np.array(optima)
+    slopes = x @ (minima[:, 1:] - np.mean(minima[:, 1:], axis=0)) / (x @ x)
+    return Allocation.through("parabola", np.exp(centers), np.exp(minima[:, 0]), slopes, level, warnings)
+
+
+def _minima(
+    z: Array, loss: Array, name: str, rng: np.random.Generator, refits: int
+) -> tuple[Array | None, list[str]]:
+    """Returns where a budget's parabola and those of resamples are lowest, and what to distrust of it.
+
+    Args:
+        z: Logarithms of the sizes, shape (n,).
+        loss: Loss of each, shape (n,).
+        name: What the budget is called.
+        rng: Draws the resamples.
+        refits: How many.
+
+    Returns:
+        Minima of shape (1 + refits,), or `None` where the budget does not count, and warnings.
+    """
+    counts = rng.multinomial(z.size, np.full(z.size, 1 / z.size), refits).astype(float)
+    weights = np.concatenate([np.ones((1, z.size)), counts])
+    middle = z.mean()
+    basis = np.stack([np.ones_like(z), z - middle, (z - middle) ** 2])[None].repeat(len(weights), axis=0)
+    coefficients = solve_linear(basis, loss, weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lowest = middle - 0.5 * coefficients[:, 1] / coefficients[:, 2]
+    if not coefficients[0, 2] > 0:
+        return None, [f"the parabola at {name} does not open upwards; left out"]
+    if not z.min() < lowest[0] < z.max():
+        return None, [f"the minimum at {name} lies outside of the sizes that were run; left out"]
+    left, right = lowest[0] - z.min(), z.max() - lowest[0]
+    off = max(left, right) > _WIDE * min(left, right)
+    doubt = [f"the sizes at {name} are not centered on the minimum, which biases it"] if off else []
+    # A resample whose parabola opens downwards has no minimum; the nearest that it says is the end of the
+    # sizes.
+    return np.clip(np.where(coefficients[:, 2] > 0, lowest, lowest[0]), z.min(), z.max()), doubt
 
 
 def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: float = 0.9) -> Allocation:
     """Approach 3: the optimum of the law, shown at smallest, middle and largest compute."""
-    a = fit.estimate(allocation_exponent)
-    low, high = fit.interval(allocation_exponent, level)
+    a, ends = fit.estimate(allocation_exponent), fit.interval(allocation_exponent, level)
     c = np.geomspace(flops.min(), flops.max(), 3)
     n = np.array([fit.estimate(optimal_params(float(budget), flops_per)) for budget in c])
-    return Allocation(
-        "parametric", a, low, high, float(n[0] / c[0] ** a), c, n, tuple(diagnose(fit).warnings())
-    )
+    return Allocation("parametric", a, *ends, float(n[0] / c[0] ** a), c, n, tuple(diagnose(fit).warnings()))
 
 
 def _bins(flops: Array) -> Index:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,8 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
                 f"this law has one axis, x has {len(given)}: {', '.join(given)}; choose one of them"
             )
     elif axes != ("...",):
-        for axis in axes:
-            alias = ALIASES.get(axis)
-            if alias in given and axis not in given:
+        for axis, alias in ALIASES.items():
+            if axis in axes and axis not in given and alias in given:
                 given[axis] = given.pop(alias)
         if set(given) != set(axes):
             raise FitError(f"this law needs exactly the axes {', '.join(axes)}; x has {', '.join(given)}")
@@ -101,11 +101,11 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
     return columns
 
 
-def check_scales(columns: Mapping[str, Array]) -> None:
-    """Raises a FitError where an axis has values that a logarithm does not take."""
+def check_scales(columns: Mapping[str, Array], *, positive: bool = True) -> None:
+    """Raises a FitError where an axis has values that are not finite, or that a logarithm does not take."""
     for name, column in columns.items():
         _finite(name, column)
-        if (column <= 0).any():
+        if positive and (column <= 0).any():
             row = int(np.flatnonzero(column <= 0)[0])
             raise FitError(
                 f"axis {name!r} must be positive, row {row} is {column[row]:g}; drop or correct it"
@@ -128,16 +128,12 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
     columns = read_axes(law.axes, x)
     outcome = _numbers("y", y)
     n = outcome.size
-    for name, column in columns.items():
-        if column.size != n:
-            raise FitError(
-                f"axis {name!r} has {column.size} values and y has {n}; they must match row by row"
-            )
     weight = np.ones(n) if weights is None else _numbers("weights", weights)
     labels = None if groups is None else np.asarray(groups).ravel()
-    for name, size in (("weights", weight.size), ("groups", n if labels is None else labels.size)):
-        if size != n:
-            raise FitError(f"{name} has {size} values and y has {n}; they must match row by row")
+    given = {f"axis {name!r}": column for name, column in columns.items()} | {"weights": weight}
+    for name, column in (given if labels is None else given | {"groups": labels}).items():
+        if column.size != n:
+            raise FitError(f"{name} has {column.size} values and y has {n}; they must match row by row")
     _finite("weights", weight)
     if (weight < 0).any():
         raise FitError("weights must not be negative; use zero to leave a row out")
@@ -146,11 +142,7 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
     if (weight == 0).any():
         table = table.rows(weight > 0)
     _finite("y", table.y)
-    if law.log_axes:
-        check_scales(table.x)
-    else:
-        for name, column in table.x.items():
-            _finite(name, column)
+    check_scales(table.x, positive=law.log_axes)
     if law.positive and (table.y <= 0).any():
         row = int(np.flatnonzero(table.y <= 0)[0])
         raise FitError(
@@ -182,15 +174,12 @@ def _supports(law: Law, table: Table) -> None:
             )
     if np.ptp(table.y) <= 1e-12 * np.abs(table.y).max():
         raise FitError(f"y is the same in all {n} rows ({table.y[0]:g}); there is nothing to fit")
-    if len(table.columns) > 1:
-        logs = [np.log(column) for column in table.columns]
-        for i in range(len(logs)):
-            for j in range(i):
-                if abs(np.corrcoef(logs[i], logs[j])[0, 1]) > _COLLINEAR:
-                    raise FitError(
-                        f"axes {table.axes[j]!r} and {table.axes[i]!r} move together in all rows, so that "
-                        "their effects cannot be told apart; vary them independently or fit one of them"
-                    )
+    for (first, one), (second, other) in combinations(table.x.items(), 2):
+        if abs(np.corrcoef(np.log(one), np.log(other))[0, 1]) > _COLLINEAR:
+            raise FitError(
+                f"axes {first!r} and {second!r} move together in all rows, so that their effects cannot be "
+                "told apart; vary them independently or fit one of them"
+            )
 
 
 def _numbers(name: str, values: Any) -> Array:

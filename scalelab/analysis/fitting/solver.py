@@ -13,7 +13,8 @@ The box is kept by freezing parameters that a step would push out of it and clip
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,21 +90,18 @@ class Problem:
         return np.where(np.isfinite(total), total, np.inf)
 
 
-@dataclass
-class Solution:
+class Solution(NamedTuple):
     """Where a batch of minimizations ended.
 
     Attributes:
         theta: Internal parameters, shape (batch, parameters).
         objective: Summed penalties, shape (batch,).
-        iterations: How many steps the longest took.
         converged: Which of them met the tolerance, shape (batch,).
     """
 
     theta: Array
     objective: Array
-    iterations: int
-    converged: Index = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    converged: Index
 
 
 def minimize(
@@ -149,8 +147,7 @@ def _minimize(
     objective = _total(w, penalty.value(r))
     lam = np.full(batch, _LAM_START)
     diagonal = np.arange(size)
-    iteration = 0
-    for iteration in range(1, max_iter + 1):
+    for _ in range(max_iter):
         first, newton, majorant = penalty.derivatives(r)
         gradient = np.matmul(jac, (w * first)[:, :, None])[:, :, 0]
         s = np.minimum(lam, 1.0)[:, None]
@@ -187,13 +184,13 @@ def _minimize(
             converged[rows[done]] = True
             keep = ~done
             if not keep.any():
-                return Solution(best, best_objective, iteration, converged)
+                return Solution(best, best_objective, converged)
             rows, theta, r, jac = rows[keep], theta[keep], r[keep], jac[keep]
             objective, lam = objective[keep], lam[keep]
             w = w if shared else w[keep]
     best[rows], best_objective[rows] = theta, objective
     best_objective[~np.isfinite(best_objective)] = np.inf
-    return Solution(best, best_objective, iteration, converged)
+    return Solution(best, best_objective, converged)
 
 
 def _total(weights: Array, penalties: Array) -> Array:

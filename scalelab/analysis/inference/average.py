@@ -27,7 +27,7 @@ from scalelab.analysis.fitting.data import Table, read_axes, read_table
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.backtest import Backtest, backtest
-from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import sampled
 from scalelab.analysis.laws import LAWS
@@ -113,10 +113,9 @@ class AutoFit(Generic[P]):
         )
         if level is None:
             return mean
-        check_level(level)
+        shares = tails(level)
         pool, mass = self._pool(x, noise=noise)
-        lower = _quantile(pool, mass, 0.5 - level / 2)
-        upper = _quantile(pool, mass, 0.5 + level / 2)
+        lower, upper = (_quantile(pool, mass, share) for share in shares)
         return Prediction(mean, np.minimum(lower, mean), np.maximum(upper, mean))
 
     def sample(self, x: Any, n: int, *, noise: bool = False) -> Array:
@@ -139,18 +138,16 @@ class AutoFit(Generic[P]):
         """Returns a row a law, heaviest first: weight, error and reach of the backtest, AICc, parameters."""
         import pandas as pd
 
-        rows = {}
-        for name in sorted(self.weights, key=lambda law: -self.weights[law]):
-            fit, test = self.fits[name], self.backtests[name]
-            rows[name] = {
-                "weight": self.weights[name],
-                "backtest_rmse": test.rmse,
-                "backtest_reach": max(test.reach, default=float("nan")),
-                "aicc": aicc(fit),
-                "objective": fit.objective,
-                "params": ", ".join(f"{key}={value:.4g}" for key, value in fit.params.items()),
-            }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        table = pd.DataFrame({"weight": self.weights})
+        tests, fits = self.backtests.values(), self.fits.values()
+        table["backtest_rmse"] = [test.rmse for test in tests]
+        table["backtest_reach"] = [max(test.reach, default=float("nan")) for test in tests]
+        table["aicc"] = [aicc(fit) for fit in fits]
+        table["objective"] = [fit.objective for fit in fits]
+        table["params"] = [
+            ", ".join(f"{key}={value:.4g}" for key, value in fit.params.items()) for fit in fits
+        ]
+        return table.sort_values("weight", ascending=False, kind="stable")
 
     def to_json(self) -> str:
         """Returns weights, backtests and the fits as JSON with sorted keys."""
@@ -224,22 +221,16 @@ def fit_auto(
 def combine(fits: Mapping[str, Point], tests: dict[str, Backtest]) -> tuple[dict[str, float], str]:
     """Returns the weights of the laws, and what they are by; see the rule above."""
     errors = {name: test.rmse for name, test in tests.items() if np.isfinite(test.rmse)}
+    scores = {name: score for name, fit in fits.items() if np.isfinite(score := aicc(fit))}
     if errors:
         raw = {name: 1.0 / max(error, _LEAST_ERROR) for name, error in errors.items()}
-        by = "backtest"
-    else:
-        scores = {name: aicc(fit) for name, fit in fits.items()}
+    elif scores:
         lowest = min(scores.values())
-        raw = {
-            name: float(np.exp(-0.5 * (score - lowest)))
-            for name, score in scores.items()
-            if np.isfinite(score)
-        }
-        if not raw:
-            raw = {min(fits, key=lambda name: len(fits[name].law.params)): 1.0}
-        by = "aicc"
+        raw = {name: float(np.exp(-0.5 * (score - lowest))) for name, score in scores.items()}
+    else:
+        raw = {min(fits, key=lambda name: len(fits[name].law.params)): 1.0}
     total = sum(raw.values())
-    return {name: value / total for name, value in raw.items()}, by
+    return {name: value / total for name, value in raw.items()}, "backtest" if errors else "aicc"
 
 
 def aicc(fit: Point) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
-from scalelab.arrays import Array
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
@@ -104,15 +104,9 @@ def scale_of(table: Table, axis: str | None = None) -> Array:
     return np.exp(sum(np.log(np.abs(column) + 1e-300) for column in table.columns))
 
 
-def splits(scale: Array, origins: tuple[float, ...] = ORIGINS) -> list[tuple[Array, Array]]:
+def splits(scale: Array, origins: tuple[float, ...] = ORIGINS) -> list[tuple[Index, Index]]:
     """Returns masks of the rows up to and beyond each origin; repeats of one scale stay together."""
-    out = []
     ordered = np.sort(scale)
-    seen = set()
-    for share in origins:
-        last = ordered[max(int(np.ceil(share * scale.size)) - 1, 0)]
-        if last in seen or last >= ordered[-1]:
-            continue
-        seen.add(last)
-        out.append((scale <= last, scale > last))
-    return out
+    places = [max(int(np.ceil(share * scale.size)) - 1, 0) for share in origins]
+    ends = dict.fromkeys(float(ordered[place]) for place in places)
+    return [(scale <= last, scale > last) for last in ends if last < ordered[-1]]

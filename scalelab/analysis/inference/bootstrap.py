@@ -73,15 +73,14 @@ class Bootstrap:
         Raises:
             InputError: The method is unknown or the level not between 0 and 1.
         """
-        check_level(level)
+        shares = tails(level)
         values = self.values(quantity)
         values = values[~np.isnan(values)]
-        tails = np.array([0.5 - level / 2, 0.5 + level / 2])
         if method == "bca":
-            tails = self._bca_tails(quantity, values, tails)
+            shares = self._bca_tails(quantity, values, shares)
         elif method != "percentile":
             raise InputError(f"unknown bootstrap interval {method!r}; there are percentile and bca")
-        lower, upper = np.quantile(values, tails)
+        lower, upper = np.quantile(values, shares)
         return float(lower), float(upper)
 
     def summary(self, level: float = 0.9, method: str = "percentile") -> pd.DataFrame:
@@ -94,7 +93,7 @@ class Bootstrap:
             rows[name] = {"estimate": value, "stderr": self.stderr(name), "lower": lower, "upper": upper}
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def _bca_tails(self, quantity: Quantity, values: Array, tails: Array) -> Array:
+    def _bca_tails(self, quantity: Quantity, values: Array, shares: list[float]) -> list[float]:
         normal = NormalDist()
         center = self.fit.estimate(quantity)
         below = np.mean(values < center) + 0.5 * np.mean(values == center)
@@ -104,11 +103,8 @@ class Bootstrap:
         influence = np.mean(left_out) - left_out
         spread = float((influence**2).sum() ** 1.5)
         acceleration = float((influence**3).sum()) / (6.0 * spread) if spread > 0 else 0.0
-        out = []
-        for tail in tails:
-            z = bias + normal.inv_cdf(float(tail))
-            out.append(normal.cdf(bias + z / (1.0 - acceleration * z)))
-        return np.array(out)
+        moved = [bias + normal.inv_cdf(share) for share in shares]
+        return [normal.cdf(bias + z / (1.0 - acceleration * z)) for z in moved]
 
 
 def bootstrap(
@@ -275,6 +271,16 @@ def check_level(level: float) -> None:
     """Raises an InputError unless the level lies between 0 and 1."""
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.9, got {level}")
+
+
+def tails(level: float) -> list[float]:
+    """Returns the shares at which an interval of this coverage begins and ends.
+
+    Raises:
+        InputError: The level does not lie between 0 and 1.
+    """
+    check_level(level)
+    return [0.5 - level / 2, 0.5 + level / 2]
 
 
 def _counts(fit: Point, kind: str, rng: np.random.Generator, size: int) -> Array:

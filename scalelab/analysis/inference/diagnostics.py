@@ -99,17 +99,12 @@ class Diagnostics:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the measurements as plain values, with the largest leverage and influence for all rows."""
-        return {
-            "condition": self.condition,
+        plain = {name: value for name, value in vars(self).items() if name not in ("leverage", "influence")}
+        return plain | {
             "at_bounds": list(self.at_bounds),
-            "span_decades": self.span_decades,
             "max_leverage": float(self.leverage.max()),
             "max_influence": None if self.influence is None else float(np.nanmax(self.influence)),
-            "near_duplicates": self.near_duplicates,
             "trend": {axis: list(pair) for axis, pair in self.trend.items()},
-            "runs_p": self.runs_p,
-            "lack_of_fit": self.lack_of_fit,
-            "agreeing_starts": self.agreeing_starts,
             "warnings": self.warnings(),
         }
 

@@ -25,7 +25,7 @@ from scipy import special
 
 from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, simulator
+from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, simulator, tails
 from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
@@ -125,7 +125,7 @@ def predict_interval(
         lower, upper = ends.T
     else:
         values = fit.scores(refits(fit, method).draws.theta, u)
-        lower, upper = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        lower, upper = np.quantile(values, tails(level), axis=0)
     if noise:
         found = noise_of(fit)
         reach = found.sigma * special.stdtrit(found.dof, 0.5 + level / 2)

@@ -28,10 +28,14 @@ def loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
     return lambda draws: draws.at(u)[:, 0]
 
 
+def log_of(quantity: Callable[[Draws], Array]) -> Callable[[Draws], Array]:
+    """Returns the quantity: the logarithm of another one, which is positive."""
+    return lambda draws: np.asarray(np.log(quantity(draws)))
+
+
 def log_loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
     """Returns the quantity: the logarithm of the loss at one point."""
-    u = fit.inward(x)
-    return lambda draws: np.asarray(np.log(draws.at(u)[:, 0]))
+    return log_of(loss_at(fit, x))
 
 
 def allocation_exponent(draws: Draws) -> Array:
@@ -41,20 +45,12 @@ def allocation_exponent(draws: Draws) -> Array:
 
 def optimal_params(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the compute-optimal number of parameters (Hoffmann et al. 2022, eq. 4)."""
-
-    def quantity(draws: Draws) -> Array:
-        return np.exp(_log_optimum(draws, np.log(flops / flops_per))[0])
-
-    return quantity
+    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[0])
 
 
 def optimal_examples(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the compute-optimal number of examples."""
-
-    def quantity(draws: Draws) -> Array:
-        return np.exp(_log_optimum(draws, np.log(flops / flops_per))[1])
-
-    return quantity
+    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[1])
 
 
 def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:

@@ -10,37 +10,28 @@ from types import MappingProxyType
 from typing import Literal
 
 from scalelab.analysis.laws.bnsl import Bnsl, Bnsl2
-from scalelab.analysis.laws.chinchilla import Chinchilla
 from scalelab.analysis.laws.data_constrained import DataConstrained
 from scalelab.analysis.laws.kaplan import Kaplan
 from scalelab.analysis.laws.loglog import LogLog
 from scalelab.analysis.laws.m3 import M3
 from scalelab.analysis.laws.m4 import M4
-from scalelab.analysis.laws.power import Power
-from scalelab.analysis.laws.power_offset import PowerOffset
+from scalelab.analysis.laws.powers import Chinchilla, Power, PowerOffset
 from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.errors import FitError, suggest
 from scalelab.law import Law
 
-_FORMS: tuple[Law, ...] = (
-    Power(),
-    PowerOffset(),
-    M3(),
-    M4(),
-    Bnsl(),
-    Bnsl2(),
-    Chinchilla(),
-    Kaplan(),
-    DataConstrained(),
-    LogLog(),
-    SigmoidLink(),
-)
 LawName = Literal[
     "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "kaplan", "data-constrained",
     "loglog", "sigmoid",
 ]  # fmt: skip
-"""The names of those forms, for type checkers."""
-LAWS: Mapping[str, Law] = {law.name: law for law in _FORMS}
+"""The names of the forms that scalelab brings, for type checkers."""
+LAWS: Mapping[str, Law] = {
+    law.name: law
+    for law in (
+        Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), Kaplan(), DataConstrained(),
+        LogLog(), SigmoidLink(),
+    )
+}  # fmt: skip
 """The forms that scalelab brings, by name."""
 
 

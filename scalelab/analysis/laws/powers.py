@@ -1,4 +1,4 @@
-"""Sums of power laws: what `power`, `power-offset` and `chinchilla` have in common."""
+"""Sums of power laws: `power`, `power-offset` and `chinchilla`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.starts import mesh, solve_offset
+from scalelab.analysis.laws.starts import mesh, solve_linear, solve_offset
 from scalelab.arrays import Array
 from scalelab.law import MAX_EXPONENT, Frame, Law
 
@@ -74,3 +74,93 @@ class SumOfPowers(Law):
         first, middle = self._parts
         parts = [params[..., :first], np.log(params[..., first:middle]), params[..., middle:]]
         return np.concatenate(parts, axis=-1)
+
+
+class Power(SumOfPowers):
+    """`L(x) = A * x^-alpha` (M1 of Alabdulmohsin et al. 2022; Hestness et al. 2017).
+
+    Internal parameters: log A at the center of the data, alpha. Bounds: alpha in [0, 10].
+
+    >>> import scalelab
+    >>> x = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
+    >>> fit = scalelab.fit_law("power", {"n_params": x}, [40 * n**-0.2 for n in x])
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'A': 40.0, 'alpha': 0.2}
+    """
+
+    name = "power"
+    equation = "L = A * x^-alpha"
+    paper = "Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically, arXiv:1712.00409"
+    axes = ("x",)
+    params = ("A", "alpha")
+    exponents = ("alpha",)
+    coefficients = ("A",)
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        line = solve_linear(np.stack([np.ones_like(u[0]), -u[0]])[None], np.log(y))[0]
+        # The line of log-log least squares is the optimum up to the choice of the estimator.
+        return np.stack([line, [line[0], 0.5 * line[1]], [line[0], 2.0 * line[1]]])
+
+
+class PowerOffset(SumOfPowers):
+    """`L(x) = E + A * x^-alpha` (M2 of Alabdulmohsin et al. 2022; Henighan et al. 2020, eq. 1.1).
+
+    Internal parameters: E, log A at the center of the data, alpha. Bounds: E >= 0, alpha in [0, 10]. E enters
+    linearly, and as itself, so that a law without irreducible loss (E = 0) is an ordinary point of the box.
+
+    >>> import scalelab
+    >>> x = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
+    >>> fit = scalelab.fit_law("power-offset", {"n_params": x}, [1.5 + 300 * n**-0.4 for n in x])
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 1.5, 'A': 300.0, 'alpha': 0.4}
+    >>> fit.predict({"n_params": [1e9]}).round(4)
+    array([1.5754])
+    """
+
+    name = "power-offset"
+    equation = "L = E + A * x^-alpha"
+    paper = (
+        "Henighan et al. 2020, Scaling Laws for Autoregressive Generative Modeling, arXiv:2010.14701, eq. 1.1"
+    )
+    axes = ("x",)
+    params = ("E", "A", "alpha")
+    exponents = ("alpha",)
+    coefficients = ("A",)
+    irreducible = "E"
+    in_auto = True
+    rates = np.geomspace(0.02, 4.0, 24)
+
+
+class Chinchilla(SumOfPowers):
+    """`L(N, D) = E + A * N^-alpha + B * D^-beta` (Hoffmann et al. 2022, eq. 2; Besiroglu et al. 2024).
+
+    Internal parameters: E, log A, log B (each at the center of the data), alpha, beta. Bounds: E >= 0, both
+    exponents in [0, 10].
+
+    >>> import scalelab
+    >>> grid = [(n, d) for n in (1e7, 1e8, 1e9, 1e10) for d in (1e9, 1e10, 1e11)]
+    >>> x = {"n_params": [n for n, _ in grid], "n_examples": [d for _, d in grid]}
+    >>> fit = scalelab.fit_law("chinchilla", x, [1.8 + 480 * n**-0.35 + 2100 * d**-0.37 for n, d in grid])
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 1.8, 'A': 480.0, 'B': 2100.0, 'alpha': 0.35, 'beta': 0.37}
+    """
+
+    name = "chinchilla"
+    equation = "L = E + A * N^-alpha + B * D^-beta"
+    paper = "Hoffmann et al. 2022, Training Compute-Optimal Large Language Models, arXiv:2203.15556, eq. 2"
+    axes = ("n_params", "n_examples")
+    params = ("E", "A", "B", "alpha", "beta")
+    exponents = ("alpha", "beta")
+    coefficients = ("A", "B")
+    irreducible = "E"
+    in_auto = True
+    rates = np.geomspace(0.05, 2.5, 9)
+
+    @override
+    def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array]:
+        # Hoffmann et al. 2022, eq. 4.
+        alpha, beta = theta[:, 3], theta[:, 4]
+        log_a, log_b = theta[:, 1] + alpha * frame.centers[0], theta[:, 2] + beta * frame.centers[1]
+        share = beta / (alpha + beta)
+        return share, (np.log(alpha) + log_a - np.log(beta) - log_b) / (alpha + beta)
