@@ -88,10 +88,10 @@ from scalelab.errors import StoreLockedError as StoreLockedError
 from scalelab.errors import StoreNewerError as StoreNewerError
 from scalelab.errors import StudyError as StudyError
 from scalelab.errors import TrainingError as TrainingError
-from scalelab.execute import Plan as Plan
-from scalelab.execute import RunSummary as RunSummary
-from scalelab.execute import plan_study as plan_study
-from scalelab.execute import run_study as run_study
+from scalelab.execute.coordinator import RunSummary as RunSummary
+from scalelab.execute.coordinator import run_study as run_study
+from scalelab.execute.plan import Plan as Plan
+from scalelab.execute.plan import plan_study as plan_study
 from scalelab.hookspecs import hookimpl as hookimpl
 from scalelab.law import Frame as Frame
 from scalelab.law import Law as Law

@@ -168,26 +168,13 @@ class _Run:
     began: float = field(default_factory=time.perf_counter)
 
     def prepare(
-        self,
-        plans: list[TargetPlan],
-        batch_sizes: Sequence[int],
-        time_limit: float,
-        *,
-        retry: bool,
-        look: bool,
+        self, plans: list[TargetPlan], batch_sizes: Sequence[int], limit: float, *, retry: bool, look: bool
     ) -> None:
         """Lists what is to be measured; a device is looked at only where something is."""
         self.store.ingest()
 
         def listed(plan: TargetPlan) -> tuple[list[BenchJob], list[BenchJob]]:
-            jobs = jobs_of(
-                self.networks,
-                plan,
-                batch_sizes,
-                time_limit=time_limit,
-                store=self.store,
-                catalog=self.catalog,
-            )
+            jobs = jobs_of(self.networks, plan, batch_sizes, limit)
             return jobs, self._pending(jobs, retry=retry)
 
         for plan in plans:

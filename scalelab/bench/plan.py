@@ -36,11 +36,13 @@ class Network:
         architecture: Component and options.
         objective: The best that one of them reached; `None` where none is done.
         weights: The trial whose trained weights are there, `None` where none were kept.
+        weights_file: Where they are.
     """
 
     architecture: ComponentRef
     objective: float | None
     weights: str | None
+    weights_file: str | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Networks:
     Attributes:
         study: The study.
         expansion: Its trials and its dataset.
+        plugins: What provides all of it.
         networks: In the order of the study; of each architecture the best first, where only those were asked
             for.
         notes: What was left out, a line each.
@@ -57,6 +60,7 @@ class Networks:
 
     study: Study
     expansion: Expansion
+    plugins: Selection
     networks: list[Network]
     notes: list[str]
 
@@ -96,9 +100,8 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
     reached, direction = _objectives(store, [trial.id for trial in expansion.trials])
     sign = -1.0 if direction == "maximize" else 1.0
     networks = [_network(trials, reached, sign, store) for trials in groups.values()]
-    if top is None:
-        return Networks(study, expansion, networks, [])
-    return Networks(study, expansion, *_best(networks, top, sign, study))
+    best = (networks, []) if top is None else _best(networks, top, sign, study)
+    return Networks(study, expansion, Selection.of(catalog), *best)
 
 
 def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str, float], Direction]:
@@ -120,9 +123,13 @@ def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str
 def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store) -> Network:
     done = [trial.id for trial in trials if trial.id in reached]
     ranked = sorted(done, key=lambda one: sign * reached[one])
-    kept = (one for one in ranked if store.journal.weights(one).is_file())
-    best = reached[ranked[0]] if ranked else None
-    return Network(architecture=trials[0].architecture, objective=best, weights=next(kept, None))
+    weights = next((one for one in ranked if store.journal.weights(one).is_file()), None)
+    return Network(
+        architecture=trials[0].architecture,
+        objective=reached[ranked[0]] if ranked else None,
+        weights=weights,
+        weights_file=str(store.journal.weights(weights)) if weights else None,
+    )
 
 
 def _best(networks: list[Network], top: int, sign: float, study: Study) -> tuple[list[Network], list[str]]:
@@ -204,13 +211,7 @@ def package_versions(backend: Backend) -> dict[str, str]:
 
 
 def jobs_of(
-    networks: Networks,
-    plan: TargetPlan,
-    batch_sizes: Sequence[int],
-    *,
-    time_limit: float,
-    store: Store,
-    catalog: Catalog,
+    networks: Networks, plan: TargetPlan, batch_sizes: Sequence[int], time_limit: float
 ) -> list[BenchJob]:
     """Returns what is to be measured on one target: every network at every batch size."""
     params, packages = plan.params.model_dump(mode="json"), package_versions(plan.backend)
@@ -233,9 +234,9 @@ def jobs_of(
             study=networks.study.name,
             dataset=networks.study.dataset.name,
             dataset_options=options,
-            weights=str(store.journal.weights(network.weights)) if network.weights else None,
+            weights=network.weights_file,
             time_limit=time_limit,
-            plugins=Selection.of(catalog),
+            plugins=networks.plugins,
         )
         for network in networks.networks
         for batch_size in batch_sizes

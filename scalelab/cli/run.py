@@ -13,7 +13,8 @@ from scalelab.cli import options as opt
 from scalelab.cli.context import duration, say
 
 if TYPE_CHECKING:
-    from scalelab.execute import Plan, RunSummary
+    from scalelab.execute.coordinator import RunSummary
+    from scalelab.execute.plan import Plan
     from scalelab.plugins import Catalog
     from scalelab.report.progress import RunDisplay
     from scalelab.study import Study

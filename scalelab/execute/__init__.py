@@ -4,21 +4,3 @@
 writer of the store. A worker writes its record into the journal before it says that it is done, so nothing
 that was acknowledged depends on the coordinator living on.
 """
-
-from __future__ import annotations
-
-from scalelab.execute.coordinator import RunSummary, run_study
-from scalelab.execute.jobs import Executor, Finished, Job, Lost, Progressed
-from scalelab.execute.plan import Plan, plan_study
-
-__all__ = [
-    "Executor",
-    "Finished",
-    "Job",
-    "Lost",
-    "Plan",
-    "Progressed",
-    "RunSummary",
-    "plan_study",
-    "run_study",
-]

@@ -159,6 +159,6 @@ class Workshop:
 
     def run(self, **options):
         """Trains the study in this process."""
-        from scalelab.execute import run_study
+        from scalelab import run_study
 
         return run_study(self.study, self.store, workers=0, threads=1, catalog=self.catalog, **options)

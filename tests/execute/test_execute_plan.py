@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalelab import open_store, run_study
-from scalelab.execute import plan_study
+from scalelab import open_store, plan_study, run_study
 
 
 def test_a_plan_has_every_trial_with_its_cost_and_trains_none(lab):

@@ -22,7 +22,7 @@ from scalelab.report.trial_names import TrialNames
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.execute import Plan
+    from scalelab.execute.plan import Plan
 
 __all__ = ["Table", "analysis_tables", "plan_table", "show", "studies_table"]
 
