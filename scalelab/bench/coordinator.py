@@ -87,9 +87,8 @@ def bench_study(
     """Measures the networks of a study; those that were measured before are kept.
 
     Args:
-        study: A study, or the path of its file: its architectures are measured, trained or not; its dataset
-            gives the inputs.
-        store: A store, or the path of its file: where objectives come from and measurements go.
+        study: A study, or the path of its file; its dataset gives the inputs.
+        store: A store, or the path of its file; objectives come from it, measurements go into it.
         targets: Where to measure, such as `"torch:cpu"`; every device that can be used by default.
         precisions: For targets that name none; each backend's default one by default.
         batch_sizes: Examples a call.
@@ -112,8 +111,7 @@ def bench_study(
         raise InputError("batch sizes must be 1 or more and the time limit positive")
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
-    networks = networks_of(study, catalog, store, top=top)
-    threads = threads or usable_cores()
+    networks, threads = networks_of(study, catalog, store, top=top), threads or usable_cores()
     asked = [parse_target(one) if isinstance(one, str) else one for one in targets]
     if not asked:
         rows = list_devices(catalog, threads=threads, patience=stall_seconds)

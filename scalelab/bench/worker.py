@@ -31,8 +31,10 @@ from scalelab.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from scalelab.components import Executable
+    from scalelab.plugins import Catalog
 
 CALIBRATION = 256
 """Training examples that quantization is calibrated with."""
@@ -92,26 +94,20 @@ class Bench:
         from scalelab.measure.fidelity import calibration_inputs, model_inputs
         from scalelab.measure.machine import machine_facts
         from scalelab.measure.rates import batch_of, throughput
-        from scalelab.train.checkpoint import load_weights
-        from scalelab.train.device import PeakMemory, seed_everything
+        from scalelab.train.device import PeakMemory
 
         started, benchmark = time.time(), job.benchmark
-        architecture, shape, n_outputs = benchmark.architecture, benchmark.input_shape, benchmark.n_outputs
         catalog = self._bench.catalog(job.plugins)
         data = self._bench.dataset(job.plugins, job.dataset, job.dataset_options, benchmark.fingerprint)
         backend = catalog.backend(benchmark.backend.name)
         params = params_of(backend, benchmark.backend.params)
         assert isinstance(params, BackendParams)
         torch.set_num_threads(params.threads or 1)
-        seed_everything(0)
-        module = build_model(architecture.name, architecture.params, shape, n_outputs, catalog=catalog)
-        if job.weights is not None and benchmark.weights is not None:
-            load_weights(Path(job.weights), benchmark.weights, module)
-        module.eval()
+        module = _network(job, catalog)
         inputs = model_inputs(data, data.validation.inputs, benchmark.batch_size)
         batch = batch_of(inputs, benchmark.batch_size)
         calibration = calibration_inputs(data, CALIBRATION)
-        cost = costs(catalog)(architecture, shape, n_outputs)
+        cost = costs(catalog)(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
         before = psutil.Process().memory_info().rss
         memory = PeakMemory(torch.device("cpu"))
         executable = backend.load(params, module, batch, benchmark.device, calibration)
@@ -135,7 +131,7 @@ class Bench:
             facts=dict(executable.facts),
             machine=machine.model_copy(update={"device": benchmark.device}),
             provenance={
-                "architecture": catalog.provenance("architecture", architecture.name),
+                "architecture": catalog.provenance("architecture", benchmark.architecture.name),
                 "backend": catalog.provenance("backend", backend.name),
             },
             throughput_async=busy and busy.examples_per_second,
@@ -145,6 +141,21 @@ class Bench:
             finished_at=time.time(),
             **fidelity,
         )
+
+
+def _network(job: BenchJob, catalog: Catalog) -> nn.Module:
+    """Builds the network, with its trained weights where they were kept."""
+    from scalelab.train.checkpoint import load_weights
+    from scalelab.train.device import seed_everything
+
+    benchmark, architecture = job.benchmark, job.benchmark.architecture
+    seed_everything(0)
+    module = build_model(
+        architecture.name, architecture.params, benchmark.input_shape, benchmark.n_outputs, catalog=catalog
+    )
+    if job.weights is not None and benchmark.weights is not None:
+        load_weights(Path(job.weights), benchmark.weights, module)
+    return module.eval()
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ counts validation passes but not data preparation, and assumes that the machine 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,13 +108,14 @@ def plan_study(
     measured = [
         (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
     ]
-    clock = _Clock(measured, task, catalog, threads_per_worker(workers))
+    clock = _clock(measured, task, catalog, threads_per_worker(workers))
     outcomes = open_store(store).outcomes([trial.id for trial in expansion.trials]) if store else {}
     rows = []
     for trial, costed in measured:
         n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)
         n_seen = n_steps * trial.training.batch_size
         validated = trial.training.validations * len(expansion.dataset.validation)
+        n_passed = n_seen + validated * costed.forward_flops / costed.train_flops_per_example
         rows.append(
             PlannedTrial(
                 trial=trial,
@@ -123,41 +124,30 @@ def plan_study(
                 train_flops=n_seen * costed.train_flops_per_example,
                 n_steps=n_steps,
                 epochs=n_seen / trial.n_examples,
-                seconds=clock.seconds(costed, n_seen, validated),
+                seconds=clock(costed) * n_passed,
                 status=outcomes[trial.id].status if trial.id in outcomes else "pending",
             )
         )
     return Plan(study.name, tuple(rows), expansion.skipped, workers)
 
 
-class _Clock:
-    """Seconds an example, as a function of FLOPs an example, from a few timed models."""
+def _clock(
+    measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, threads: int
+) -> Callable[[Complexity], float]:
+    """Returns seconds an example as a function of its FLOPs, from a few timed models."""
+    import numpy as np
+    import torch
 
-    def __init__(
-        self, measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, threads: int
-    ) -> None:
-        import torch
-
-        by_flops = sorted({cost.train_flops_per_example: trial for trial, cost in measured}.items())
-        chosen = sorted({0, len(by_flops) // 2, len(by_flops) - 1}) if by_flops else []
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            timed = [
-                (by_flops[i][0], _time_example(by_flops[i][1], by_flops[i][0], task, catalog)) for i in chosen
-            ]
-        finally:
-            torch.set_num_threads(before)
-        self._flops = [flops for flops, _ in timed]
-        self._seconds = [seconds for _, seconds in timed]
-
-    def seconds(self, cost: Complexity, n_seen: int, n_validated: int) -> float:
-        """Returns the estimated time of training on `n_seen` and validating on `n_validated` examples."""
-        import numpy as np
-
-        flops = cost.train_flops_per_example
-        an_example = float(np.exp(np.interp(np.log(flops), np.log(self._flops), np.log(self._seconds))))
-        return an_example * (n_seen + n_validated * cost.forward_flops / flops)
+    by_flops = sorted({cost.train_flops_per_example: trial for trial, cost in measured}.items())
+    chosen = sorted({0, len(by_flops) // 2, len(by_flops) - 1}) if by_flops else []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        times = [_time_example(by_flops[i][1], by_flops[i][0], task, catalog) for i in chosen]
+    finally:
+        torch.set_num_threads(before)
+    known = np.log([by_flops[i][0] for i in chosen]), np.log(times)
+    return lambda cost: float(np.exp(np.interp(np.log(cost.train_flops_per_example), *known)))
 
 
 def _time_example(trial: Trial, flops: float, task: Task, catalog: Catalog) -> float:

@@ -22,9 +22,11 @@ from scalelab.supervise.workbench import Workbench, one_line, serve
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
+    from scalelab.plugins import Kind
     from scalelab.train.results import Progress
 
 PROGRESS_SECONDS = 0.5
+_KINDS: tuple[Kind, ...] = ("dataset", "architecture", "optimizer")
 
 
 def run_job(
@@ -118,21 +120,15 @@ def _attempt(
     metric, direction = objective_of(task)
     features = architecture.features
     return {
+        **_shared(Record, cost),
         **_shared(Record, result),
         "metric": metric,
         "direction": direction,
-        "n_params": cost.n_params,
-        "n_params_body": cost.n_params_body,
-        "forward_flops": cost.forward_flops,
         "train_flops": result.n_steps * trial.training.batch_size * cost.train_flops_per_example,
         "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=job.threads),
         "scalelab_version": __version__,
-        "provenance": {
-            "dataset": catalog.provenance("dataset", trial.dataset.name),
-            "architecture": catalog.provenance("architecture", architecture.name),
-            "optimizer": catalog.provenance("optimizer", optimizer.name),
-        },
+        "provenance": {kind: catalog.provenance(kind, getattr(trial, kind).name) for kind in _KINDS},
     }
 
 
