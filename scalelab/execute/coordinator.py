@@ -193,7 +193,6 @@ class _Run:
     count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
-    last_ingest: float = 0.0
 
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
@@ -229,7 +228,7 @@ class _Run:
 
     def work(self, executor: Executor) -> None:
         """Keeps the executor busy until nothing is pending or somebody asks to stop."""
-        asked = 0
+        asked, ingested = 0, 0.0
         while self.pending or self.under_way:
             if self.stop.level == 0:
                 self._fill(executor)
@@ -241,8 +240,10 @@ class _Run:
             for event in executor.poll(POLL_SECONDS):
                 self._hear(event)
             self.store.claims.beat()
-            if time.monotonic() - self.last_ingest > INGEST_SECONDS:
-                self._ingest_if_free()
+            if time.monotonic() - ingested > INGEST_SECONDS:
+                ingested = time.monotonic()
+                with suppress(StoreLockedError):  # somebody reads the store; the journal keeps what waits
+                    self.store.ingest(wait=0.5)
 
     def _fill(self, executor: Executor) -> None:
         while self.pending and len(self.under_way) < executor.slots:
@@ -314,12 +315,6 @@ class _Run:
                 finished_at=time.time(),
             )
         )
-
-    def _ingest_if_free(self) -> None:
-        # What cannot be ingested because somebody reads the store waits in the journal.
-        self.last_ingest = time.monotonic()
-        with suppress(StoreLockedError):
-            self.store.ingest(wait=0.5)
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""

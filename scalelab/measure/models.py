@@ -96,6 +96,7 @@ def costs(catalog: Catalog) -> CostFunction:
     lie beside the architecture's builder and for this scalelab.
     """
     known: dict[str, Complexity] = {}
+    names = [name for name in Complexity.model_fields if name != "n_params_body"]
 
     @cache
     def sources(architecture: str) -> str | None:
@@ -105,28 +106,23 @@ def costs(catalog: Catalog) -> CostFunction:
         def measure() -> Complexity:
             return _measure(architecture, input_shape, n_outputs, catalog)
 
+        def arrays() -> dict[str, np.ndarray]:
+            import numpy as np
+
+            found = measure()
+            return {"counts": np.array([float(getattr(found, name)) for name in names])}
+
         key = canonical_json([architecture.model_dump(mode="json"), input_shape, n_outputs])
-        if key not in known:
-            code = sources(architecture.name)
-            if code is None:
-                known[key] = measure()
-            else:
-                digest = hashlib.sha256(f"{key}{code}".encode()).hexdigest()[:32]
-                entry = cached_arrays(f"complexity-{digest}", lambda: _as_array(measure()))
-                counts = zip(_COUNTS, entry["counts"].tolist(), strict=True)
-                known[key] = Complexity.model_validate(dict(counts))
+        code = sources(architecture.name)
+        if key not in known and code is None:
+            known[key] = measure()
+        elif key not in known:
+            digest = hashlib.sha256(f"{key}{code}".encode()).hexdigest()[:32]
+            counts = cached_arrays(f"complexity-{digest}", arrays)["counts"].tolist()
+            known[key] = Complexity.model_validate(dict(zip(names, counts, strict=True)))
         return known[key]
 
     return cost
-
-
-_COUNTS = [name for name in Complexity.model_fields if name != "n_params_body"]
-
-
-def _as_array(found: Complexity) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    return {"counts": np.array([float(getattr(found, name)) for name in _COUNTS])}
 
 
 def _measure(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> Complexity:
