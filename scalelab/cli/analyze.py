@@ -32,6 +32,7 @@ def analyze(
     propose: opt.Propose = None,
     source: opt.StudyFile = None,
     html: opt.Html = None,
+    markdown: opt.Markdown = None,
     figures: opt.Figures = None,
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
@@ -59,7 +60,7 @@ def analyze(
         level=level,
         trees=trees,
         design=design or propose is not None,
-        curves=html is not None or figures is not None,
+        curves=any((html, markdown, figures)),
         catalog=catalog,
     )
     for line in analysis.warnings:
@@ -68,38 +69,34 @@ def analyze(
         print(json_module.dumps(jsonable(analysis), indent=2))
     else:
         _print(analysis, plain=ctx.obj.plain)
-    _draw(analysis, html=html, figures=figures, title=study or store.stem, store=store)
+    if html or markdown or figures:
+        _write(analysis, {"html": html, "markdown": markdown, "figures": figures}, study, store)
     if propose is not None and known is not None:
         _propose(analysis, known, propose, catalog)
 
 
 def _print(analysis: Analysis, *, plain: bool) -> None:
-    from scalelab.report.sections.answer import headlines
-    from scalelab.report.sections.studies import analysis_tables, show
+    from scalelab.report.sections.all import sections
+    from scalelab.report.terminal import show_sections
 
-    for table in analysis_tables(analysis):
-        show(table, plain=plain)
-    for line in headlines(analysis):
-        print(line)
+    show_sections(sections(analysis, on_error=warn), plain=plain)
 
 
-def _draw(analysis: Analysis, *, html: Path | None, figures: Path | None, title: str, store: Path) -> None:
-    from scalelab.report.drawing.panels import save
-    from scalelab.report.figures import figures_of
+def _write(analysis: Analysis, files: dict[str, Path | None], study: str | None, store: Path) -> None:
+    from scalelab.report.files import write_report
 
-    if html is None and figures is None:
-        return
-    drawn = figures_of(analysis)
-    if figures is not None:
-        say(f"wrote {len(save(drawn, figures))} files to {figures}")
-    if html is not None:
-        from scalelab.report.page import html_page, write_html
-
-        path = Path(f"{store.stem}-report.html") if str(html) == "-" else html
-        write_html(
-            html_page(analysis, title=f"Scaling report: {title}", source=store.name, figures=drawn), path
-        )
-        say(f"wrote {path}")
+    for name, ending in (("html", "html"), ("markdown", "md")):
+        if str(files[name]) == "-":
+            files[name] = Path(f"{store.stem}-report.{ending}")
+    title = f"Scaling report: {study or store.stem}"
+    written = write_report(analysis, **files, title=title, source=store.name, on_error=warn)
+    folder = files["figures"]
+    n_drawn = sum(path.parent == folder for path in written)
+    if n_drawn:
+        say(f"wrote {n_drawn} files to {folder}")
+    for path in (files["html"], files["markdown"]):
+        if path is not None:
+            say(f"wrote {path}")
 
 
 def _propose(analysis: Analysis, study: Study, path: Path, catalog: Catalog | None) -> None:

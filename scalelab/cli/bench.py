@@ -188,7 +188,7 @@ def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> 
 
 
 def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
-    from scalelab.report.drawing.panels import save
+    from scalelab.report.drawing.figure import save
     from scalelab.report.sections.latency_figures import latency_figures
 
     if folder is not None:

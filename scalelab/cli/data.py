@@ -17,7 +17,7 @@ from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     from scalelab.components import Download, Inspection, Row
-    from scalelab.report.terminal import Table
+    from scalelab.report.parts import Table
 
 data_app = typer.Typer(help="Get, inspect and synthesize the files of datasets.", no_args_is_help=True)
 
@@ -119,7 +119,7 @@ def _document(inspection: Inspection, *, records: bool) -> dict[str, Any]:
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
-    from scalelab.report.terminal import Table
+    from scalelab.report.parts import Table
 
     columns = tuple(rows[0]) if rows else ()
     numeric = frozenset(

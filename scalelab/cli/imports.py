@@ -76,7 +76,8 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
 
 
 def _print(result: Import, store: Path, *, plain: bool) -> None:
-    from scalelab.report.terminal import Table, show
+    from scalelab.report.parts import Table
+    from scalelab.report.terminal import show
 
     rows = tuple((item.column, item.expression, item.how) for item in result.mapped)
     taken = f"{result.n_runs:,} of {result.n_rows:,} rows"

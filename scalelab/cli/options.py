@@ -57,7 +57,12 @@ Html = Annotated[
     Path | None,
     typer.Option("--html", help="Write one self-contained page here; '-' names it after the store."),
 ]
-Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write the report as Markdown here.")]
+Markdown = Annotated[
+    Path | None,
+    typer.Option(
+        "--markdown", help="Write the report as Markdown here, with --figures; '-' names it after the store."
+    ),
+]
 At = Annotated[
     list[str] | None,
     typer.Option("--at", help="AXIS=NUMBER, such as n_params=1e9; once for each axis of the law."),

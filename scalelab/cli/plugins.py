@@ -11,7 +11,7 @@ from scalelab.cli import options as opt
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog, Kind, Option, PluginInfo, Provided
-    from scalelab.report.terminal import Table
+    from scalelab.report.parts import Table
 
 
 def plugins(
@@ -36,7 +36,7 @@ def plugins(
 
 
 def _plugins_table(catalog: Catalog) -> Table:
-    from scalelab.report.terminal import Table
+    from scalelab.report.parts import Table
 
     rows = tuple(
         (
@@ -57,7 +57,7 @@ def _plugins_table(catalog: Catalog) -> Table:
 def _options_table(kind: Kind, name: str, component: Provided) -> Table:
     from scalelab.law import Law
     from scalelab.plugins import options_of
-    from scalelab.report.terminal import Table
+    from scalelab.report.parts import Table
 
     if isinstance(component, Law):
         return Table(f"{kind} {name}: {component.equation}", (), (), notes=(f"  {component.paper}",))

@@ -130,7 +130,8 @@ def plan(
     if json:
         print(json_module.dumps(_plan_dict(planned), indent=2))
         return
-    from scalelab.report.sections.studies import plan_table, show
+    from scalelab.report.sections.studies import plan_table
+    from scalelab.report.terminal import show
 
     show(plan_table(planned), plain=ctx.obj.plain)
     for reason in planned.skipped:
@@ -175,7 +176,8 @@ def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.J
     if json:
         print(json_module.dumps([study._asdict() for study in studies], indent=2))
         return
-    from scalelab.report.sections.studies import show, studies_table
+    from scalelab.report.sections.studies import studies_table
+    from scalelab.report.terminal import show
 
     if not studies:
         print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")

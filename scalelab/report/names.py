@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.laws import FittedLaw
@@ -11,6 +11,33 @@ from scalelab.analysis.latency.law import Place
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, SYMBOLS
 from scalelab.records import UNSPECIFIED
+
+_Item = TypeVar("_Item")
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def grouped(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
+    """Returns items by a key, in the order in which the keys come."""
+    found: dict[_Key, list[_Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def said_once(notes: Iterable[tuple[str, str]], most: int | None = None) -> list[str]:
+    """Returns each note once, with all that it is about: `words (a, b)`.
+
+    Args:
+        notes: What a note is about, and its words.
+        most: How many names stand behind a note; the others are counted.
+    """
+    lines = []
+    for words, own in grouped(notes, lambda note: note[1]).items():
+        names = list(dict.fromkeys(name for name, _ in own))
+        shown = ", ".join(names[:most])
+        left_out = len(names) - most if most else 0
+        lines.append(f"{words} ({shown} and {left_out} more)" if left_out > 0 else f"{words} ({shown})")
+    return lines
 
 
 def family_names(families: Iterable[Family]) -> Callable[[Family], str]:

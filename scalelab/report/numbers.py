@@ -74,6 +74,27 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
     return f"{estimate.value:.{places}f} [{estimate.lower:.{places}f}, {estimate.upper:.{places}f}]"
 
 
+def short_interval(estimate: Estimate, unit: str = "") -> str:
+    """Returns a large number with its interval, thousands as prefixes."""
+    if estimate.lower is None or estimate.upper is None:
+        return short(estimate.value, unit)
+    return f"{short(estimate.value, unit)} [{short(estimate.lower, unit)}, {short(estimate.upper, unit)}]"
+
+
+def with_sign(estimate: Estimate) -> str:
+    """Returns a difference and its interval with a sign."""
+    text = interval(estimate)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def times(estimate: Estimate) -> str:
+    """Returns a multiplier with its interval; an end that is not finite is written `∞`."""
+    if estimate.lower is not None and estimate.upper is not None and math.isfinite(estimate.value):
+        return interval(estimate)
+    low, high = (plain(end) if end is not None else "∞" for end in (estimate.lower, estimate.upper))
+    return f"{plain(estimate.value) or '∞'} [{low}, {high}]"
+
+
 def percent(share: float | None) -> str:
     """Returns a share in percent, `"1.3%"`; an empty string where there is none."""
     if share is None or not math.isfinite(share):

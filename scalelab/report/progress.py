@@ -6,8 +6,7 @@ Everything here goes to standard error; results go to standard output when the r
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from scalelab.execute.coordinator import Planned, Retried, RunEvent, Started
 from scalelab.execute.jobs import Finished, Progressed
@@ -15,25 +14,7 @@ from scalelab.report.trial_names import TrialNames
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class RunDisplay(Protocol):
-    """Shows a run; a context manager that is called with each event."""
-
-    def __call__(self, event: RunEvent) -> None:
-        """Shows one event."""
-
-    def stopping(self, level: int) -> None:
-        """Says what a Ctrl-C will do."""
-
-    def __enter__(self) -> RunDisplay:
-        """Starts the display."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends the display."""
-
+    from rich.progress import TaskID
 
 STOPPING = {
     1: "stopping: running trials write a checkpoint and end; Ctrl-C again stops at once",
@@ -41,70 +22,103 @@ STOPPING = {
 }
 
 
-def _planned(event: Planned) -> str:
-    words = [
-        f"study {event.study}: {len(event.trials)} trials",
-        f"{event.n_kept} done before",
-        f"{event.n_pending} to do",
-    ]
-    if event.n_elsewhere:
-        words.append(f"{event.n_elsewhere} under way elsewhere")
-    return ", ".join(words)
+class RunDisplay:
+    """Says each event of a run; a context manager that is called with them.
+
+    A subclass says lines its own way, and may show what is under way between its beginning and its end.
+    """
+
+    def __init__(self) -> None:
+        self._names = TrialNames()
+        self._trials: dict[str, str] = {}
+
+    def say(self, line: str, style: str | None = None) -> None:
+        """Shows a line; the style, a color of rich, says what kind it is."""
+        raise NotImplementedError
+
+    def planned(self, event: Planned) -> None:
+        """Shows how much there is to do."""
+
+    def began(self, trial_id: str, name: str) -> None:
+        """Shows that a trial is under way."""
+
+    def moved(self, event: Progressed) -> None:
+        """Shows how far a trial is."""
+
+    def ended(self, trial_id: str, *, for_good: bool) -> str:
+        """Shows that a trial is not under way any more, and returns what its line begins with."""
+        raise NotImplementedError
+
+    def __call__(self, event: RunEvent) -> None:
+        """Shows an event."""
+        if isinstance(event, Planned):
+            self._names = TrialNames(event.trials)
+            elsewhere = f", {event.n_elsewhere} under way elsewhere" if event.n_elsewhere else ""
+            self.say(
+                f"study {event.study}: {len(event.trials)} trials, {event.n_kept} done before, "
+                f"{event.n_pending} to do{elsewhere}"
+            )
+            for reason in event.skipped:
+                self.say(f"left out: {reason}", "dim")
+            self.planned(event)
+        elif isinstance(event, Started):
+            name = self._trials[event.trial.id] = self._names.describe(event.trial)
+            self.began(event.trial.id, name)
+        elif isinstance(event, Progressed):
+            self.moved(event)
+        elif isinstance(event, Retried):
+            self.ended(event.trial_id, for_good=False)
+            self.say(f"lost {event.trial_id}: {event.reason}; it will be tried again", "yellow")
+        elif isinstance(event, Finished):
+            loss = "" if event.loss is None else f" loss {event.loss:.4f}"
+            why = f": {event.error}" if event.error else ""
+            self.say(
+                f"{self.ended(event.trial_id, for_good=True)}{event.status} {event.trial_id}{loss} in "
+                f"{event.wall_seconds:.1f} s  {self._trials[event.trial_id]}{why}",
+                "red" if event.status == "failed" else None,
+            )
+
+    def stopping(self, level: int) -> None:
+        """Says what a Ctrl-C will do."""
+        self.say(STOPPING[level], "yellow")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
 
 
-def _finished(event: Finished, trial: str) -> str:
-    loss = "" if event.loss is None else f" loss {event.loss:.4f}"
-    why = f": {event.error}" if event.error else ""
-    return f"{event.status} {event.trial_id}{loss} in {event.wall_seconds:.1f} s  {trial}{why}"
-
-
-class PlainDisplay:
-    """One line an event, no animation: for logs and pipes.
+class PlainDisplay(RunDisplay):
+    """One line an event, no animation: for logs and pipes. Progress within a trial is not for a log.
 
     Args:
         stream: Where the lines go.
     """
 
     def __init__(self, stream: TextIO) -> None:
+        super().__init__()
         self._stream = stream
-        self._names = TrialNames()
-        self._trials: dict[str, str] = {}
-        self._ended = 0
-        self._total = 0
+        self._n_ended = self._n_pending = 0
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str, style: str | None = None) -> None:
+        """Prints a line with the time."""
+        del style
         print(time.strftime("%H:%M:%S"), line, file=self._stream, flush=True)
 
-    def __call__(self, event: RunEvent) -> None:
-        """Prints what a reader of a log wants to know; progress within a trial is not among it."""
-        if isinstance(event, Planned):
-            self._names, self._total = TrialNames(event.trials), event.n_pending
-            self._say(_planned(event))
-            for reason in event.skipped:
-                self._say(f"left out: {reason}")
-        elif isinstance(event, Started):
-            self._trials[event.trial.id] = self._names.describe(event.trial)
-        elif isinstance(event, Retried):
-            self._say(f"lost {event.trial_id}: {event.reason}; it will be tried again")
-        elif isinstance(event, Finished):
-            self._ended += 1
-            self._say(f"[{self._ended}/{self._total}] {_finished(event, self._trials[event.trial_id])}")
+    def planned(self, event: Planned) -> None:
+        """Counts from here on."""
+        self._n_pending = event.n_pending
 
-    def stopping(self, level: int) -> None:
-        """Says what a Ctrl-C will do."""
-        self._say(STOPPING[level])
-
-    def __enter__(self) -> PlainDisplay:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
+    def ended(self, trial_id: str, *, for_good: bool) -> str:
+        """Returns how many of all trials have ended."""
+        del trial_id
+        self._n_ended += for_good
+        return f"[{self._n_ended}/{self._n_pending}] "
 
 
-class LiveDisplay:
-    """A bar for the study and one for each trial under way.
+class LiveDisplay(RunDisplay):
+    """A bar for the study and one for each trial under way; ended trials scroll away above them.
 
     Args:
         console: A rich console on standard error.
@@ -113,6 +127,7 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        super().__init__()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -122,57 +137,40 @@ class LiveDisplay:
             console=console,
         )
         self._study = self._progress.add_task("study", total=None, note="", visible=False)
-        self._names = TrialNames()
-        self._trials: dict[str, str] = {}
-        self._bars: dict[str, object] = {}
+        self._bars: dict[str, TaskID] = {}
 
-    def __call__(self, event: RunEvent) -> None:
-        """Moves the bars; ended trials scroll away above them."""
-        show = self._progress
-        if isinstance(event, Planned):
-            show.console.print(_planned(event), highlight=False)
-            for reason in event.skipped:
-                show.console.print(f"left out: {reason}", style="dim", highlight=False)
-            self._names = TrialNames(event.trials)
-            show.update(
-                self._study,
-                total=event.n_pending,
-                visible=event.n_pending > 0,
-                description=event.study,
-            )
-        elif isinstance(event, Started):
-            name = self._trials[event.trial.id] = self._names.describe(event.trial)
-            self._bars[event.trial.id] = show.add_task(name, total=None, note="")
-        elif isinstance(event, Progressed):
-            note = "" if event.loss is None else f"loss {event.loss:.4f}"
-            show.update(self._bars[event.trial_id], completed=event.step, total=event.n_steps, note=note)  # type: ignore[arg-type]
-        elif isinstance(event, Retried):
-            self._drop(event.trial_id)
-            show.console.print(
-                f"lost {event.trial_id}: {event.reason}; it will be tried again", style="yellow"
-            )
-        elif isinstance(event, Finished):
-            self._drop(event.trial_id)
-            show.update(self._study, advance=1)
-            style = "red" if event.status == "failed" else None
-            show.console.print(
-                _finished(event, self._trials[event.trial_id]), style=style, highlight=False, soft_wrap=True
-            )
+    def say(self, line: str, style: str | None = None) -> None:
+        """Prints a line above the bars."""
+        self._progress.console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
 
-    def _drop(self, trial_id: str) -> None:
+    def planned(self, event: Planned) -> None:
+        """Shows the study's bar."""
+        self._progress.update(
+            self._study, total=event.n_pending, visible=event.n_pending > 0, description=event.study
+        )
+
+    def began(self, trial_id: str, name: str) -> None:
+        """Adds a trial's bar."""
+        self._bars[trial_id] = self._progress.add_task(name, total=None, note="")
+
+    def moved(self, event: Progressed) -> None:
+        """Moves a trial's bar."""
+        note = "" if event.loss is None else f"loss {event.loss:.4f}"
+        self._progress.update(
+            self._bars[event.trial_id], completed=event.step, total=event.n_steps, note=note
+        )
+
+    def ended(self, trial_id: str, *, for_good: bool) -> str:
+        """Takes a trial's bar away, and moves the study's."""
         bar = self._bars.pop(trial_id, None)
         if bar is not None:
-            self._progress.remove_task(bar)  # type: ignore[arg-type]
+            self._progress.remove_task(bar)
+        self._progress.update(self._study, advance=int(for_good))
+        return ""
 
-    def stopping(self, level: int) -> None:
-        """Says what a Ctrl-C will do."""
-        self._progress.console.print(STOPPING[level], style="yellow")
-
-    def __enter__(self) -> LiveDisplay:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()

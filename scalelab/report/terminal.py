@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from scalelab.report.parts import Section, Table
 
 _RICH_GAP = 3
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of finished text; where it is shown, on a terminal or on a page, is not its business.
+def show_sections(sections: Iterable[Section], *, plain: bool) -> None:
+    """Prints a report: the answer, the tables, and in a line why a topic is not there.
 
-    Attributes:
-        title: A line above it; may be empty.
-        columns: The heads.
-        rows: As many texts a row as there are columns.
-        numeric: Which columns hold numbers, to be aligned at the right.
-        notes: Lines below it.
-        optional: Columns to leave out where they do not fit, the first one first.
+    Args:
+        sections: The report; its warnings are narration, which standard error has.
+        plain: Aligned text without styles.
     """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """How many characters each column takes."""
-        cells = [self.columns, *self.rows]
-        return {name: max(len(row[i]) for row in cells) for i, name in enumerate(self.columns)}
-
-    def within(self, width: int, *, gap: int = 2) -> Table:
-        """Returns the table without as many optional columns as it takes to fit into a width, and says so."""
-        left_out: list[str] = []
-        for name in self.optional:
-            kept = [size for column, size in self.widths.items() if column not in left_out]
-            if sum(kept) + gap * (len(kept) - 1) <= width:
-                break
-            left_out.append(name)
-        if not left_out or not self.rows:
-            return self
-        places = [i for i, name in enumerate(self.columns) if name not in left_out]
-        rows = tuple(tuple(row[i] for i in places) for row in self.rows)
-        note = f"for {', '.join(left_out)} use a wider terminal or --plain"
-        columns = tuple(self.columns[i] for i in places)
-        return replace(self, columns=columns, rows=rows, notes=(*self.notes, note), optional=())
+    for section in sections:
+        if section.reason:
+            show(Table("", notes=(f"{section.title}: {section.reason}",)), plain=plain)
+        for line in section.answer:
+            print(_printable(line))
+        if section.answer:
+            print()
+        for table in section.tables:
+            show(table, plain=plain)
 
 
 def show(table: Table, *, plain: bool) -> None:
@@ -58,10 +35,11 @@ def show(table: Table, *, plain: bool) -> None:
         table: What to print.
         plain: Aligned text without styles, as for a log or a pipe.
     """
+    table = _clean(table)
     if plain:
         print("\n".join(plain_lines(table)))
-        return
-    _show_rich(table)
+    else:
+        _show_rich(table)
 
 
 def plain_lines(table: Table) -> list[str]:
@@ -74,6 +52,23 @@ def plain_lines(table: Table) -> list[str]:
         rows = [_aligned(row, widths, right) for row in cells]
         lines += [rows[0], "  ".join("-" * width for width in widths), *rows[1:]]
     return [*lines, *table.notes, ""]
+
+
+def _printable(text: str) -> str:
+    """Returns a text without what a terminal would obey, such as escape sequences in a name from outside."""
+    return "".join(one if one.isprintable() else "�" for one in text)
+
+
+def _clean(table: Table) -> Table:
+    return replace(
+        table,
+        title=_printable(table.title),
+        columns=tuple(map(_printable, table.columns)),
+        rows=tuple(tuple(map(_printable, row)) for row in table.rows),
+        numeric=frozenset(map(_printable, table.numeric)),
+        notes=tuple(map(_printable, table.notes)),
+        optional=tuple(map(_printable, table.optional)),
+    )
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -136,7 +136,7 @@ def test_the_whole_design_space_is_printed_and_drawn(analyze, tmp_path, monkeypa
     assert code == 0
     for words in (
         "How well the design predicts loss, held-out designs: dots",
-        "What decides loss: dots, all optimizers",
+        "Design-choice importance for loss: dots, all optimizers",
         "Interactions: dots",
         "feature_stages",
         "Distribution of the error loss: dots",

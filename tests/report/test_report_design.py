@@ -15,12 +15,9 @@ from scalelab.analysis.analyze import analyze
 from scalelab.analysis.trees import effects, full, importances, leakage, learners, validation
 from scalelab.cli.analyze import analyze as command
 from scalelab.jsonable import json_object
-from scalelab.report.drawing.panels import draw, svg_text
+from scalelab.report.drawing.figure import draw, svg_text
 from scalelab.report.page import html_page
-from scalelab.report.sections.answer import headlines
-from scalelab.report.sections.design import design_lines, design_tables
-from scalelab.report.sections.design_figures import BarFigure, design_figures
-from scalelab.report.sections.studies import analysis_tables
+from scalelab.report.parts import Bars
 
 PAGE = (Path(__file__).parents[2] / "docs" / "design-space.md").read_text("utf-8")
 REFITS = effects.REFITS
@@ -38,8 +35,13 @@ def analysis():
 
 
 @pytest.fixture(scope="module")
-def figures(analysis):
-    return {figure.name: figure for figure in design_figures(analysis.design, "toy-ecg")}
+def found(analysis, report):
+    return report(analysis)
+
+
+@pytest.fixture(scope="module")
+def figures(found):
+    return {figure.name: figure for figure in found.sections["design"].figures}
 
 
 def test_there_is_a_figure_for_everything(figures):
@@ -65,7 +67,7 @@ def test_bars_are_the_importances(analysis, figures):
     ]  # fmt: skip
     xgboost = next(m for m in analysis.design.trees.models if (m.scope, m.learner) == ("all", "xgboost"))
     shap = xgboost.ranking("shap").set_index("choice")
-    for row, choice in enumerate(figure.rows):
+    for row, choice in enumerate(figure.panels[4].rows):
         assert (
             figure.panels[4].values[row].tolist()
             == shap.loc[choice, ["importance", "lower", "upper"]].tolist()
@@ -76,33 +78,36 @@ def test_bars_are_the_importances(analysis, figures):
 
 def test_lines_are_the_distributions(analysis, figures):
     (panel,) = figures["design-edf"].panels
-    assert [line.label for line in panel.lines] == ["adamw (22)", "sgd (22)"]
+    assert [series.label for series in panel.series] == ["adamw (22)", "sgd (22)"]
     first = analysis.design.distributions[0]
-    assert panel.lines[0].x.tolist() == first.edf["error"].tolist()
-    assert panel.lines[0].y[-1] == 1.0
+    x, y, *_ = panel.series[0].line.values.T
+    assert x.tolist() == first.edf["error"].tolist()
+    assert y[-1] == 1.0
     (panel,) = figures["design-best-of"].panels
     assert panel.log_x
-    assert panel.lines[1].y[-1] == pytest.approx(analysis.design.distributions[1].space.errors.min())
+    last = panel.series[1].line.values[-1, 1]
+    assert last == pytest.approx(analysis.design.distributions[1].space.errors.min())
 
 
 def test_effects_have_axes_of_their_kind(figures):
-    panels = {panel.x_label: panel for panel in figures["design-effects"].panels}
+    panels = {panel.x_axis: panel for panel in figures["design-effects"].panels}
     assert panels["optimizer"].ticks == ("adamw", "sgd")
     assert panels["optimizer_lr"].log_x
     assert not panels["training_dropout"].log_x
-    width = panels["architecture_width"].lines[0]
-    assert width.y[-1] > width.y[0]
-    assert (width.outer[0] <= width.outer[1]).all()
+    width = panels["architecture_width"].series[0].line
+    assert width.values[-1, 1] > width.values[0, 1]
+    assert (width.outer[:, 0] <= width.outer[:, 1]).all()
 
 
 def test_fronts_have_bands_on_the_worse_side(figures):
     panels = figures["design-fronts"].panels
-    assert [panel.x_label for panel in panels] == ["forward_flops", "train_flops"]
+    assert [panel.x_axis for panel in panels] == ["forward_flops", "train_flops"]
     for panel in panels:
-        for line in panel.lines:
-            known = np.isfinite(line.lower)
-            assert (line.lower[known] >= line.y[known] - 1e-12).all()
-            assert line.points[0].size == 22
+        for series in panel.series:
+            _, y, lower, _ = series.line.values.T
+            known = np.isfinite(lower)
+            assert (lower[known] >= y[known] - 1e-12).all()
+            assert len(series.others) == 22
 
 
 def test_every_figure_is_drawn_with_labels(figures):
@@ -111,39 +116,38 @@ def test_every_figure_is_drawn_with_labels(figures):
         shown = [axes for axes in drawn.axes if axes.get_visible()]
         assert len(shown) == len(figure.panels)
         assert all(axes.get_xlabel() for axes in shown)
-        if isinstance(figure, BarFigure):
-            assert [text.get_text() for text in shown[0].get_yticklabels()] == list(figure.rows)
+        if isinstance(figure.panels[0], Bars):
+            assert [text.get_text() for text in shown[0].get_yticklabels()] == list(figure.panels[0].rows)
     assert svg_text(figures["design-edf"]) == svg_text(figures["design-edf"])
 
 
-def test_tables_say_the_numbers(analysis):
-    tables = {table.title: table for table in design_tables(analysis.design)}
+def test_tables_say_the_numbers(analysis, report):
+    tables = report(analysis, whole=False, draw=False).tables
     scores = tables["How well the design predicts macro-f1, held-out designs: toy-ecg"]
     assert [row[:2] for row in scores.rows[:3]] == [
         ("all optimizers", "forest"), ("all optimizers", "boosting"), ("all optimizers", "xgboost")
     ]  # fmt: skip
-    decides = tables["What decides macro-f1: toy-ecg, all optimizers"]
+    decides = tables["Design-choice importance for macro-f1: toy-ecg, all optimizers"]
     assert decides.rows[0][0] in ("architecture_width", "optimizer")
     assert decides.rows[0][-1] == "5 of 5"
     assert {row[0]: row[-1] for row in decides.rows}["architecture_kernel"] == "0 of 5"
     ks = tables["Kolmogorov-Smirnov tests of the errors of macro-f1: toy-ecg"]
     assert ks.rows[0][:3] == ("optimizer", "adamw, sgd", "adamw")
     assert "Where the best models are by macro-f1: toy-ecg" in tables
-    for table in (*tables.values(), *design_tables(analysis.design, whole=True)):
+    for table in (*tables.values(), *report(analysis, draw=False).tables.values()):
         assert all(len(row) == len(table.columns) for row in table.rows), table.title
 
 
-def test_sentences_say_what_matters(analysis):
-    lines = list(design_lines(analysis.design))
+def test_sentences_say_what_matters(found):
+    lines = [line for line in found.answer if "macro-f1 on toy-ecg (" in line or "lower errors" in line]
     assert lines[0].startswith("The design predicts macro-f1 on toy-ecg (all optimizers) with r 0.9")
     assert "architecture_width (ρ +" in lines[0]
     assert any(line.startswith("On toy-ecg, adamw has lower errors than sgd") for line in lines)
-    assert headlines(analysis)[-len(lines) :] == lines
 
 
-def test_refusals_are_shown(analysis):
+def test_refusals_are_shown(report):
     few = analyze(design_runs(12, seeds=(0,)), axes=["n_examples"], design=True)
-    titles = {table.title: table for table in design_tables(few.design)}
+    titles = report(few, draw=False).tables
     assert "needs 20 designs, there are 12" in titles["Tree models refused"].notes[0]
     assert "Distribution of the error 1 - macro-f1: toy-ecg" in titles
 
@@ -157,13 +161,13 @@ def test_json_has_everything_and_no_nan(analysis):
     assert document["effects"][0]["partial_dependence"][0]["mean"]
 
 
-def test_the_page_and_the_terminal_hold_it(analysis):
-    page = html_page(analysis)
+def test_the_page_and_the_terminal_hold_it(analysis, found, report):
+    page = html_page(list(found))
     assert page.index("Pareto fronts") < page.index("The design space") < page.index("How this was computed")
     assert "TreeSHAP" in page
-    titles = [table.title for table in analysis_tables(analysis)]
-    assert "What decides macro-f1: toy-ecg, sgd" in titles
-    assert replace(analysis, design=None).to_dict()["design"] is None
+    titles = report(analysis, whole=False, draw=False).tables
+    assert "Design-choice importance for macro-f1: toy-ecg, sgd" in titles
+    assert json_object(replace(analysis, design=None))["design"] is None
 
 
 def test_the_page_of_the_docs_runs(analysis, monkeypatch):

@@ -8,19 +8,20 @@ import pytest
 
 from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.errors import InputError
-from scalelab.report.drawing.panels import draw, save, svg_text
+from scalelab.report.drawing.figure import draw, save, svg_text
 from scalelab.report.drawing.style import PALETTE, color, marker
-from scalelab.report.figures import MAX_CURVES, figures_of
+from scalelab.report.parts import Figure, Line, Panel, Series
+from scalelab.report.sections.curves import MAX_CURVES
 
 
 @pytest.fixture(scope="module")
-def grid_figures(grid_analysis):
-    return {figure.name: figure for figure in figures_of(grid_analysis)}
+def grid_figures(grid_report):
+    return grid_report.figures
 
 
 @pytest.fixture(scope="module")
-def design_figures(design_analysis):
-    return {figure.name: figure for figure in figures_of(design_analysis)}
+def design_figures(design_report):
+    return design_report.figures
 
 
 def test_there_is_a_figure_for_everything(grid_figures, design_figures):
@@ -39,11 +40,13 @@ def test_law_panels_hold_points_and_bands(grid_figures, grid_analysis):
     ]
     series = panels[0].series[0]
     law = grid_analysis.laws[0]
-    assert series.x.tolist() == law.points.rows["n_params"].tolist()
-    assert series.y.tolist() == law.points.rows["loss"].tolist()
-    assert series.extrapolated_from == 760_000
-    assert series.band.x[-1] > 760_000
-    assert (series.band.lower <= series.band.upper).all()
+    x, y, _ = series.points.T
+    assert x.tolist() == law.points.rows["n_params"].tolist()
+    assert y.tolist() == law.points.rows["loss"].tolist()
+    assert series.line.data_end == 760_000
+    x, _, lower, upper = series.line.values.T
+    assert x[-1] > 760_000
+    assert (lower <= upper).all()
     assert series.label.startswith("adamw: α = 0.4")
 
 
@@ -56,16 +59,18 @@ def test_grid_has_a_line_for_each_data_size(grid_figures):
     panel = grid_figures["grid"].panels[0]
     assert [series.level for series in panel.series] == [500, 1_500, 4_500, 13_500, 40_000]
     series = panel.series[0]
-    at_points = np.interp(np.log(series.x), np.log(series.band.x), np.log(series.band.mean))
-    assert np.abs(at_points - np.log(series.y)).max() < 0.03
+    points, line = np.log(series.points[:, :2]), np.log(series.line.values)
+    assert np.abs(np.interp(points[:, 0], line[:, 0], line[:, 1]) - points[:, 1]).max() < 0.03
 
 
 def test_front_series_are_fronts(grid_figures):
     for panel in grid_figures["front"].panels:
         assert not panel.log_y
         for series in panel.series:
-            assert pareto_mask(series.x, series.y, "maximize").all()
-            assert series.steps[0][-1] >= max(series.x.max(), series.others[0].max())
+            x, y, _ = series.points.T
+            assert pareto_mask(x, y, "maximize").all()
+            assert series.line.steps
+            assert series.line.values[-1, 0] >= max(x.max(), series.others[:, 0].max())
 
 
 def test_curves_are_colored_by_size_and_limited(grid_figures):
@@ -73,31 +78,33 @@ def test_curves_are_colored_by_size_and_limited(grid_figures):
     assert [panel.title for panel in panels] == ["adamw", "sgd"]
     assert len(panels[0].series) == 50 <= MAX_CURVES
     assert {series.level for series in panels[0].series} == {3_000, 12_000, 48_000, 190_000, 760_000}
-    assert all(np.all(np.diff(series.x) > 0) for series in panels[0].series)
+    assert all(np.all(np.diff(series.line.values[:, 0]) > 0) for series in panels[0].series)
 
 
-def test_only_the_last_attempt_of_a_curve_is_drawn(grid_analysis):
+def test_only_the_last_attempt_of_a_curve_is_drawn(grid_analysis, report):
     both = pd.concat([grid_analysis.curves.assign(loss=99.0), grid_analysis.curves.assign(attempt=2)])
-    figures = {figure.name: figure for figure in figures_of(replace(grid_analysis, curves=both))}
-    assert max(series.y.max() for series in figures["curves"].panels[0].series) < 99.0
+    figure = report(replace(grid_analysis, curves=both)).figures["curves"]
+    assert max(series.line.values[:, 1].max() for series in figure.panels[0].series) < 99.0
 
 
 def test_importance_bars_are_the_models(design_figures, design_analysis):
-    figure = design_figures["importances"]
+    overall, *_, sgd, held_out = design_figures["importances"].panels
     table = design_analysis.trees[0].importances
-    assert figure.choices == tuple(table["choice"])
-    assert figure.bars["all"][:, 0].tolist() == table["importance"].tolist()
-    assert np.isnan(figure.bars["sgd"][figure.choices.index("optimizer")]).all()
-    assert figure.observed.size == figure.predicted.size == 96
+    assert (overall.title, sgd.title) == ("all optimizers", "sgd")
+    assert overall.rows == tuple(table["choice"])
+    assert overall.values[:, 0].tolist() == table["importance"].tolist()
+    assert np.isnan(sgd.values[sgd.rows.index("optimizer")]).all()
+    assert held_out.diagonal
+    assert held_out.series[0].others.shape == (96, 2)
 
 
-def test_a_second_dataset_has_its_own_figures(grid_analysis):
+def test_a_second_dataset_has_its_own_figures(grid_analysis, report):
     other = grid_analysis.runs.assign(dataset_label="other")
     laws = tuple(replace(law, family=law.family._replace(dataset="other")) for law in grid_analysis.laws)
     doubled = replace(
         grid_analysis, runs=pd.concat([grid_analysis.runs, other]), laws=(*grid_analysis.laws, *laws)
     )
-    names = [figure.name for figure in figures_of(doubled)]
+    names = [figure.name for section in report(doubled) for figure in section.figures]
     assert {"laws", "laws-2", "grid", "grid-2"} <= {*names}
     assert len(names) == len(set(names))
 
@@ -131,6 +138,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(design_figures, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"figures cannot be written to .*file"):
         save(list(design_figures.values()), tmp_path / "file")
+
+
+def test_names_from_outside_are_drawn_as_they_are():
+    name = r"<b>$\frac{x}$ \1 & co"
+    line = Line(np.array([[1.0, 2.0], [1000.0, 3.0]]))
+    figure = Figure("name", name, "", (Panel(name, "train_flops", name, (Series(label=name, line=line),)),))
+    svg = ElementTree.fromstring(svg_text(figure))
+    texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
+    assert texts.count(name) == 3
+    assert "10²" in texts
 
 
 def test_families_beyond_the_palette_have_other_markers():

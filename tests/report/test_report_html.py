@@ -1,12 +1,15 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from scalelab.errors import InputError
-from scalelab.report.drawing.panels import svg_text
-from scalelab.report.figures import figures_of
-from scalelab.report.page import html_page, inline_svg, write_html
+from scalelab.report.drawing.figure import inline_svg
+from scalelab.report.files import write_report
+from scalelab.report.markdown import markdown_text
+from scalelab.report.page import html_page
+from scalelab.report.sections.all import sections
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -45,8 +48,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(grid_analysis):
-    return html_page(grid_analysis, title="Report <of> demo", source="demo.duckdb")
+def text(grid_report):
+    return html_page(list(grid_report), title="Report <of> demo", source="demo.duckdb")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,7 @@ def test_page_is_self_contained(text, page):
     assert "://" not in text
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert page.tags.count("svg") == 7
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in text
 
 
 def test_identifiers_are_unique_and_references_resolve(page):
@@ -105,26 +109,62 @@ def test_text_in_figures_is_text(page):
     assert "Training examples D" in page.text
 
 
-def test_trees_and_refusals_are_on_the_page(design_analysis):
-    page = Page(html_page(design_analysis))
+def test_trees_and_refusals_are_on_the_page(design_report):
+    page = Page(html_page(list(design_report)))
     assert "architecture_width" in page.text
     assert "refused: a law in D needs 4 data sizes" in page.text
     assert "random forests" in page.text
 
 
-def test_inline_svg_has_no_prologue(design_analysis):
-    svg = inline_svg(svg_text(figures_of(design_analysis)[0]), "one", 'A "title"')
+def test_inline_svg_has_no_prologue(design_report):
+    svg = inline_svg(replace(design_report.figures["front"], name="one", title='A "title"'))
     assert svg.startswith('<svg role="img" aria-label="A &quot;title&quot;"')
     assert "xmlns" not in svg
     assert "metadata" not in svg
     assert "viewBox" in svg
 
 
-def test_page_is_written(tmp_path):
-    write_html("<p>é</p>", tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").read_text("utf-8") == "<p>é</p>"
+HOSTILE = 'x"><img src=x onerror=a()>\\1$\\frac|*y*'
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+def test_names_from_outside_are_text(grid_analysis, report):
+    """Neither the page nor Markdown lets a name become an element, and no figure stumbles over it."""
+    laws = tuple(replace(one, family=one.family._replace(optimizer=HOSTILE)) for one in grid_analysis.fitted)
+    fronts = tuple(replace(one, optimizer=HOSTILE) for one in grid_analysis.fronts)
+    found = report(replace(grid_analysis, laws=laws, fronts=fronts))
+    page = Page(html_page(list(found)))
+    assert "img" not in page.tags
+    assert HOSTILE in page.text
+    document = markdown_text(list(found))
+    assert "<img" not in document
+    assert "|*y*" not in document
+
+
+def test_a_part_that_fails_does_not_take_the_page_with_it(grid_analysis):
+    said = []
+    broken = replace(grid_analysis, comparisons=(None,))
+    with pytest.raises(AttributeError):
+        sections(broken)
+    found = {one.key: one for one in sections(broken, whole=True, draw=True, on_error=said.append)}
+    assert "could not be made (AttributeError" in found["comparison"].reason
+    assert found["laws"].tables
+    wrong = replace(found["laws"].figures[0], panels=(None,))
+    laws = replace(found["laws"], figures=(wrong,))
+    page = Page(html_page([laws], on_error=said.append))
+    assert "figure laws could not be drawn" in page.text
+    assert len(said) == 2
+
+
+def test_one_call_writes_all_files(grid_analysis, tmp_path):
+    small = replace(grid_analysis, laws=(), comparisons=(), optima=(), curves=None)
+    files = {"html": tmp_path / "new" / "page.html", "markdown": tmp_path / "new" / "page.md"}
+    written = write_report(small, **files, figures=tmp_path / "drawn")
+    assert [path.name for path in written] == ["front.png", "front.svg", "page.html", "page.md"]
+    assert "(<../drawn/front.svg>)" in files["markdown"].read_text("utf-8")
+    assert write_report(small) == []
+
+
+def test_a_file_that_cannot_be_written_is_one_line(grid_analysis, tmp_path):
+    small = replace(grid_analysis, laws=(), comparisons=(), optima=(), curves=None)
     with pytest.raises(InputError, match="the report cannot be written"):
-        write_html("", tmp_path)
+        write_report(small, markdown=tmp_path)

@@ -9,7 +9,7 @@ from latency_tables_made_up import made_up, trained
 
 from scalelab.analysis.latency.law import fit_laws
 from scalelab.bench.jobs import DeviceRow
-from scalelab.report.drawing.panels import draw, save
+from scalelab.report.drawing.figure import draw, save
 from scalelab.report.names import place_names
 from scalelab.report.sections.latency import bench_tables, design_text, devices_table
 from scalelab.report.sections.latency_figures import latency_figures
@@ -72,7 +72,7 @@ def test_laws_say_their_error_and_their_prices(tables):
 
 def test_what_was_not_measured_says_why(tables):
     assert tables["Not measured"].rows == (
-        ("npu:NPU:f32", "1", "failed", "3", "operator Erf does not convert"),
+        ("npu:NPU:f32", "1", "3", "failed", "operator Erf does not convert"),
     )
 
 
@@ -112,21 +112,21 @@ def test_devices_that_cannot_be_used_say_how_to_get_them():
 def test_figures_hold_the_numbers(latencies):
     boxes, flops, front = latency_figures(latencies)
     own = 1e3 * latencies[latencies["target"] == "fast:cpu:f32"]["latency"]
-    assert boxes.labels == ("fast:cpu:f32", "fast:cpu:int8")
+    (boxes,) = boxes.panels
+    assert boxes.rows == ("fast:cpu:f32", "fast:cpu:int8")
     assert boxes.boxes[0].tolist() == pytest.approx(np.quantile(own, [0, 0.25, 0.5, 0.75, 1]).tolist())
     assert boxes.points[0].tolist() == pytest.approx(sorted(own))
     (panel,) = flops.panels
     assert panel.title == "fast:cpu"
     assert [series.label for series in panel.series] == ["f32", "int8"]
-    assert sorted(panel.series[0].y) == pytest.approx(sorted(own))
+    assert sorted(panel.series[0].points[:, 1]) == pytest.approx(sorted(own))
     (panel,) = front.panels
     for series in panel.series:
-        assert (np.diff(series.x) > 0).all()
-        assert (np.diff(series.y) > 0).all(), "more latency buys more accuracy"
-        steps_x, steps_y = series.steps
-        assert len(steps_x) == len(steps_y) == 2 * len(series.x)
-        assert (np.diff(steps_x) >= 0).all()
-        assert len(series.x) + len(series.others[0]) == 40
+        assert (np.diff(series.points, axis=0) > 0).all(), "more latency buys more accuracy"
+        assert series.line.steps
+        assert (np.diff(series.line.values[:, 0]) >= 0).all()
+        assert len(series.line.values) == len(series.points) + 1
+        assert len(series.points) + len(series.others) == 40
 
 
 def test_figures_are_drawn(latencies, tmp_path):

@@ -5,9 +5,12 @@ import pytest
 
 from scalelab import records
 from scalelab.analysis.estimate import Estimate
-from scalelab.report.sections.answer import headlines, weakly_determined
-from scalelab.report.sections.studies import analysis_tables, plan_table, studies_table
-from scalelab.report.terminal import Table, plain_lines, show
+from scalelab.jsonable import json_object
+from scalelab.report.parts import Table
+from scalelab.report.sections.all import TOPICS
+from scalelab.report.sections.laws import weakly_determined
+from scalelab.report.sections.studies import plan_table, studies_table
+from scalelab.report.terminal import plain_lines, show, show_sections
 
 TABLE = Table("Sizes", ("name", "n"), (("a", "1"), ("long", "1,000")), frozenset({"n"}), ("a note",))
 
@@ -49,8 +52,32 @@ def test_markup_in_cells_is_text(capsys):
     assert "[/nothing]" in out
 
 
-def test_grid_tables_say_the_numbers(grid_analysis):
-    runs, adamw, sgd, laws, comparison, optimum, *fronts = analysis_tables(grid_analysis)
+def test_escape_sequences_in_names_are_not_obeyed(capsys):
+    for plain in (True, False):
+        show(Table("T\x1b[2J", ("a\x07",), (("b\nc",),), frozenset({"a\x07"})), plain=plain)
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07"} & set(out)
+    assert "b�c" in out
+
+
+def test_one_list_of_sections_in_one_order(grid_analysis, grid_report, report, capsys):
+    keys = ["answer", *(topic.key for topic in TOPICS)]
+    assert list(grid_report.sections) == keys
+    terminal = report(grid_analysis, whole=False, draw=False)
+    assert list(terminal.sections) == [key for key in keys if key not in ("curves", "method")]
+    show_sections(terminal, plain=True)
+    out = capsys.readouterr().out
+    starts = [out.index(title) for title in terminal.tables]
+    assert out.index(terminal.answer[0]) < starts[0]
+    assert starts == sorted(starts)
+    assert "The design space: it was not asked for; scalelab analyze --design adds it" in out
+    topics = [key for key in json_object(grid_analysis) if key in ("laws", "fronts", "trees", "design")]
+    assert topics == sorted(topics, key=keys.index), "JSON has the same order"
+
+
+def test_grid_tables_say_the_numbers(grid_analysis, report):
+    tables = report(grid_analysis, whole=False, draw=False).tables.values()
+    runs, adamw, sgd, laws, comparison, optimum, *fronts = tables
     assert comparison.title.startswith("Comparison of optimizers")
     assert optimum.title.startswith("Compute-optimal size")
     assert runs.rows[0][:4] == ("demo", "toy-ecg", "macro-f1", "100")
@@ -73,35 +100,35 @@ def test_grid_tables_say_the_numbers(grid_analysis):
     assert "higher is better" in fronts[0].title
 
 
-def test_all_rows_have_all_columns(grid_analysis, design_analysis):
+def test_all_rows_have_all_columns(grid_analysis, design_analysis, report):
     for analysis in (grid_analysis, design_analysis):
         for whole in (False, True):
-            for table in analysis_tables(analysis, whole=whole):
+            for table in report(analysis, whole=whole, draw=False).tables.values():
                 assert all(len(row) == len(table.columns) for row in table.rows), table.title
 
 
-def test_long_fronts_are_thinned_with_their_ends(grid_analysis):
-    short, whole = (analysis_tables(grid_analysis, whole=w)[7] for w in (False, True))
+def test_long_fronts_are_thinned_with_their_ends(grid_analysis, report):
+    reports = (report(grid_analysis, whole=whole, draw=False) for whole in (False, True))
+    short, whole = (found.sections["fronts"].tables[1] for found in reports)
     assert len(short.rows) == 12 < len(whole.rows)
     assert (short.rows[0], short.rows[-1]) == (whole.rows[0], whole.rows[-1])
     assert short.notes == (f"12 of {len(whole.rows)} designs on the fronts shown",)
     assert whole.notes == ()
 
 
-def test_refusals_are_shown(design_analysis):
-    tables = {table.title: table for table in analysis_tables(design_analysis)}
-    notes = tables["Scaling laws of the loss"].notes
+def test_refusals_are_shown(design_report):
+    notes = design_report.tables["Scaling laws of the loss"].notes
     assert any("refused: a law in D needs 4 data sizes" in note for note in notes)
 
 
-def test_importances_are_shown(design_analysis):
-    table = next(t for t in analysis_tables(design_analysis) if t.title.startswith("What decides macro-f1"))
+def test_importances_are_shown(design_report):
+    table = design_report.table("Design-choice importance for macro-f1")
     assert table.rows[0][0] == "architecture_width"
     assert table.notes[0].startswith("held-out designs: Pearson r 0.")
 
 
-def test_headlines_say_the_laws(grid_analysis):
-    lines = headlines(grid_analysis)
+def test_the_answer_says_the_laws(grid_report):
+    lines = grid_report.answer
     assert lines[0].startswith(
         "With model size (at D = 40,000), the loss of convnext1d on toy-ecg falls as N^-0.4"
     )
@@ -110,8 +137,8 @@ def test_headlines_say_the_laws(grid_analysis):
     assert lines[-1].startswith("The best macro-f1 on toy-ecg is 0.78")
 
 
-def test_headlines_say_what_matters(design_analysis):
-    assert "what matters most: architecture_width (ρ +" in headlines(design_analysis)[-1]
+def test_the_answer_says_what_matters(design_report):
+    assert "most important: architecture_width (ρ +" in design_report.answer[-1]
 
 
 def test_an_interval_wider_than_its_estimate_is_weak():

@@ -33,7 +33,12 @@ _DECADES_BEYOND = 3.0
 _ENOUGH = 2
 """Points a parameter below which the sentence gives no verdict: such laws pass through their points."""
 
-_NOUNS = {"train_flops": "FLOPs", "n_params": "parameters", "n_examples": "examples"}
+_NOUNS = {
+    "train_flops": ("FLOPs", "less compute", "more compute", "much"),
+    "n_params": ("parameters", "fewer parameters", "more parameters", "many"),
+    "n_examples": ("examples", "fewer examples", "more examples", "many"),
+}
+"""By axis: its unit, and the words for less of it, more of it and how much of it."""
 _GRID = 400
 
 
@@ -73,7 +78,7 @@ class Comparison:
     def multiplier(self, first: str, second: str, scale: float) -> Estimate:
         """Returns how many times a scale the first family needs for the loss the second has there.
 
-        Two means that the second family is worth twice the compute (or data, or size: whatever the axis is).
+        Two means that the second family reaches the same loss with half the compute (or data, or size).
         Infinite where the first never gets there.
         """
         self._one_axis()
@@ -145,7 +150,8 @@ class Comparison:
             scale: Where the multiplier is quoted; default the largest scale that both have.
         """
         self._one_axis()
-        axis = _NOUNS.get(self.fits[first].table.axes[0], self.fits[first].table.axes[0])
+        column = self.fits[first].table.axes[0]
+        axis, less, more, much = _NOUNS.get(column, (column, f"less {column}", f"more {column}", "much"))
         name = self.fits[first].law.exponents[0]
         test = next(t for t in self.tests if set(t.families) == {first, second})
         gap = self.difference(first, second, name)
@@ -153,28 +159,31 @@ class Comparison:
         sure = test.p_holm < 1 - self.level and not lower <= 0 <= upper
         n_points = min(self.fits[family].table.y.size for family in (first, second))
         if n_points < _ENOUGH * len(self.fits[first].law.params):
-            verdict = f"cannot be told, from {n_points} points, to scale better or worse than"
+            verdict = f"{n_points} points are too few to say whether {second} scales better than {first}"
         elif sure:
-            verdict = "scales better than" if gap.value > 0 else "scales worse than"
+            verdict = f"{second} scales {'better' if gap.value > 0 else 'worse'} than {first}"
         else:
-            verdict = "does not scale measurably differently from"
+            verdict = f"{second} does not scale measurably differently from {first}"
         if scale is None:
             scale = min(float(fit.table.columns[0].max()) for fit in (self.fits[first], self.fits[second]))
         worth = self.multiplier(first, second, scale)
         winner, cross, share = self.overtaking(first, second)
         text = (
-            f"{second} {verdict} {first}: its exponent in {axis} differs by {gap.value:+.3f} "
+            f"{verdict}: the exponent of {second} in {axis} differs by {gap.value:+.3f} "
             f"({self.level:.0%} interval {lower:+.3f} to {upper:+.3f}; "
-            f"p = {test.p_holm:.2g} after Holm). "
-            f"At {scale:.3g} {axis} it is worth {_times(worth.value)} "
-            f"({_times(worth.ends[0])} to {_times(worth.ends[1])}) times the {axis}."
+            f"p = {test.p_holm:.2g} after Holm). At {scale:.3g} {axis} it "
         )
+        times = f"{_times(worth.value)} ({_times(worth.ends[0])} to {_times(worth.ends[1])}) times"
+        if worth.value < 1:
+            text += f"needs {more} than {first}, which reaches the same loss with {times} as {much}."
+        else:
+            text += f"reaches the same loss with {times} {less}."
         if winner is not None:
             ends = f"{cross.ends[0]:.2g} to {cross.ends[1]:.2g}, in {share:.0%} of refits"
             return f"{text} {winner} has the lower loss beyond {cross.value:.2g} {axis} ({ends})."
         better = second if worth.value > 1 else first
         often = f"the laws cross in {share:.0%} of refits"
-        return f"{text} {better} has the lower loss at all scales looked at ({often})."
+        return f"{text} {better} has the lower loss at all scales considered ({often})."
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
         return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails(self.level), method="nearest"))
@@ -250,7 +259,7 @@ def compare_fits(
 
 
 def _times(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "infinitely many"
+    return f"{value:.2f}" if np.isfinite(value) else "∞"
 
 
 def _multiplier(first: Draws, second: Draws, scale: float) -> Array:

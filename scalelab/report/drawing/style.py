@@ -7,11 +7,12 @@ so that a figure inside a page follows the reader's light or dark theme.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.report.numbers import AXIS_LABELS, short
+from scalelab.report.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -24,6 +25,8 @@ PAPER = "#fefefe"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
+_STYLE = Path(__file__).with_name("figure.mplstyle")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 CSS_COLORS = {
     INK: "var(--ink)",
@@ -33,48 +36,13 @@ CSS_COLORS = {
     **{color: f"var(--c{index})" for index, color in enumerate(PALETTE)},
 }
 
-RC: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "normal",
-    "axes.labelsize": 9.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "svg.hashsalt": "scalelab",
-    "axes.unicode_minus": True,
-}
-
 
 def styled(**extra: Any) -> AbstractContextManager[None]:
     """Returns a context in which Matplotlib draws so; `svg_fonttype` stands for `svg.fonttype`."""
     import matplotlib
 
-    settings: Any = {**RC, **{name.replace("_", ".", 1): value for name, value in extra.items()}}
-    return matplotlib.rc_context(settings)
+    settings: Any = {name.replace("_", ".", 1): value for name, value in extra.items()}
+    return matplotlib.rc_context(settings, fname=_STYLE)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -97,15 +65,6 @@ def marker(index: int) -> str:
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
-def scale_axis(axis: Axis, column: str) -> None:
-    """Makes an axis logarithmic, with labels in the units of a column of `runs`."""
-    if column.endswith("flops"):
-        log_axis(axis, power=True)
-    else:
-        log_axis(axis)
-    axis.set_label_text(AXIS_LABELS.get(column, column))
-
-
 def log_axis(axis: Axis, *, power: bool = False) -> None:
     """Makes an axis logarithmic, with as many labeled ticks as its span needs.
 
@@ -113,19 +72,19 @@ def log_axis(axis: Axis, *, power: bool = False) -> None:
         axis: The axis, whose data are drawn already.
         power: Label with powers of ten; otherwise with plain numbers and prefixes.
     """
-    from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
     low, high = sorted(axis.get_view_interval())
     decades = float(np.log10(high / low)) if low > 0 else 1.0
     if power and decades >= 1.5:
         axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_major_formatter(LogFormatterMathtext())
+    elif decades > 0.4:
+        axis.set_major_locator(LogLocator(subs=_subs(decades), numticks=12))
     else:
-        axis.set_major_locator(
-            LogLocator(subs=_subs(decades), numticks=12) if decades > 0.4 else _few_ticks()
-        )
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    label = _power_of_ten if power and decades >= 1.5 else _tick
+    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
 
@@ -138,10 +97,8 @@ def _subs(decades: float) -> tuple[float, ...]:
     return (1.0, 2.0, 5.0) if decades > 1.0 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 
 
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+def _power_of_ten(value: float) -> str:
+    return f"10{str(round(np.log10(value))).translate(_SUPERSCRIPT)}"
 
 
 def _tick(value: float) -> str:

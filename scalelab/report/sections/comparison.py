@@ -1,86 +1,101 @@
-"""Families side by side: exponents, what one is worth in the other's compute, and where the laws cross."""
+"""Families side by side: exponents, how much compute one saves against another, where their laws cross."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from scalelab.analysis.estimate import Estimate, Refusal
+import numpy as np
+
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
 from scalelab.analysis.runs.selection import SYMBOLS
-from scalelab.report.numbers import greek, interval, percent, plain, short
-from scalelab.report.terminal import Table
+from scalelab.report.names import grouped
+from scalelab.report.numbers import greek, percent, plain, short, short_interval, times, with_sign
+from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table
+from scalelab.report.sections.topic import Topic, figure
 
 _FEW = 8
+_NAMED_PAIRS = 6
 
 
-def comparison_tables(groups: Sequence[Group | Refusal], level: float) -> list[Table]:
-    """Returns a table a group of families, a row a pair."""
-    return [_table(group, level) for group in groups]
+def _missing(analysis: Analysis) -> str:
+    return "" if analysis.comparisons else "no two families of a dataset have a law along the same axis"
+
+
+def _compared(analysis: Analysis) -> list[Group]:
+    return [group for group in analysis.comparisons if isinstance(group, Group)]
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    pairs = [(group, pair) for group in _compared(analysis) for pair in group.pairs]
+    for group, pair in pairs[:_NAMED_PAIRS]:
+        yield f"On {group.dataset}, {group.held}: {pair.sentence}"
+    if len(pairs) > _NAMED_PAIRS:
+        yield f"{len(pairs) - _NAMED_PAIRS} more pairs of families are in the tables."
 
 
 def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
     return f"Comparison of {varies}s along {SYMBOLS[axis]}: {held} on {dataset}"
 
 
-def _table(group: Group | Refusal, level: float) -> Table:
-    if isinstance(group, Refusal):
-        return Table(_title(**group.subject), (), (), notes=(f"refused: {group.reason}",))
-    symbol = SYMBOLS[group.axis]
-    title = _title(group.varies, group.axis, group.held, group.dataset)
-    scale = group.pairs[0].scale
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    del whole
+    for group in analysis.comparisons:
+        if isinstance(group, Refusal):
+            yield Table(_title(**group.subject), notes=(f"refused: {group.reason}",))
+            continue
+        symbol, title = SYMBOLS[group.axis], _title(group.varies, group.axis, group.held, group.dataset)
+        what = "compute" if group.axis == "train_flops" else symbol
+        notes = [
+            "difference: exponent of the first family minus the other's; multiplier: how many times the "
+            f"{what} the other needs for the same loss; p: that both share an exponent, after Holm for "
+            f"{len(group.pairs)} pair{'s' if len(group.pairs) > 1 else ''}"
+        ]
+        if group.n_points < _FEW:
+            notes.append(
+                f"laws of {group.n_points} points: intervals of multipliers and crossings are percentiles of "
+                "refits, too narrow with so few points"
+            )
+        optional = ("p (LR)", "exponents", "lower loss beyond")
+        rows = (_row(pair, group, percent(analysis.level)) for pair in group.pairs)
+        yield Table.of(title, rows, numbers=slice(2, 6), notes=notes, optional=optional)
+
+
+def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
     unit = "FLOP" if group.axis.endswith("flops") else ""
-    worth = f"worth at {symbol} = {short(scale, unit)}"
-    columns = (
-        "pair", "exponents", f"difference [{percent(level)}]", "p (LR)", "p (bootstrap, Holm)", worth,
-        "lower loss beyond",
-    )  # fmt: skip
-    rows = tuple(
-        (
-            f"{pair.second} / {pair.first}",
-            f"{greek(pair.exponent)} {plain(pair.values[1])} / {plain(pair.values[0])}",
-            signed(pair.difference),
-            f"{pair.test.p_lr:.2g}",
-            f"{pair.test.p_holm:.2g}",
-            f"{times(pair.multiplier)}×",
-            _crossing(pair, unit),
+    kind = "compute multiplier" if group.axis == "train_flops" else "multiplier"
+    crossing = "no crossing"
+    if pair.winner is not None and pair.crossing is not None:
+        crossing = f"{pair.winner}: {short_interval(pair.crossing, unit)}"
+    scale = f"{SYMBOLS[group.axis]} = {short(group.pairs[0].scale, unit)}"
+    return {
+        "pair": f"{pair.second} / {pair.first}",
+        "exponents": f"{greek(pair.exponent)} {plain(pair.values[1])} / {plain(pair.values[0])}",
+        f"difference [{level}]": with_sign(pair.difference),
+        "p (LR)": f"{pair.test.p_lr:.2g}",
+        "p (bootstrap, Holm)": f"{pair.test.p_holm:.2g}",
+        f"{kind} at {scale}": f"{times(pair.multiplier)}×",
+        "lower loss beyond": crossing,
+    }
+
+
+def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
+    """Yields the multiplier along the scale, a panel a group, a figure an axis."""
+    groups = [group for group in _compared(analysis) if group.dataset == dataset]
+    for number, (axis, own) in enumerate(grouped(groups, lambda group: group.axis).items()):
+        label = "Compute multiplier" if axis == "train_flops" else f"Multiplier of {SYMBOLS[axis]}"
+        panels = (
+            Panel(group.held, axis, label, tuple(_series(group)), reference=1.0) for group in own[:MAX_PANELS]
         )
-        for pair in group.pairs
-    )
-    notes = [
-        f"difference: exponent of the first named minus the other's; worth: how many times the {symbol} the "
-        f"other needs for the same loss; p: that both share an exponent, after Holm for {len(group.pairs)} "
-        + ("pairs" if len(group.pairs) > 1 else "pair")
-    ]
-    if group.n_points < _FEW:
-        notes.append(
-            f"laws of {group.n_points} points: intervals of worth and crossing are percentiles of refits, "
-            "too narrow with so few points"
-        )
-    optional = ("p (LR)", "exponents", "lower loss beyond")
-    return Table(title, columns, rows, frozenset(columns[2:6]), tuple(notes), optional)
+        end = suffix + (f"-{axis}" if number else "")
+        yield figure("multipliers", end, panels, dataset=dataset, level=percent(analysis.level))
 
 
-def signed(estimate: Estimate) -> str:
-    """Returns a difference with its sign."""
-    text = interval(estimate)
-    return text if text.startswith("-") else f"+{text}"
+def _series(group: Group) -> Iterator[Series]:
+    for index, pair in enumerate(group.pairs):
+        values = np.where(np.isfinite(pair.curve), pair.curve, np.nan)
+        yield Series(label=f"{pair.second} / {pair.first}", color=index, line=Line(values))
 
 
-def times(estimate: Estimate) -> str:
-    """Returns a multiplier with its interval; an end that is not finite is written `∞`."""
-    if estimate.lower is not None and estimate.upper is not None and estimate.value < float("inf"):
-        return interval(estimate)
-    lower, upper = (plain(end) if end is not None else "∞" for end in (estimate.lower, estimate.upper))
-    return f"{plain(estimate.value) or '∞'} [{lower}, {upper}]"
-
-
-def _crossing(pair: Pair, unit: str) -> str:
-    if pair.winner is None or pair.crossing is None:
-        return "no crossing"
-    crossing = pair.crossing
-    ends = (
-        f" [{short(crossing.lower, unit)}, {short(crossing.upper, unit)}]"
-        if crossing.lower is not None and crossing.upper is not None
-        else ""
-    )
-    return f"{pair.winner}: {short(crossing.value, unit)}{ends}"
+TOPIC = Topic("comparison", "Comparison", _missing, _lines, _tables, _figures)

@@ -1,201 +1,192 @@
-"""A design space as tables and sentences."""
+"""The design space: what predicts the objective, interactions, distributions, fronts, best ranges."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.designspace import DesignSpace
 from scalelab.analysis.designspace.bands import FrontBand
+from scalelab.analysis.designspace.distributions import Distribution
 from scalelab.analysis.designspace.narrowing import Range
-from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees import ALL, TreeModel
+from scalelab.report.names import grouped
 from scalelab.report.numbers import interval, percent, plain, short
-from scalelab.report.sections.design_figures import MEASURES, scope_words
-from scalelab.report.terminal import Table
+from scalelab.report.parts import Table
+from scalelab.report.sections.design_figures import MEASURES, design_figures
+from scalelab.report.sections.topic import Topic
+from scalelab.report.sections.trees import NOISE, important_choices, refused_table, scope_words
 
 _SHOWN_PAIRS = 5
 _SHOWN_DRAWS = (1, 3, 10, 30, 100)
 _SHOWN_BUDGETS = 5
-_NAMED_CHOICES = 4
 
 
-def design_tables(design: DesignSpace, *, whole: bool = False) -> list[Table]:
-    """Returns a design space as tables, in the order in which a reader wants them.
-
-    Args:
-        design: What to show.
-        whole: Every row of long tables; otherwise the first ones.
-    """
-    tables = [*_score_tables(design), *_importance_tables(design), *_interaction_tables(design, whole=whole)]
-    refused = refused_trees(design.trees.refused)
-    if refused:
-        tables.append(Table("Tree models refused", (), (), notes=refused))
-    return [
-        *tables,
-        *_derived_tables(design),
-        *_space_tables(design),
-        *_comparison_tables(design),
-        *_front_tables(design),
-        *_range_tables(design),
-    ]
-
-
-def refused_trees(trees: Iterable[TreeModel | Refusal]) -> tuple[str, ...]:
-    """Returns a line a tree model that was refused."""
-    refused = [one for one in trees if isinstance(one, Refusal)]
-    return tuple(
-        f"{one.subject['dataset']}, {scope_words(one.subject['scope'])}: {one.reason}" for one in refused
-    )
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    design = analysis.design
+    assert design is not None
+    yield from _score_tables(design)
+    yield from _importance_tables(design)
+    yield from _interaction_tables(design, whole=whole)
+    yield from refused_table(design.trees.refused)
+    yield from _derived_tables(design)
+    yield from _space_tables(design)
+    yield from _comparison_tables(design)
+    yield from _front_tables(design)
+    yield from _range_tables(design)
 
 
 def _triple(row: Any, value: str) -> str:
     return interval(Estimate.of(row[value], row["lower"], row["upper"]), 2)
 
 
+def _score(model: TreeModel, name: str, digits: int = 2) -> str:
+    return interval(model.score(name), digits)
+
+
 def _score_tables(design: DesignSpace) -> Iterator[Table]:
-    columns = (
-        "optimizer", "model", "Pearson r", "Spearman ρ", "R²", "RMSE", "RMSE of the mean", "designs", "tuned",
-    )  # fmt: skip
-    for dataset, metric in dict.fromkeys((m.dataset, m.metric) for m in design.trees.models):
-        own = [m for m in design.trees.models if (m.dataset, m.metric) == (dataset, metric)]
-        rows = tuple(
-            (
-                scope_words(model.scope),
-                model.learner,
-                *(interval(model.score(name), 2) for name in ("pearson", "spearman", "r2")),
-                interval(model.score("rmse"), 3),
-                plain(model.mean_rmse),
-                str(model.n_designs),
-                " or ".join(f"depth {d}, {n} rounds" for d, n in model.settings[:1]),
-            )
+    for (dataset, metric), own in grouped(design.trees.models, lambda m: (m.dataset, m.metric)).items():
+        rows = (
+            {
+                "optimizer": scope_words(model.scope),
+                "model": model.learner,
+                "Pearson r": _score(model, "pearson"),
+                "Spearman ρ": _score(model, "spearman"),
+                "R²": _score(model, "r2"),
+                "RMSE": _score(model, "rmse", 3),
+                "RMSE of the mean": plain(model.mean_rmse),
+                "designs": str(model.n_designs),
+                "tuned": " or ".join(f"depth {d}, {n} rounds" for d, n in model.settings[:1]),
+            }
             for model in own
         )
-        notes = (
+        note = (
             f"{percent(design.level)} intervals over resampled designs; R² is against the mean of the "
-            "designs that were learned from",
+            "designs that were learned from"
         )
         title = f"How well the design predicts {metric}, held-out designs: {dataset}"
-        yield Table(title, columns, rows, frozenset(columns[2:8]), notes, ("tuned", "Spearman ρ", "designs"))
+        optional = ("tuned", "Spearman ρ", "designs")
+        yield Table.of(title, rows, numbers=slice(2, 8), notes=[note], optional=optional, folded=True)
 
 
 def _importance_tables(design: DesignSpace) -> Iterator[Table]:
-    models: dict[tuple[str, str, str], dict[str, TreeModel]] = {}
-    for model in design.trees.models:
-        models.setdefault((model.dataset, model.metric, model.scope), {})[model.learner] = model
-    columns = ("choice", *(title for _, _, title in MEASURES), "Spearman", "told by")
-    for (dataset, metric, scope), own in models.items():
+    for (dataset, metric, scope), models in grouped(
+        design.trees.models, lambda model: (model.dataset, model.metric, model.scope)
+    ).items():
+        own = {model.learner: model for model in models}
         found = {
             title: own[learner].ranking(measure).set_index("choice") for learner, measure, title in MEASURES
         }
-        told = {
+        significant = {
             choice: sum(bool(table.loc[choice, "matters"]) for table in found.values())
             for choice in own["forest"].ranking()["choice"]
         }
         rows = []
-        for choice in sorted(told, key=lambda choice: -told[choice]):
-            cells = [_told_cell(table.loc[choice]) for table in found.values()]
+        for choice in sorted(significant, key=lambda choice: -significant[choice]):
             trend = float(next(iter(found.values())).loc[choice, "spearman"])
-            sign = f"{trend:+.2f}" if np.isfinite(trend) else ""
-            rows.append((choice, *cells, sign, f"{told[choice]} of {len(found)}"))
-        notes = (
+            rows.append(
+                {
+                    "choice": choice,
+                    **{title: _importance(table.loc[choice]) for title, table in found.items()},
+                    "Spearman": f"{trend:+.2f}" if np.isfinite(trend) else "",
+                    "significant in": f"{significant[choice]} of {len(found)}",
+                }
+            )
+        note = (
             "Gini: share of the drop in squared error; permutation: share of the variance; SHAP: standard "
-            "deviations; (in brackets: not told from noise)",
+            f"deviations; (in parentheses: {NOISE})"
         )
-        title = f"What decides {metric}: {dataset}, {scope_words(scope)}"
+        title = f"Design-choice importance for {metric}: {dataset}, {scope_words(scope)}"
         optional = ("Permutation, boosting", "Permutation, XGBoost", "Gini, forest")
-        yield Table(title, columns, tuple(rows), frozenset(columns[1:]), notes, optional)
+        yield Table.of(title, rows, notes=[note], optional=optional, folded=True)
 
 
-def _told_cell(row: Any) -> str:
-    if row["matters"]:
-        return _triple(row, "importance")
-    return f"({plain(float(row['importance']), 2)})"
+def _importance(row: Any) -> str:
+    return _triple(row, "importance") if row["matters"] else f"({plain(float(row['importance']), 2)})"
 
 
 def _interaction_tables(design: DesignSpace, *, whole: bool) -> Iterator[Table]:
-    columns = ("choices", "strength", "without interaction", "")
     for effects in design.trees.effects:
         pairs = effects.interactions
-        shown = pairs if whole else pairs.head(_SHOWN_PAIRS)
-        rows = tuple(
-            (
-                f"{row['first']} × {row['second']}",
-                _triple(row, "strength"),
-                plain(row["noise"], 2),
-                "" if row["matters"] else "not told from noise",
-            )
-            for row in shown.to_dict("records")
-        )
+        rows = [
+            {
+                "choices": f"{row['first']} × {row['second']}",
+                "strength": _triple(row, "strength"),
+                "without interaction": plain(row["noise"], 2),
+                "": "" if row["matters"] else NOISE,
+            }
+            for row in (pairs if whole else pairs.head(_SHOWN_PAIRS)).to_dict("records")
+        ]
         if rows:
-            cut = (f"{len(rows)} of {len(pairs)} pairs shown",) if len(rows) < len(pairs) else ()
+            cut = [f"{len(rows)} of {len(pairs)} pairs shown"] if len(rows) < len(pairs) else ()
             title = f"Interactions: {effects.dataset}, {scope_words(effects.scope)}"
-            yield Table(title, columns, rows, frozenset(columns[1:3]), cut)
+            yield Table.of(title, rows, numbers=slice(1, 3), notes=cut, folded=True)
 
 
 def _derived_tables(design: DesignSpace) -> Iterator[Table]:
     for (dataset, metric), table in split(design.derived, ["dataset", "metric"]):
         scopes = list(dict.fromkeys(table["scope"]))
         cells = {(row["feature"], row["scope"]): _triple(row, "spearman") for row in table.to_dict("records")}
-        rows = tuple(
-            (feature, *(cells.get((feature, scope), "") for scope in scopes))
+        rows = (
+            {"derived": feature, **{scope_words(scope): cells.get((feature, scope), "") for scope in scopes}}
             for feature in dict.fromkeys(table["feature"])
         )
-        columns = ("derived", *(scope_words(scope) for scope in scopes))
         notes = ("known only once a design is built, so nothing is predicted from these",)
         title = f"Spearman correlation of {metric} with what follows from the design: {dataset}"
-        yield Table(title, columns, rows, frozenset(columns[1:]), notes)
+        yield Table.of(title, rows, notes=notes, folded=True)
 
 
 def _space_tables(design: DesignSpace) -> Iterator[Table]:
-    tasks = dict.fromkeys((one.space.dataset, one.space.error) for one in design.distributions)
-    for dataset, error in tasks:
-        own = [d for d in design.distributions if (d.space.dataset, d.space.error) == (dataset, error)]
+    for (dataset, error), own in grouped(
+        design.distributions, lambda one: (one.space.dataset, one.space.error)
+    ).items():
         largest = max(len(one.space.designs) for one in own)
         draws = [n for n in _SHOWN_DRAWS if n <= largest]
-        columns = ("by", "space", "designs", "best", "best tenth", "median", *(f"best of {n}" for n in draws))
-        rows = []
-        for one in own:
-            best_of = [_best_of(one.best_of, n) for n in draws]
-            summary = (interval(one.summary[name], 3) for name in ("decile", "median"))
-            best = plain(one.summary["best"].value)
-            size = str(len(one.space.designs))
-            rows.append((one.space.by, one.space.name, size, best, *summary, *best_of))
+        rows = (
+            {
+                "by": one.space.by,
+                "space": one.space.name,
+                "designs": str(len(one.space.designs)),
+                "best": plain(one.summary["best"].value),
+                "best tenth": interval(one.summary["decile"]),
+                "median": interval(one.summary["median"]),
+                **{f"best of {n}": _best_of(one, n) for n in draws},
+            }
+            for one in own
+        )
         optional = (*(f"best of {n}" for n in reversed(draws)), "best tenth")
         title = f"Distribution of the error {error}: {dataset}"
-        yield Table(title, columns, tuple(rows), frozenset(columns[2:]), optional=optional)
+        yield Table.of(title, rows, numbers=slice(2, None), optional=optional, folded=True)
 
 
-def _best_of(table: Any, n: int) -> str:
-    sizes = table["n"].to_numpy()
-    return plain(float(np.interp(n, sizes, table["error"].to_numpy()))) if n <= sizes.max() else ""
+def _best_of(one: Distribution, n: int) -> str:
+    sizes, errors = (one.best_of[name].to_numpy() for name in ("n", "error"))
+    return plain(float(np.interp(n, sizes, errors))) if n <= sizes.max() else ""
 
 
 def _comparison_tables(design: DesignSpace) -> Iterator[Table]:
-    columns = (
-        "by", "spaces", "lower median", "KS distance", "p", "p (Holm)", "distance at equal FLOPs",
-        "p at equal FLOPs",
-    )  # fmt: skip
     for (dataset, metric), table in split(design.comparisons, ["dataset", "metric"]):
-        rows = tuple(
-            (
-                row["by"],
-                f"{row['first']}, {row['second']}",
-                row["better"],
-                f"{row['distance']:.3f}",
-                _p(row["p"]),
-                _p(row["p_holm"]),
-                plain(row["distance_normalized"]),
-                _p(row["p_normalized"]),
-            )
+        rows = [
+            {
+                "by": row["by"],
+                "spaces": f"{row['first']}, {row['second']}",
+                "lower median": row["better"],
+                "KS distance": f"{row['distance']:.3f}",
+                "p": _p(row["p"]),
+                "p (Holm)": _p(row["p_holm"]),
+                "distance at equal FLOPs": plain(row["distance_normalized"]),
+                "p at equal FLOPs": _p(row["p_normalized"]),
+            }
             for row in table.to_dict("records")
-        )
+        ]
         if rows:
             title = f"Kolmogorov-Smirnov tests of the errors of {metric}: {dataset}"
-            yield Table(title, columns, rows, frozenset(columns[3:]), optional=("p",))
+            yield Table.of(title, rows, numbers=slice(3, None), optional=("p",), folded=True)
 
 
 def _p(value: float) -> str:
@@ -205,21 +196,23 @@ def _p(value: float) -> str:
 
 
 def _front_tables(design: DesignSpace) -> Iterator[Table]:
-    tasks = dict.fromkeys((front.dataset, front.error, front.cost) for front in design.fronts)
-    for dataset, error, cost in tasks:
-        own = [f for f in design.fronts if (f.dataset, f.error, f.cost) == (dataset, error, cost)]
+    for (dataset, error, cost), own in grouped(
+        design.fronts, lambda front: (front.dataset, front.error, front.cost)
+    ).items():
         start = max(float(front.band[cost].min()) for front in own)
         end = max(float(front.band[cost].max()) for front in own)
         budgets = np.unique(np.geomspace(start, end, _SHOWN_BUDGETS)) if end > start else np.array([end])
         words = "forward" if cost == "forward_flops" else "training"
-        columns = (f"{words} budget", *(front.optimizer for front in own))
-        rows = tuple(
-            (short(float(budget), "FLOP"), *(_at(front, float(budget)) for front in own))
+        rows = (
+            {
+                f"{words} budget": short(float(budget), "FLOP"),
+                **{front.optimizer: _at(front, float(budget)) for front in own},
+            }
             for budget in budgets
         )
-        notes = (f"{percent(design.level)} of resampled designs lie between the two ends",)
+        note = f"{percent(design.level)} of resampled designs lie between the two ends"
         title = f"Least {error} that a budget of {words} FLOPs buys: {dataset}"
-        yield Table(title, columns, rows, frozenset(columns), notes)
+        yield Table.of(title, rows, numbers=slice(None), notes=[note], folded=True)
 
 
 def _at(front: FrontBand, budget: float) -> str:
@@ -233,87 +226,83 @@ def _at(front: FrontBand, budget: float) -> str:
 
 
 def _range_tables(design: DesignSpace) -> Iterator[Table]:
-    columns = ("component", "option", "tried", "best models", "typical", "p", "")
-    for dataset, metric in dict.fromkeys((one.dataset, one.metric) for one in design.ranges):
-        rows = tuple(
-            (
-                one.owner or "training",
-                one.option,
-                _tried(one),
-                _best(one),
-                "" if one.typical is None else plain(one.typical, 2),
-                _p(one.p),
-                "narrower than chance" if one.narrower_than_chance else "",
-            )
-            for one in design.ranges
-            if (one.dataset, one.metric) == (dataset, metric)
+    for (dataset, metric), own in grouped(design.ranges, lambda one: (one.dataset, one.metric)).items():
+        rows = (
+            {
+                "component": one.owner or "training",
+                "option": one.option,
+                "tried": _tried(one),
+                "best models": _best(one),
+                "typical": "" if one.typical is None else plain(one.typical, 2),
+                "p": _p(one.p),
+                "": "narrower than chance" if one.narrower_than_chance else "",
+            }
+            for one in own
         )
-        notes = (
+        note = (
             "where the best of a quarter of the designs lies 95 times of 100; p: how often a choice in "
-            "random order has winners as close together",
+            "random order has winners as close together"
         )
         title = f"Where the best models are by {metric}: {dataset}"
-        yield Table(title, columns, rows, frozenset({"typical", "p"}), notes, ("typical",))
+        yield Table.of(title, rows, numbers=slice(4, 6), notes=[note], optional=("typical",), folded=True)
 
 
 def _tried(one: Range) -> str:
-    if one.full is None:
-        return ", ".join(map(str, one.all_values))
-    return f"{_number(one.full[0])} to {_number(one.full[1])}"
+    return ", ".join(map(str, one.all_values)) if one.full is None else _span(*one.full)
 
 
 def _best(one: Range) -> str:
     if one.lower is None or one.upper is None:
         return ", ".join(map(str, one.values))
-    return _number(one.lower) if one.lower == one.upper else f"{_number(one.lower)} to {_number(one.upper)}"
+    return _span(one.lower, one.upper) if one.lower < one.upper else f"{one.lower:.4g}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+def _span(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"
 
 
-def design_lines(design: DesignSpace) -> Iterator[str]:
-    """Yields the sentences that a reader should take away."""
-    for model in _best_models(design):
+def _lines(analysis: Analysis) -> Iterator[str]:
+    design = analysis.design
+    assert design is not None
+    for model in _best_models(design.trees.models):
         words = scope_words(model.scope)
-        r = interval(model.score("pearson"), 2)
-        r2 = interval(model.score("r2"), 2)
+        r2 = _score(model, "r2")
         what = f"{model.metric} on {model.dataset}"
         if not model.beats_the_mean:
             yield f"No tree model predicts {what} better than its mean ({words}: R² {r2})."
             continue
-        ranking = model.ranking()
-        told = [signed(row) for row in ranking[ranking["matters"]].to_dict("records")]
-        most = f"; what matters most: {', '.join(told[:_NAMED_CHOICES])}" if told else ""
+        choices = important_choices(model.ranking())
+        most = f"; most important: {choices}" if choices else ""
         yield (
-            f"The design predicts {what} ({words}) with r {r}, R² {r2} on held-out designs "
-            f"({model.learner}){most}."
+            f"The design predicts {what} ({words}) with r {_score(model, 'pearson')}, R² {r2} on held-out "
+            f"designs ({model.learner}){most}."
         )
-    for row in design.comparisons.to_dict("records"):
-        if row["p_holm"] <= 1 - design.level:
-            other = row["first"] if row["better"] == row["second"] else row["second"]
-            within = row["by"].partition(", ")[2]
-            where = f"{row['dataset']} with {within}" if within else row["dataset"]
-            yield (
-                f"On {where}, {row['better']} has lower errors than {other} "
-                f"(KS distance {row['distance']:.2f}, p {_p(row['p_holm'])} after Holm)."
-            )
+    rows = design.comparisons.to_dict("records")
+    yield from (_difference(row) for row in rows if row["p_holm"] <= 1 - design.level)
     if design.narrowed:
         options = ", ".join(f"{one.owner or 'training'} {one.option} {_best(one)}" for one in design.narrowed)
         yield f"The best models lie in a smaller space: {options}."
 
 
-def _best_models(design: DesignSpace) -> list[TreeModel]:
+def _difference(row: Mapping[Any, Any]) -> str:
+    other = row["first"] if row["better"] == row["second"] else row["second"]
+    within = row["by"].partition(", ")[2]
+    where = f"{row['dataset']} with {within}" if within else row["dataset"]
+    return (
+        f"On {where}, {row['better']} has lower errors than {other} "
+        f"(KS distance {row['distance']:.2f}, p {_p(row['p_holm'])} after Holm)."
+    )
+
+
+def _best_models(models: Sequence[TreeModel]) -> list[TreeModel]:
     """Returns the model with the lowest error for every dataset, metric and scope."""
-    best: dict[tuple[str, str, str], TreeModel] = {}
-    for model in design.trees.models:
-        key = (model.dataset, model.metric, model.scope)
-        if key not in best or model.score("rmse")[0] < best[key].score("rmse")[0]:
-            best[key] = model
-    return sorted(best.values(), key=lambda model: (model.dataset, model.metric, model.scope != ALL))
+    of_tasks = grouped(models, lambda model: (model.dataset, model.metric, model.scope)).values()
+    best = [min(own, key=lambda model: model.score("rmse")[0]) for own in of_tasks]
+    return sorted(best, key=lambda model: (model.dataset, model.metric, model.scope != ALL))
 
 
-def signed(row: Any) -> str:
-    """Returns a choice with the sign of its trend, from a row of importances."""
-    rho = float(row["spearman"])
-    return f"{row['choice']} (ρ {rho:+.2f})" if rho == rho else str(row["choice"])
+def _missing(analysis: Analysis) -> str:
+    return "" if analysis.design is not None else "it was not asked for; scalelab analyze --design adds it"
+
+
+TOPIC = Topic("design", "The design space", _missing, _lines, _tables, design_figures)

@@ -1,17 +1,18 @@
-"""The tables of `scalelab bench`: latencies, what a precision gains and costs, fronts, laws, devices."""
+"""What `scalelab bench` shows: latencies, what a precision gains and costs, fronts, laws, devices."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.latency.law import LatencyLaw
 from scalelab.analysis.latency.summary import BOX, LatencyFront, boxes, exactness, fronts, problems
-from scalelab.report.names import place_names
+from scalelab.report.names import grouped, place_names, said_once
 from scalelab.report.numbers import percent, plain, short
-from scalelab.report.terminal import Table
+from scalelab.report.parts import Table
+from scalelab.report.sections.fronts import better
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FRONT = 8
 _SHOWN_OF_SEVERAL = 3
+_NAMED_PLACES = 4
 _UNITS = {
     "call": "call", "operation": "operation", "layer": "layer", "dense FLOP": "GFLOP",
     "grouped FLOP": "grouped GFLOP", "activation byte": "GB of activations", "weight byte": "GB of weights",
@@ -32,51 +34,45 @@ def bench_tables(latencies: pd.DataFrame, laws: Sequence[LatencyLaw | Refusal]) 
     exact = exactness(latencies)
     tables = [
         device_table(latencies),
-        exactness_table(exact),
-        change_table(exact),
-        *front_tables(latencies),
+        _exactness_table(exact),
+        _change_table(exact),
+        *_front_tables(latencies),
         law_table(laws),
-        problem_table(latencies),
+        _problem_table(latencies),
     ]
     return [table for table in tables if table.rows or table.notes]
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Returns a time in milliseconds, without the unit."""
+def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else plain(1e3 * seconds)
 
 
 def device_table(latencies: pd.DataFrame) -> Table:
     """Returns the spread of latencies over networks, a row for each target."""
     found = boxes(latencies)
-    columns = (
-        "target", "batch", "threads", "networks", "fastest", "25%", "median", "75%", "slowest",
-        "±", "p99/median", "call", "examples/s", "MB", "load s",
-    )  # fmt: skip
-    rows = tuple(
-        (
-            _where(row, found),
-            str(row["batch_size"]),
-            str(int(row["threads"])),
-            str(row["n"]),
-            *(milliseconds(row[name]) for name in BOX),
-            percent(row["width"]),
-            plain(row["tail"], 2),
-            milliseconds(row["call"]),
-            short(row["throughput"]),
-            plain(row["megabytes"]),
-            plain(row["load"], 2),
-        )
+    names = dict(zip(("fastest", "25%", "median", "75%", "slowest"), BOX, strict=True))
+    rows = [
+        {
+            "target": _where(row, found),
+            "batch": str(row["batch_size"]),
+            "threads": str(int(row["threads"])),
+            "networks": str(row["n"]),
+            **{head: _milliseconds(row[name]) for head, name in names.items()},
+            "±": percent(row["width"]),
+            "p99/median": plain(row["tail"], 2),
+            "call": _milliseconds(row["call"]),
+            "examples/s": short(row["throughput"]),
+            "MB": plain(row["megabytes"]),
+            "load s": plain(row["load"], 2),
+        }
         for row in found.to_dict("records")
+    ]
+    notes = (
+        "±: median half-width of the 95% intervals, differences between rounds included",
+        "latencies are by the runtime's own clock where it has one; call: the median as Python sees it",
     )
-    notes: tuple[str, ...] = ()
-    if rows:
-        notes = (
-            "±: median half-width of the 95% intervals, differences between rounds included",
-            "latencies are by the runtime's own clock where it has one; call: the median as Python sees it",
-        )
     optional = ("load s", "MB", "p99/median", "threads", "call", "25%", "75%", "examples/s")
-    return Table("Latency in ms", columns, rows, frozenset(columns[1:]), notes, optional)
+    return Table.of("Latency in ms", rows, notes=notes if rows else (), optional=optional)
 
 
 def _where(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
@@ -84,79 +80,77 @@ def _where(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
     return f"{row['target']} on {row['host']}" if table["host"].nunique() > 1 else str(row["target"])
 
 
-def exactness_table(found: pd.DataFrame) -> Table:
+def _exactness_table(found: pd.DataFrame) -> Table:
     """Returns what each precision gains and costs against f32 (`exactness`), a row for each target."""
-    columns = ("target", "batch", "speed-up", "relative error", "worst", "same answer")
-    rows = tuple(
-        (
-            _where(row, found),
-            str(row["batch_size"]),
-            f"{row['speedup']:.2f}×" if row["speedup"] == row["speedup"] else "",
-            *(f"{row[name]:.1e}" for name in ("relative_error", "worst_error")),
-            f"{100 * row['agreement']:.2f}%",
-        )
+    rows = [
+        {
+            "target": _where(row, found),
+            "batch": str(row["batch_size"]),
+            "speed-up": f"{row['speedup']:.2f}×" if row["speedup"] == row["speedup"] else "",
+            "relative error": f"{row['relative_error']:.1e}",
+            "worst": f"{row['worst_error']:.1e}",
+            "same answer": f"{100 * row['agreement']:.2f}%",
+        }
         for row in found.to_dict("records")
-    )
-    notes: tuple[str, ...] = ()
+    ]
+    notes = []
     if rows and not found["n_trained"].any():
-        notes = (
+        notes = [
             "no trained weights were kept, so that a precision's cost in the objective is not known; "
-            "scalelab run --keep-weights keeps them",
-        )
-    numeric = frozenset(columns) - {"target"}
-    return Table("Outputs against PyTorch in f32", columns, rows, numeric, notes, ("worst", "batch"))
+            "scalelab run --keep-weights keeps them"
+        ]
+    return Table.of("Outputs against PyTorch in f32", rows, notes=notes, optional=("worst", "batch"))
 
 
-def change_table(found: pd.DataFrame) -> Table:
+def _change_table(found: pd.DataFrame) -> Table:
     """Returns what each precision does to the metrics of trained networks (`exactness`), a row a target."""
     trained = [row for row in found.to_dict("records") if row["changes"]]
     names = list(dict.fromkeys(one.metric for row in trained for one in row["changes"]))
-    columns = ("target", "batch", "networks", *names, *(f"largest, {name}" for name in names))
     rows = []
     for row in trained:
         by_name = {one.metric: one for one in row["changes"]}
-        changes = [f"{by_name[name].change:+.4f}" if name in by_name else "" for name in names]
-        largest = [f"{by_name[name].largest:+.4f}" if name in by_name else "" for name in names]
-        rows.append((_where(row, found), str(row["batch_size"]), str(row["n_trained"]), *changes, *largest))
+        known = {name: by_name.get(name) for name in names}
+        rows.append(
+            {
+                "target": _where(row, found),
+                "batch": str(row["batch_size"]),
+                "networks": str(row["n_trained"]),
+                **{name: f"{one.change:+.4f}" if one else "" for name, one in known.items()},
+                **{f"largest, {name}": f"{one.largest:+.4f}" if one else "" for name, one in known.items()},
+            }
+        )
     notes = []
     if trained:
         means = (f"{one.metric} {plain(one.in_f32, 4)}" for one in trained[0]["changes"])
         notes = [f"mean over trained networks, on the same validation examples; in f32: {', '.join(means)}"]
     optional = ("batch", *(f"largest, {name}" for name in reversed(names[1:])), "networks")
-    title = "Change of metrics from PyTorch in f32"
-    return Table(title, columns, tuple(rows), frozenset(columns[1:]), tuple(notes), optional)
+    return Table.of("Change of metrics from PyTorch in f32", rows, notes=notes, optional=optional)
 
 
-def front_tables(latencies: pd.DataFrame) -> list[Table]:
-    """Returns the Pareto fronts of objective against latency, a table a metric, the best networks first."""
-    found = fronts(latencies)
-    metrics = dict.fromkeys(front.metric for front in found)
-    return [_front_table([front for front in found if front.metric == metric]) for metric in metrics]
+def _front_tables(latencies: pd.DataFrame) -> Iterator[Table]:
+    """Yields the Pareto fronts of objective against latency, a table a metric, the best networks first."""
+    for metric, found in grouped(fronts(latencies), lambda front: front.metric).items():
+        name = place_names([front.place for front in found])
+        limit = _SHOWN_FRONT if len(found) == 1 else _SHOWN_OF_SEVERAL
+        rows = [row for front in found for row in _front_rows(front, name(front.place), limit)]
+        n_front = sum(len(front.points) for front in found)
+        notes = [f"{len(rows)} of {n_front} networks on the fronts shown"] if len(rows) < n_front else []
+        title = f"Pareto fronts of {metric} ({better(found[0].direction)} is better) against latency"
+        optional = ("95% interval", "forward")
+        yield Table.of(title, rows, numbers=slice(1, 6), notes=notes, optional=optional)
 
 
-def _front_table(found: Sequence[LatencyFront]) -> Table:
-    first = found[0]
-    name = place_names([front.place for front in found])
-    columns = ("target", first.metric, "latency ms", "95% interval", "parameters", "forward", "architecture")
-    limit = _SHOWN_FRONT if len(found) == 1 else _SHOWN_OF_SEVERAL
-    rows = tuple(
-        (
-            name(front.place),
-            plain(row["outcome"], 4),
-            milliseconds(row["latency"]),
-            f"[{milliseconds(row['latency_low'])}, {milliseconds(row['latency_high'])}]",
-            short(row["n_params"]),
-            short(row["forward_flops"], "FLOP"),
-            design_text(row["architecture"], row["options"], front.points, front.others),
-        )
-        for front in found
-        for row in front.points.iloc[::-1].head(limit).to_dict("records")
-    )
-    better = "higher" if first.direction == "maximize" else "lower"
-    n_front = sum(len(front.points) for front in found)
-    notes = (f"{len(rows)} of {n_front} networks on the fronts shown",) if len(rows) < n_front else ()
-    title = f"Pareto fronts of {first.metric} ({better} is better) against latency"
-    return Table(title, columns, rows, frozenset(columns[1:6]), notes, ("95% interval", "forward"))
+def _front_rows(front: LatencyFront, place: str, limit: int) -> Iterator[dict[str, str]]:
+    for row in front.points.iloc[::-1].head(limit).to_dict("records"):
+        yield {
+            "target": place,
+            front.metric: plain(row["outcome"], 4),
+            "latency ms": _milliseconds(row["latency"]),
+            "95% interval": f"[{_milliseconds(row['latency_low'])}, {_milliseconds(row['latency_high'])}]",
+            "parameters": short(row["n_params"]),
+            "forward": short(row["forward_flops"], "FLOP"),
+            "architecture": design_text(row["architecture"], row["options"], front.points, front.others),
+        }
 
 
 def design_text(name: str, options: str, *tables: pd.DataFrame) -> str:
@@ -169,7 +163,7 @@ def design_text(name: str, options: str, *tables: pd.DataFrame) -> str:
     ]
     own = json.loads(options)
     telling = [key for key in own if len({json.dumps(other.get(key)) for other in known}) > 1]
-    return f"{name} " + " ".join(f"{key}={_short_json(own[key])}" for key in telling) if telling else name
+    return " ".join([name, *(f"{key}={_short_json(own[key])}" for key in telling)])
 
 
 def _short_json(value: Any) -> str:
@@ -179,47 +173,40 @@ def _short_json(value: Any) -> str:
 def law_table(laws: Sequence[LatencyLaw | Refusal]) -> Table:
     """Returns the laws of latency, with what was refused below them."""
     fitted = [law for law in laws if isinstance(law, LatencyLaw)]
-    places = [law.subject["place"] if isinstance(law, Refusal) else law.place for law in laws]
-    name = place_names(places)
-    columns = ("target", "model", "networks", "median error", "90% of errors below", *_models(fitted))
-    rows = tuple(
-        (
-            name(law.place),
-            law.fitted.name,
-            str(len(law.networks)),
-            percent(law.median_error),
-            percent(law.p90_error),
-            *(percent(law.choices[model]) for model in _models(fitted)),
-        )
+    models = tuple(fitted[0].choices) if fitted else ()
+    name = place_names([law.subject["place"] if isinstance(law, Refusal) else law.place for law in laws])
+    rows = (
+        {
+            "target": name(law.place),
+            "model": law.fitted.name,
+            "networks": str(len(law.networks)),
+            "median error": percent(law.median_error),
+            "90% of errors below": percent(law.p90_error),
+            **{model: percent(law.choices[model]) for model in models},
+        }
         for law in fitted
     )
-    notes = [
-        f"{name(law.place)}: {_prices(law)}"
+    notes = (
+        ["errors are relative, on networks that neither the fit nor the choice of model saw"]
+        if fitted
+        else []
+    )
+    notes += [
+        f"{name(law.place)}: {_coefficients(law)}"
         for law in fitted
         if law.fitted.name != "trees" and law.fitted.coefficients
     ]
-    if fitted:
-        notes.insert(0, "errors are relative, on networks that neither the fit nor the choice of model saw")
-    refused: dict[str, list[str]] = {}
-    for place, law in zip(places, laws, strict=True):
-        if isinstance(law, Refusal):
-            refused.setdefault(law.reason, []).append(name(place))
-    notes += [f"{reason} ({_several(names)})" for reason, names in refused.items()]
-    return Table("Laws of latency", columns, rows, frozenset(columns[2:]), tuple(notes), _models(fitted))
+    refused = ((name(law.subject["place"]), law.reason) for law in laws if isinstance(law, Refusal))
+    notes += said_once(refused, _NAMED_PLACES)
+    return Table.of("Laws of latency", rows, numbers=slice(2, None), notes=notes, optional=models)
 
 
-def _several(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _models(laws: Sequence[LatencyLaw]) -> tuple[str, ...]:
-    return tuple(laws[0].choices) if laws else ()
-
-
-def _prices(law: LatencyLaw) -> str:
+def _coefficients(law: LatencyLaw) -> str:
     """Returns what a law's parameters say, in words."""
     if law.fitted.name == "roofline":
-        parts = [_price(what, price) for what, price in law.fitted.coefficients.items() if price > 0]
+        parts = [
+            _coefficient(what, seconds) for what, seconds in law.fitted.coefficients.items() if seconds > 0
+        ]
         return "latency = " + " + ".join(parts)
     powers = [
         f"{what}^{power:.2f} [{lower:.2f}, {upper:.2f}]"
@@ -230,59 +217,63 @@ def _prices(law: LatencyLaw) -> str:
     return "latency ∝ " + " · ".join(powers)
 
 
-def _price(what: str, seconds: float) -> str:
+def _coefficient(what: str, seconds: float) -> str:
     scale = 1e9 if what.split()[-1] in ("FLOP", "byte") else 1.0
-    return f"{plain(1e3 * scale * seconds)} ms per {_UNITS[what]}"
+    return f"{_milliseconds(scale * seconds)} ms per {_UNITS[what]}"
 
 
 def within_table(advice: LatencyAdvice, limit: str, notes: Sequence[str] = ()) -> Table:
     """Returns the networks within a latency limit, best first."""
-    columns = ("", advice.metric, "latency ms", "interval", "parameters", "forward", "architecture")
-    shown = advice.candidates.head(_SHOWN_FRONT)
-    rows = tuple(
-        (
-            "trained" if row["objective_from"] == "measured" else "expected",
-            plain(row["objective"], 4),
-            f"{milliseconds(row['latency'])}{'' if row['latency_from'] == 'measured' else ' (law)'}",
-            f"[{milliseconds(row['lower'])}, {milliseconds(row['upper'])}]",
-            short(row["n_params"]),
-            short(row["forward_flops"], "FLOP"),
-            design_text(row["architecture"], row["options"], advice.candidates),
-        )
-        for row in shown.to_dict("records")
+    rows = (
+        {
+            "": "trained" if row["objective_from"] == "measured" else "expected",
+            advice.metric: plain(row["objective"], 4),
+            "latency ms": _milliseconds(row["latency"])
+            + ("" if row["latency_from"] == "measured" else " (law)"),
+            "interval": f"[{_milliseconds(row['lower'])}, {_milliseconds(row['upper'])}]",
+            "parameters": short(row["n_params"]),
+            "forward": short(row["forward_flops"], "FLOP"),
+            "architecture": design_text(row["architecture"], row["options"], advice.candidates),
+        }
+        for row in advice.candidates.head(_SHOWN_FRONT).to_dict("records")
     )
     found = f"{len(advice.candidates)} of {advice.n_looked_at} networks are within {limit}"
-    better = "higher" if advice.direction == "maximize" else "lower"
-    said = [f"{found}; {better} {advice.metric} is better", *_law_note(advice), *advice.notes, *notes]
-    numeric = frozenset(columns[1:6])
-    title = f"Best networks within {limit} on {place_names([advice.place])(advice.place)}"
-    return Table(title, columns, rows, numeric, tuple(said), ("forward", "interval"))
-
-
-def _law_note(advice: LatencyAdvice) -> list[str]:
+    said = [f"{found}; {better(advice.direction)} {advice.metric} is better"]
     law = advice.law
-    if isinstance(law, Refusal) or (advice.candidates["latency_from"] == "measured").all():
-        return []
-    return [
-        f"(law): {law.fitted.name}, off by {percent(law.median_error)} in the median on held-out networks"
-    ]
+    if isinstance(law, LatencyLaw) and not (advice.candidates["latency_from"] == "measured").all():
+        error = percent(law.median_error)
+        said.append(f"(law): {law.fitted.name}, median error of {error} on held-out networks")
+    title = f"Best networks within {limit} on {place_names([advice.place])(advice.place)}"
+    optional = ("forward", "interval")
+    return Table.of(title, rows, numbers=slice(1, 6), notes=[*said, *advice.notes, *notes], optional=optional)
 
 
-def problem_table(latencies: pd.DataFrame) -> Table:
+def _problem_table(latencies: pd.DataFrame) -> Table:
     """Returns what could not be measured, with the reason."""
-    columns = ("target", "batch", "status", "networks", "reason")
-    rows = tuple(
-        (str(row["target"]), str(row["batch_size"]), str(row["status"]), str(row["n"]), str(row["reason"]))
+    heads = {
+        "target": "target",
+        "batch": "batch_size",
+        "networks": "n",
+        "status": "status",
+        "reason": "reason",
+    }
+    rows = (
+        {head: str(row[name]) for head, name in heads.items()}
         for row in problems(latencies).to_dict("records")
     )
-    return Table("Not measured", columns, rows, frozenset({"batch", "networks"}))
+    return Table.of("Not measured", rows, numbers=slice(1, 3))
 
 
 def devices_table(rows: Sequence[DeviceRow]) -> Table:
     """Returns the devices of all backends, those that cannot be used with the reason."""
-    columns = ("backend", "device", "usable", "precisions", "what it is, or how to get it")
-    cells = tuple(
-        (row.backend, row.device, "yes" if row.available else "no", ", ".join(row.precisions), row.detail)
+    cells = (
+        {
+            "backend": row.backend,
+            "device": row.device,
+            "usable": "yes" if row.available else "no",
+            "precisions": ", ".join(row.precisions),
+            "what it is, or how to get it": row.detail,
+        }
         for row in rows
     )
-    return Table("", columns, cells)
+    return Table.of("", cells, numbers=slice(0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from scalelab.analysis.latency.summary import BOX, LatencyFront, boxes, fronts
 from scalelab.analysis.runs.designs import split
 from scalelab.arrays import Array
 from scalelab.measure.targets import PRECISIONS
-from scalelab.report.drawing.boxes import BoxFigure
-from scalelab.report.figures import Panel, PanelFigure, Series
-from scalelab.report.names import AnyPlace, place_names
+from scalelab.report.names import AnyPlace, grouped, place_names
+from scalelab.report.parts import Boxes, Figure, Panel, Series, array
+from scalelab.report.sections.fronts import better, metric_axis, staircase
+from scalelab.report.sections.topic import figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,102 +24,78 @@ if TYPE_CHECKING:
 LATENCY = "latency_ms"
 """The axis of latency, in milliseconds."""
 
-COLORS: dict[str, int] = {precision: index for index, precision in enumerate(PRECISIONS)}
-"""Every precision has one color, whatever else is drawn."""
 
-
-def latency_figures(latencies: pd.DataFrame) -> tuple[BoxFigure | PanelFigure, ...]:
+def latency_figures(latencies: pd.DataFrame) -> tuple[Figure, ...]:
     """Returns the numbers of every figure that the measurements have something for.
 
     Args:
         latencies: A row a measurement, as the store's `latencies`.
     """
     rows = measured(latencies)
-    if rows.empty:
-        return ()
-    return (box_figure(rows), flops_figure(rows), *front_figures(rows))
+    return () if rows.empty else (_boxes(rows), _flops(rows), *_fronts(rows))
 
 
-def box_figure(rows: pd.DataFrame) -> BoxFigure:
+def _boxes(rows: pd.DataFrame) -> Figure:
     """Returns a box of latencies for each place."""
     found = boxes(rows)
     places = [tuple(row[name] for name in KEY) for row in found.to_dict("records")]
     name = place_names(places)
     values = {key: own["latency"].to_numpy(dtype=float) for key, own in split(rows, list(KEY))}
     backends = sorted({str(place[1]).partition(":")[0] for place in places})
-    return BoxFigure(
-        name="latency-boxes",
-        title="Latency on each target",
-        caption="Boxes: quartiles over networks; lines: fastest to slowest; ticks: the networks.",
-        labels=tuple(name(place) for place in places),
+    panel = Boxes(
+        x_label="Latency (ms)",
+        rows=tuple(name(place) for place in places),
         boxes=1e3 * found[list(BOX)].to_numpy(dtype=float),
         points=tuple(1e3 * np.sort(values[place]) for place in places),
         colors=tuple(backends.index(str(place[1]).partition(":")[0]) for place in places),
-        x_label="Latency (ms)",
     )
+    return figure("latency-boxes", "", [panel])
 
 
-def flops_figure(rows: pd.DataFrame) -> PanelFigure:
+def _flops(rows: pd.DataFrame) -> Figure:
     """Returns latency against the FLOPs of a forward pass, a panel for each device."""
     drawn = []
     for key, own in split(rows, list(KEY)):
-        ordered = own.sort_values("forward_flops")
-        x = ordered["forward_flops"].to_numpy(dtype=float)
-        drawn.append((Place(*key), _Drawn(x, 1e3 * ordered["latency"].to_numpy(dtype=float))))
-    caption = "Each point is a network: median latency against the FLOPs of one example."
-    panels = tuple(_panels(drawn, "forward_flops", "Latency (ms)", log_y=True))
-    return PanelFigure("latency-flops", "Latency against FLOPs", caption, panels, "fronts")
+        points = array(own.sort_values("forward_flops"), "forward_flops", "latency") * (1.0, 1e3)
+        drawn.append((Place(*key), _series(Place(*key), points)))
+    return figure("latency-flops", "", _panels(drawn, "forward_flops", "Latency (ms)", log_y=True))
 
 
-def front_figures(rows: pd.DataFrame) -> Iterator[PanelFigure]:
+def _fronts(rows: pd.DataFrame) -> Iterator[Figure]:
     """Yields the Pareto fronts of objective against latency, a figure a metric and a panel a device."""
-    found = fronts(rows)
-    for number, metric in enumerate(sorted({front.metric for front in found})):
-        own = [front for front in found if front.metric == metric]
-        drawn = [(front.place, _drawn_front(front)) for front in own]
-        label = "Validation loss" if metric == "loss" else metric
-        better = "higher" if own[0].direction == "maximize" else "lower"
-        yield PanelFigure(
-            "latency-front" + (f"-{number + 1}" if number else ""),
-            f"Pareto fronts of {metric} against latency",
-            f"Filled points and steps: networks that no other beats in both {metric} ({better} is better) "
-            "and latency on the same target; faint points: all others.",
-            tuple(_panels(drawn, LATENCY, label, log_y=metric == "loss")),
-            "fronts",
-        )
+    found = sorted(fronts(rows), key=lambda front: front.metric)
+    for number, (metric, own) in enumerate(grouped(found, lambda front: front.metric).items()):
+        drawn = [(front.place, _front(front)) for front in own]
+        panels = _panels(drawn, LATENCY, metric_axis(metric), log_y=metric == "loss")
+        end = f"-{number + 1}" if number else ""
+        yield figure("latency-front", end, panels, metric=metric, better=better(own[0].direction))
 
 
-class _Drawn(NamedTuple):
-    """What is drawn of one place: points, and what stands beside them."""
-
-    x: Array
-    y: Array
-    others: tuple[Array, Array] | None = None
-    steps: tuple[Array, Array] | None = None
-
-
-def _drawn_front(front: LatencyFront) -> _Drawn:
-    x = 1e3 * front.points["latency"].to_numpy(dtype=float)
-    y = front.points["outcome"].to_numpy(dtype=float)
-    others = (
-        1e3 * front.others["latency"].to_numpy(dtype=float),
-        front.others["outcome"].to_numpy(dtype=float),
+def _front(front: LatencyFront) -> Series:
+    points, others = (
+        array(table, "latency", "outcome") * (1e3, 1.0) for table in (front.points, front.others)
     )
-    end = max(x.max(), others[0].max() if others[0].size else 0.0)
-    return _Drawn(x, y, others, (np.repeat(np.append(x, end), 2)[1:-1], np.repeat(y, 2)))
+    line = staircase(points, float(np.max(others[:, 0], initial=0.0)))
+    return replace(_series(front.place, points), line=line, others=others)
+
+
+def _series(place: AnyPlace, points: Array) -> Series:
+    """Returns a place's points in the color of its precision, which is the same whatever else is drawn."""
+    precision, known = place[1].rpartition(":")[2], list(PRECISIONS)
+    color = known.index(precision) if precision in known else len(known)
+    return Series(label=precision, color=color, points=points)
 
 
 def _panels(
-    drawn: Sequence[tuple[AnyPlace, _Drawn]], x_axis: str, y_label: str, *, log_y: bool
+    drawn: Iterable[tuple[AnyPlace, Series]], x_axis: str, y_label: str, *, log_y: bool
 ) -> Iterator[Panel]:
-    """Yields a panel for each device, in which precisions have the colors that they have in all."""
-    devices: dict[AnyPlace, list[Series]] = {}
-    for place, content in drawn:
-        host, target, batch_size, threads = place
-        device, _, precision = target.rpartition(":")
-        color = COLORS.get(precision, len(COLORS))
-        series = Series(precision, color, content.x, content.y, others=content.others, steps=content.steps)
-        devices.setdefault((host, device, batch_size, threads), []).append(series)
+    """Yields a panel for each device."""
+
+    def device(one: tuple[AnyPlace, Series]) -> AnyPlace:
+        host, target, batch_size, threads = one[0]
+        return host, target.rpartition(":")[0], batch_size, threads
+
+    devices = grouped(drawn, device)
     name = place_names(list(devices))
-    for one, own in devices.items():
-        yield Panel(name(one), x_axis, y_label, tuple(own), log_y=log_y)
+    for place, own in devices.items():
+        yield Panel(name(place), x_axis, y_label, tuple(series for _, series in own), log_y=log_y)

@@ -10,87 +10,81 @@ from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import SYMBOLS
-from scalelab.report.names import family_names, family_of
+from scalelab.report.names import family_names, family_of, said_once
 from scalelab.report.numbers import interval, percent, plain, short
-from scalelab.report.terminal import Table
+from scalelab.report.parts import Table
+from scalelab.report.sections.laws import backtest_cell, no_backtest
 
 
 def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
     """Returns the loss of one run at a scale, a row a family."""
-    name = family_names(family_of(one) for one in found)
+    name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Forecast)]
     metric = next((one.metric for one in done if one.metric), None)
-    columns: tuple[str, ...] = (
-        "family", "law", f"loss of a run [{percent(level)}]", "beyond the runs", "backtest",
-    )  # fmt: skip
-    rows = tuple(
-        (
-            name(one.family),
-            one.law,
-            interval(one.loss),
-            beyond_words(one.beyond),
-            backtest_cell(one.backtest),
-            *((interval(one.objective) if one.objective else "",) if metric else ()),
-        )
+    rows = (
+        {
+            "family": name(one.family),
+            "law": one.law,
+            f"loss of a run [{percent(level)}]": interval(one.loss),
+            "beyond the runs": beyond_words(one.beyond),
+            "backtest": backtest_cell(one.backtest),
+            **({metric: interval(one.objective) if one.objective else ""} if metric else {}),
+        }
         for one in done
     )
-    columns += (metric,) if metric else ()
-    notes = [f"{name(one.family)}: {one.law}, {one.equation}, {one.points.selection}" for one in done]
-    notes += _backtest_notes((name(one.family), one.backtest) for one in done)
-    notes += [
-        f"{name(one.family)}: {one.metric} not predicted: {one.no_objective}"
-        for one in done
-        if one.no_objective
-    ]
-    notes += [
-        f"{name(one.family)}: the loss is below all that the link from loss to {one.metric} was fitted to"
-        for one in done
-        if one.link_beyond
-    ]
-    scale = (
-        ", ".join(f"{SYMBOLS[axis]} = {_scale(value)}" for axis, value in done[0].at.items()) if done else ""
-    )
-    numeric = frozenset(columns[2:])
-    return Table(f"At {scale}", columns, rows, numeric, (*together(notes), *refusals(found, name)))
+    notes = _notes(found, [(name(one.family), one) for one in done], name)
+    for one in done:
+        if one.no_objective:
+            notes.append((name(one.family), f"{one.metric} not predicted: {one.no_objective}"))
+        if one.link_beyond:
+            words = f"the loss is below all that the link from loss to {one.metric} was fitted to"
+            notes.append((name(one.family), words))
+    at = done[0].at.items() if done else ()
+    title = f"At {', '.join(f'{SYMBOLS[axis]} = {_scale(value)}' for axis, value in at)}"
+    return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
 
 
 def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
     """Returns the scale that reaches a loss, a row a family and axis."""
-    name = family_names(family_of(one) for one in found)
+    name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Target)]
-    columns = ("family", "axis", f"scale [{percent(level)}]", "beyond the runs", "backtest", "floor")
-    rows = tuple(
-        (
-            name(one.family),
-            SYMBOLS[one.axes[0]],
-            _reached(one),
-            beyond_words({one.axes[0]: one.beyond}) if one.beyond is not None else "",
-            backtest_cell(one.backtest),
-            plain(one.floor),
-        )
+    rows = (
+        {
+            "family": name(one.family),
+            "axis": SYMBOLS[one.axes[0]],
+            f"scale [{percent(level)}]": _reached(one),
+            "beyond the runs": beyond_words({one.axes[0]: one.beyond}) if one.beyond is not None else "",
+            "backtest": backtest_cell(one.backtest),
+            "irreducible E": plain(one.floor),
+        }
         for one in done
     )
-    notes = [
-        f"{name(one.family)}, {SYMBOLS[one.axes[0]]}: {one.law}, {one.equation}, {one.points.selection}"
-        for one in done
-    ]
-    notes += _backtest_notes((f"{name(one.family)}, {SYMBOLS[one.axes[0]]}", one.backtest) for one in done)
+    notes = _notes(found, [(f"{name(one.family)} along {SYMBOLS[one.axes[0]]}", one) for one in done], name)
     title = f"Scale at which the law reaches a loss of {plain(done[0].loss)}" if done else ""
-    numeric = frozenset(columns[2:])
-    return Table(title, columns, rows, numeric, (*together(notes), *refusals(found, name)))
+    return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
 
 
-def backtest_cell(backtest: Backtest) -> str:
-    """Returns a backtest's error in percent, or that there is none."""
-    return percent(backtest.rmse) if backtest.errors else "none"
+def _notes(
+    found: Iterable[Forecast | Target | Refusal],
+    named: Sequence[tuple[str, Forecast | Target]],
+    name: Callable[[Family], str],
+) -> list[tuple[str, str]]:
+    """Returns the laws, the backtests and the refusals behind a table."""
+    return [
+        *((who, f"{one.law}, {one.equation}, {one.points.selection}") for who, one in named),
+        *((who, backtest_note(one.backtest)) for who, one in named),
+        *((name(family_of(one)), f"refused: {one.reason}") for one in found if isinstance(one, Refusal)),
+    ]
 
 
-def no_backtest(backtest: Backtest) -> str:
-    """Returns why there is no backtest; an empty string where there is one."""
-    if backtest.errors:
-        return ""
-    reason = f" ({backtest.refused[0].partition(';')[0]})" if backtest.refused else ""
-    return f"too few points to hold the larger ones back{reason}"
+def backtest_note(backtest: Backtest) -> str:
+    """Returns what a backtest is, or why there is none."""
+    if not backtest.errors:
+        return f"no backtest: {no_backtest(backtest)}"
+    return (
+        "backtest is the RMS log error of the same law, asked for up to "
+        f"{plain(max(backtest.reach))} times the scale it had seen"
+    )
 
 
 def beyond_words(beyond: Mapping[str, float]) -> str:
@@ -110,34 +104,6 @@ def _scale(value: float) -> str:
 
 def _reached(one: Target) -> str:
     unit = "FLOP" if one.axes == ("train_flops",) else ""
-    scale = one.scale
-    lower = short(scale.lower, unit) if scale.lower is not None else "?"
-    upper = short(scale.upper, unit) if scale.upper is not None else "never"
-    center = short(scale.value, unit) if math.isfinite(scale.value) else "never"
+    ends = zip(one.scale, ("never", "?", "never"), strict=True)
+    center, lower, upper = (short(number, unit) or words for number, words in ends)
     return f"{center} [{lower}, {upper}]"
-
-
-def _backtest_notes(named: Iterable[tuple[str, Backtest]]) -> list[str]:
-    notes = []
-    for name, backtest in named:
-        if backtest.errors:
-            times = f"up to {plain(max(backtest.reach))} times the scale it had seen"
-            notes.append(f"{name}: backtest is the RMS log error of the same law, asked for {times}")
-        else:
-            notes.append(f"{name}: no backtest: {no_backtest(backtest)}")
-    return notes
-
-
-def together(notes: Sequence[str]) -> list[str]:
-    """Says once what several families share: `words (a, b)`."""
-    said: dict[str, list[str]] = {}
-    for note in notes:
-        who, _, words = note.partition(": ")
-        said.setdefault(words, []).append(who)
-    return [f"{words} ({'; '.join(who)})" for words, who in said.items()]
-
-
-def refusals(results: Iterable[object], name: Callable[[Family], str]) -> list[str]:
-    """Returns the refusals among some results in words, what several families share said once."""
-    refused = [one for one in results if isinstance(one, Refusal)]
-    return together([f"{name(one.subject['family'])}: refused: {one.reason}" for one in refused])

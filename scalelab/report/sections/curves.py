@@ -1,0 +1,50 @@
+"""Learning curves: the loss of each run along its training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.runs.designs import split
+from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, array
+from scalelab.report.sections.topic import Topic, figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_CURVES = 60
+
+
+def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
+    """Yields the learning curves, a panel for each optimizer, at most `MAX_CURVES` of them a panel."""
+    if analysis.curves is None or analysis.curves.empty or "trial_id" not in analysis.runs.columns:
+        return
+    runs = analysis.runs[analysis.runs["dataset_label"] == dataset].dropna(subset=["n_params"])
+    panels = []
+    for (optimizer,), own in list(split(runs, ["optimizer"]))[:MAX_PANELS]:
+        series = tuple(_series(own, analysis.curves))
+        if series:
+            panels.append(Panel(str(optimizer), "train_flops", "Validation loss", series))
+    if panels:
+        yield figure("curves", suffix, panels, dataset=dataset, most=str(MAX_CURVES))
+
+
+def _series(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Series]:
+    ordered = runs.sort_values(["n_params", "n_examples"], kind="stable")
+    picks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_CURVES)).round().astype(int))
+    chosen = ordered.iloc[picks].set_index("trial_id")["n_params"]
+    points = curves[curves["trial_id"].isin(chosen.index)].dropna(subset=["train_flops", "loss"])
+    if "attempt" in points.columns:
+        points = points[points["attempt"] == points.groupby("trial_id")["attempt"].transform("max")]
+    points = points.drop_duplicates(["trial_id", "step"]).sort_values("step", kind="stable")
+    by_trial = {trial_id: own for (trial_id,), own in split(points, ["trial_id"])}
+    for trial_id, n_params in chosen.items():
+        if trial_id in by_trial:
+            values = array(by_trial[trial_id], "train_flops", "loss")
+            yield Series(line=Line(values), level=float(n_params))
+
+
+TOPIC = Topic("curves", "Learning curves", figures=_figures)

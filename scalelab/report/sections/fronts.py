@@ -1,0 +1,125 @@
+"""Pareto fronts of the objective: designs that no other one beats in both cost and objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.runs.frontier import Front
+from scalelab.arrays import Array
+from scalelab.report.names import grouped
+from scalelab.report.numbers import plain, short
+from scalelab.report.parts import Figure, Line, Panel, Series, Table, array
+from scalelab.report.sections.topic import Topic, figure
+
+_SHOWN_FRONT = 6
+
+
+def better(direction: str) -> str:
+    """Returns which objective is better, in a word."""
+    return "higher" if direction == "maximize" else "lower"
+
+
+def metric_axis(metric: str) -> str:
+    """Returns what a vertical axis of an objective is called."""
+    return "Validation loss" if metric == "loss" else metric
+
+
+def _missing(analysis: Analysis) -> str:
+    return "" if analysis.fronts else "no run has both an objective and a cost in FLOPs"
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    fronts = sorted(
+        (front for front in analysis.fronts if front.cost == "forward_flops"),
+        key=lambda front: (front.dataset, front.metric),
+    )
+    for (dataset, metric), own in grouped(fronts, lambda front: (front.dataset, front.metric)).items():
+        sign = 1 if own[0].direction == "maximize" else -1
+        best = max(own, key=lambda front: sign * front.points["objective"].iloc[-1])
+        top = best.points.iloc[-1]
+        size = short(float(top["n_params"]))
+        of_size = f" of {size} parameters" if size else ""
+        cost = short(float(top["forward_flops"]), "FLOP")
+        yield (
+            f"The best {metric} on {dataset} is {plain(float(top['objective']))}: "
+            f"{top['architecture']}{of_size}, {best.optimizer}, {cost} a forward pass."
+        )
+
+
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    """Yields a table for each dataset, metric and cost, cheapest designs first."""
+    for fronts in grouped(analysis.fronts, lambda front: (front.dataset, front.metric, front.cost)).values():
+        first = fronts[0]
+        cost = "forward" if first.cost == "forward_flops" else "training"
+        n_all = sum(len(front.points) for front in fronts)
+        rows = [row for front in fronts for row in _rows(front, cost, n_all if whole else _SHOWN_FRONT)]
+        better_is = f"{better(first.direction)} is better"
+        yield Table.of(
+            f"Pareto fronts of {first.metric} ({better_is}) against {cost} FLOPs: {first.dataset}",
+            rows,
+            numbers=slice(2, None),
+            notes=[f"{len(rows)} of {n_all} designs on the fronts shown"] if len(rows) < n_all else (),
+            optional=("seeds",),
+            folded=True,
+        )
+
+
+def _rows(front: Front, cost: str, limit: int) -> Iterator[dict[str, str]]:
+    """Yields at most so many rows, evenly spaced, the first and the last among them."""
+    n = len(front.points)
+    shown = range(n) if n <= limit else [round(i * (n - 1) / (limit - 1)) for i in range(limit)]
+    for row in front.points.iloc[list(shown)].to_dict("records"):
+        yield {
+            "optimizer": front.optimizer,
+            "architecture": str(row["architecture"]),
+            f"{cost} cost": short(row[front.cost], "FLOP"),
+            front.metric: plain(row["objective"], 4),
+            "seeds": str(row["n_runs"]),
+            "parameters": short(row["n_params"]),
+            "examples": short(row["n_examples"]),
+        }
+
+
+def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
+    """Yields a figure for each metric, a panel for each cost."""
+    optimizers = sorted({front.optimizer for front in analysis.fronts})
+    own = sorted(
+        (front for front in analysis.fronts if front.dataset == dataset), key=lambda front: front.metric
+    )
+    for number, (metric, fronts) in enumerate(grouped(own, lambda front: front.metric).items()):
+        label, log_y = metric_axis(metric), metric == "loss"
+        panels = (
+            Panel("", cost, label, tuple(_series(of_cost, optimizers)), log_y=log_y)
+            for cost, of_cost in grouped(fronts, lambda front: front.cost).items()
+        )
+        end = suffix + (f"-{number + 1}" if number else "")
+        words = {"metric": metric, "dataset": dataset, "better": better(fronts[0].direction)}
+        yield figure("front", end, panels, **words)
+
+
+def _series(fronts: list[Front], optimizers: list[str]) -> Iterator[Series]:
+    cost = fronts[0].cost
+    end = max(
+        float(table[cost].max()) for front in fronts for table in (front.points, front.others) if len(table)
+    )
+    for front in fronts:
+        points = array(front.points, cost, "objective", "objective_std")
+        yield Series(
+            label=front.optimizer,
+            color=optimizers.index(front.optimizer),
+            points=points,
+            line=staircase(points, end),
+            others=array(front.others, cost, "objective"),
+        )
+
+
+def staircase(points: Array, end: float) -> Line:
+    """Returns the line of a front: each value holds until the next point, the last one to the end."""
+    corners = points[:, :2]
+    return Line(np.vstack([corners, (max(end, corners[-1, 0]), corners[-1, 1])]), steps=True)
+
+
+TOPIC = Topic("fronts", "Pareto fronts", _missing, _lines, _tables, _figures)

@@ -1,0 +1,195 @@
+"""Scaling laws of the loss: sentences, the table of laws, their parameters, and the law beside its points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.families.laws import AHEAD, FittedLaw, curve_scales
+from scalelab.analysis.inference.backtest import Backtest
+from scalelab.analysis.runs.designs import split
+from scalelab.analysis.runs.selection import AXES, JOINT, SYMBOLS
+from scalelab.arrays import Array
+from scalelab.report.names import family_names, family_of, law_symbol, said_once
+from scalelab.report.numbers import AXIS_WORDS, greek, interval, percent, plain
+from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.sections.topic import Topic, figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BACKTEST = (
+    "backtest: RMS log error of the same law where it predicted the held-out larger points from the smaller "
+    "ones"
+)
+
+
+def backtest_cell(backtest: Backtest) -> str:
+    """Returns a backtest's error in percent, or that there is none."""
+    return percent(backtest.rmse) if backtest.errors else "none"
+
+
+def no_backtest(backtest: Backtest) -> str:
+    """Returns why there is no backtest; an empty string where there is one."""
+    if backtest.errors:
+        return ""
+    reason = f" ({backtest.refused[0].partition(';')[0]})" if backtest.refused else ""
+    return f"too few points to hold out the larger ones{reason}"
+
+
+def _missing(analysis: Analysis) -> str:
+    return "" if analysis.laws else "no law was asked for"
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    def task(law: FittedLaw) -> tuple[str, str, str]:
+        return law.axis, law.family.dataset, law.family.architecture
+
+    order = {axis: i for i, axis in enumerate((*AXIS_WORDS, JOINT))}
+    laws = sorted(
+        (law for law in analysis.fitted if law.axis != JOINT), key=lambda law: (order[law.axis], task(law))
+    )
+    for (axis, dataset, architecture), group in groupby(laws, key=task):
+        of_optimizers = list(group)
+        if any(len(law.exponents) != 1 for law in of_optimizers):
+            continue
+        chosen = {law.points.where for law in of_optimizers}
+        where = f" ({chosen.pop()})" if len(chosen) == 1 else ""
+        powers = "; ".join(_power(axis, law) for law in of_optimizers)
+        yield f"With {AXIS_WORDS[axis]}{where}, the loss of {architecture} on {dataset} falls as {powers}."
+
+
+def _power(axis: str, law: FittedLaw) -> str:
+    exponent = law.params[law.exponents[0]]
+    floor = law.irreducible
+    towards = f" toward {interval(floor)}" if floor else ""
+    doubt = ", weakly determined" if weakly_determined(exponent) else ""
+    bounds = " (no interval)" if exponent.lower is None else " " + interval(exponent).partition(" ")[2]
+    return f"{SYMBOLS[axis]}^-{plain(exponent.value)}{bounds}{towards} with {law.family.optimizer}{doubt}"
+
+
+def weakly_determined(estimate: Estimate) -> bool:
+    """Whether there is an interval, and it is wider than the estimate itself."""
+    if estimate.lower is None or estimate.upper is None:
+        return False
+    return estimate.upper - estimate.lower > abs(estimate.value)
+
+
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    name = family_names(map(family_of, analysis.laws))
+    level = percent(analysis.level)
+    rows = [row for law in analysis.fitted for row in _rows(law, name(law.family), level)]
+    notes = said_once(
+        [
+            *(
+                (name(law.family), f"{law_symbol(law)}: {law.law}, {law.points.selection}")
+                for law in analysis.fitted
+            ),
+            *((name(family_of(law)), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused),
+        ]
+    )
+    untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
+    notes += [_BACKTEST] if rows else []
+    notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
+    optional = ("R²", "decades", "points")
+    yield Table.of("Scaling laws of the loss", rows, numbers=slice(5, 10), notes=notes, optional=optional)
+    if whole and rows:
+        parameters = (
+            {"family": name(law.family), "law": law.equation, "parameter": parameter, **_six_digits(one)}
+            for law in analysis.fitted
+            for parameter, one in law.params.items()
+        )
+        yield Table.of("All parameters of all laws", parameters, numbers=slice(3, None), folded=True)
+
+
+def _six_digits(one: Estimate) -> dict[str, str]:
+    values = zip(("estimate", "lower", "upper"), one, strict=True)
+    return {head: "" if value is None else f"{value:.6g}" for head, value in values}
+
+
+def _rows(law: FittedLaw, name: str, level: str) -> Iterator[dict[str, str]]:
+    """Yields a law's row, and one more for each further exponent."""
+    first, *others = [f"{greek(one)} {interval(law.params[one])}" for one in law.exponents] or [""]
+    row = {
+        "family": name,
+        "law": law_symbol(law),
+        f"exponent [{level}]": first,
+        "irreducible E": interval(law.irreducible) if law.irreducible else "",
+        f"loss at {AHEAD:.0f}×": interval(law.ahead),
+        "backtest": backtest_cell(law.backtest),
+        "points": str(len(law.points.rows)),
+        "decades": " × ".join(f"{span:.1f}" for span in law.points.decades.values()),
+        "log RMS": percent(law.rms_log_error),
+        "R²": f"{law.r2:.3f}",
+    }
+    yield row
+    for exponent in others:
+        yield dict.fromkeys(row, "") | {f"exponent [{level}]": exponent}
+
+
+def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
+    """Yields the loss against every axis that has a law, a panel each, and against the grid of sizes."""
+    name = family_names(map(family_of, analysis.laws))
+    own = [law for law in analysis.fitted if law.family.dataset == dataset]
+    labels = sorted({name(family_of(law)) for law in analysis.laws})
+    panels = []
+    for axis in AXES:
+        laws = [law for law in own if law.axis == axis]
+        if laws:
+            series = tuple(
+                _law_series(law, name(law.family), labels.index(name(law.family)), analysis.runs)
+                for law in laws
+            )
+            places = {law.points.where for law in laws}
+            title = law_symbol(laws[0]) + (f" {places.pop()}" if len(places) == 1 else "")
+            panels.append(Panel(title.strip(), axis, "Validation loss", series))
+    if panels:
+        yield figure("laws", suffix, panels, dataset=dataset, level=percent(analysis.level))
+    joint = [law for law in own if law.axis == JOINT and len(law.points.axes) == 2][:MAX_PANELS]
+    if joint:
+        panels = [
+            Panel(name(law.family), "n_params", "Validation loss", tuple(_grid_series(law))) for law in joint
+        ]
+        yield figure("grid", suffix, panels, dataset=dataset, law=joint[0].law, equation=joint[0].equation)
+
+
+def _law_series(law: FittedLaw, label: str, color: int, runs: pd.DataFrame) -> Series:
+    (axis,) = law.points.axes
+    rows, curve = law.points.rows, law.curve
+    assert curve is not None
+    exponents = ", ".join(f"{greek(name)} = {plain(law.params[name].value, 2)}" for name in law.exponents)
+    return Series(
+        label=f"{label}: {exponents}" if exponents else label,
+        color=color,
+        points=array(rows, axis, "loss", "loss_std"),
+        line=Line(array(curve, axis, "mean", "lower", "upper"), data_end=float(rows[axis].max())),
+        others=_others(law, runs) if axis == "train_flops" else None,
+    )
+
+
+def _others(law: FittedLaw, runs: pd.DataFrame) -> Array:
+    """Returns training FLOPs and loss of the family's runs."""
+    family = runs[["dataset_label", "architecture", "optimizer"]] == list(law.family)
+    return array(runs[family.all(axis=1)].dropna(subset=["train_flops"]), "train_flops", "loss")
+
+
+def _grid_series(law: FittedLaw) -> Iterator[Series]:
+    rows = law.points.rows
+    scales = curve_scales(rows["n_params"].to_numpy(dtype=float))
+    for (n_examples,), cells in split(rows, ["n_examples"]):
+        at = {"n_params": scales, "n_examples": np.full(scales.size, float(n_examples))}
+        values = np.column_stack([scales, law.fit.predict(at)])
+        yield Series(
+            label=f"{int(n_examples):,}",
+            points=array(cells, "n_params", "loss", "loss_std"),
+            line=Line(values, data_end=float(rows["n_params"].max())),
+            level=float(n_examples),
+        )
+
+
+TOPIC = Topic("laws", "Scaling laws of the loss", _missing, _lines, _tables, _figures)
