@@ -96,7 +96,8 @@ with counted as (
 designs as (
     select t.fingerprint, (t.content->'$.architecture')::varchar as network, r.metric, r.direction,
            avg(r.objective) as objective, case r.direction when 'maximize' then -1 else 1 end as sign,
-           arg_min(r.trial_id, sign * r.objective) as trial_id
+           arg_min(r.trial_id, case r.direction when 'maximize' then -r.objective else r.objective end)
+               as trial_id
     from records r join trials t using (trial_id)
     where r.status = 'done' and r.objective is not null
     group by 1, 2, 3, 4, t.n_examples, (t.content->'$.optimizer')::varchar,
