@@ -1,13 +1,15 @@
 """The walls of docs/design.md: who imports whom, what loads when, how big a room is."""
 
+import ast
 import fnmatch
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
-from house import CORE, FILES, PLUGINS, ROOT, circles, file_of, graph, imports, python_files
+from house import CORE, EXAMPLES, FILES, PLUGINS, ROOT, circles, file_of, graph, imports, python_files
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FLOORS = {
@@ -129,6 +131,55 @@ def test_stores_can_be_analyzed_where_no_plugin_is_installed(room):
         for line, name in imports(path):
             other = room_of(file_of(name))
             assert other not in ("components", "plugins", "hookspecs"), f"{path}:{line}: {name}"
+
+
+SQL = re.compile(
+    r"\bselect\b.+\bfrom\b|\binsert\s+into\b|\bupdate\s+\S+\s+set\b|\bdelete\s+from\b|\bcopy\s*\(|"
+    r"\b(create|alter|drop)\s+(or\s+replace\s+)?(temp\s+|temporary\s+)?(table|view)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def sql_in(source):
+    """Every text of a file that is an SQL statement, with the line; f-strings count, docstrings do not."""
+    tree = ast.parse(source)
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            text = "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            text = node.value
+        else:
+            continue
+        # A help text may show the user a query: it then shows the command that runs it, too.
+        if SQL.search(text) and "scalelab store sql" not in text:
+            yield node.lineno, text
+
+
+def test_sql_is_seen():
+    seen = [
+        "f'select {x} from runs'", "'select a, b ' 'from runs'", "'INSERT INTO t values (1)'",
+        "f'update {table} set a = 1'", "'create or replace temp view v as'", "'delete from runs'",
+        "f'COPY ({query}) to {path}'",
+    ]  # fmt: skip
+    for code in seen:
+        assert list(sql_in(f"x = {code}")), code
+    unseen = [
+        "'choose from these'",
+        "'select one'",
+        "'for example: scalelab store sql \"select 1 from runs\"'",
+    ]
+    for code in unseen:
+        assert not list(sql_in(f"x = {code}")), code
+    assert not list(sql_in("def f():\n    'select a from runs'\n"))
+
+
+def test_sql_is_written_in_the_store_alone():
+    for path in [*python_files(CORE), *python_files(PLUGINS), *python_files(EXAMPLES)]:
+        if CORE / "store" not in path.parents:
+            found = [f"{path}:{line}: {text}" for line, text in sql_in(path.read_text())]
+            assert not found, f"ask the store instead: {found}"
 
 
 def loaded_by(code):

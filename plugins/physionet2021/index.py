@@ -51,8 +51,7 @@ def read_index(path: Path) -> pd.DataFrame:
 
     try:
         with duckdb.connect() as connection:
-            query = f"SELECT * FROM read_parquet({_quoted(path)}) ORDER BY row NULLS LAST"
-            table: pd.DataFrame = connection.execute(query).df()
+            table: pd.DataFrame = connection.read_parquet(str(path)).order("row NULLS LAST").df()
             return table
     except duckdb.Error as error:
         raise scalelab.DataError(
@@ -96,8 +95,7 @@ def _write(path: Path, lines: list[dict[str, object]]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with duckdb.connect() as connection:
-            connection.register("lines", table)
-            connection.execute(f"COPY (SELECT {columns} FROM lines) TO {_quoted(part)} (FORMAT parquet)")
+            connection.from_df(table).project(columns).write_parquet(str(part))
         part.replace(path)
     except (OSError, duckdb.Error) as error:
         part.unlink(missing_ok=True)
@@ -105,7 +103,3 @@ def _write(path: Path, lines: list[dict[str, object]]) -> None:
             f"the index {path} cannot be written: {error}; free some space or point SCALELAB_CACHE to "
             "another folder"
         ) from error
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -90,14 +90,13 @@ def _untrained(
     if shaped.empty:
         return [], []
     row = shaped.iloc[0]
-    _, content = store.rows(
-        f"select content from measurements where measurement_id = '{row['measurement_id']}'"
-    )
-    benchmark = json.loads(content[0][0])["benchmark"]
+    measured = store.measurement(str(row["measurement_id"]))
+    assert measured is not None, "its row was just read"
+    benchmark = measured.benchmark
     options = {json.dumps(json.loads(text), sort_keys=True) for text in latencies["options"]}
     try:
         _, study = known_run(store, str(row["trial_id"]), folder, study_file)
-        return untrained(study, options, tuple(benchmark["input_shape"]), benchmark["n_outputs"], catalog), []
+        return untrained(study, options, benchmark.input_shape, benchmark.n_outputs, catalog), []
     except ScalelabError as error:
         return [], [f"untrained networks are left out: {error}"]
 

@@ -164,16 +164,5 @@ def stored_study(
     from scalelab.study import parse_study
 
     store = opened(store)
-    _, rows = store.rows("select study, text from studies order by study")
-    texts = dict(rows)
-    if name is None and len(texts) == 1:
-        (name,) = texts
-    if name is None:
-        there = f"{store.path} has {', '.join(texts) or 'none'}"
-        raise InputError(f"which study? give its file, or --study NAME ({there})")
-    if name not in texts:
-        raise InputError(
-            f"{store.path} has no study {name!r} that was run{suggest(name, texts)}; "
-            f"it has {', '.join(texts) or 'none'}"
-        )
-    return parse_study(texts[name], f"study {name!r} of {store.path}", catalog or installed())
+    stored = store.study(name)
+    return parse_study(stored.text, f"study {stored.name!r} of {store.path}", catalog or installed())

@@ -292,7 +292,7 @@ class _Run:
 
     def _write(self, timing: Timing) -> None:
         """Writes a measurement into the journal."""
-        self.store.measure(timing.measurement(self.threads))
+        self.store.journal.write(timing.measurement(self.threads))
         self.ok += timing.refused is None
 
     def _count(self, job: BenchJob, reason: str) -> None:

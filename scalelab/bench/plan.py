@@ -108,16 +108,9 @@ def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str
     """Returns the objective of the trials that are done, and which way is better."""
     if store is None:
         return {}, "minimize"
-    wanted = set(trial_ids)
-    _, rows = store.rows(
-        "select distinct trial_id, objective, direction from runs "
-        "where status = 'done' and objective is not null"
-    )
-    known = {
-        trial_id: (objective, direction) for trial_id, objective, direction in rows if trial_id in wanted
-    }
-    direction: Direction = next((direction for _, direction in known.values()), "minimize")
-    return {trial_id: objective for trial_id, (objective, _) in known.items()}, direction
+    known = store.objectives(trial_ids)
+    direction: Direction = next((objective.direction for objective in known.values()), "minimize")
+    return {trial_id: objective.value for trial_id, objective in known.items()}, direction
 
 
 def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store) -> Network:

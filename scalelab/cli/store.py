@@ -131,7 +131,7 @@ def sql(
         print(_table(names, rows))
 
 
-def _table(names: list[str], rows: list[tuple[Any, ...]]) -> str:
+def _table(names: list[str], rows: list[tuple[object, ...]]) -> str:
     """Returns aligned columns, numbers to the right."""
     cells = [names, *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]

@@ -18,7 +18,6 @@ from scalelab.errors import InputError, StudyError
 from scalelab.measure.models import costs
 from scalelab.records import Complexity, Trial
 from scalelab.space import Doubling, Float, Int
-from scalelab.store.schema import literal
 from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.resolve import Resolved, resolve
 from scalelab.study.write import study_text
@@ -75,25 +74,20 @@ def known_run(store: Store, trial_id: str, folder: Path, source: Path | None) ->
     Raises:
         InputError: The run was imported, or the study cannot be read.
     """
-    trials = store.rows(f"select content from trials where trial_id = {literal(trial_id)}")[1]
-    if not trials:
+    trial = store.trial(trial_id)
+    if trial is None:
         raise InputError(
             f"run {trial_id} was imported: no study says how to train its like, so --write has nothing to "
             "start from"
         )
-    trial = Trial.model_validate_json(trials[0][0])
     if source is not None:
         return trial, load_study(source)
-    texts = store.rows(
-        "select s.study, s.text from studies s join study_trials m using (study) "
-        f"where m.trial_id = {literal(trial_id)} order by s.registered_at desc limit 1"
-    )[1]
-    if not texts or not texts[0][1]:
+    studies = store.stored_studies(trial_id=trial_id)
+    if not studies or not studies[-1].text:
         raise InputError(
             f"{store.path} does not keep the study of these runs; give it with --from STUDY.toml"
         )
-    study, text = texts[0]
-    return trial, parse_study(text, folder / f"{study}.toml")
+    return trial, parse_study(studies[-1].text, folder / f"{studies[-1].name}.toml")
 
 
 def propose(

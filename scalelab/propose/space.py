@@ -76,18 +76,13 @@ def stored_study(store: Store, study: str | None, folder: Path, source: Path | N
     """
     if source is not None:
         return load_study(source)
-    texts = {
-        str(name): str(text)
-        for name, text in store.rows("select study, text from studies order by registered_at")[1]
-        if text and study in (None, name)
-    }
-    if not texts:
+    found = [one for one in store.stored_studies() if one.text and study in (None, one.name)]
+    if not found:
         return None
-    if len(texts) > 1:
-        names = ", ".join(texts)
-        raise InputError(f"{store.path} has {len(texts)} studies: {names}; choose one with --study")
-    ((name, text),) = texts.items()
-    return parse_study(text, folder / f"{name}.toml")
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise InputError(f"{store.path} has {len(found)} studies: {names}; choose one with --study")
+    return parse_study(found[0].text, folder / f"{found[0].name}.toml")
 
 
 def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) -> Narrowed:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.journal import Journal
-from scalelab.store.queries import Outcome, StudySummary
+from scalelab.store.questions import Objective, Outcome, StoredStudy, StudySummary, Tried
 from scalelab.store.store import Store, open_store
 
-__all__ = ["Claim", "Claims", "Journal", "Outcome", "Store", "StudySummary", "open_store"]
+__all__ = [
+    "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Tried",
+    "open_store",
+]  # fmt: skip

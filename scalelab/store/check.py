@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError, StoreLockedError, StoreNewerError
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
-from scalelab.store.imports import compare_imports
-from scalelab.store.latencies import compare_measurements
+from scalelab.store.kinds import KINDS, RECORDS, Kind
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,6 +19,7 @@ TABLES = (
     "scalelab_schema", "studies", "study_trials", "trials", "records", "curve_points", "parameters",
     "imports", "imported_runs", "measurements",
 )  # fmt: skip
+SHOWN = 10
 
 
 @dataclass
@@ -31,10 +31,10 @@ class CheckReport:
         schema_version: `None` where it cannot be read.
         rows: Rows by table.
         pending: Records in the journal that wait to be ingested: the next run takes them in.
-        missing: Ids of records that the journal has as ingested and the database has not.
-        missing_imports: The same for imported tables, by their names.
-        missing_measurements: The same for measurements on hardware.
-        without_journal: How many records, imported tables and measurements only the database holds.
+        missing: By table what the journal has as ingested and the database has not, or not whole: ids of
+            records and measurements, names of imported tables.
+        without_journal: How many records, registrations, imported tables and measurements only the database
+            holds.
         duplicates: Ids of records that the database holds more than once.
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.
@@ -49,9 +49,7 @@ class CheckReport:
     schema_version: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
     pending: int = 0
-    missing: list[str] = field(default_factory=list)
-    missing_imports: list[str] = field(default_factory=list)
-    missing_measurements: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
     without_journal: int = 0
     duplicates: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
@@ -80,30 +78,32 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
     report = CheckReport(database.path)
     wal = Path(f"{database.path}.wal")
     report.wal = wal.stat().st_size if wal.exists() else None
-    pending = journal.pending()
-    pending_imports = [path.name for path in journal.pending_imports()]
-    measurements = journal.pending_measurements()
-    registrations = journal.pending_registrations()
-    report.pending = len(pending) + len(pending_imports) + len(registrations) + len(measurements)
+    pending = {kind.table: _names(kind, journal.pending(kind)) for kind in KINDS}
+    report.pending = sum(map(len, pending.values()))
     report.quarantined = journal.quarantined()
     report.unfinished = journal.unfinished()
     report.live_claims = [claim.trial_id for claim in claims.live()]
     report.dead_claims = [claim.trial_id for claim in claims.dead()]
     # Listed before the database is read: what is kept now is in the database then.
-    kept = {path.stem for path in journal.kept_records()}
-    kept_imports = [path.name for path in journal.kept_imports()]
-    kept_measurements = journal.kept_measurements()
+    taken = {kind.table: _names(kind, journal.taken(kind)) for kind in KINDS}
     try:
         with database.read(wait) as connection:
             report.schema_version = schema.version_of(connection)
             _read_all(connection, report)
-            _compare(connection, kept, report)
-            report.missing_imports, only_here = compare_imports(connection, kept_imports, pending_imports)
-            report.without_journal += only_here
-            report.missing_measurements, only_here = compare_measurements(
-                connection, kept_measurements, measurements
+            for kind in KINDS:
+                there = set(_column(connection, f"select {kind.key} from {kind.table}"))
+                known = taken[kind.table]
+                if kind.missing is not None:
+                    report.missing[kind.table] = kind.missing(connection, known, there)
+                report.without_journal += len(there.difference(known, pending[kind.table]))
+            report.duplicates = _column(
+                connection,
+                f"select {RECORDS.key} as id from records group by id having count(*) > 1 order by id",
             )
-            report.without_journal += only_here
+            report.orphans = _column(
+                connection,
+                "select distinct trial_id from records anti join trials using (trial_id) order by 1",
+            )
     except (StoreLockedError, StoreNewerError):
         raise
     except StoreDamagedError as error:
@@ -120,42 +120,22 @@ def _read_all(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> Non
         report.rows[table] = row[0] if row else 0
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, kept: set[str], report: CheckReport) -> None:
-    ids = [row[0] for row in connection.execute("select trial_id || '-' || attempt from records").fetchall()]
-    there = set(ids)
-    report.missing = sorted(kept - there)
-    report.without_journal = len(there - kept)
-    report.duplicates = [
-        row[0]
-        for row in connection.execute(
-            "select trial_id || '-' || attempt as id from records group by id having count(*) > 1 order by id"
-        ).fetchall()
-    ]
-    report.orphans = [
-        row[0]
-        for row in connection.execute(
-            "select distinct trial_id from records anti join trials using (trial_id) order by trial_id"
-        ).fetchall()
-    ]
+def _column(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+    return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def _names(kind: Kind[Any, Any], paths: list[Path]) -> list[str]:
+    return [path.name.removesuffix(kind.suffix) for path in paths]
 
 
 def _judge(report: CheckReport) -> None:
-    remedy = f"run {rebuild_command(report.path)}"
-    if report.missing:
-        report.problems.append(
-            f"{len(report.missing)} records of the journal are not in the database; {remedy}"
-        )
-    if report.missing_imports:
-        names = ", ".join(report.missing_imports)
-        report.problems.append(
-            f"imported tables of the journal are not whole in the database: {names}; {remedy}"
-        )
-    if report.missing_measurements:
-        n = len(report.missing_measurements)
-        report.problems.append(f"{n} measurements of the journal are not in the database; {remedy}")
-    if report.duplicates:
-        report.problems.append(
-            f"{len(report.duplicates)} records are in the database more than once; {remedy}"
-        )
-    if report.orphans:
-        report.problems.append(f"{len(report.orphans)} trials have records but no content; {remedy}")
+    found = {
+        f"{kind.plural} of the journal are not in the database, or not whole": report.missing.get(kind.table)
+        for kind in KINDS
+    }
+    found["records are in the database more than once"] = report.duplicates
+    found["trials have records but no content"] = report.orphans
+    for what, names in found.items():
+        if names:
+            shown = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+            report.problems.append(f"{len(names)} {what}: {shown}; run {rebuild_command(report.path)}")

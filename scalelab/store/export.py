@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
-from scalelab.store import queries
 from scalelab.store.connection import Database
+from scalelab.store.questions import require_study
 from scalelab.store.schema import literal
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def export(database: Database, folder: Path, study: str | None = None) -> list[P
         folder.mkdir(parents=True, exist_ok=True)
         with database.read() as connection:
             if study is not None:
-                queries.require_study(connection, study, database.path)
+                require_study(connection, study, database.path)
             for name, part in parts.items():
                 part.touch()
                 query = f"select * from {name}{_only(name, study)}"

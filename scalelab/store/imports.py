@@ -1,4 +1,4 @@
-"""Imported tables in the store: into journal and database, out of both, and back where one of them is lost.
+"""Imported tables as content of a store: file, rows and back; see `scalelab.store.kinds`.
 
 Trade-off: a table is one file of the journal and is taken in whole, so that replacing one is atomic; the file
 of an earlier version stays in the journal, as everything there does.
@@ -6,94 +6,129 @@ of an earlier version stays in the journal, as everything there does.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace as changed
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from scalelab.errors import InputError, suggest
-from scalelab.records import canonical_json
-from scalelab.store import queries, schema
-from scalelab.store.connection import Database
-from scalelab.store.envelope import ImportedTable, ImportHead
-from scalelab.store.insert import transaction
-from scalelab.store.journal import IMPORT_SUFFIX, Journal
-from scalelab.store.mapping import Import, rows_json
+from scalelab.records import Frozen, canonical_json
+from scalelab.store.envelope import Member
+from scalelab.store.insert import described
+from scalelab.store.schema import create_views, one, transaction
 
 if TYPE_CHECKING:
     import duckdb
 
-# The columns of an imported table's rows, as DuckDB is to read them from its journal file.
-_ROWS = {
-    "trial_id": "VARCHAR", "status": "VARCHAR", "error": "VARCHAR", "dataset": "VARCHAR",
-    "architecture": "VARCHAR", "optimizer": "VARCHAR", "seed": "BIGINT", "n_params": "DOUBLE",
-    "n_params_body": "DOUBLE", "n_examples": "DOUBLE", "forward_flops": "DOUBLE", "train_flops": "DOUBLE",
-    "n_steps": "BIGINT", "epochs": "DOUBLE", "loss": "DOUBLE", "objective": "DOUBLE", "metric": "VARCHAR",
-    "direction": "VARCHAR", "batch_size": "BIGINT", "wall_seconds": "DOUBLE", "extra": "JSON",
-}  # fmt: skip
+SUFFIX = ".import.json"
 
 
-def import_table(database: Database, read: Import, *, replace: bool) -> Import:
-    """Takes a table into journal and database; nothing happens where it is there already.
+class ImportHead(Frozen):
+    """What is known of an imported table beside its rows.
 
-    Raises:
-        InputError: A study, or a table with other runs, has that name.
-        StoreError: The store cannot be written.
+    Attributes:
+        study: The name under which its rows are runs.
+        source: The file's name, or `DataFrame`.
+        imported_at: Seconds since the epoch.
+        n_runs: Rows; none where the import takes an earlier one of that name away.
+        mapping: By column of `runs`, the expression that gave it.
+        condition: Which rows of the file were taken; `None` for all.
+        columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
     """
-    study = read.study
-    with database.alone():
-        with database.opened() as connection:
-            _refuse_study(connection, study, database.path)
-            last = queries.imported(connection, study)
-            if last is not None:
-                if _parts(last)[1] == read.table.digest:
-                    return changed(read, outcome="unchanged")
-                if not replace:
-                    raise InputError(
-                        f"{database.path} has other runs under the name {study!r}; replace them with "
-                        "--replace, or give these another name with --study"
-                    )
-            table = _dated(read.table, last)
-            path = database.journal.write_import(table)
-            apply_import(connection, table, path.name)
-        database.journal.keep([path])
-    return changed(read, outcome="imported" if last is None else "replaced")
+
+    study: str
+    source: str
+    imported_at: float
+    n_runs: int
+    mapping: dict[str, str]
+    condition: str | None = None
+    columns: dict[str, Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]]
 
 
-def remove_import(database: Database, study: str) -> int:
-    """Takes an imported table out of the database, and says so in the journal; returns how many runs it had.
+@dataclass(frozen=True, slots=True)
+class ImportedTable:
+    """An imported table as the journal holds it.
 
-    Raises:
-        InputError: There is no imported table of that name.
-        StoreError: The store cannot be written.
+    Attributes:
+        head: What is known of it beside its rows.
+        rows: JSON of its columns: an object of equally long lists.
     """
-    with database.alone():
-        with database.opened() as connection:
-            tables = dict(connection.execute("select study, n_runs from imports order by study").fetchall())
-            if study not in tables:
-                there = f"{suggest(study, tables)} (there are: {', '.join(tables) or 'none'})"
-                raise InputError(f"{database.path} has no imported table {study!r}{there}")
-            table = _dated(_nothing(study), queries.imported(connection, study))
-            path = database.journal.write_import(table)
-            apply_import(connection, table, path.name)
-        database.journal.keep([path])
-    return int(tables[study])
+
+    head: ImportHead
+    rows: str
+
+    @property
+    def digest(self) -> str:
+        """Changes when the name, the values or the columns' types do; not with time, file or expressions."""
+        columns = canonical_json(self.head.columns)
+        content = "\0".join([self.head.study, columns, self.rows])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def after(self, last: str | None) -> ImportedTable:
+        """Returns the table with the time of its import, after that of the earlier one's file."""
+        # A clock that was set back must not make a replacement look older than what it replaces.
+        at = time.time() if last is None else max(time.time(), (int(parts(last)[0]) + 2) / 1e6)
+        return replace(self, head=self.head.model_copy(update={"imported_at": at}))
 
 
-def apply_import(connection: duckdb.DuckDBPyConnection, table: ImportedTable, name: str) -> None:
-    """Puts a table in the place of the earlier one of its name; one that is older than that does nothing.
+def nothing(study: str) -> ImportedTable:
+    """Returns the table that takes an earlier one of its name away."""
+    return ImportedTable(
+        ImportHead(study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={}), "{}"
+    )
 
-    Args:
-        connection: Of a store, for writing.
-        table: The table; one without runs takes the earlier one away.
-        name: Of its file in the journal, which starts with its time.
-    """
+
+def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
+    """Returns the text of an imported table's rows, column by column; columns without values are left out."""
+    given = {name: values for name, values in content.items() if any(value is not None for value in values)}
+    return json.dumps(given, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def name_of(table: ImportedTable) -> str:
+    """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
+    return f"{int(table.head.imported_at * 1e6):017d}-{table.digest}-{table.head.study}"
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """Splits the name of a table's file: microseconds since the epoch, digest, the table's name."""
+    at, digest, study = name.removesuffix(SUFFIX).split("-", 2)
+    return at, digest, study
+
+
+def members(table: ImportedTable) -> dict[str, str]:
+    """Returns the members of its file."""
+    return {"import": canonical_json(table.head.model_dump(mode="json")), "rows": table.rows}
+
+
+def parse(_: str, members: list[Member]) -> ImportedTable:
+    """Reads its file."""
+    return ImportedTable(ImportHead.model_validate(members[0].value), members[1].text)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, ImportedTable]) -> set[str]:
+    """Puts each table in the place of the earlier one of its name; one that is older does nothing."""
+    return {name for name, table in entries.items() if _apply(connection, table, name + SUFFIX)}
+
+
+def last_of(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
+    """Returns the journal file of the imported table of a name, `None` where there is none."""
+    file: str | None = one(
+        connection.execute("select max(journal_file) from imports where study = ?", [study])
+    )
+    return file
+
+
+def sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Returns how many runs each imported table has, by its name."""
+    return dict(connection.execute("select study, n_runs from imports order by study").fetchall())
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, table: ImportedTable, file: str) -> bool:
     head = table.head
-    last = queries.imported(connection, head.study)
-    if last is not None and last >= name:
-        return
+    last = last_of(connection, head.study)
+    if last is not None and last >= file:
+        return False
     with transaction(connection):
         connection.execute("delete from imported_runs where study = ?", [head.study])
         connection.execute("delete from imports where study = ?", [head.study])
@@ -102,21 +137,28 @@ def apply_import(connection: duckdb.DuckDBPyConnection, table: ImportedTable, na
                 "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
                 [
                     head.study, head.source, head.condition, canonical_json(head.mapping),
-                    canonical_json(head.columns), head.n_runs, name, head.imported_at,
+                    canonical_json(head.columns), head.n_runs, file, head.imported_at,
                 ],
             )  # fmt: skip
             _insert_rows(connection, table)
-        schema.create_views(connection)
+        create_views(connection)
     connection.execute("checkpoint")
+    return True
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    kinds = described(connection, "imported_runs")
+    return {name: kind for name, kind in kinds.items() if name not in ("study", "position")}
 
 
 def _insert_rows(connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> None:
-    layout = json.dumps({column: [kind] for column, kind in _ROWS.items()})
+    kinds = _columns(connection)
+    layout = json.dumps({column: [kind] for column, kind in kinds.items()})
     # Read once, before it is taken apart: a million rows take seconds so, and hours in one statement.
     connection.execute(
         "create or replace temp table staged as select from_json(?, ?) as rows", [table.rows, layout]
     )
-    columns = ", ".join(f"unnest(rows.{column}) as {column}" for column in _ROWS)
+    columns = ", ".join(f"unnest(rows.{column}) as {column}" for column in kinds)
     connection.execute(
         "insert into imported_runs by name "
         f"select ?::varchar as study, unnest(range({table.head.n_runs})) as position, {columns} from staged",
@@ -125,87 +167,34 @@ def _insert_rows(connection: duckdb.DuckDBPyConnection, table: ImportedTable) ->
     connection.execute("drop table staged")
 
 
-def save_imports(connection: duckdb.DuckDBPyConnection, journal: Journal) -> int:
-    """Writes the imported tables that only the database holds into the journal; returns how many."""
-    there = {path.name for path in journal.imports()}
-    found = connection.execute(
-        "select journal_file, study, source, epoch_us(imported_at) / 1e6, n_runs, mapping, condition, "
-        "columns from imports"
+def restore(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
+    """Returns the imported table of a row."""
+    names = list(_columns(connection))
+    values = connection.execute(
+        f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
     ).fetchall()
-    only_here = [row for row in found if row[0] not in there]
-    for _, study, source, imported_at, n_runs, mapping, condition, columns in only_here:
-        names = ", ".join(_ROWS)
-        values = connection.execute(
-            f"select {names} from imported_runs where study = ? order by position", [study]
-        ).fetchall()
-        content = dict(zip(_ROWS, map(list, zip(*values, strict=True)), strict=True))
-        content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
-        head = ImportHead(
-            study=study,
-            source=source,
-            imported_at=imported_at,
-            n_runs=n_runs,
-            mapping=json.loads(mapping),
-            condition=condition,
-            columns=json.loads(columns),
-        )
-        journal.write_import(ImportedTable(head, rows_json(content)))
-    return len(only_here)
+    content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+    content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
+    head = ImportHead(
+        mapping=json.loads(row["mapping"]),
+        columns=json.loads(row["columns"]),
+        imported_at=row["at"],
+        **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
+    )
+    return ImportedTable(head, rows_json(content))
 
 
-def compare_imports(
-    connection: duckdb.DuckDBPyConnection, kept: Sequence[str], pending: Sequence[str]
-) -> tuple[list[str], int]:
-    """Compares the database's imported tables with the journal's.
-
-    Args:
-        connection: Of a store.
-        kept: The journal's files of tables that the database has taken in, oldest first.
-        pending: Those that it has not.
-
-    Returns:
-        Names of tables that the database lacks or holds in part or in an older version, and how many tables
-        the journal does not hold.
-    """
+def missing(connection: duckdb.DuckDBPyConnection, taken: list[str], _: set[str]) -> list[str]:
+    """Returns the names of tables that the database lacks, or holds in part or in an older version."""
     found = connection.execute(
         "select study, journal_file, n_runs = (select count(*) from imported_runs r where r.study = i.study) "
         "from imports i"
     ).fetchall()
     there = {study: file for study, file, _ in found}
     wrong = {study for study, _, whole in found if not whole}
-    newest = {_parts(name)[2]: name for name in kept}
-    for study, name in newest.items():
-        removed = _parts(name)[1] == _nothing(study).digest
+    for study, name in {parts(name)[2]: name for name in taken}.items():
+        removed = parts(name)[1] == nothing(study).digest
         file = there.get(study)
-        if (file is None and not removed) or (file is not None and file < name):
+        if (file is None and not removed) or (file is not None and file < name + SUFFIX):
             wrong.add(study)
-    return sorted(wrong), len(set(there.values()) - {*kept, *pending})
-
-
-def _refuse_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path) -> None:
-    known = connection.execute("select 1 from study_trials where study = ? limit 1", [study]).fetchone()
-    if known or connection.execute("select 1 from studies where study = ?", [study]).fetchone():
-        raise InputError(
-            f"{path} has a study {study!r} that was run, not imported; "
-            "give the table another name with --study"
-        )
-
-
-def _nothing(study: str) -> ImportedTable:
-    """Returns the table that takes an earlier one of its name away."""
-    return ImportedTable(
-        ImportHead(study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={}), "{}"
-    )
-
-
-def _dated(table: ImportedTable, last: str | None) -> ImportedTable:
-    """Returns the table with the time of its import: after that of the earlier one, whose file is given."""
-    # A clock that was set back must not make a replacement look older than what it replaces.
-    at = time.time() if last is None else max(time.time(), (int(_parts(last)[0]) + 2) / 1e6)
-    return changed(table, head=table.head.model_copy(update={"imported_at": at}))
-
-
-def _parts(name: str) -> tuple[str, str, str]:
-    """Splits the name of a table's journal file: microseconds since the epoch, digest, the table's name."""
-    at, digest, study = name.removesuffix(IMPORT_SUFFIX).split("-", 2)
-    return at, digest, study
+    return sorted(wrong)

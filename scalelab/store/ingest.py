@@ -8,22 +8,21 @@ checkpoint, so that a kill at any moment leaves them to be looked at again.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.store.connection import Database
-from scalelab.store.envelope import Entry
-from scalelab.store.imports import apply_import
-from scalelab.store.insert import apply_registration, insert_records
-from scalelab.store.journal import IMPORT_SUFFIX, Journal
-from scalelab.store.latencies import take_measurements
+from scalelab.store.journal import Journal
+from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M
 
 if TYPE_CHECKING:
     import duckdb
 
-BATCH_RECORDS = 5000
+Batch = list[tuple[Path, E]]
+BATCH_FILES = 5000
 BATCH_BYTES = 32_000_000
 
 
@@ -36,30 +35,18 @@ def ingest(database: Database, wait: float | None = None) -> int:
     Raises:
         StoreError: The database is locked for too long or cannot be written; what is not ingested is pending.
     """
-    with no_garbage_collection():
-        return _ingest(database, wait)
-
-
-def _ingest(database: Database, wait: float | None) -> int:
     journal = database.journal
-    whole_files = [*journal.pending_registrations(), *journal.pending_imports()]
-    measurements = journal.pending_measurements()
-    if whole_files or measurements:
-        with database.alone(wait):
-            with database.opened(wait) as connection:
-                applied = [path for path in whole_files if apply_file(connection, journal, path)]
-                applied += take_measurements(connection, journal, measurements)
-                connection.execute("checkpoint")
-            journal.keep(applied)
-    count = 0
-    for batch in batches(journal, journal.pending()):
-        with database.alone(wait):
-            with database.opened(wait) as connection:
-                taken = insert_whole(connection, journal, batch)
-                connection.execute("checkpoint")
-            journal.keep(path for path, _ in taken)
-        count += sum(is_new for _, is_new in taken)
-    return count
+    new: Counter[str] = Counter()
+    with no_garbage_collection():
+        for kind in KINDS:
+            for batch in batches(journal, kind, journal.pending(kind)):
+                with database.alone(wait):
+                    with database.opened(wait) as connection:
+                        taken = insert_whole(connection, journal, kind, batch)
+                        connection.execute("checkpoint")
+                    journal.keep(path for path, _ in taken)
+                new[kind.table] += sum(is_new for _, is_new in taken)
+    return new[RECORDS.table]
 
 
 @contextmanager
@@ -74,31 +61,17 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def apply_file(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> bool:
-    """Takes one registration or imported table in; a torn one is quarantined and gives `False`."""
-    if path.name.endswith(IMPORT_SUFFIX):
-        table = journal.open_import(path)
-        if table is not None:
-            apply_import(connection, table, path.name)
-        return table is not None
-    registration = journal.open_registration(path)
-    if registration is None:
-        return False
-    apply_registration(connection, registration, path.name.split(".")[0])
-    return True
-
-
-def batches(journal: Journal, paths: Iterable[Path]) -> Iterator[list[tuple[Path, Entry]]]:
-    """Reads records in batches of bounded size; torn files are quarantined on the way."""
-    batch: list[tuple[Path, Entry]] = []
+def batches(journal: Journal, kind: Kind[M, E], paths: Iterable[Path]) -> Iterator[Batch[E]]:
+    """Reads files in batches of bounded size; torn ones are quarantined on the way."""
+    batch: Batch[E] = []
     size = 0
     for path in paths:
-        entry = journal.open_record(path)
-        if entry is None:
+        opened = journal.open(kind, path)
+        if opened is None:
             continue
-        batch.append((path, entry))
-        size += len(entry.record) + len(entry.trial)
-        if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
+        batch.append((path, opened[0]))
+        size += opened[1]
+        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -106,17 +79,18 @@ def batches(journal: Journal, paths: Iterable[Path]) -> Iterator[list[tuple[Path
 
 
 def insert_whole(
-    connection: duckdb.DuckDBPyConnection, journal: Journal, batch: list[tuple[Path, Entry]]
+    connection: duckdb.DuckDBPyConnection, journal: Journal, kind: Kind[M, E], batch: Batch[E]
 ) -> list[tuple[Path, bool]]:
-    """Inserts a batch; a record that the database refuses is quarantined and does not hold up the others.
+    """Inserts a batch; a content that the database refuses is quarantined and does not hold up the others.
 
     Returns:
         The files that are in the database now, and whether each was new there.
     """
     import duckdb
 
+    named = {path.name.removesuffix(kind.suffix): entry for path, entry in batch}
     try:
-        new = insert_records(connection, [entry for _, entry in batch])
+        new = kind.insert(connection, named)
     except (duckdb.DataError, duckdb.InvalidInputException, LookupError, TypeError, ValueError) as error:
         if len(batch) == 1:
             journal.set_aside(batch[0][0], f"the database refuses it: {str(error).splitlines()[0]}")
@@ -125,6 +99,6 @@ def insert_whole(
         return [
             part
             for piece in (batch[:half], batch[half:])
-            for part in insert_whole(connection, journal, piece)
+            for part in insert_whole(connection, journal, kind, piece)
         ]
-    return [(path, entry.id in new) for path, entry in batch]
+    return [(path, path.name.removesuffix(kind.suffix) in new) for path, _ in batch]

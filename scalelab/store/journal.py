@@ -20,38 +20,20 @@ moves from `new` to `kept` only after the database has committed it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from scalelab.errors import StoreError
 from scalelab.records import Measurement, Record
-from scalelab.store.envelope import (
-    Entry,
-    ImportedTable,
-    MeasurementEntry,
-    Registration,
-    TornError,
-    open_import,
-    open_measurement,
-    open_record,
-    open_registration,
-    seal_import,
-    seal_measurement,
-    seal_record,
-    seal_registration,
-)
 from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
+from scalelab.store.imports import ImportedTable
+from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M, kind_of, kind_of_file
+from scalelab.store.registrations import Registration
 
-STUDY_SUFFIX = ".study.json"
-IMPORT_SUFFIX = ".import.json"
-MEASUREMENT_SUFFIX = ".latency.json"
-_FOLDERS = {STUDY_SUFFIX: "studies", IMPORT_SUFFIX: "imports", MEASUREMENT_SUFFIX: "latencies"}
-T = TypeVar("T")
 log = logging.getLogger("scalelab.store")
 
 
@@ -74,64 +56,31 @@ class Journal:
         self.quarantine = self.folder / "quarantine"
         self._scratch = self.folder / "tmp"
 
-    def write(self, record: Record, *, durable: bool = True) -> None:
-        """Keeps a record; returns quietly where one of that id is there already.
+    def write(
+        self, content: Record | Registration | ImportedTable | Measurement, *, durable: bool = True
+    ) -> Path:
+        """Keeps a record or another content; nothing happens where one of that name is there already.
 
         Args:
-            record: What an attempt produced.
+            content: What an attempt produced, a study asks for, an imported table holds.
             durable: Whether to wait until the disk has it; `False` only for copies of what is elsewhere.
+
+        Returns:
+            The file that it was written to.
 
         Raises:
             StoreError: It cannot be written, the disk being full among the reasons.
         """
+        kind = kind_of(content)
+        name = kind.name_of(content)
         try:
-            content = seal_record(record)
+            text = kind.seal(content)
         except ValueError as error:
-            raise StoreError(f"record {record.id} cannot be kept: {error}") from error
-        if not self.has(record.id):
-            self._put(f"{record.id}.json", content, durable=durable)
-
-    def write_registration(self, registration: Registration) -> str:
-        """Keeps what a study asks for; returns the registration's name, which starts with its time.
-
-        Raises:
-            StoreError: It cannot be written.
-        """
-        digest = registration_digest(
-            registration.study, registration.text, [trial.id for trial in registration.trials]
-        )
-        name = f"{int(registration.registered_at * 1e6):017d}-{digest}"
-        try:
-            content = seal_registration(registration)
-        except ValueError as error:
-            raise StoreError(f"study {registration.study!r} cannot be kept: {error}") from error
-        self._put(f"{name}{STUDY_SUFFIX}", content, durable=True)
-        return name
-
-    def write_import(self, table: ImportedTable) -> Path:
-        """Keeps an imported table; returns its file, whose name has the time, a digest and the table's name.
-
-        Raises:
-            StoreError: It cannot be written.
-        """
-        head = table.head
-        name = f"{int(head.imported_at * 1e6):017d}-{table.digest}-{head.study}{IMPORT_SUFFIX}"
-        self._put(name, seal_import(table), durable=True)
-        return self.new / name
-
-    def write_measurement(self, measurement: Measurement) -> None:
-        """Keeps a measurement; returns quietly where one of that id is there already.
-
-        Raises:
-            StoreError: It cannot be written.
-        """
-        if self.has_measurement(measurement.id):
-            return
-        try:
-            content = seal_measurement(measurement)
-        except ValueError as error:
-            raise StoreError(f"measurement {measurement.id} cannot be kept: {error}") from error
-        self._put(f"{measurement.id}{MEASUREMENT_SUFFIX}", content, durable=True)
+            raise StoreError(f"{kind.name} {name} cannot be kept: {error}") from error
+        path = self.new / f"{name}{kind.suffix}"
+        if not self.has(name, kind):
+            self._put(path.name, text, durable=durable)
+        return path
 
     def _put(self, name: str, content: bytes, *, durable: bool) -> None:
         with writing(self.new):
@@ -144,16 +93,10 @@ class Journal:
                 sync_folder(self.folder.parent)
                 put_new(self.new / name, content, self._scratch, durable=durable)
 
-    def has(self, record_id: str) -> bool:
-        """Whether a record of that id is in the journal."""
-        return self._has(f"{record_id}.json")
-
-    def has_measurement(self, measurement_id: str) -> bool:
-        """Whether a measurement of that id is in the journal."""
-        return self._has(f"{measurement_id}{MEASUREMENT_SUFFIX}")
-
-    def _has(self, name: str) -> bool:
-        return os.path.exists(self._home(name)) or os.path.exists(self.new / name)
+    def has(self, name: str, kind: Kind[Any, Any] = RECORDS) -> bool:
+        """Whether a record of that id, or another content of that name, is in the journal."""
+        file = f"{name}{kind.suffix}"
+        return os.path.exists(self._home(file)) or os.path.exists(self.new / file)
 
     def read(self, record_id: str) -> Record:
         """Returns a record.
@@ -164,96 +107,48 @@ class Journal:
         name = f"{record_id}.json"
         for path in (self.new / name, self._home(name), self.new / name):
             try:
-                return open_record(path.read_bytes()).to_record()
+                return RECORDS.open(record_id, path.read_bytes()).to_record()
             except FileNotFoundError:
                 continue
             except ValueError as error:
                 raise StoreError(f"{path} cannot be read: {error}") from error
         raise StoreError(f"the journal {self.folder} has no record {record_id}")
 
-    def _home(self, name: str) -> Path:
-        own = next((folder for suffix, folder in _FOLDERS.items() if name.endswith(suffix)), name[:2])
-        return self.kept / own / name
+    def _home(self, file: str) -> Path:
+        return self.kept / (kind_of_file(file).folder or file[:2]) / file
 
-    def pending(self) -> list[Path]:
-        """Returns the records that the database has not taken in, by name."""
-        return [path for path in _files(self.new) if not path.name.endswith(tuple(_FOLDERS))]
+    def pending(self, kind: Kind[Any, Any] = RECORDS) -> list[Path]:
+        """Returns the records, or other contents, that the database has not taken in, by name."""
+        return [path for path in _files(self.new) if kind_of_file(path.name) is kind]
 
-    def pending_registrations(self) -> list[Path]:
-        """Returns the registrations that the database has not taken in, oldest first."""
-        return [path for path in _files(self.new) if path.name.endswith(STUDY_SUFFIX)]
+    def taken(self, kind: Kind[Any, Any] = RECORDS) -> list[Path]:
+        """Returns the records, or other contents, that the database has taken in, by name."""
+        if kind.folder is not None:
+            return _files(self.kept / kind.folder, kind.suffix)
+        folders = [folder for folder in _files(self.kept, suffix="") if len(folder.name) == 2]
+        return [path for folder in folders for path in _files(folder)]
 
-    def pending_imports(self) -> list[Path]:
-        """Returns the imported tables that the database has not taken in, oldest first."""
-        return _files(self.new, IMPORT_SUFFIX)
-
-    def pending_measurements(self) -> list[Path]:
-        """Returns the measurements that the database has not taken in, by name."""
-        return _files(self.new, MEASUREMENT_SUFFIX)
-
-    def kept_measurements(self) -> list[Path]:
-        """Returns the measurements that the database has taken in, by name."""
-        return _files(self.kept / "latencies", MEASUREMENT_SUFFIX)
-
-    def kept_records(self) -> Iterator[Path]:
-        """Yields the records that the database has taken in."""
-        for folder in _files(self.kept, suffix=""):
-            if len(folder.name) == 2:
-                yield from _files(folder)
-
-    def registrations(self) -> list[Path]:
-        """Returns all registrations, oldest first."""
-        paths = [*_files(self.kept / "studies"), *self.pending_registrations()]
-        return sorted(paths, key=lambda path: path.name)
-
-    def imports(self) -> list[Path]:
-        """Returns all imported tables, oldest first, earlier versions of one name among them."""
-        return sorted([*self.kept_imports(), *self.pending_imports()], key=lambda path: path.name)
-
-    def kept_imports(self) -> list[Path]:
-        """Returns the imported tables that the database has taken in, oldest first."""
-        return _files(self.kept / "imports", IMPORT_SUFFIX)
+    def files(self, kind: Kind[Any, Any]) -> list[Path]:
+        """Returns all files of a kind by name: registrations and imported tables oldest first."""
+        return sorted([*self.taken(kind), *self.pending(kind)], key=lambda path: path.name)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it that a database could be made from."""
-        whole = (
-            self.registrations() or self.imports() or self.pending_measurements() or self.kept_measurements()
-        )
-        return not (whole or self.pending() or any(self.kept_records()))
+        return not any(self.files(kind) for kind in KINDS)
 
-    def open_record(self, path: Path) -> Entry | None:
-        """Reads a file of the journal; a torn one is quarantined with a warning and gives `None`."""
+    def open(self, kind: Kind[M, E], path: Path) -> tuple[E, int] | None:
+        """Reads a file of the journal; a torn one is quarantined with a warning and gives `None`.
+
+        Returns:
+            What the database is to take in, and the file's size in bytes.
+        """
         try:
             with reading(path):
-                entry = open_record(path.read_bytes())
-            if path.name != f"{entry.id}.json":
-                raise TornError(f"it holds record {entry.id}")
+                text = path.read_bytes()
+            return kind.open(path.name.removesuffix(kind.suffix), text), len(text)
         except FileNotFoundError:
             # Another process took it in just now.
-            return None
-        except ValueError as error:
-            self.set_aside(path, str(error))
-            return None
-        return entry
-
-    def open_registration(self, path: Path) -> Registration | None:
-        """Reads a registration; a torn one is quarantined with a warning and gives `None`."""
-        return self._open(path, open_registration)
-
-    def open_import(self, path: Path) -> ImportedTable | None:
-        """Reads an imported table; a torn one is quarantined with a warning and gives `None`."""
-        return self._open(path, open_import)
-
-    def open_measurement(self, path: Path) -> MeasurementEntry | None:
-        """Reads a measurement; a torn one is quarantined with a warning and gives `None`."""
-        return self._open(path, open_measurement)
-
-    def _open(self, path: Path, opener: Callable[[bytes], T]) -> T | None:
-        try:
-            with reading(path):
-                return opener(path.read_bytes())
-        except FileNotFoundError:
             return None
         except ValueError as error:
             self.set_aside(path, str(error))
@@ -326,11 +221,6 @@ class Journal:
             for path in _files(self._scratch, suffix="")
             if path.suffix != ".lock" and path.stat().st_mtime < old
         ]
-
-
-def registration_digest(study: str, text: str, trial_ids: list[str]) -> str:
-    """Returns a digest that changes when a study, its text or its trials do."""
-    return hashlib.sha256("\0".join([study, text, *trial_ids]).encode()).hexdigest()[:16]
 
 
 def _files(folder: Path, suffix: str = ".json") -> list[Path]:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scalelab.errors import InputError, brief, suggest
 from scalelab.records import UNSPECIFIED, Direction, Status
-from scalelab.store.envelope import ImportedTable, ImportHead
 from scalelab.store.foreign import Source, opened
+from scalelab.store.imports import ImportedTable, ImportHead, rows_json
 from scalelab.store.parameters import COMPONENTS, PREFIXES, Kind, free_name
 from scalelab.store.schema import COUNTED, quoted
 
@@ -147,12 +147,6 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         _notes(columns, extra),
         table=ImportedTable(head, rows_json(content)),
     )
-
-
-def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
-    """Returns the text of an imported table's rows, column by column; columns without values are left out."""
-    given = {name: values for name, values in content.items() if any(value is not None for value in values)}
-    return json.dumps(given, separators=_COMPACT, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
 def _check(wanted: Wanted) -> None:

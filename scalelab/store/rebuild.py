@@ -15,9 +15,8 @@ from scalelab.errors import StoreError
 from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import sync_folder, writing
-from scalelab.store.ingest import apply_file, batches, insert_whole, no_garbage_collection
-from scalelab.store.journal import Journal
-from scalelab.store.latencies import take_measurements
+from scalelab.store.ingest import batches, insert_whole, no_garbage_collection
+from scalelab.store.kinds import KINDS
 from scalelab.store.salvage import salvage
 
 
@@ -69,45 +68,30 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
             set_aside = _swap(database, part)
         journal.keep(taken)
     return RebuildReport(
-        salvaged=found.records,
+        salvaged=found.n_records,
         lost=tuple(found.lost),
         problem=found.problem,
         set_aside=set_aside,
-        **{name: counts[name] for name in _COUNTED},
+        **counts,
     )
-
-
-_COUNTED = ("records", "studies", "imports", "measurements")
 
 
 def _build(database: Database, part: Path) -> tuple[dict[str, int], list[Path]]:
     """Fills a fresh database.
 
     Returns:
-        How many rows the tables `_COUNTED` have, and the files of `new` that are in it.
+        How many rows the tables of the kinds have, and the files of `new` that are in it.
     """
     journal = database.journal
-    measurements = journal.pending_measurements()
-    pending = [
-        *journal.pending_registrations(), *journal.pending_imports(), *measurements, *journal.pending()
-    ]  # fmt: skip
-    taken: set[Path] = set()
+    taken: list[Path] = []
+    counts: dict[str, int] = {}
     with open_file(part, False, time.monotonic(), name=database.path) as connection:
-        for path in [*journal.registrations(), *journal.imports()]:
-            if apply_file(connection, journal, path):
-                taken.add(path)
-        for batch in batches(journal, _all_records(journal)):
-            taken.update(path for path, _ in insert_whole(connection, journal, batch))
-        taken.update(take_measurements(connection, journal, [*journal.kept_measurements(), *measurements]))
-        counts = {
-            table: int(schema.one(connection.execute(f"select count(*) from {table}"))) for table in _COUNTED
-        }
+        for kind in KINDS:
+            for batch in batches(journal, kind, journal.files(kind)):
+                taken += [path for path, _ in insert_whole(connection, journal, kind, batch)]
+            counts[kind.table] = schema.one(connection.execute(f"select count(*) from {kind.table}"))
         connection.execute("checkpoint")
-    return counts, [path for path in pending if path in taken]
-
-
-def _all_records(journal: Journal) -> list[Path]:
-    return [*journal.kept_records(), *journal.pending()]
+    return counts, [path for path in taken if path.parent == journal.new]
 
 
 def _swap(database: Database, part: Path) -> tuple[Path, ...]:

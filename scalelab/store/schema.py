@@ -8,7 +8,8 @@ Every step runs in one transaction and is checkpointed at once, so that no DDL s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,18 @@ def one(result: duckdb.DuckDBPyConnection) -> Any:
     return row[0] if row else None
 
 
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commits at the block's end, or rolls all of it back where it raised."""
+    connection.execute("begin")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
 def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """Brings a database to the newest schema; returns the versions that it went through.
 
@@ -188,8 +201,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """
     start = version_of(connection) or 0
     for version, step in enumerate(MIGRATIONS[start:], start=start + 1):
-        connection.execute("begin")
-        try:
+        with transaction(connection):
             if isinstance(step, str):
                 connection.execute(step)
             else:
@@ -201,10 +213,6 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
             # The views are those of the newest schema, whose tables are all there after the last step.
             if version == len(MIGRATIONS):
                 create_views(connection)
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
         connection.execute("checkpoint")
     return list(range(start + 1, len(MIGRATIONS) + 1))
 
@@ -255,8 +263,7 @@ def change_columns(
     """Adds and widens columns in one transaction and makes the views again; checkpointed at once."""
     if not added and not widened:
         return
-    connection.execute("begin")
-    try:
+    with transaction(connection):
         for column in added:
             connection.execute(
                 f"alter table {column.holder} add column {quoted(column.name)} {column.sql_type}"
@@ -276,8 +283,4 @@ def change_columns(
                 "update parameters set kind = ? where column_name = ?", [column.kind, column.name]
             )
         create_views(connection)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
     connection.execute("checkpoint")

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scalelab.errors import InputError
-from scalelab.records import Direction, Measurement, Record, Trial
-from scalelab.store import queries, schema
+from scalelab.errors import InputError, suggest
+from scalelab.records import Direction, Record, Trial
+from scalelab.store import imports, registrations, schema
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
-from scalelab.store.envelope import Registration
-from scalelab.store.journal import Journal, registration_digest, resolve
-from scalelab.store.queries import Outcome, StudySummary
+from scalelab.store.imports import ImportedTable
+from scalelab.store.journal import Journal, resolve
+from scalelab.store.questions import Questions
+from scalelab.store.registrations import Registration
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
     from scalelab.store.check import CheckReport
-    from scalelab.store.latencies import Tried
     from scalelab.store.mapping import Import
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
 
 
-class Store:
+class Store(Questions):
     """Every run that was ever made: a DuckDB file and, beside it, the journal that it is made from.
 
     Holds no connection, so that any number of readers and one writer at a time share the file; each method
@@ -80,21 +80,16 @@ class Store:
             InputError: An imported table has that name.
             StoreError: The journal or the database cannot be written.
         """
-        digest = registration_digest(study, text, [trial.id for trial in trials])
+        registration = Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
         with self.database.read() as connection:
-            if queries.imported(connection, study) is not None:
+            if imports.last_of(connection, study) is not None:
                 raise InputError(
                     f"{self.path} has an imported table of the name {study!r}; give the study another name"
                 )
-            last = schema.one(
-                connection.execute("select max(registration) from studies where study = ?", [study])
-            )
-        if last is not None and str(last).endswith(digest):
-            return
-        self.journal.write_registration(
-            Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
-        )
-        self.ingest()
+            last = registrations.last_of(connection, study)
+        if last is None or not last.endswith(registration.digest):
+            self.journal.write(registration)
+            self.ingest()
 
     def import_runs(
         self,
@@ -144,10 +139,26 @@ class Store:
             InputError: The name is taken; nothing was changed.
             StoreError: The store cannot be written.
         """
-        from scalelab.store.imports import import_table
-
         self.ingest()
-        return import_table(self.database, read, replace=replace)
+        study, table = read.study, read.table
+        with self.database.alone():
+            with self.database.opened() as connection:
+                if registrations.ran(connection, study):
+                    raise InputError(
+                        f"{self.path} has a study {study!r} that was run, not imported; "
+                        "give the table another name with --study"
+                    )
+                last = imports.last_of(connection, study)
+                if last is not None and imports.parts(last)[1] == table.digest:
+                    return replaced(read, outcome="unchanged")
+                if last is not None and not replace:
+                    raise InputError(
+                        f"{self.path} has other runs under the name {study!r}; replace them with "
+                        "--replace, or give these another name with --study"
+                    )
+                path = self._put(connection, table.after(last))
+            self.journal.keep([path])
+        return replaced(read, outcome="imported" if last is None else "replaced")
 
     def remove_import(self, study: str) -> int:
         """Takes an imported table out of the store again; its files stay in the journal.
@@ -159,133 +170,23 @@ class Store:
             InputError: No imported table has that name.
             StoreError: The store cannot be written.
         """
-        from scalelab.store.imports import remove_import
-
         self.ingest()
-        return remove_import(self.database, study)
+        with self.database.alone():
+            with self.database.opened() as connection:
+                there = imports.sizes(connection)
+                if study not in there:
+                    hint = f"{suggest(study, there)} (there are: {', '.join(there) or 'none'})"
+                    raise InputError(f"{self.path} has no imported table {study!r}{hint}")
+                last = imports.last_of(connection, study)
+                path = self._put(connection, imports.nothing(study).after(last))
+            self.journal.keep([path])
+        return there[study]
 
-    def outcomes(self, trial_ids: Iterable[str] | None = None) -> dict[str, Outcome]:
-        """Returns how far trials have come, by id; those without a record are left out.
-
-        Args:
-            trial_ids: The trials; by default all.
-
-        Raises:
-            StoreError: The store cannot be read.
-        """
-        with self.database.read() as connection:
-            return queries.outcomes(connection, trial_ids)
-
-    def studies(self) -> list[StudySummary]:
-        """Returns how far the studies have come, by name.
-
-        Raises:
-            StoreError: The store cannot be read.
-        """
-        running = {claim.trial_id for claim in self.claims.live()}
-        with self.database.read() as connection:
-            return queries.studies(connection, running)
-
-    def runs(self, study: str | None = None) -> pd.DataFrame:
-        """Returns a row for each attempted trial of a study, or of all studies: the view `runs`.
-
-        Raises:
-            InputError: There is no such study.
-            StoreError: The store cannot be read.
-        """
-        with self.database.read() as connection:
-            if study is not None:
-                queries.require_study(connection, study, self.path)
-            return queries.runs(connection, study)
-
-    def curves(self, study: str | None = None, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Returns a row for each validation of the runs: the view `curves`.
-
-        Args:
-            study: Only this study.
-            trial_ids: Only these trials.
-
-        Raises:
-            InputError: There is no such study.
-            StoreError: The store cannot be read.
-        """
-        with self.database.read() as connection:
-            if study is not None:
-                queries.require_study(connection, study, self.path)
-            return queries.curves(connection, study, trial_ids)
-
-    def measure(self, measurement: Measurement) -> None:
-        """Keeps a measurement in the journal; `ingest` takes it into the database.
-
-        Raises:
-            StoreError: The journal cannot be written.
-        """
-        self.journal.write_measurement(measurement)
-
-    def tried(self, benchmark_ids: Iterable[str]) -> dict[str, Tried]:
-        """Returns how far benchmarks have come, by id; those that were never attempted are left out.
-
-        Raises:
-            StoreError: The store cannot be read.
-        """
-        from scalelab.store import latencies
-
-        with self.database.read() as connection:
-            return latencies.tried(connection, benchmark_ids)
-
-    def latencies(self, study: str | None = None, benchmark_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Returns a row for each benchmark that was attempted: the view `latencies`.
-
-        Args:
-            study: Only those that were made for this study.
-            benchmark_ids: Only these.
-
-        Raises:
-            StoreError: The store cannot be read.
-        """
-        from scalelab.store import latencies
-
-        with self.database.read() as connection:
-            return latencies.latencies(connection, study, benchmark_ids)
-
-    def sql(self, query: str) -> pd.DataFrame:
-        """Returns the result of a query; the database is open for reading only.
-
-        Raises:
-            InputError: The query is wrong, or would change the store.
-            StoreError: The store cannot be read.
-        """
-        with self.database.read() as connection, self._asked():
-            return queries.frame(_result(connection, query))
-
-    def rows(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Returns the result of a query as names of columns and rows, exactly and without pandas.
-
-        Raises:
-            InputError: The query is wrong, or would change the store.
-            StoreError: The store cannot be read.
-        """
-        with self.database.read() as connection, self._asked():
-            result = _result(connection, query)
-            return [column[0] for column in result.description or []], result.fetchall()
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Tells what is wrong with a user's query from what is wrong with the store."""
-        import duckdb
-
-        try:
-            yield
-        except (duckdb.InterruptException, duckdb.FatalException, duckdb.InternalException):
-            raise
-        except duckdb.Error as error:
-            if "corrupt" in str(error).lower() or str(self.path) in str(error):
-                raise
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            shown = (
-                lines[:2] if lines[1:2] and lines[1].startswith(("Candidate", "Did you mean")) else lines[:1]
-            )
-            raise InputError(f"the query cannot be run: {' '.join(shown)}") from error
+    def _put(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> Path:
+        """Takes an imported table into journal and database; returns its file, which is to be kept."""
+        path = self.journal.write(table)
+        imports.insert(connection, {imports.name_of(table): table})
+        return path
 
     def check(self) -> CheckReport:
         """Reads all of the store and compares it with its journal; changes nothing.
@@ -336,12 +237,9 @@ class Store:
 
     def _settle(self, claim: Claim) -> None:
         """Records an attempt whose processes are gone as interrupted."""
-        with self.database.read() as connection:
-            there = queries.outcomes(connection, [claim.trial_id]).get(claim.trial_id)
-            if there is not None and there.attempts >= claim.attempt:
-                return
-            trial = queries.trial(connection, claim.trial_id)
-        if trial is not None:
+        there = self.outcomes([claim.trial_id]).get(claim.trial_id)
+        trial = self.trial(claim.trial_id)
+        if trial is not None and (there is None or there.attempts < claim.attempt):
             self.journal.write(
                 Record(
                     trial=trial,
@@ -381,10 +279,3 @@ def open_store(path: Store | Path | str, *, create: bool = False, wait: float = 
         with store.database.read():
             pass
     return store
-
-
-def _result(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
-    result: duckdb.DuckDBPyConnection | None = connection.execute(query)
-    if result is None or result.description is None:
-        raise InputError("the query is empty; give one such as: select * from runs limit 5")
-    return result

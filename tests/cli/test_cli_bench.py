@@ -85,7 +85,7 @@ def test_what_all_machines_measured_is_shown_without_measuring(scalelab_command,
     content = store.sql("select content from measurements where status = 'ok' limit 1")["content"][0]
     here = Measurement.model_validate_json(content)
     there = here.model_copy(update={"benchmark": here.benchmark.model_copy(update={"host": "elsewhere"})})
-    store.journal.write_measurement(there)
+    store.journal.write(there)
     store.ingest()
     code, out, _ = scalelab_command("bench", "--measured", "--store", store.path)
     assert code == 0

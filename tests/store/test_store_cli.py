@@ -55,7 +55,10 @@ def test_check_of_a_store_in_disorder(filled):
     assert "NOT healthy" in text
     assert "1 records, registrations, imported tables and measurements wait" in text
     assert "torn.json" in text
-    assert "problem: 1 records are in the database more than once; run `scalelab store rebuild" in text
+    assert (
+        f"problem: 1 records are in the database more than once: {a_record(0).id}; run `scalelab store"
+        in text
+    )
     filled.path.write_bytes(filled.path.read_bytes()[:5000])
     assert json.loads(call("store", "check", "--store", filled.path, "--json", code=3))["healthy"] is False
 

@@ -26,7 +26,7 @@ def store(tmp_path_factory):
         store.journal.write(a_record(seed))
     store.journal.write(a_record(2, 1, "failed"))
     for precision in ("f32", "int8"):
-        store.measure(a_measurement(precision=precision))
+        store.journal.write(a_measurement(precision=precision))
     store.ingest()
     return store
 

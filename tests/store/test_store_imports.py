@@ -13,6 +13,7 @@ from store_samples import a_record, a_trial
 
 from scalelab.errors import InputError
 from scalelab.store import Store, open_store, schema
+from scalelab.store.kinds import IMPORTS
 from scalelab.store.mapping import Wanted, read_runs
 
 TABLE = pd.DataFrame(
@@ -60,7 +61,7 @@ def test_importing_again_does_nothing_and_other_runs_need_replace(store):
     assert store.import_runs(other, study="t", replace=True).outcome == "replaced"
     assert sorted(store.runs("t").loss) == [0.8, 0.9, 1.0]
     assert "feature_lr" not in store.runs().columns
-    assert len(store.journal.imports()) == 2
+    assert len(store.journal.files(IMPORTS)) == 2
 
 
 def test_a_replacement_counts_though_the_clock_was_set_back(store, monkeypatch):
@@ -151,7 +152,7 @@ def test_a_damaged_store_comes_back_from_its_journal(store, damage):
 
 
 def test_a_table_that_was_cut_off_before_the_database_is_taken_in_next(store):
-    path = store.journal.write_import(read().table)
+    path = store.journal.write(read().table)
     assert store.check().pending == 1
     assert store.runs().empty
     store.ingest()
@@ -163,7 +164,7 @@ def test_a_table_that_was_cut_off_before_the_database_is_taken_in_next(store):
 
 def test_a_torn_file_goes_to_quarantine(store):
     store.import_runs(TABLE, study="a")
-    path = store.journal.write_import(read().table)
+    path = store.journal.write(read().table)
     path.write_bytes(path.read_bytes()[:-20])
     store.ingest()
     assert [file.name for file in store.journal.quarantined()] == [path.name]
@@ -177,8 +178,8 @@ def test_check_sees_tables_that_are_not_whole(store):
         connection.execute("delete from imported_runs where study = 'a' and position = 1")
         connection.execute("delete from imports where study = 'b'")
     report = store.check()
-    assert report.missing_imports == ["a", "b"]
-    assert "not whole in the database: a, b" in report.problems[0]
+    assert report.missing["imports"] == ["a", "b"]
+    assert "not whole: a, b" in report.problems[0]
     store.rebuild()
     assert store.check().healthy
 

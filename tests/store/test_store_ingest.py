@@ -9,7 +9,9 @@ from store_samples import STARTED, a_record, a_trial
 
 from scalelab.errors import StoreError
 from scalelab.store import Journal, open_store
-from scalelab.store.envelope import Registration, _seal
+from scalelab.store.envelope import seal
+from scalelab.store.kinds import REGISTRATIONS
+from scalelab.store.registrations import Registration
 
 RUNS = """
 study trial_id status attempt attempts error dataset architecture optimizer seed data_seed n_params
@@ -85,7 +87,7 @@ def test_the_attempt_that_counts_is_the_last_that_ended(store):
 def test_ingesting_again_changes_nothing(store):
     keep(store, a_record(0), a_record(1))
     before = store.rows("select * from records order by trial_id")
-    for path in list(store.journal.kept_records()):
+    for path in list(store.journal.taken()):
         path.rename(store.journal.new / path.name)
     assert store.ingest() == 0
     assert store.rows("select * from records order by trial_id") == before
@@ -113,7 +115,7 @@ def test_a_crash_between_commit_and_move_is_harmless(store, monkeypatch):
 
 
 def test_batches_hold_all_records(store, monkeypatch):
-    monkeypatch.setattr("scalelab.store.ingest.BATCH_RECORDS", 4)
+    monkeypatch.setattr("scalelab.store.ingest.BATCH_FILES", 4)
     assert keep(store, *(a_record(seed) for seed in range(11))) == 11
     monkeypatch.setattr("scalelab.store.ingest.BATCH_BYTES", 1)
     assert keep(store, *(a_record(seed) for seed in range(11, 14))) == 3
@@ -123,8 +125,14 @@ def test_batches_hold_all_records(store, monkeypatch):
 
 def test_a_record_that_the_database_refuses_holds_up_nobody(store, caplog):
     trial = a_trial(9)
-    poison = _seal(
-        f'"trial_id":"{trial.id}","attempt":1,"features":{{}},"trial":{{"no":"trial"}},"record":{{}}'
+    poison = seal(
+        {
+            "trial_id": f'"{trial.id}"',
+            "attempt": "1",
+            "features": "{}",
+            "trial": '{"no":"trial"}',
+            "record": "{}",
+        }
     )
     for seed in range(5):
         store.journal.write(a_record(seed))
@@ -212,7 +220,7 @@ def test_registering_the_same_again_writes_nothing(store):
     before = store.path.read_bytes()
     store.register("s", "text", trials)
     assert store.path.read_bytes() == before
-    assert len(store.journal.registrations()) == 1
+    assert len(store.journal.files(REGISTRATIONS)) == 1
 
 
 def test_an_edited_study_keeps_runs_that_it_no_longer_asks_for(store):
@@ -231,7 +239,7 @@ def test_an_edited_study_keeps_runs_that_it_no_longer_asks_for(store):
 
 def test_an_older_registration_that_comes_late_changes_no_plan(store):
     store.register("s", "new", [a_trial(1)])
-    store.journal.write_registration(
+    store.journal.write(
         Registration(study="s", text="old", registered_at=STARTED - 1e9, trials=(a_trial(0),))
     )
     store.ingest()

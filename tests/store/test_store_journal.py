@@ -14,26 +14,27 @@ from store_samples import a_record, a_trial, records
 
 from scalelab.errors import StoreError
 from scalelab.store import Journal
-from scalelab.store.envelope import TornError, open_record, seal_record
+from scalelab.store.envelope import TornError
+from scalelab.store.kinds import RECORDS
 
 
 @given(records())
 def test_a_record_comes_back_as_it_was(record):
-    assert open_record(seal_record(record)).to_record() == record
+    assert RECORDS.open(record.id, RECORDS.seal(record)).to_record() == record
 
 
 @given(records(), st.data())
 def test_a_file_that_was_cut_or_changed_is_told(record, data):
-    content = seal_record(record)
+    content = RECORDS.seal(record)
     cut = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(TornError):
-        open_record(content[:cut])
+        RECORDS.open(record.id, content[:cut])
     place = data.draw(st.integers(0, len(content) - 1))
     changed = (
         content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :]
     )
     with pytest.raises(TornError):
-        open_record(changed)
+        RECORDS.open(record.id, changed)
 
 
 def test_the_file_is_one_json_object(tmp_path):
@@ -67,7 +68,7 @@ def test_a_second_file_of_a_kept_name_is_set_aside(store, caplog):
     store.journal.write(a_record(loss=0.25))
     store.ingest()
     late = store.journal.new / f"{a_record().id}.json"
-    late.write_bytes(seal_record(a_record(loss=0.75)))
+    late.write_bytes(RECORDS.seal(a_record(loss=0.75)))
     assert store.ingest() == 0
     assert "was there first" in caplog.text
     assert [path.name for path in store.journal.quarantined()] == [late.name]
@@ -94,8 +95,8 @@ def test_torn_files_are_set_aside_and_hold_up_nobody(store, caplog, content):
 def test_a_file_of_a_wrong_name_or_format_is_set_aside(store, caplog):
     store.journal.write(a_record())
     store.ingest()
-    (store.journal.new / f"{a_trial(9).id}-1.json").write_bytes(seal_record(a_record(5)))
-    newer = seal_record(a_record(6)).replace(b'"format":1', b'"format":2')
+    (store.journal.new / f"{a_trial(9).id}-1.json").write_bytes(RECORDS.seal(a_record(5)))
+    newer = RECORDS.seal(a_record(6)).replace(b'"format":1', b'"format":2')
     (store.journal.new / f"{a_record(6).id}.json").write_bytes(newer)
     assert store.ingest() == 0
     assert f"it holds record {a_record(5).id}" in caplog.text
@@ -141,7 +142,7 @@ def test_without_hard_links_nothing_is_replaced_either(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     journal = Journal(tmp_path / "x.duckdb")
     journal.write(a_record(loss=0.25))
-    content = seal_record(a_record(loss=0.75))
+    content = RECORDS.seal(a_record(loss=0.75))
     journal._put(f"{a_record().id}.json", content, durable=True)
     assert journal.read(a_record().id).loss == 0.25
 

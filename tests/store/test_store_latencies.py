@@ -9,15 +9,17 @@ import pytest
 from store_samples import a_measurement, a_record, a_trial
 
 from scalelab.errors import StoreError
-from scalelab.store.envelope import TornError, open_measurement, seal_measurement
+from scalelab.records import Measurement
+from scalelab.store.envelope import TornError
 from scalelab.store.journal import Journal
+from scalelab.store.kinds import MEASUREMENTS
 
 
 def test_a_measurement_is_taken_in_once(store):
     for _ in range(2):
-        store.measure(a_measurement())
+        store.journal.write(a_measurement())
     store.ingest()
-    store.measure(a_measurement())
+    store.journal.write(a_measurement())
     store.ingest()
     table = store.latencies()
     assert len(table) == 1
@@ -29,13 +31,13 @@ def test_a_measurement_is_taken_in_once(store):
     assert json.loads(row.options)["width"] == 8
     assert json.loads(row.packages) == {"numpy": "2.0"}
     assert row.compile_seconds != row.compile_seconds, "a step that did not apply has no time"
-    assert len(store.journal.kept_measurements()) == 1
+    assert len(store.journal.taken(MEASUREMENTS)) == 1
 
 
 def test_the_last_attempt_that_went_well_counts(store):
     for attempt, status in ((1, "failed"), (2, "ok"), (3, "timeout")):
-        store.measure(a_measurement(attempt=attempt, status=status))
-    store.measure(a_measurement(16, status="failed"))
+        store.journal.write(a_measurement(attempt=attempt, status=status))
+    store.journal.write(a_measurement(16, status="failed"))
     store.ingest()
     ids = {width: a_measurement(width).benchmark.id for width in (8, 16, 32)}
     tried = store.tried(ids.values())
@@ -52,8 +54,8 @@ def test_the_objective_is_that_of_the_best_design_of_the_very_network(store):
     for seed, optimizer, objective in ((0, "adamw", 0.9), (1, "adamw", 0.5), (2, "sgd", 0.8)):
         store.journal.write(a_record(a_trial(seed, optimizer=optimizer), objective=objective))
     store.journal.write(a_record(a_trial(3, width=16), objective=0.99))
-    store.measure(a_measurement())
-    store.measure(a_measurement(32))
+    store.journal.write(a_measurement())
+    store.journal.write(a_measurement(32))
     store.ingest()
     table = store.latencies().set_index("n_params", append=True)
     mine = table[table.objective.notna()]
@@ -64,32 +66,32 @@ def test_the_objective_is_that_of_the_best_design_of_the_very_network(store):
 
 
 def test_a_rebuild_keeps_what_only_one_of_journal_and_database_holds(store):
-    store.measure(a_measurement())
+    store.journal.write(a_measurement())
     store.ingest()
     shutil.rmtree(store.journal.folder)
-    store.measure(a_measurement(16))
+    store.journal.write(a_measurement(16))
     report = store.rebuild()
     assert report.measurements == 2
     assert sorted(store.latencies().latency) == [0.008, 0.016]
     assert store.check().healthy
-    assert Journal(store.path).kept_measurements()
+    assert Journal(store.path).taken(MEASUREMENTS)
 
 
 def test_a_check_finds_what_is_missing(store):
-    store.measure(a_measurement())
+    store.journal.write(a_measurement())
     store.ingest()
     with store.database.write() as connection:
         connection.execute("delete from measurements")
     report = store.check()
-    assert report.missing_measurements == [a_measurement().id]
+    assert report.missing["measurements"] == [a_measurement().id]
     assert "1 measurements of the journal are not in the database" in report.problems[0]
     store.rebuild()
     assert store.check().healthy
 
 
 def test_a_torn_file_is_set_aside_and_holds_up_nobody(store, caplog):
-    store.measure(a_measurement())
-    store.measure(a_measurement(16))
+    store.journal.write(a_measurement())
+    store.journal.write(a_measurement(16))
     torn = store.journal.new / f"{a_measurement().id}.latency.json"
     torn.write_bytes(torn.read_bytes()[:200])
     store.ingest()
@@ -99,17 +101,20 @@ def test_a_torn_file_is_set_aside_and_holds_up_nobody(store, caplog):
 
 
 def test_a_file_says_what_it_holds():
-    sealed = seal_measurement(a_measurement())
-    entry = open_measurement(sealed)
-    assert entry.id == a_measurement().id
-    assert (entry.study, entry.status) == ("s", "ok")
+    measurement = a_measurement()
+    sealed = MEASUREMENTS.seal(measurement)
+    entry = MEASUREMENTS.open(measurement.id, sealed)
+    assert (entry.measurement_id, entry.attempt) == (measurement.benchmark.id, 1)
+    assert Measurement.model_validate_json(entry.content) == measurement
     with pytest.raises(TornError, match="checksum"):
-        open_measurement(sealed.replace(b"0.008", b"0.007"))
+        MEASUREMENTS.open(measurement.id, sealed.replace(b"0.008", b"0.007"))
+    with pytest.raises(TornError, match=f"it holds measurement {measurement.id}"):
+        MEASUREMENTS.open(a_measurement(16).id, sealed)
 
 
 def test_what_json_cannot_say_is_refused(store):
     with pytest.raises(StoreError, match="cannot be kept"):
-        store.measure(a_measurement(facts={"x": object()}))
+        store.journal.write(a_measurement(facts={"x": object()}))
 
 
 def test_a_benchmark_is_named_by_all_that_changes_its_time():
@@ -125,7 +130,7 @@ def test_a_benchmark_is_named_by_all_that_changes_its_time():
 def test_export_has_the_latencies(store, tmp_path):
     import duckdb
 
-    store.measure(a_measurement())
+    store.journal.write(a_measurement())
     store.ingest()
     files = {path.name: path for path in store.export(tmp_path / "out")}
     found = duckdb.sql(f"select latency from read_parquet('{files['latencies.parquet']}')").fetchall()

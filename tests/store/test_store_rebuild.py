@@ -16,8 +16,9 @@ from store_samples import a_record, a_trial, records
 
 from scalelab.errors import StoreError, StoreLockedError
 from scalelab.store import Journal, Store, open_store
-from scalelab.store.envelope import Registration
 from scalelab.store.files import put_new
+from scalelab.store.kinds import REGISTRATIONS
+from scalelab.store.registrations import Registration
 
 TABLES = ("studies", "study_trials", "trials", "records", "curve_points", "runs", "curves")
 
@@ -82,7 +83,7 @@ def test_a_rebuilt_store_shows_the_same(filled):
 
 def test_records_that_only_the_database_holds_are_salvaged(filled):
     before = content(filled)
-    there = {path.stem: filled.journal.read(path.stem) for path in filled.journal.kept_records()}
+    there = {path.stem: filled.journal.read(path.stem) for path in filled.journal.taken()}
     shutil.rmtree(filled.journal.folder)
     report = filled.rebuild()
     assert report.salvaged == 7
@@ -112,7 +113,7 @@ def test_many_records_are_salvaged_in_pieces(store, monkeypatch):
         store.journal.write(a_record(seed))
     store.ingest()
     before = content(store)
-    for path in list(store.journal.kept_records())[::2]:
+    for path in list(store.journal.taken())[::2]:
         path.unlink()
     assert store.rebuild().salvaged == 5
     assert content(store) == before
@@ -121,7 +122,7 @@ def test_many_records_are_salvaged_in_pieces(store, monkeypatch):
 def test_pending_records_are_in_the_rebuilt_store(filled):
     filled.journal.write(a_record(20))
     late = Registration(study="late", text="", registered_at=1.9e9, trials=(a_trial(20),))
-    filled.journal.write_registration(late)
+    filled.journal.write(late)
     report = filled.rebuild()
     assert (report.records, report.studies) == (8, 3)
     assert filled.check().pending == 0
@@ -186,7 +187,7 @@ def test_a_whole_wal_is_replayed_not_lost(filled):
 
 
 def test_what_a_damaged_database_names_but_cannot_give_is_reported(filled):
-    (gone,) = [path for path in filled.journal.kept_records() if path.stem == a_record(3).id]
+    (gone,) = [path for path in filled.journal.taken() if path.stem == a_record(3).id]
     gone.unlink()
     with filled.database.write() as connection:
         connection.execute("update records set status = 'nonsense' where trial_id = ?", [a_trial(3).id])
@@ -203,7 +204,7 @@ def test_duplicates_and_missing_records_are_found_and_mended(filled):
         connection.execute("delete from trials where trial_id = ?", [a_trial(1).id])
     report = filled.check()
     assert report.duplicates == [a_record(2).id]
-    assert report.missing == [a_record(4).id]
+    assert report.missing["records"] == [a_record(4).id]
     assert report.orphans == [a_trial(1).id]
     assert len(report.problems) == 3
     filled.rebuild()
@@ -238,9 +239,9 @@ def test_nothing_to_rebuild_from_is_told(tmp_path):
 
 
 def test_torn_files_of_the_journal_do_not_stop_a_rebuild(filled, caplog):
-    torn = next(iter(filled.journal.kept_records()))
+    torn = next(iter(filled.journal.taken()))
     torn.write_bytes(torn.read_bytes()[:-9])
-    registration = filled.journal.registrations()[0]
+    registration = filled.journal.files(REGISTRATIONS)[0]
     registration.write_bytes(b"{")
     filled.path.unlink()
     report = filled.rebuild()

@@ -1,0 +1,338 @@
+"""What a store is asked: each question is a method that opens the database for reading, once and briefly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scalelab.errors import InputError, suggest
+from scalelab.records import Direction, Measurement, MeasurementStatus, Status, Trial
+from scalelab.store.claims import Claims
+from scalelab.store.connection import Database
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_NULLABLE = {f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)}
+_AMONG = "in (select unnest(?::varchar[]))"
+
+
+class Outcome(NamedTuple):
+    """How far a trial has come.
+
+    Attributes:
+        status: That of the attempt that counts: the last one that is done or diverged, else the last.
+        attempts: The highest number of an attempt so far; the next attempt gets one more.
+        error: The reason, where the attempt that counts failed or was interrupted.
+    """
+
+    status: Status
+    attempts: int
+    error: str | None
+
+
+class Tried(NamedTuple):
+    """How far a benchmark has come.
+
+    Attributes:
+        status: That of the attempt that counts: the last one that went well, else the last.
+        attempts: The highest number of an attempt so far.
+        reason: Why it did not go well.
+    """
+
+    status: MeasurementStatus
+    attempts: int
+    reason: str | None
+
+
+class Objective(NamedTuple):
+    """What a trial reached.
+
+    Attributes:
+        value: The best value of the objective over the curve.
+        direction: Which way is better.
+    """
+
+    value: float
+    direction: Direction
+
+
+class StoredStudy(NamedTuple):
+    """A study that was run, as its store keeps it.
+
+    Attributes:
+        name: Its name.
+        text: The study file.
+    """
+
+    name: str
+    text: str
+
+
+class StudySummary(NamedTuple):
+    """How far a study has come; each planned trial counts once.
+
+    Attributes:
+        study: Its name.
+        planned: Trials that it asks for.
+        done: Trials with a finished attempt.
+        diverged: Trials whose loss stopped being finite.
+        failed: Trials that could not be trained.
+        interrupted: Trials that were stopped and are to be attempted again.
+        running: Trials that a living process is at.
+        pending: Trials that were not attempted yet.
+        registered_at: When it was last registered, as ISO 8601 in UTC; `None` where it never was.
+        imported_from: The file that it was imported from; `None` where it was run here.
+    """
+
+    study: str
+    planned: int
+    done: int
+    diverged: int
+    failed: int
+    interrupted: int
+    running: int
+    pending: int
+    registered_at: str | None
+    imported_from: str | None = None
+
+
+class Questions:
+    """The questions of a `Store`; all of them raise a `StoreError` where it cannot be read.
+
+    Attributes:
+        path: The store's file.
+        database: Opens it.
+        claims: Who is at which trial.
+    """
+
+    path: Path
+    database: Database
+    claims: Claims
+
+    def study(self, name: str | None = None) -> StoredStudy:
+        """Returns a study that was run.
+
+        Args:
+            name: Its name; may be left out where the store has one only.
+
+        Raises:
+            InputError: There is none of that name, or the store has none or several.
+        """
+        there = {study.name: study for study in self.stored_studies()}
+        names = ", ".join(sorted(there)) or "none"
+        if name is None and len(there) != 1:
+            raise InputError(f"which study? give its file, or --study NAME ({self.path} has {names})")
+        if name is not None and name not in there:
+            raise InputError(
+                f"{self.path} has no study {name!r} that was run{suggest(name, there)}; it has {names}"
+            )
+        return there[name] if name is not None else next(iter(there.values()))
+
+    def stored_studies(self, *, trial_id: str | None = None) -> list[StoredStudy]:
+        """Returns the studies that were run, the one that was registered last at the end.
+
+        Args:
+            trial_id: Only those that ask for this trial, or did.
+        """
+        only = "" if trial_id is None else "semi join (from study_trials where trial_id = ?) using (study)"
+        query = f"select study, text from studies {only} order by registered_at, study"
+        return [StoredStudy(*row) for row in self._ask(query, *([] if trial_id is None else [trial_id]))]
+
+    def studies(self) -> list[StudySummary]:
+        """Returns how far all studies have come, imported ones among them, by name."""
+        rows = self._ask(_SUMMARIES, [claim.trial_id for claim in self.claims.live()])
+        return [StudySummary(*row) for row in rows]
+
+    def trial(self, trial_id: str) -> Trial | None:
+        """Returns a trial; `None` where the store has none of that id, or an imported run."""
+        rows = self._ask("select content from trials where trial_id = ?", trial_id)
+        return Trial.model_validate_json(rows[0][0]) if rows else None
+
+    def outcomes(self, trial_ids: Iterable[str] | None = None) -> dict[str, Outcome]:
+        """Returns how far trials have come, by id; those without a record are left out.
+
+        Args:
+            trial_ids: The trials; by default all.
+        """
+        only, values = ("", []) if trial_ids is None else (f"where trial_id {_AMONG}", [list(trial_ids)])
+        rows = self._ask(
+            "select trial_id, any_value(r.status) filter (r.attempt = b.attempt), max(r.attempt), "
+            "any_value(r.error) filter (r.attempt = b.attempt) "
+            f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
+            *values,
+        )
+        return {trial_id: Outcome(*outcome) for trial_id, *outcome in rows}
+
+    def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
+        """Returns what trials reached, by id; those that are not done are left out."""
+        rows = self._ask(
+            "select trial_id, objective, direction "
+            "from records semi join best_attempts using (trial_id, attempt) "
+            f"where status = 'done' and objective is not null and trial_id {_AMONG}",
+            list(trial_ids),
+        )
+        return {trial_id: Objective(value, direction) for trial_id, value, direction in rows}
+
+    def measurement(self, benchmark_id: str) -> Measurement | None:
+        """Returns the measurement of a benchmark that counts: the last that went well, else the last.
+
+        Returns:
+            The measurement; `None` where the benchmark was never attempted.
+        """
+        rows = self._ask(
+            "select content from measurements semi join latencies using (measurement_id, attempt) "
+            "where measurement_id = ?",
+            benchmark_id,
+        )
+        return Measurement.model_validate_json(rows[0][0]) if rows else None
+
+    def tried(self, benchmark_ids: Iterable[str]) -> dict[str, Tried]:
+        """Returns how far benchmarks have come, by id; those that were never attempted are left out."""
+        rows = self._ask(
+            "select measurement_id, l.status, max(m.attempt), l.reason "
+            "from latencies l join measurements m using (measurement_id) "
+            f"where measurement_id {_AMONG} group by all",
+            list(benchmark_ids),
+        )
+        return {benchmark_id: Tried(*tried) for benchmark_id, *tried in rows}
+
+    def runs(self, study: str | None = None) -> pd.DataFrame:
+        """Returns a row for each attempted trial of a study, or of all studies: the view `runs`.
+
+        Raises:
+            InputError: There is no such study.
+        """
+        return self._view("runs", "study, started_at, trial_id", study)
+
+    def curves(self, study: str | None = None, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Returns a row for each validation of the runs: the view `curves`.
+
+        Args:
+            study: Only this study.
+            trial_ids: Only these trials.
+
+        Raises:
+            InputError: There is no such study.
+        """
+        return self._view("curves", "study, trial_id, step", study, "trial_id", trial_ids)
+
+    def latencies(self, study: str | None = None, benchmark_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Returns a row for each benchmark that was attempted: the view `latencies`.
+
+        Args:
+            study: Only those that were made for this study.
+            benchmark_ids: Only these.
+        """
+        order = "target, batch_size, architecture, n_params, measurement_id"
+        return self._view("latencies", order, study, "measurement_id", benchmark_ids)
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Returns the result of a query; the database is open for reading only.
+
+        Raises:
+            InputError: The query is wrong, or would change the store.
+        """
+        with self._asked(query) as result:
+            return frame(result)
+
+    def rows(self, query: str) -> tuple[list[str], list[tuple[object, ...]]]:
+        """Returns the result of a query as names of columns and rows, exactly and without pandas.
+
+        Raises:
+            InputError: The query is wrong, or would change the store.
+        """
+        with self._asked(query) as result:
+            return [column[0] for column in result.description or []], result.fetchall()
+
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self.database.read() as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _view(
+        self, view: str, order: str, study: str | None, key: str = "", ids: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """Returns the rows of a view, of one study or all, of some ids or all."""
+        conditions = {"study = ?": study, f"{key} {_AMONG}": None if ids is None else list(ids)}
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        where = f"where {' and '.join(given)}" if given else ""
+        with self.database.read() as connection:
+            # A study that was only measured has no runs.
+            if study is not None and view != "latencies":
+                require_study(connection, study, self.path)
+            query = f"select * from {view} {where} order by {order}"
+            return frame(connection.execute(query, list(given.values())))
+
+    @contextmanager
+    def _asked(self, query: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Runs a user's query, and tells what is wrong with it from what is wrong with the store."""
+        import duckdb
+
+        with self.database.read() as connection:
+            try:
+                result: duckdb.DuckDBPyConnection | None = connection.execute(query)
+                if result is None or result.description is None:
+                    raise InputError("the query is empty; give one such as: select * from runs limit 5")
+                yield result
+            except (duckdb.InterruptException, duckdb.FatalException, duckdb.InternalException):
+                raise
+            except duckdb.Error as error:
+                if "corrupt" in str(error).lower() or str(self.path) in str(error):
+                    raise
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                helps = lines[1:2] and lines[1].startswith(("Candidate", "Did you mean"))
+                shown = " ".join(lines[: 2 if helps else 1])
+                raise InputError(f"the query cannot be run: {shown}") from error
+
+
+_SUMMARIES = """
+with members as (
+    select m.study, m.trial_id, r.status, m.trial_id in (select unnest(?::varchar[])) as running
+    from study_trials m
+    left join best_attempts b on b.trial_id = m.trial_id
+    left join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
+    where m.planned),
+counts as (
+    select study, count(*) as planned,
+           count(*) filter (status = 'done') as done,
+           count(*) filter (status = 'diverged') as diverged,
+           count(*) filter (status = 'failed' and not running) as failed,
+           count(*) filter (status = 'interrupted' and not running) as interrupted,
+           count(*) filter (running and (status is null or status in ('failed', 'interrupted'))) as running,
+           count(*) filter (status is null and not running) as pending
+    from members group by study)
+select coalesce(c.study, s.study), coalesce(planned, 0), coalesce(done, 0), coalesce(diverged, 0),
+       coalesce(failed, 0), coalesce(interrupted, 0), coalesce(running, 0), coalesce(pending, 0),
+       strftime(s.registered_at, '%Y-%m-%dT%H:%M:%SZ'), null
+from counts c full join studies s on s.study = c.study
+union all
+select i.study, count(*),
+       count(*) filter (status = 'done'), count(*) filter (status = 'diverged'),
+       count(*) filter (status = 'failed'), count(*) filter (status = 'interrupted'), 0, 0,
+       strftime(any_value(i.imported_at), '%Y-%m-%dT%H:%M:%SZ'), any_value(i.source)
+from imports i join imported_runs r on r.study = i.study group by i.study
+order by 1
+"""
+
+
+def require_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path) -> None:
+    """Makes sure that a store knows a study.
+
+    Raises:
+        InputError: It does not; the message names close matches and what there is.
+    """
+    found = connection.execute("select study from study_trials union select study from imports order by 1")
+    names = [row[0] for row in found.fetchall()]
+    if study not in names:
+        there = ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "none"
+        raise InputError(f"the store {path} has no study {study!r}{suggest(study, names)} (studies: {there})")
+
+
+def frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Returns a result as a DataFrame with NumPy's types: whole numbers with gaps become floats with NaN."""
+    table = result.df()
+    gaps = {name: "float64" for name, dtype in table.dtypes.items() if str(dtype) in _NULLABLE}
+    return table.astype(gaps) if gaps else table

@@ -1,0 +1,128 @@
+"""What studies ask for, as content of a store: file, row and back; see `scalelab.store.kinds`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from scalelab.records import Frozen, Trial, canonical_json
+from scalelab.store.envelope import Member
+from scalelab.store.insert import check_trial, insert_trials, new_trials
+from scalelab.store.schema import one, transaction
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class Registration(Frozen):
+    """What a study asked for when it was last run.
+
+    Attributes:
+        study: The study's name.
+        text: The study file.
+        registered_at: Seconds since the epoch.
+        trials: The trials that it asks for, in order.
+        former: Trials that an earlier version of it asked for.
+    """
+
+    study: str
+    text: str
+    registered_at: float
+    trials: tuple[Trial, ...]
+    former: tuple[Trial, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Changes when the study's name, its text or its trials do."""
+        content = "\0".join([self.study, self.text, *(trial.id for trial in self.trials)])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def name_of(registration: Registration) -> str:
+    """Returns the name of its file: the time, so that names sort by it, and the digest."""
+    return f"{int(registration.registered_at * 1e6):017d}-{registration.digest}"
+
+
+def members(registration: Registration) -> dict[str, str]:
+    """Returns the members of its file."""
+    for trial in registration.trials:
+        check_trial(trial)
+    return {"registration": canonical_json(registration.model_dump(mode="json"))}
+
+
+def parse(_: str, members: list[Member]) -> Registration:
+    """Reads its file."""
+    return Registration.model_validate_json(members[0].text)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Registration]) -> set[str]:
+    """Notes what studies ask for; a registration older than the study's last one adds its trials only."""
+    return {name for name, registration in entries.items() if _apply(connection, registration, name)}
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> bool:
+    trials = {trial.id: trial for trial in (*registration.trials, *registration.former)}
+    contents = {key: trial.model_dump(mode="json") for key, trial in trials.items()}
+    rows = new_trials(connection, {key: (canonical_json(value), value) for key, value in contents.items()})
+    study = registration.study
+    with transaction(connection):
+        insert_trials(connection, rows)
+        last = last_of(connection, study)
+        newest = last is None or last < name
+        if newest:
+            _replace(connection, registration, name)
+        connection.execute(
+            "insert into study_trials select ?, trial_id, null, false from (select unnest(?) as trial_id) "
+            "anti join (select trial_id from study_trials where study = ?) using (trial_id)",
+            [study, list(trials), study],
+        )
+    return newest
+
+
+def last_of(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
+    """Returns the name of a study's last registration, `None` where there is none."""
+    name: str | None = one(
+        connection.execute("select max(registration) from studies where study = ?", [study])
+    )
+    return name
+
+
+def ran(connection: duckdb.DuckDBPyConnection, study: str) -> bool:
+    """Whether a study of that name was registered or has a record."""
+    query = "select 1 from study_trials where study = $1 union select 1 from studies where study = $1"
+    return connection.execute(query, [study]).fetchone() is not None
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> None:
+    study = registration.study
+    asked = list(dict.fromkeys(trial.id for trial in registration.trials))
+    connection.execute("delete from studies where study = ?", [study])
+    connection.execute(
+        "insert into studies values (?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
+        [study, registration.text, len(asked), name, registration.registered_at],
+    )
+    connection.execute(
+        "delete from study_trials where study = ? and trial_id in (select unnest(?))", [study, asked]
+    )
+    connection.execute("update study_trials set planned = false, position = null where study = ?", [study])
+    connection.execute(
+        "insert into study_trials select ?, unnest(?), unnest(range(?)), true", [study, asked, len(asked)]
+    )
+
+
+def restore(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Registration:
+    """Returns the registration of a row."""
+    members = connection.execute(
+        "select m.planned, t.content from study_trials m join trials t using (trial_id) "
+        "where m.study = ? order by m.position",
+        [row["study"]],
+    ).fetchall()
+    trials = [(planned, Trial.model_validate_json(content)) for planned, content in members]
+    return Registration(
+        study=row["study"],
+        text=row["text"],
+        registered_at=row["at"],
+        trials=tuple(trial for planned, trial in trials if planned),
+        former=tuple(trial for planned, trial in trials if not planned),
+    )

@@ -1,0 +1,181 @@
+"""Records as content of a store: file, rows of `records` and `curve_points`, and back; see `kinds`.
+
+DuckDB reads the records' JSON itself; Python parses trials, and no curve.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalelab.errors import StoreDamagedError
+from scalelab.records import CurvePoint, Record, canonical_json
+from scalelab.store import parameters
+from scalelab.store.envelope import Member, TornError
+from scalelab.store.insert import (
+    check_fit,
+    check_trial,
+    described,
+    fresh,
+    insert_trials,
+    make_room,
+    new_trials,
+)
+from scalelab.store.schema import transaction
+
+if TYPE_CHECKING:
+    import duckdb
+
+_WHOLE = ("attempt", "best_step", "n_params", "n_params_body", "n_steps", "peak_memory_bytes")
+_OF_MACHINE = ("device", "device_name", "host", "threads")
+# Those that an attempt brought beside the record's own text.
+_BESIDE = ("attempt", "features")
+_JSON = ("metrics", "features", "machine")
+ROWS = """
+with piece as (select * from records where {piece})
+select r.*, t.content, c.curve
+from piece r
+left join trials t using (trial_id)
+left join (
+    select trial_id, attempt, list(p order by p.rowid) as curve
+    from curve_points p semi join piece using (trial_id, attempt) group by all) c using (trial_id, attempt)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record as the journal holds it.
+
+    Attributes:
+        trial_id: Names the trial.
+        attempt: Number of the attempt.
+        features: The record's features.
+        trial: Canonical JSON of the trial's content, and the same parsed.
+        record: JSON of the record without its trial and its features.
+    """
+
+    trial_id: str
+    attempt: int
+    features: dict[str, Any]
+    trial: Member
+    record: str
+
+    def to_record(self) -> Record:
+        """Returns the record itself."""
+        content = {**json.loads(self.record), "trial": self.trial.value, "features": self.features}
+        return Record.model_validate(content)
+
+
+def members(record: Record) -> dict[str, str]:
+    """Returns the members of its file."""
+    check_trial(record.trial)
+    numbers = {name: getattr(record, name) for name in _WHOLE}
+    numbers["step"] = max((point.step for point in record.curve), default=None)
+    numbers["n_seen"] = max((point.n_seen for point in record.curve), default=None)
+    check_fit(numbers)
+    return {
+        "trial_id": json.dumps(record.trial.id),
+        "attempt": str(record.attempt),
+        "features": canonical_json(record.features),
+        "trial": canonical_json(record.trial.model_dump(mode="json")),
+        "record": record.model_dump_json(exclude={"trial", "features"}),
+    }
+
+
+def parse(name: str, members: list[Member]) -> Entry:
+    """Reads its file."""
+    trial_id, attempt, features, trial, record = members
+    if name != f"{trial_id.value}-{attempt.value}":
+        raise TornError(f"it holds record {trial_id.value}-{attempt.value}")
+    return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> set[str]:
+    """Inserts the records that the database does not have, with their trials, curves and memberships.
+
+    Returns:
+        The names of those that it did not have.
+    """
+    new = fresh(connection, "records", "trial_id", entries)
+    if not new:
+        return set()
+    trials = new_trials(connection, {entry.trial_id: entry.trial for entry in new.values()})
+    features = {name: parameters.feature_values(entry.features) for name, entry in new.items()}
+    room = make_room(connection, "records", features.values())
+    payload = [
+        f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
+        f'"features":{json.dumps(canonical_json(entry.features))},'
+        f'"columns":{json.dumps(room.named(features[name]))}}}'
+        for name, entry in new.items()
+    ]
+    # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
+    own = {
+        name: kind for name, kind in described(connection, "records").items() if name in Record.model_fields
+    }
+    record = {name: kind for name, kind in own.items() if name not in _BESIDE}
+    layout = {
+        "trial_id": "VARCHAR",
+        "attempt": "BIGINT",
+        "record": {**record, "provenance": "JSON", "curve": "JSON"},
+        "features": "VARCHAR",
+        **room.layout,
+    }
+    with transaction(connection):
+        insert_trials(connection, trials)
+        connection.execute(
+            "create or replace temp table staged as "
+            f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
+            "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+            ["[" + ",".join(payload) + "]", json.dumps([layout])],
+        )
+        _insert_staged(connection)
+    return set(new)
+
+
+def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
+    machine = ", ".join(f"machine->>'{key}' as {key}" for key in _OF_MACHINE)
+    connection.execute(
+        "insert into records by name "
+        f"select * exclude (curve, provenance), provenance as plugins, {machine} from staged"
+    )
+    kinds = described(connection, "curve_points")
+    layout = {name: kinds[name] for name in CurvePoint.model_fields}
+    connection.execute(
+        "insert into curve_points by name select trial_id, attempt, unnest(point) "
+        "from (select trial_id, attempt, unnest(from_json(curve, ?)) as point from staged)",
+        [json.dumps([layout])],
+    )
+    connection.execute(
+        "insert into study_trials select distinct study, trial_id, null::bigint, "
+        "study not in (select study from studies) from staged "
+        "anti join study_trials using (study, trial_id)"
+    )
+    connection.execute("drop table staged")
+
+
+def restore(_: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Record:
+    """Returns the record of a row of `ROWS`.
+
+    Raises:
+        StoreDamagedError: Its trial is another one than it says.
+    """
+    row["provenance"] = json.loads(row["plugins"] or "{}")
+    record = Record.model_validate(
+        {
+            **_given(row, Record.model_fields, _JSON),
+            "curve": [_given(point, CurvePoint.model_fields, ("metrics",)) for point in row["curve"] or ()],
+            "trial": json.loads(row["content"] or "{}"),
+        }
+    )
+    if record.trial.id != row["trial_id"]:
+        name = f"{row['trial_id']}-{row['attempt']}"
+        raise StoreDamagedError(f"record {name} of the old database holds trial {record.trial.id}")
+    return record
+
+
+def _given(row: Mapping[str, Any], names: Mapping[str, object], in_json: Sequence[str]) -> dict[str, Any]:
+    """Returns the fields of a model that a row has, those in JSON parsed."""
+    plain = {name: row[name] for name in names if name in row and name not in in_json}
+    return plain | {name: json.loads(row[name]) for name in in_json if row.get(name) is not None}
