@@ -62,7 +62,7 @@ class Lane:
         except queue.Empty:
             process.kill()
             answer = Refused(
-                status="timeout", reason=f"no answer for {patience:.0f} s; its process was ended"
+                status="timeout", reason=f"no answer for {patience:.0f} s; its process was killed"
             )
             self._process = None
         if answer is None:

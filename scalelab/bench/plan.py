@@ -133,8 +133,8 @@ def _best(networks: list[Network], top: int, sign: float, study: Study) -> tuple
             by_name.setdefault(network.architecture.name, []).append((sign * network.objective, network))
     if not by_name:
         raise InputError(
-            f"no trial of {study.name!r} is done, so none is the best; leave --top out to measure untrained "
-            "networks, or run the study first"
+            f"no trial of {study.name!r} has finished, so there is no best network; omit --top to measure "
+            "untrained networks, or run the study first"
         )
     best = [sorted(ranked, key=lambda pair: pair[0])[:top] for ranked in by_name.values()]
     untrained = sum(network.objective is None for network in networks)
@@ -186,9 +186,7 @@ def plan_targets(
         there = {field for given in targets for field in catalog.backend(given.backend).params.model_fields}
         raise InputError(f"no target's backend has an option {name!r}{suggest(name, there)}")
     if not plans:
-        raise InputError(
-            "; ".join(notes) or "there is no target to measure on; scalelab bench --list shows them"
-        )
+        raise InputError("; ".join(notes) or "no device can be used here; scalelab bench --list shows why")
     return list(plans.values()), notes
 
 

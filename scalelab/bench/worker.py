@@ -54,7 +54,7 @@ class Bench:
         try:
             return self.slice(question)
         except MemoryError:
-            return Refused(status="failed", reason="memory ran out; the model does not fit")
+            return Refused(status="failed", reason="out of memory: the model does not fit")
         except InputError as error:
             return Refused(status="unsupported", reason=one_line(error))
         except Exception as error:  # whatever a runtime raises costs this benchmark only

@@ -320,7 +320,7 @@ class _Run:
         """Gives claims back and ingests the last records."""
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
-            self._record(claim, "interrupted", "stopped before it could end")
+            self._record(claim, "interrupted", "stopped before it finished")
             self.store.claims.release(claim)
         self.under_way.clear()
         try:
@@ -328,8 +328,8 @@ class _Run:
         except StoreLockedError as error:
             waiting = len(self.store.journal.pending())
             raise StoreLockedError(
-                f"{error}; {waiting} records wait in the journal, where nothing is lost: "
-                "run the same command again to take them in"
+                f"{error}; nothing is lost: {waiting} records are kept in the journal; run the same command "
+                "again to ingest them"
             ) from error
 
     def summary(self) -> RunSummary:

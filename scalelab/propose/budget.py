@@ -146,8 +146,8 @@ def propose(
     steps = round(budget / (found.train_flops_per_example * batch))
     if steps < 1:
         raise InputError(
-            f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters and "
-            f"{batch} examples; a larger budget or a smaller batch_size would"
+            f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters on "
+            f"{batch} examples; raise the budget or lower batch_size"
         )
     return Proposal(text, path, trial, found, steps * batch, available)
 
@@ -172,7 +172,7 @@ def nearest(
     dimensions = {name: one for name, one in space.items() if isinstance(one, (Int, Doubling, Float))}
     if not dimensions:
         raise StudyError(
-            f"{architecture.where}: nothing that sets its size varies; give a space with a number in it, "
+            f"{architecture.where}: no numeric option varies, so its size is fixed; add one to its space, "
             "such as a width"
         )
     found: list[tuple[float, dict[str, Any], Complexity]] = []

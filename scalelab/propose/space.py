@@ -119,8 +119,8 @@ def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) 
         values[kind] = tables
     if not changes:
         raise InputError(
-            "no dimension of the study becomes smaller: the best values of its choices are spread as chance "
-            "would spread them; more trials may tell"
+            "no dimension of the study becomes smaller: its best values are spread as widely as by chance; "
+            "more trials may show a narrower range"
         )
     values["name"] = f"{study.name[:80]}-narrowed"
     values["description"] = f"Where the best models of {study.name} are"
@@ -191,7 +191,7 @@ def _written(component: Resolved[Any], name: str, dimension: Dimension) -> Any:
     if isinstance(dimension, Choice):
         if any(value is None for value in dimension.values):
             raise StudyError(
-                f"{component.where}.space.{name}: one of its values is none, which a study file cannot say; "
+                f"{component.where}.space.{name}: one of its values is None, which TOML cannot express; "
                 "write this dimension by hand"
             )
         return list(dimension.values)

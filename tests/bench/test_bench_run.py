@@ -71,7 +71,7 @@ def test_measurements_survive_a_rebuild(tmp_path):
 TROUBLES = {
     2: ("failed", "operator Erf does not convert"),
     3: ("failed", "ZeroDivisionError: division by zero"),
-    4: ("failed", "memory ran out; the model does not fit"),
+    4: ("failed", "out of memory: the model does not fit"),
     5: ("failed", "outputs of 64 of 64 examples are not finite; in fp32 they are"),
 }
 
@@ -99,7 +99,7 @@ def test_a_runtime_that_dies_or_hangs_costs_its_own_target_alone(tmp_path):
     assert table.status["crash"] == "failed"
     assert table.reason["crash"] == "its worker ended with exit code 7: segmentation of something"
     assert table.status["hang"] == "timeout"
-    assert table.reason["hang"] == "no answer for 20 s; its process was ended"
+    assert table.reason["hang"] == "no answer for 20 s; its process was killed"
     assert table.status["cpu"] == "ok"
 
 
@@ -159,7 +159,7 @@ def test_trained_weights_show_what_a_precision_costs(workshop):
 
 
 def test_the_best_are_asked_for_where_nothing_is_trained(workshop):
-    with pytest.raises(InputError, match="no trial of 'toys' is done"):
+    with pytest.raises(InputError, match="no trial of 'toys' has finished"):
         workshop.bench("fast:cpu", top=1)
 
 
