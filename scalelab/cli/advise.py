@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, say
+from scalelab.cli.context import duration, print_json, say
 from scalelab.errors import InputError, brief
-from scalelab.jsonable import json_object, jsonable
+from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,8 +134,7 @@ def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposa
             "train_flops": proposal.train_flops,
             "loss": scalelab.expected_loss(advice, proposal),
         }
-    document = {**json_object(advice), "cost": cost, "study": study}
-    print(json_module.dumps(jsonable(document), indent=2))
+    print_json({**json_object(advice), "cost": cost, "study": study})
 
 
 def seconds_of(text: str) -> float:
@@ -193,8 +191,7 @@ def _within(
         )
     if json:
         written = None if write is None else {"path": str(write), "text": text}
-        document = {**json_object(advice), "study": written}
-        print(json_module.dumps(document, indent=2))
+        print_json({**json_object(advice), "study": written})
         return
     show(within_table(advice, limit), plain=plain)
     if write is not None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import say, warn
+from scalelab.cli.context import print_json, say, warn
 from scalelab.errors import InputError
-from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from scalelab.analysis.analyze import Analysis
@@ -66,7 +64,7 @@ def analyze(
     for line in analysis.warnings:
         warn(line)
     if json:
-        print(json_module.dumps(jsonable(analysis), indent=2))
+        print_json(analysis)
     else:
         _print(analysis, plain=ctx.obj.plain)
     if html or markdown or figures:

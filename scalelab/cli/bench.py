@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, names, pairs, say
+from scalelab.cli.context import duration, names, pairs, print_json, say
 from scalelab.errors import InputError, suggest
-from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +87,7 @@ def _list(catalog: Catalog, threads: int | None, *, plain: bool, json: bool) -> 
 
     rows = scalelab.list_devices(catalog, threads=threads or 1)
     if json:
-        print(json_module.dumps([row.model_dump(mode="json") for row in rows], indent=2))
+        print_json(rows)
     else:
         show(devices_table(rows), plain=plain)
 
@@ -169,9 +167,7 @@ def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: 
 
     laws = fit_laws(latencies)
     if json:
-        rows = json_module.loads(latencies.to_json(orient="records", date_format="iso"))
-        document = {**facts, "laws": jsonable(laws), "latencies": rows}
-        print(json_module.dumps(document, indent=2))
+        print_json({**facts, "laws": laws, "latencies": latencies})
         return
     for table in bench_tables(latencies, laws):
         show(table, plain=plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
+from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -59,6 +61,11 @@ def pairs(option: str, given: Sequence[str] | None, form: str) -> dict[str, str]
 def names(text: str | None) -> list[str] | None:
     """Reads `a,b`; `None` stays `None`."""
     return None if text is None else [one.strip() for one in text.split(",") if one.strip()]
+
+
+def print_json(value: object) -> None:
+    """Prints a result as one JSON document."""
+    print(json.dumps(jsonable(value), indent=2))
 
 
 def say(line: str) -> None:

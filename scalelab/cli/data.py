@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import names, pairs, say
+from scalelab.cli.context import names, pairs, print_json, say
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def inspect(
     with work_display(sys.stderr) as progress:
         inspection = scalelab.inspect_data(dataset, folder, catalog=catalog, on_progress=progress, **given)
     if json:
-        print(json_module.dumps(_document(inspection, records=records), indent=2))
+        print_json(_document(inspection, records=records))
         return
     print(f"{inspection.title}\n")
     for title, rows in inspection.tables.items():
@@ -112,10 +112,10 @@ def inspect(
 def _document(inspection: Inspection, *, records: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "title": inspection.title,
-        "tables": {title: [dict(row) for row in rows] for title, rows in inspection.tables.items()},
-        "notes": list(inspection.notes),
+        "tables": inspection.tables,
+        "notes": inspection.notes,
     }
-    return document | {"records": [dict(row) for row in inspection.records]} if records else document
+    return document | {"records": inspection.records} if records else document
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:

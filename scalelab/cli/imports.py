@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import pairs, warn
+from scalelab.cli.context import pairs, print_json, warn
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def import_(
     for note in result.notes:
         warn(note)
     if json:
-        print(json_module.dumps(result.to_dict(), indent=2))
+        print_json(result.to_dict())
     else:
         _print(result, store, plain=ctx.obj.plain)
 
@@ -70,7 +69,7 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
 
     n_runs = scalelab.open_store(store).remove_import(study)
     if json:
-        print(json_module.dumps({"removed": study, "n_runs": n_runs}))
+        print_json({"removed": study, "n_runs": n_runs})
     else:
         print(f"{study}: {n_runs} runs taken out of {store}")
 

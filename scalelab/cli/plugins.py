@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scalelab.cli import options as opt
+from scalelab.cli.context import print_json
+from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
-    from scalelab.plugins import Catalog, Kind, Option, PluginInfo, Provided
+    from scalelab.plugins import Catalog, Kind, Option, Provided
     from scalelab.report.parts import Table
 
 
@@ -27,7 +29,7 @@ def plugins(
 
     catalog = ctx.obj.catalog(plugins_dir)
     if json:
-        print(json_module.dumps(_document(catalog), indent=2, default=str))
+        print_json(_document(catalog))
         return
     show(_plugins_table(catalog), plain=ctx.obj.plain)
     if verbose:
@@ -85,41 +87,18 @@ def _components(catalog: Catalog) -> list[tuple[Kind, str, Provided]]:
 def _document(catalog: Catalog) -> dict[str, Any]:
     return {
         "select": catalog.select,
-        "plugins_dirs": [str(folder) for folder in catalog.plugins_dirs],
-        "plugins": [_plugin_dict(info) for info in catalog.plugins],
-        "components": [
-            _component_dict(catalog, kind, name, component) for kind, name, component in _components(catalog)
-        ],
+        "plugins_dirs": catalog.plugins_dirs,
+        "plugins": [{**json_object(info), "healthy": info.healthy} for info in catalog.plugins],
+        "components": [_component(catalog, *one) for one in _components(catalog)],
     }
 
 
-def _plugin_dict(info: PluginInfo) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "distribution": info.distribution,
-        "version": info.version,
-        "origin": info.origin,
-        "status": info.status,
-        "healthy": info.healthy,
-        "hooks": list(info.hooks),
-        "components": {kind: list(names) for kind, names in info.components.items()},
-        "problem": info.problem,
-    }
-
-
-def _component_dict(catalog: Catalog, kind: Kind, name: str, component: Provided) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _component(catalog: Catalog, kind: Kind, name: str, component: Provided) -> dict[str, Any]:
     from scalelab.law import Law
     from scalelab.plugins import options_of
 
-    provenance = catalog.provenance(kind, name).model_dump(mode="json")
-    common = {"kind": kind, "name": name, "provenance": provenance}
+    common = {"kind": kind, "name": name, "provenance": catalog.provenance(kind, name)}
     if isinstance(component, Law):
         return {**common, "equation": component.equation, "paper": component.paper}
-    return {
-        **common,
-        "summary": component.summary,
-        "version": component.version,
-        "options": [asdict(option) for option in options_of(component.params)],
-    }
+    facts = {"summary": component.summary, "version": component.version}
+    return {**common, **facts, "options": options_of(component.params)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 from typing import TYPE_CHECKING
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import pairs
+from scalelab.cli.context import pairs, print_json
 from scalelab.errors import InputError
-from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +62,7 @@ def predict(
     if all(isinstance(one, Refusal) for one in found):
         raise InputError(f"the runs support no prediction: {'; '.join(sorted(refusals))}")
     if json:
-        print(json_module.dumps(jsonable(found), indent=2))
+        print_json(found)
         return
     _show(found, level, plain=ctx.obj.plain)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, say
+from scalelab.cli.context import duration, print_json, say
+from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     from scalelab.execute.coordinator import RunSummary
-    from scalelab.execute.plan import Plan
     from scalelab.plugins import Catalog
     from scalelab.report.progress import RunDisplay
     from scalelab.study import Study
@@ -65,7 +64,7 @@ def run(
             on_event=display,
         )
     if json:
-        print(json_module.dumps(_summary_dict(summary), indent=2))
+        print_json({**json_object(summary), "complete": summary.complete})
     else:
         _print_summary(summary, store)
     if summary.failed:
@@ -82,12 +81,6 @@ def _display() -> RunDisplay:
     from rich.console import Console
 
     return LiveDisplay(Console(stderr=True))
-
-
-def _summary_dict(summary: RunSummary) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(summary), "complete": summary.complete}
 
 
 def _print_summary(summary: RunSummary, store: Path) -> None:
@@ -128,7 +121,7 @@ def plan(
     opened = scalelab.open_store(store) if store.exists() else None
     planned = scalelab.plan_study(_load(study, catalog), opened, workers=max(1, workers), catalog=catalog)
     if json:
-        print(json_module.dumps(_plan_dict(planned), indent=2))
+        print_json(planned)
         return
     from scalelab.report.sections.studies import plan_table
     from scalelab.report.terminal import show
@@ -144,37 +137,13 @@ def plan(
     )
 
 
-def _plan_dict(planned: Plan) -> dict[str, Any]:
-    return {
-        "study": planned.study,
-        "workers": planned.workers,
-        "seconds": planned.seconds,
-        "skipped": list(planned.skipped),
-        "trials": [
-            {
-                "trial_id": row.trial.id,
-                "status": row.status,
-                "n_params": row.n_params,
-                "n_examples": row.trial.n_examples,
-                "forward_flops": row.forward_flops,
-                "train_flops": row.train_flops,
-                "n_steps": row.n_steps,
-                "epochs": row.epochs,
-                "seconds": row.seconds,
-                "trial": row.trial.model_dump(mode="json"),
-            }
-            for row in planned.trials
-        ],
-    }
-
-
 def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """List the studies of a store: how many trials are done, failed, running and pending."""
     import scalelab
 
     studies = scalelab.open_store(store).studies()
     if json:
-        print(json_module.dumps([study._asdict() for study in studies], indent=2))
+        print_json(studies)
         return
     from scalelab.report.sections.studies import studies_table
     from scalelab.report.terminal import show

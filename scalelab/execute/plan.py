@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from scalelab.components import Task
 from scalelab.execute.local import threads_per_worker
@@ -39,6 +40,11 @@ class PlannedTrial:
         status: What the store has of it: `"pending"` or the status of its record.
     """
 
+    json_fields: ClassVar[tuple[str, ...]] = (
+        "trial_id=trial.id", "status", "n_params", "n_examples=trial.n_examples", "forward_flops",
+        "train_flops", "n_steps", "epochs", "seconds", "trial",
+    )  # fmt: skip
+
     trial: Trial
     n_params: int
     forward_flops: float
@@ -59,6 +65,8 @@ class Plan:
         skipped: Points that sampling left out, each with the reason.
         workers: The number of workers that `seconds` is for.
     """
+
+    json_fields: ClassVar[tuple[str, ...]] = ("study", "workers", "seconds", "skipped", "trials")
 
     study: str
     trials: tuple[PlannedTrial, ...]

@@ -12,8 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from bench_toys import Workshop
-from scalelab.cli.advise_latency import seconds_of
 
+from scalelab.cli.advise import seconds_of
 from scalelab.errors import InputError
 from scalelab.records import Measurement
 from scalelab.store import open_store
