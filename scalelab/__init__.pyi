@@ -112,6 +112,7 @@ from scalelab.records import Length as Length
 from scalelab.records import Record as Record
 from scalelab.records import TrainingOptions as TrainingOptions
 from scalelab.records import Trial as Trial
+from scalelab.report.files import write_report as write_report
 from scalelab.space import Choice as Choice
 from scalelab.space import Doubling as Doubling
 from scalelab.space import Float as Float

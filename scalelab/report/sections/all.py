@@ -23,16 +23,8 @@ from scalelab.report.sections import (
 )
 from scalelab.report.sections.topic import Topic
 
-TOPICS: tuple[Topic, ...] = (
-    studies.TOPIC,
-    laws.TOPIC,
-    comparison.TOPIC,
-    allocation.TOPIC,
-    fronts.TOPIC,
-    trees.TOPIC,
-    design.TOPIC,
-    curves.TOPIC,
-    method.TOPIC,
+TOPICS: tuple[Topic, ...] = tuple(
+    topic.TOPIC for topic in (studies, laws, comparison, allocation, fronts, trees, design, curves, method)
 )
 _NO_ANSWER = "These runs support no law yet; the tables below say what is missing."
 

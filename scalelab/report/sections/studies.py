@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from scalelab.analysis.analyze import Analysis, ScaleTable
-from scalelab.report.names import family_names, family_of
+from scalelab.report.names import family_names, family_of, grouped
 from scalelab.report.numbers import percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.topic import Topic
@@ -15,7 +15,7 @@ from scalelab.report.trial_names import TrialNames
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.execute.plan import Plan
+    from scalelab.execute.plan import Plan, PlannedTrial
 
 
 def studies_table(studies: Sequence[NamedTuple]) -> Table:
@@ -51,33 +51,31 @@ def _cell(value: object) -> str:
 def plan_table(plan: Plan) -> Table:
     """Returns a study's trials with what they cost, alike trials (but for their seeds) in one row."""
     names = TrialNames([row.trial for row in plan.trials])
-    groups: dict[tuple[str, ...], list[float]] = {}
-    for row in plan.trials:
-        trial = row.trial
-        key = (
-            names.component(trial.architecture),
-            names.component(trial.optimizer),
-            f"{trial.n_examples:,}",
-            f"{row.n_params:,}",
-            short(row.forward_flops, "FLOP"),
-            short(row.train_flops, "FLOP"),
-            f"{row.n_steps:,}",
-            plain(row.epochs),
-        )
-        seconds_seeds_done = groups.setdefault(key, [0.0, 0, 0])
-        seconds_seeds_done[0] += row.seconds
-        seconds_seeds_done[1] += 1
-        seconds_seeds_done[2] += row.status in ("done", "diverged")
-    columns = (
-        "architecture", "optimizer", "examples", "parameters", "forward", "training", "steps",
-        "epochs", "time", "seeds", "done",
-    )  # fmt: skip
-    rows = tuple(
-        (*key, f"{plain(seconds)} s", f"{int(seeds)}", f"{int(done)}")
-        for key, (seconds, seeds, done) in groups.items()
+
+    def design(row: PlannedTrial) -> tuple[tuple[str, str], ...]:
+        cells = {
+            "architecture": names.component(row.trial.architecture),
+            "optimizer": names.component(row.trial.optimizer),
+            "examples": f"{row.trial.n_examples:,}",
+            "parameters": f"{row.n_params:,}",
+            "forward": short(row.forward_flops, "FLOP"),
+            "training": short(row.train_flops, "FLOP"),
+            "steps": f"{row.n_steps:,}",
+            "epochs": plain(row.epochs),
+        }
+        return tuple(cells.items())
+
+    rows = (
+        {
+            **dict(cells),
+            "time": f"{plain(sum(row.seconds for row in own))} s",
+            "seeds": str(len(own)),
+            "done": str(sum(row.status in ("done", "diverged") for row in own)),
+        }
+        for cells, own in grouped(plan.trials, design).items()
     )
     optional = ("epochs", "steps", "forward", "training", "done")
-    return Table(f"study {plan.study}", columns, rows, frozenset(columns[2:]), optional=optional)
+    return Table.of(f"study {plan.study}", rows, numbers=slice(2, None), optional=optional)
 
 
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
