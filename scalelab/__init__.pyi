@@ -32,6 +32,8 @@ from scalelab.analysis.latency.law import LatencyLaw as LatencyLaw
 from scalelab.analysis.latency.law import fit_laws as fit_laws
 from scalelab.analysis.laws import get_law as get_law
 from scalelab.analysis.laws.starts import solve_offset as solve_offset
+from scalelab.api.answers import Asked as Asked
+from scalelab.api.answers import AskedOfLaw as AskedOfLaw
 from scalelab.api.answers import advise as advise
 from scalelab.api.answers import analyze as analyze
 from scalelab.api.answers import compare as compare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from scalelab.api.source import Filters, finished_runs, law_named, opened, planned_trials
 
@@ -83,16 +83,35 @@ def analyze(
     )
 
 
+class Asked(Filters, total=False):
+    """Which runs are meant, and how their laws are fitted; what is left out has its default.
+
+    Attributes:
+        estimator: What the fits minimize, `log-huber` by default.
+        level: Coverage of the intervals, 0.9 by default.
+        seed: Seed of everything random, 0 by default.
+    """
+
+    estimator: str
+    level: float
+    seed: int
+
+
+class AskedOfLaw(Asked, total=False):
+    """The same, where the form of the law may be chosen.
+
+    Attributes:
+        law: A form or its name; by default `power-offset` along one axis, `chinchilla` on two and
+            `data-constrained` with epochs.
+        catalog: Where a plugin's law is looked up; the installed plugins by default.
+    """
+
+    law: str | Law | None
+    catalog: Catalog | None
+
+
 def predict(
-    source: Source,
-    at: Mapping[str, float],
-    *,
-    law: str | Law | None = None,
-    estimator: str = "log-huber",
-    level: float = 0.9,
-    seed: int = 0,
-    catalog: Catalog | None = None,
-    **only: Unpack[Filters],
+    source: Source, at: Mapping[str, float], **asked: Unpack[AskedOfLaw]
 ) -> tuple[Forecast | Refusal, ...]:
     """Predicts the loss of one run at a scale, for every family of runs.
 
@@ -100,13 +119,7 @@ def predict(
         source: A store, its file, or a table of runs.
         at: The scale: one of `n_params`, `n_examples`, `train_flops`, or `n_params` with `n_examples`, with
             or without `epochs`.
-        law: A form, its name, or `auto`. By default `power-offset` along one axis, `chinchilla` on two and
-            `data-constrained` with epochs.
-        estimator: What the fits minimize.
-        level: Coverage of the prediction intervals.
-        seed: Seed of everything random.
-        catalog: Where a plugin's law is looked up; the installed plugins by default.
-        only: Which runs are meant, as `finished_runs` takes them.
+        asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law may be `auto`.
 
     Returns:
         By family a prediction with its interval, its reach and its backtest, or a refusal.
@@ -117,22 +130,12 @@ def predict(
     """
     from scalelab.analysis.families.prediction import forecast, read_scale
 
-    scale, form = read_scale(at), law_named(law, catalog)
-    table = _designs(source, only)
-    return forecast(table, scale, law=form, estimator=estimator, level=level, seed=seed)
+    scale = read_scale(at)
+    return forecast(_designs(source, asked), scale, **_how(asked))
 
 
 def reach(
-    source: Source,
-    loss: float,
-    *,
-    axes: Sequence[str] = ("train_flops",),
-    law: str | Law | None = None,
-    estimator: str = "log-huber",
-    level: float = 0.9,
-    seed: int = 0,
-    catalog: Catalog | None = None,
-    **only: Unpack[Filters],
+    source: Source, loss: float, *, axes: Sequence[str] = ("train_flops",), **asked: Unpack[AskedOfLaw]
 ) -> tuple[Target | Refusal, ...]:
     """Returns the scale at which each family of runs reaches a loss, along each axis by itself.
 
@@ -140,49 +143,33 @@ def reach(
         source: A store, its file, or a table of runs.
         loss: The loss to reach.
         axes: Which of `n_params`, `n_examples`, `train_flops`.
-        law: A form of one axis, or its name; `power-offset` by default.
-        estimator: What the fits minimize.
-        level: Coverage of the intervals.
-        seed: Seed of everything random.
-        catalog: Where a plugin's law is looked up; the installed plugins by default.
-        only: Which runs are meant, as `finished_runs` takes them.
+        asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law has one axis.
+
+    Returns:
+        By family and axis the scale with its interval and its backtest, or a refusal.
 
     Raises:
         InputError: The loss, an axis, the law, the estimator, the level or a filter is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.analysis.families.prediction import reach as reach_of
+    from scalelab.analysis.families import prediction
 
-    form, table = law_named(law, catalog), _designs(source, only)
-    return reach_of(table, loss, axes=axes, law=form, estimator=estimator, level=level, seed=seed)
+    return prediction.reach(_designs(source, asked), loss, axes=axes, **_how(asked))
 
 
 def compare(
-    source: Source,
-    *,
-    axes: Sequence[str] = ("train_flops",),
-    law: str | Law | None = None,
-    estimator: str = "log-huber",
-    level: float = 0.9,
-    seed: int = 0,
-    catalog: Catalog | None = None,
-    **only: Unpack[Filters],
+    source: Source, *, axes: Sequence[str] = ("train_flops",), **asked: Unpack[AskedOfLaw]
 ) -> tuple[Group | Refusal, ...]:
     """Compares families of runs that differ in one thing: exponents, compute multiplier, crossing.
 
     Args:
         source: A store, its file, or a table of runs.
         axes: Along which of `n_params`, `n_examples`, `train_flops` their laws are compared.
-        law: A form of one axis, or its name; `power-offset` by default.
-        estimator: What the fits minimize.
-        level: Coverage of the intervals.
-        seed: Seed of everything random.
-        catalog: Where a plugin's law is looked up; the installed plugins by default.
-        only: Which runs are meant, as `finished_runs` takes them.
+        asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law has one axis.
 
     Returns:
-        A group for each set of families that may be compared, with its pairs, and refusals with the reason;
-        none where there is no such set.
+        A group for each set of families that may be compared, with its pairs, or a refusal; nothing where
+        there is no such set.
 
     Raises:
         InputError: An axis, the law, the estimator, the level or a filter is wrong.
@@ -191,38 +178,26 @@ def compare(
     from scalelab.analysis.families.laws import fit_families
     from scalelab.analysis.families.pairs import compare_families
 
-    form, table = law_named(law, catalog), _designs(source, only)
-    laws = fit_families(table, law=form, axes=axes, estimator=estimator, level=level, seed=seed)
-    return compare_families(laws, level)
+    laws = fit_families(_designs(source, asked), axes=axes, **_how(asked))
+    return compare_families(laws, asked.get("level", 0.9))
 
 
-def advise(
-    source: Source,
-    budget: float,
-    *,
-    estimator: str = "log-huber",
-    level: float = 0.9,
-    seed: int = 0,
-    **only: Unpack[Filters],
-) -> Advice:
+def advise(source: Source, budget: float, **asked: Unpack[Asked]) -> Advice:
     """Says what to train with a budget, and what to expect of it; the best family first.
 
     Args:
         source: A store, its file, or a table of runs.
         budget: Training FLOPs of the run to make.
-        estimator: What the fits minimize.
-        level: Coverage of the intervals.
-        seed: Seed of everything random.
-        only: Which runs are meant, as `finished_runs` takes them.
+        asked: Which runs are meant and how their laws are fitted, see `Asked`.
 
     Raises:
         InputError: The budget, the estimator, the level or a filter is wrong, or no family of runs supports
             any advice.
         StoreError: The store cannot be read.
     """
-    from scalelab.analysis.families.advice import advise as advise_of
+    from scalelab.analysis.families import advice
 
-    return advise_of(_designs(source, only), budget, estimator=estimator, level=level, seed=seed)
+    return advice.advise(_designs(source, asked), budget, **_how(asked))
 
 
 def design_space(
@@ -234,18 +209,27 @@ def design_space(
         source: A store, its file, or a table of runs.
         level: Coverage of the intervals.
         seed: Seed of everything random.
-        only: Which runs are meant, as `finished_runs` takes them.
+        only: Which runs are meant, see `Filters`.
 
     Raises:
         InputError: A filter is wrong, or there is no finished run.
         StoreError: The store cannot be read.
     """
-    from scalelab.analysis.designspace import design_space as space_of
+    from scalelab.analysis import designspace
 
-    return space_of(finished_runs(source, **only), level=level, seed=seed)
+    return designspace.design_space(finished_runs(source, **only), level=level, seed=seed)
 
 
-def _designs(source: Source, only: Filters) -> pd.DataFrame:
+def _designs(source: Source, asked: Mapping[str, Any]) -> pd.DataFrame:
+    """Returns the designs of the runs that are meant, means over seeds."""
     from scalelab.analysis.runs.designs import designs
 
+    only: Any = {name: asked.get(name) for name in Filters.__annotations__}
     return designs(finished_runs(source, **only))
+
+
+def _how(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns how laws are fitted, a plugin's law found by its name."""
+    how = {name: value for name, value in asked.items() if name not in Filters.__annotations__}
+    catalog = how.pop("catalog", None)
+    return {**how, "law": law_named(how["law"], catalog)} if "law" in how else how
