@@ -192,11 +192,11 @@ class Choice:
         """Returns the number of values."""
         return len(self.values)
 
-    def from_unit(self, u: float) -> Any:
+    def from_unit(self, u: float) -> object:
         """Returns the value at `u` in [0, 1)."""
         return self.values[_index(u, len(self.values))]
 
-    def grid(self, n: int | None = None) -> list[Any]:  # noqa: ARG002
+    def grid(self, n: int | None = None) -> list[object]:  # noqa: ARG002
         """Lists every value."""
         return list(self.values)
 
