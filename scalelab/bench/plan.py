@@ -18,7 +18,7 @@ from scalelab.components import BackendParams
 from scalelab.errors import InputError, suggest
 from scalelab.measure.models import costs
 from scalelab.measure.targets import Target
-from scalelab.records import Benchmark, ComponentRef, Direction, Trial, canonical_json
+from scalelab.records import Benchmark, ComponentRef, Trial, canonical_json
 from scalelab.study import Expansion, Study, expand
 from scalelab.supervise.workbench import Selection
 
@@ -97,20 +97,12 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
     groups: dict[str, list[Trial]] = {}
     for trial in expansion.trials:
         groups.setdefault(canonical_json(trial.architecture.model_dump(mode="json")), []).append(trial)
-    reached, direction = _objectives(store, [trial.id for trial in expansion.trials])
-    sign = -1.0 if direction == "maximize" else 1.0
+    known = store.objectives([trial.id for trial in expansion.trials])
+    sign = -1.0 if any(one.direction == "maximize" for one in known.values()) else 1.0
+    reached = {trial_id: objective.value for trial_id, objective in known.items()}
     networks = [_network(trials, reached, sign, store) for trials in groups.values()]
     best = (networks, []) if top is None else _best(networks, top, sign, study)
     return Networks(study, expansion, Selection.of(catalog), *best)
-
-
-def _objectives(store: Store | None, trial_ids: Sequence[str]) -> tuple[dict[str, float], Direction]:
-    """Returns the objective of the trials that are done, and which way is better."""
-    if store is None:
-        return {}, "minimize"
-    known = store.objectives(trial_ids)
-    direction: Direction = next((objective.direction for objective in known.values()), "minimize")
-    return {trial_id: objective.value for trial_id, objective in known.items()}, direction
 
 
 def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store) -> Network:

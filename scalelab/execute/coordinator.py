@@ -19,7 +19,7 @@ from scalelab.errors import InputError, StoreError, StoreLockedError
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import FINAL_STATUSES, Frozen, Record, Status, Trial
+from scalelab.records import FINAL_STATUSES, Frozen, Status, Trial
 from scalelab.store import Store, open_store
 from scalelab.study import Study, expand, load_study
 from scalelab.supervise.stop import StopSignal
@@ -303,18 +303,7 @@ class _Run:
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
-        """Writes the record of an attempt that could not write its own."""
-        self.store.journal.write(
-            Record(
-                trial=self.trials[claim.trial_id],
-                study=self.study.name,
-                attempt=claim.attempt,
-                status=status,
-                error=reason,
-                started_at=claim.started_at,
-                finished_at=time.time(),
-            )
-        )
+        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""

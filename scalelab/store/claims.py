@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scalelab.errors import StoreLockedError
+from scalelab.records import Record, Status, Trial
 from scalelab.store.files import set_aside, writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, started, this_place
@@ -59,6 +60,18 @@ class Claim:
     worker_pid: int | None
     worker_start: str | None
     started_at: float
+
+    def record(self, trial: Trial, status: Status, error: str) -> Record:
+        """Returns the record of this attempt, made now because it could not write its own."""
+        return Record(
+            trial=trial,
+            study=self.study,
+            attempt=self.attempt,
+            status=status,
+            error=error,
+            started_at=self.started_at,
+            finished_at=time.time(),
+        )
 
     @property
     def record_id(self) -> str:

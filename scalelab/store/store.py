@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, suggest
-from scalelab.records import Direction, Record, Trial
+from scalelab.records import Direction, Trial
 from scalelab.store import imports, registrations, schema
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
@@ -240,17 +240,7 @@ class Store(Questions):
         there = self.outcomes([claim.trial_id]).get(claim.trial_id)
         trial = self.trial(claim.trial_id)
         if trial is not None and (there is None or there.attempts < claim.attempt):
-            self.journal.write(
-                Record(
-                    trial=trial,
-                    study=claim.study,
-                    attempt=claim.attempt,
-                    status="interrupted",
-                    error="its process is gone",
-                    started_at=claim.started_at,
-                    finished_at=time.time(),
-                )
-            )
+            self.journal.write(claim.record(trial, "interrupted", "its process is gone"))
 
 
 def open_store(path: Store | Path | str, *, create: bool = False, wait: float = WAIT) -> Store:
