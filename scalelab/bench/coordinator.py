@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -137,10 +138,8 @@ def list_devices(catalog: Catalog, *, threads: int = 1, patience: float = 120.0)
     for name in catalog.names("backend"):
         with closing(Lane(threads)) as lane:
             answer = lane.devices(name, catalog, patience)
-        if isinstance(answer, Refused):
-            rows.append(DeviceRow(backend=name, device="", available=False, detail=answer.reason))
-        else:
-            rows += answer.rows or [DeviceRow(backend=name, device="", available=False, detail="")]
+        found, detail = ((), answer.reason) if isinstance(answer, Refused) else (answer.rows, "")
+        rows += found or [DeviceRow(backend=name, device="", available=False, detail=detail)]
     return rows
 
 
@@ -159,7 +158,7 @@ class _Run:
     pending: dict[str, list[BenchJob]] = field(default_factory=dict)
     reasons: dict[str, str | None] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
-    problems: dict[str, dict[str, int]] = field(default_factory=dict)
+    problems: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     kept: int = 0
     ok: int = 0
     done: int = 0
@@ -227,7 +226,7 @@ class _Run:
     def _unavailable(self, jobs: list[BenchJob], reason: str) -> None:
         """Notes once for each benchmark that its device cannot be used."""
         for job in jobs:
-            self._count(job, reason)
+            self.problems[job.benchmark.target][reason] += 1
             if self.reasons.get(job.benchmark.id) != reason:
                 self._write(Timing(job, refused=Refused(status="unavailable", reason=reason)))
         self._ingest()
@@ -286,7 +285,7 @@ class _Run:
             return 0
         timing.add(answer)
         if isinstance(answer, Refused):
-            self._count(job, answer.reason)
+            self.problems[job.benchmark.target][answer.reason] += 1
             return 0
         return (answer.loaded and answer.loaded.peak_memory_bytes) or 0
 
@@ -294,10 +293,6 @@ class _Run:
         """Writes a measurement into the journal."""
         self.store.journal.write(timing.measurement(self.threads))
         self.ok += timing.refused is None
-
-    def _count(self, job: BenchJob, reason: str) -> None:
-        reasons = self.problems.setdefault(job.benchmark.target, {})
-        reasons[reason] = reasons.get(reason, 0) + 1
 
     def _tell(self, timings: list[Timing]) -> None:
         """Tells how many rounds are over; those that a benchmark does not need count as over."""
@@ -324,7 +319,7 @@ class _Run:
             ids=tuple(self.ids),
             kept=self.kept,
             ok=self.ok,
-            problems=self.problems,
+            problems={target: dict(reasons) for target, reasons in self.problems.items()},
             pending=total - self.done,
             notes=notes,
             stopped=self.stop.level > 0,

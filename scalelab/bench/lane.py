@@ -61,13 +61,11 @@ class Lane:
             _, answer = process.heard.get(timeout=patience)
         except queue.Empty:
             process.kill()
-            answer = Refused(
-                status="timeout", reason=f"no answer for {patience:.0f} s; its process was killed"
-            )
             self._process = None
+            return Refused(status="timeout", reason=f"no answer for {patience:.0f} s; its process was killed")
         if answer is None:
-            answer = Refused(status="failed", reason=process.why_lost())
             self._process = None
+            return Refused(status="failed", reason=process.why_lost())
         return answer
 
     def _note(self, line: str) -> None:

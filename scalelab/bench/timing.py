@@ -67,7 +67,7 @@ class Timing:
         Args:
             threads: CPU threads, where the runtime does not say.
         """
-        facts: dict[str, Any] = {"status": "ok", "threads": threads, "scalelab_version": __version__}
+        facts: dict[str, Any] = {"status": "ok", "threads": threads}
         if self.loaded is not None:
             facts |= dict(self.loaded)
         if self.refused is not None:
@@ -75,7 +75,8 @@ class Timing:
         elif self.rounds:
             facts |= self._timed()
         facts |= {name: getattr(self.job, name) for name in ("benchmark", "study", "attempt")}
-        return Measurement(**{**facts, "started_at": self.started_at, "finished_at": time.time()})
+        facts |= {"started_at": self.started_at, "finished_at": time.time(), "scalelab_version": __version__}
+        return Measurement(**facts)
 
     def _timed(self) -> dict[str, Any]:
         from scalelab.measure.rounds import combine

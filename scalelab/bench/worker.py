@@ -27,7 +27,6 @@ from scalelab.errors import InputError
 from scalelab.measure.models import build_model, costs, params_of
 from scalelab.records import Measurement
 from scalelab.supervise.workbench import Workbench, one_line, serve
-from scalelab.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +135,6 @@ class Bench:
             },
             throughput_async=busy and busy.examples_per_second,
             environment=environment_facts(),
-            scalelab_version=__version__,
             started_at=started,
             finished_at=time.time(),
             **fidelity,

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, StoreError, StoreLockedError
+from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
+from scalelab.execute.local import LocalExecutor
 from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Frozen, Status, Trial
@@ -164,9 +166,6 @@ def _check(workers: int, device: str) -> None:
 
 
 def _local_executor(workers: int, threads: int | None, stall_seconds: float, run: _Run) -> Executor:
-    from scalelab.execute.inline import InlineExecutor
-    from scalelab.execute.local import LocalExecutor
-
     if workers == 0:
         return InlineExecutor(run.catalog, threads=threads, should_stop=lambda: run.stop.level > 0)
     return LocalExecutor(min(workers, len(run.pending)), threads=threads, stall_seconds=stall_seconds)

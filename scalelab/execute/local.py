@@ -109,6 +109,4 @@ class LocalExecutor:
         for worker, attempt in workers.items():
             if attempt is not None:
                 worker.kill()
-            worker.ask_to_end()
-        for worker in workers:
             worker.close()

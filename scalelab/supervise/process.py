@@ -95,15 +95,11 @@ class Supervised(Generic[EventT]):
         self._process.wait()
         self._errors.join(1.0)
 
-    def ask_to_end(self) -> None:
-        """Closes its standard input, on which it ends."""
+    def close(self) -> None:
+        """Closes its standard input, on which it ends, and kills it if it does not."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-
-    def close(self) -> None:
-        """Asks it to end, and kills it if it does not."""
-        self.ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_SECONDS)
         self.kill()
