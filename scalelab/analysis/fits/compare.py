@@ -25,6 +25,7 @@ from scalelab.analysis.inference.quantities import bisect
 from scalelab.analysis.laws import get_law
 from scalelab.arrays import Array
 from scalelab.errors import FitError
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +94,8 @@ class Comparison:
         """
         self._one_axis()
         columns = [fit.table.columns[0] for fit in self.fits.values()]
-        low, high = min(c.min() for c in columns), max(c.max() for c in columns) * 10**_DECADES_BEYOND
-        grid = np.linspace(np.log(low), np.log(high), _GRID)
+        first_scale, last_scale = min(c.min() for c in columns), max(c.max() for c in columns)
+        grid = np.linspace(np.log(first_scale), np.log(last_scale * 10**_DECADES_BEYOND), _GRID)
         value = _crossing(self.fits[first].draws(), self.fits[second].draws(), grid)[0]
         pool = _crossing(*self._refits(first, second), grid)
         crossed = pool[np.isfinite(pool)]
@@ -201,13 +202,17 @@ class Comparison:
 
 
 def compare(
-    families: Mapping[str, tuple[Any, Any]], law: str = "power-offset", *, level: float = 0.9, **options: Any
+    families: Mapping[str, tuple[Any, Any]],
+    law: str | Law = "power-offset",
+    *,
+    level: float = 0.9,
+    **options: Any,
 ) -> Comparison:
     """Fits families with the same law and tests whether they share its exponents.
 
     Args:
         families: For each name its axes and losses, as `fit_law` takes them.
-        law: The law, one with exponents.
+        law: The law or its name, one with exponents.
         level: Coverage of the intervals, from 1,000 refits of each family.
         options: More for `fit_law`: estimator, delta, seed.
 

@@ -172,8 +172,7 @@ def compute_optimal(
         raise FitError("n_params, n_examples, loss and flops must have the same length")
     if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
         raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
-    given = None if budget is None else np.asarray(budget).astype(str)
-    labels = budgets_of(c) if given is None else np.unique(given, return_inverse=True)[1]
+    labels = budgets_of(c, budget)
     fit: Fit | None = None
 
     def by_law() -> Allocation:
@@ -181,13 +180,13 @@ def compute_optimal(
         fit = fit_law(get_law(law), {"n_params": n, "n_examples": d}, y, seed=seed, **options)
         return parametric(fit, c, flops_per=flops_per, level=level)
 
+    found: dict[str, Allocation] = {}
+    missing: dict[str, str] = {}
     work: dict[str, Callable[[], Allocation]] = {
         "envelope": lambda: envelope(c, n, y, level=level, seed=seed),
         "parabola": lambda: parabola(c, n, y, labels, level=level, seed=seed),
         "parametric": by_law,
     }
-    found: dict[str, Allocation] = {}
-    missing: dict[str, str] = {}
     for name, approach in work.items():
         try:
             found[name] = approach()
@@ -195,22 +194,28 @@ def compute_optimal(
             missing[name] = str(error)
     if not found:
         raise FitError(f"no approach has the rows it needs; {missing['parametric']}")
-    bias = None
-    if fit is not None and "parabola" in found:
-        clean = fit.value({"n_params": n, "n_examples": d})
-        with suppress(FitError):
-            again = parabola(c, n, clean, labels, level=level, seed=seed, refits=0)
-            bias = again.exponent - fit.estimate(allocation_exponent)
+    bias = None if fit is None or "parabola" not in found else _bias(fit, c, n, d, labels)
     return ComputeOptimal(found, missing, fit, bias, level)
 
 
-def budgets_of(flops: Array) -> Index:
-    """Groups runs into budgets: sorted by compute, a gap of more than 15% begins a new one; shape (n,)."""
+def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) -> float | None:
+    """Returns by how much parabolas miss the exponent of a law whose losses have no noise."""
+    clean = fit.value({"n_params": sizes, "n_examples": examples})
+    with suppress(FitError):
+        again = parabola(flops, sizes, clean, budget, refits=0)
+        return again.exponent - fit.estimate(allocation_exponent)
+    return None
+
+
+def budgets_of(flops: Array, labels: Any = None) -> Index:
+    """Numbers the budgets of runs, shape (n,): those of labels, or a gap of 15% begins a new one."""
+    if labels is not None:
+        return np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
     order = np.argsort(flops, kind="stable")
     steps = np.diff(np.log(flops[order])) > np.log(_SAME_BUDGET)
-    labels = np.empty(flops.size, dtype=int)
-    labels[order] = np.concatenate([[0], np.cumsum(steps)])
-    return labels
+    found = np.empty(flops.size, dtype=int)
+    found[order] = np.concatenate([[0], np.cumsum(steps)])
+    return found
 
 
 def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, seed: int = 0) -> Allocation:

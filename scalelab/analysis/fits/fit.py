@@ -204,9 +204,7 @@ def fit_law(
         FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
     """
     if law == "auto":
-        return fit_auto(
-            Fit, x, y, estimator=estimator, delta=delta, weights=weights, groups=groups, seed=seed
-        )
+        return fit_auto(Fit, x, y, Estimator.named(estimator, delta), weights, groups, seed)
     form = get_law(law)
     table = read_table(form, x, y, weights, groups)
     return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)

@@ -170,24 +170,15 @@ def candidates(axes: tuple[str, ...]) -> tuple[Law, ...]:
 
 
 def fit_auto(
-    kind: type[P],
-    x: Any,
-    y: Any,
-    *,
-    estimator: str,
-    delta: float,
-    weights: Any = None,
-    groups: Any = None,
-    seed: int = 0,
+    kind: type[P], x: Any, y: Any, penalty: Estimator, weights: Any, groups: Any, seed: int
 ) -> AutoFit[P]:
     """Fits, backtests and averages the candidate laws.
 
     Args:
-        kind: What each fit is; for the others see `fit_law`.
-        x: Axes.
+        kind: What each fit is.
+        x: Axes, as in `fit_law`; so are the following.
         y: Outcomes.
-        estimator: What is minimized.
-        delta: Width of the square part of Huber penalties.
+        penalty: What is minimized.
         weights: Weights of the rows.
         groups: Labels of rows that belong together.
         seed: Seed of everything random.
@@ -196,7 +187,6 @@ def fit_auto(
         FitError: The rows are malformed, or support none of the candidates.
     """
     columns = read_axes(("...",), x)
-    penalty = Estimator.named(estimator, delta)
     fits: dict[str, P] = {}
     tests: dict[str, Backtest] = {}
     refused: dict[str, str] = {}

@@ -222,9 +222,8 @@ class _Profile:
 
     def pinned(self, problem: Problem, which: Index, targets: Array) -> Pinned:
         """Returns a problem with a quantity pulled to a target for each of a batch."""
-        parts = {name: getattr(problem, name) for name in Problem.__dataclass_fields__}
         return Pinned(
-            **parts,
+            **vars(problem),
             frame=self.fit.frame,
             quantities=self.quantities,
             which=which,
