@@ -32,7 +32,7 @@ from scalelab.store.processes import is_alive, started, this_place
 HEARTBEAT_SECONDS = 30.0
 HEARTBEAT_LIMIT = 600.0
 LOCK_SECONDS = 30.0
-log = logging.getLogger("scalelab.store")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from scalelab.store.imports import ImportedTable
 from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M, kind_of, kind_of_file
 from scalelab.store.registrations import Registration
 
-log = logging.getLogger("scalelab.store")
+log = logging.getLogger(__name__)
 
 
 def resolve(store: Path | str) -> Path:
