@@ -40,6 +40,15 @@ _LOCKED = (
     "different configuration than existing connections",
     "Unique file handle conflict",
 )
+_EXPLAINED: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
+    (("No space left on device",), StoreError,
+     "the disk of the store {path} is full; free some space and run again; what was acknowledged is kept"),
+    (("Permission denied", "Read-only file system"), StoreError,
+     "the store {path} cannot be opened: permission denied; make it readable and writable"),
+    (("we can only read version",), StoreNewerError,
+     "the store {path} was written by a newer DuckDB; run: pip install -U duckdb scalelab"),
+    (("Out of Memory",), StoreError, "the store {path} needs more memory than there is: {text}"),
+)  # fmt: skip
 _BROKEN_FILE = ("corrupt", "checksum", "not a valid duckdb", "replaying wal", "could not read")
 
 
@@ -240,21 +249,9 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
         holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
         who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "a connection in this process"
         return StoreLockedError(f"the store {path} is held by {who}; wait for it to end, then run again")
-    if "No space left on device" in text:
-        return StoreError(
-            f"the disk of the store {path} is full; free some space and run again; "
-            "what was acknowledged is kept"
-        )
-    if "Permission denied" in text or "Read-only file system" in text:
-        return StoreError(
-            f"the store {path} cannot be opened: permission denied; make it readable and writable"
-        )
-    if "we can only read version" in text:
-        return StoreNewerError(
-            f"the store {path} was written by a newer DuckDB; run: pip install -U duckdb scalelab"
-        )
-    if "Out of Memory" in text:
-        return StoreError(f"the store {path} needs more memory than there is: {text[:200]}")
+    for signs, kind, says in _EXPLAINED:
+        if any(sign in text for sign in signs):
+            return kind(says.format(path=path, text=text[:200]))
     passing = (duckdb.IOException, duckdb.TransactionException)
     if isinstance(error, passing) and not any(sign in text.lower() for sign in _BROKEN_FILE):
         return StoreError(f"the store {path} cannot be used now: {text[:200]}; mend that and run again")

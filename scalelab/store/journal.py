@@ -98,22 +98,6 @@ class Journal:
         file = f"{name}{kind.suffix}"
         return os.path.exists(self._home(file)) or os.path.exists(self.new / file)
 
-    def read(self, record_id: str) -> Record:
-        """Returns a record.
-
-        Raises:
-            StoreError: There is none of that id, or its file is torn.
-        """
-        name = f"{record_id}.json"
-        for path in (self.new / name, self._home(name), self.new / name):
-            try:
-                return RECORDS.open(record_id, path.read_bytes()).to_record()
-            except FileNotFoundError:
-                continue
-            except ValueError as error:
-                raise StoreError(f"{path} cannot be read: {error}") from error
-        raise StoreError(f"the journal {self.folder} has no record {record_id}")
-
     def _home(self, file: str) -> Path:
         return self.kept / (kind_of_file(file).folder or file[:2]) / file
 

@@ -47,7 +47,7 @@ _COMPACT = (",", ":")
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a foreign table is to be read; see `scalelab.Store.import_runs`."""
+    """How a foreign table is to be read; see `scalelab.import_runs`."""
 
     study: str | None = None
     map: Mapping[str, str] = field(default_factory=dict)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, suggest
-from scalelab.records import Direction, Trial
+from scalelab.records import Trial
 from scalelab.store import imports, registrations, schema
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
@@ -20,7 +20,6 @@ from scalelab.store.registrations import Registration
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
 
     from scalelab.store.check import CheckReport
     from scalelab.store.mapping import Import
@@ -91,49 +90,17 @@ class Store(Questions):
             self.journal.write(registration)
             self.ingest()
 
-    def import_runs(
-        self,
-        table: pd.DataFrame | Path | str,
-        *,
-        study: str | None = None,
-        map: Mapping[str, str] | None = None,
-        only: str | None = None,
-        metric: str | None = None,
-        direction: Direction | None = None,
-        rest: str = "feature",
-        replace: bool = False,
-    ) -> Import:
-        """Takes runs that were made elsewhere into the store, so that they can be analyzed like its own.
+    def take_import(self, read: Import, *, replace: bool = False) -> Import:
+        """Takes a foreign table, which `scalelab.store.mapping.read_runs` read, as runs of a study.
 
         Nothing happens where the store holds the same runs under that name already.
 
         Args:
-            table: A DataFrame, or a CSV, Parquet or JSON-lines file.
-            study: The name to analyze them by; by default the file's.
-            map: By column of `runs`, an SQL expression over the table's columns. What is named plainly
-                (`scalelab.store.mapping.KNOWN_AS`) need not be mapped.
-            only: An SQL condition: which rows to take.
-            metric: Name of the objective, where that is another one than the loss; its value is the column
-                of that name, unless `objective` is mapped.
-            direction: `"minimize"` or `"maximize"`; said with `metric`.
-            rest: What columns that were not mapped are: `feature` (a fact), or `architecture`,
-                `optimizer`, `training` or `dataset` (options of the design).
+            read: The table.
             replace: Whether to replace what was imported under that name before.
 
         Returns:
-            What was mapped, taken and left out.
-
-        Raises:
-            InputError: The table or an expression is wrong, or the name is taken; nothing was changed.
-            StoreError: The store cannot be written.
-        """
-        from scalelab.store.mapping import Wanted, read_runs
-
-        wanted = Wanted(study, dict(map or {}), only, metric, direction, rest)
-        return self.take_import(read_runs(table, wanted), replace=replace)
-
-    def take_import(self, read: Import, *, replace: bool = False) -> Import:
-        """Takes a foreign table that was read already; see `import_runs`.
+            The same, and what became of it.
 
         Raises:
             InputError: The name is taken; nothing was changed.

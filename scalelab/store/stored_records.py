@@ -62,11 +62,6 @@ class Entry:
     trial: Member
     record: str
 
-    def to_record(self) -> Record:
-        """Returns the record itself."""
-        content = {**json.loads(self.record), "trial": self.trial.value, "features": self.features}
-        return Record.model_validate(content)
-
 
 def members(record: Record) -> dict[str, str]:
     """Returns the members of its file."""

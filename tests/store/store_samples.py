@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 from pathlib import Path
@@ -20,6 +21,8 @@ from scalelab.records import (
     Record,
     Trial,
 )
+from scalelab.store.journal import Journal
+from scalelab.store.kinds import RECORDS
 
 STARTED = 1.8e9
 
@@ -103,6 +106,19 @@ def a_measurement(
         benchmark=benchmark, attempt=attempt, status=status, study="s", started_at=STARTED,
         finished_at=STARTED + attempt, **{**values, **facts},
     )  # fmt: skip
+
+
+def opened(name: str, text: bytes) -> Record:
+    """Returns the record in the text of a journal file."""
+    entry = RECORDS.open(name, text)
+    content = {"trial": entry.trial.value, "features": entry.features}
+    return Record.model_validate({**json.loads(entry.record), **content})
+
+
+def kept(journal: Journal, name: str) -> Record:
+    """Returns a record of the journal."""
+    (path,) = journal.folder.glob(f"*/**/{name}.json")
+    return opened(name, path.read_bytes())
 
 
 json_values = st.recursive(

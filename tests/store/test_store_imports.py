@@ -25,6 +25,10 @@ def read(table=TABLE, **options):
     return read_runs(table, Wanted(study="t", **options))
 
 
+def take(store, table, *, replace=False, **wanted):
+    return store.take_import(read_runs(table, Wanted(**wanted)), replace=replace)
+
+
 def content(store: Store) -> dict[str, tuple]:
     return {name: store.rows(f"select * from {name} order by all") for name in ("runs", "imported_runs")}
 
@@ -34,7 +38,7 @@ def only_tables(store: Store) -> list[tuple]:
 
 
 def test_imported_runs_are_runs(store):
-    result = store.import_runs(TABLE.assign(seed=[1, 2, 3]), study="t", map={"train_flops": "6 * N * D"})
+    result = take(store, TABLE.assign(seed=[1, 2, 3]), study="t", map={"train_flops": "6 * N * D"})
     assert result.outcome == "imported"
     runs = store.runs("t").sort_values("n_params")
     assert runs.n_params.tolist() == [10, 20, 40]
@@ -50,30 +54,30 @@ def test_imported_runs_are_runs(store):
 
 
 def test_importing_again_does_nothing_and_other_runs_need_replace(store):
-    store.import_runs(TABLE, study="t")
+    take(store, TABLE, study="t")
     before = store.path.read_bytes()
-    assert store.import_runs(TABLE, study="t").outcome == "unchanged"
+    assert take(store, TABLE, study="t").outcome == "unchanged"
     assert store.path.read_bytes() == before
     other = TABLE.assign(loss=[1.0, 0.9, 0.8]).drop(columns="lr")
     with pytest.raises(InputError, match="replace them with --replace"):
-        store.import_runs(other, study="t")
+        take(store, other, study="t")
     assert store.path.read_bytes() == before
-    assert store.import_runs(other, study="t", replace=True).outcome == "replaced"
+    assert take(store, other, study="t", replace=True).outcome == "replaced"
     assert sorted(store.runs("t").loss) == [0.8, 0.9, 1.0]
     assert "feature_lr" not in store.runs().columns
     assert len(store.journal.files(IMPORTS)) == 2
 
 
 def test_a_replacement_counts_though_the_clock_was_set_back(store, monkeypatch):
-    store.import_runs(TABLE, study="t")
+    take(store, TABLE, study="t")
     monkeypatch.setattr("time.time", lambda: 1e9)
-    store.import_runs(TABLE.assign(loss=1.0), study="t", replace=True)
+    take(store, TABLE.assign(loss=1.0), study="t", replace=True)
     store.rebuild()
     assert set(store.runs("t").loss) == {1.0}
 
 
 def test_removing(store):
-    store.import_runs(TABLE, study="t")
+    take(store, TABLE, study="t")
     with pytest.raises(InputError, match=r"no imported table 'tt'; did you mean 't'\?|there are: t"):
         store.remove_import("tt")
     assert store.remove_import("t") == 3
@@ -82,7 +86,7 @@ def test_removing(store):
     store.rebuild()
     assert store.runs().empty
     assert store.check().healthy
-    assert store.import_runs(TABLE, study="t").outcome == "imported"
+    assert take(store, TABLE, study="t").outcome == "imported"
     assert len(store.runs("t")) == 3
 
 
@@ -91,7 +95,7 @@ def test_beside_studies_that_were_run(store):
     store.journal.write(a_record(0))
     store.ingest()
     table = TABLE.assign(architecture_width=[8.5, 9, 10], feature_stages=["x", "y", "z"])
-    store.import_runs(table, study="t")
+    take(store, table, study="t")
     runs = store.runs()
     assert set(runs.study) == {"s", "t"}
     kinds = dict(store.rows("select column_name, column_type from (describe runs)")[1])
@@ -100,7 +104,7 @@ def test_beside_studies_that_were_run(store):
     assert runs.set_index("study").architecture_width["s"] == 8
     assert [summary.study for summary in store.studies()] == ["s", "t"]
     with pytest.raises(InputError, match="has a study 's' that was run"):
-        store.import_runs(TABLE, study="s")
+        take(store, TABLE, study="s")
     with pytest.raises(InputError, match="has an imported table of the name 't'"):
         store.register("t", "text", [a_trial(1)])
     with pytest.raises(InputError, match="studies: s, t"):
@@ -108,17 +112,17 @@ def test_beside_studies_that_were_run(store):
 
 
 def test_a_column_of_several_tables_shows_the_values_of_all(store):
-    store.import_runs(TABLE.assign(Flag=True, depth=[1, 2, 3]), study="a")
-    store.import_runs(TABLE.assign(flag=["x", "y", "z"], depth=[0.5, 1.5, 2.5]), study="b")
+    take(store, TABLE.assign(Flag=True, depth=[1, 2, 3]), study="a")
+    take(store, TABLE.assign(flag=["x", "y", "z"], depth=[0.5, 1.5, 2.5]), study="b")
     runs = store.runs()
     assert set(runs.feature_Flag) == {"true", "x", "y", "z"}
     assert set(runs.feature_depth) == {1.0, 2.0, 3.0, 0.5, 1.5, 2.5}
 
 
 def test_a_rebuilt_store_shows_the_same(store):
-    store.import_runs(TABLE, study="a")
-    store.import_runs(TABLE.assign(loss=1.5), study="a", replace=True)
-    store.import_runs(TABLE, study="b", only="N > 10")
+    take(store, TABLE, study="a")
+    take(store, TABLE.assign(loss=1.5), study="a", replace=True)
+    take(store, TABLE, study="b", only="N > 10")
     before, tables = content(store), only_tables(store)
     assert store.rebuild().imports == 2
     assert content(store) == before
@@ -128,19 +132,19 @@ def test_a_rebuilt_store_shows_the_same(store):
 
 def test_tables_that_only_the_database_holds_are_salvaged(store):
     table = TABLE.assign(note=["a", None, 'q"\n'], big=2**60, huge=1e22, flag=[True, False, True])
-    store.import_runs(table, study="t")
+    take(store, table, study="t")
     before = content(store)
     shutil.rmtree(store.journal.folder)
     assert store.check().without_journal == 1
     store.rebuild()
     assert content(store) == before
     assert store.check().without_journal == 0
-    assert store.import_runs(table, study="t").outcome == "unchanged"
+    assert take(store, table, study="t").outcome == "unchanged"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_a_damaged_store_comes_back_from_its_journal(store, damage):
-    store.import_runs(TABLE, study="t")
+    take(store, TABLE, study="t")
     before = content(store)
     if damage == "missing":
         store.path.unlink()
@@ -159,11 +163,11 @@ def test_a_table_that_was_cut_off_before_the_database_is_taken_in_next(store):
     assert len(store.runs("t")) == 3
     assert store.check().pending == 0
     assert not path.exists()
-    assert store.import_runs(TABLE, study="t").outcome == "unchanged"
+    assert take(store, TABLE, study="t").outcome == "unchanged"
 
 
 def test_a_torn_file_goes_to_quarantine(store):
-    store.import_runs(TABLE, study="a")
+    take(store, TABLE, study="a")
     path = store.journal.write(read().table)
     path.write_bytes(path.read_bytes()[:-20])
     store.ingest()
@@ -172,8 +176,8 @@ def test_a_torn_file_goes_to_quarantine(store):
 
 
 def test_check_sees_tables_that_are_not_whole(store):
-    store.import_runs(TABLE, study="a")
-    store.import_runs(TABLE, study="b")
+    take(store, TABLE, study="a")
+    take(store, TABLE, study="b")
     with store.database.write() as connection:
         connection.execute("delete from imported_runs where study = 'a' and position = 1")
         connection.execute("delete from imports where study = 'b'")
@@ -191,7 +195,7 @@ def test_an_older_store_takes_a_table_in(store, monkeypatch):
         store.path.unlink()
         store.database.create()
     assert store.database.version() == 1
-    assert store.import_runs(TABLE, study="t").outcome == "imported"
+    assert take(store, TABLE, study="t").outcome == "imported"
     assert store.database.version() == schema.VERSION
     assert len(store.runs("t")) == 3
 
@@ -203,7 +207,7 @@ def test_an_export_goes_into_another_store(store, tmp_path):
     store.ingest()
     files = store.export(tmp_path / "out")
     other = open_store(tmp_path / "other.duckdb", create=True)
-    other.import_runs(files[0], study="theirs")
+    take(other, files[0], study="theirs")
     mine, theirs = (s.runs().sort_values("seed", ignore_index=True) for s in (store, other))
     same = ["status", "architecture", "seed", "n_params", "n_examples", "loss", "objective", "metric"]
     options = [name for name in mine if name.startswith(("architecture_", "optimizer_", "training_"))]
@@ -218,13 +222,13 @@ def test_two_who_import_one_name_at_once_do_not_mix(store):
     tables = [TABLE.assign(loss=float(k)) for k in range(1, 5)]
     outcomes: list[str] = []
 
-    def take(table):
+    def take_one(table):
         try:
-            outcomes.append(Store(store.path).import_runs(table, study="t").outcome)
+            outcomes.append(take(Store(store.path), table, study="t").outcome)
         except InputError:
             outcomes.append("refused")
 
-    threads = [threading.Thread(target=take, args=(table,)) for table in tables]
+    threads = [threading.Thread(target=take_one, args=(table,)) for table in tables]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -236,8 +240,8 @@ def test_two_who_import_one_name_at_once_do_not_mix(store):
 
 def test_rows_of_one_content_have_one_id_in_every_table(store):
     twice = pd.concat([TABLE, TABLE.iloc[:1]]).assign(dataset="same")
-    store.import_runs(twice, study="a")
-    store.import_runs(TABLE.assign(dataset="same"), study="b")
+    take(store, twice, study="a")
+    take(store, TABLE.assign(dataset="same"), study="b")
     ids = store.runs().groupby("study").trial_id.apply(set)
     assert len(ids["a"]) == 4
     assert ids["b"] < ids["a"]

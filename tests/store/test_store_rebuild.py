@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_samples import a_record, a_trial, records
+from store_samples import a_record, a_trial, kept, records
 
 from scalelab.errors import StoreError, StoreLockedError
 from scalelab.store import Journal, Store, open_store
@@ -83,12 +83,12 @@ def test_a_rebuilt_store_shows_the_same(filled):
 
 def test_records_that_only_the_database_holds_are_salvaged(filled):
     before = content(filled)
-    there = {path.stem: filled.journal.read(path.stem) for path in filled.journal.taken()}
+    there = {path.stem: kept(filled.journal, path.stem) for path in filled.journal.taken()}
     shutil.rmtree(filled.journal.folder)
     report = filled.rebuild()
     assert report.salvaged == 7
     assert content(filled) == before
-    assert {name: filled.journal.read(name) for name in there} == there
+    assert {name: kept(filled.journal, name) for name in there} == there
     assert filled.check().healthy
     assert filled.check().without_journal == 0
 
@@ -103,7 +103,7 @@ def test_a_salvaged_record_is_the_record(tmp_path_factory, made):
     before = content(store)
     shutil.rmtree(store.journal.folder)
     assert store.rebuild().salvaged == len(made)
-    assert [store.journal.read(record.id) for record in made] == made
+    assert [kept(store.journal, record.id) for record in made] == made
     assert content(store)["curves"] == before["curves"]
 
 
