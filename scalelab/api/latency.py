@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.api.proposals import refuse_existing, write_study
+from scalelab.api.proposals import refuse_existing
 from scalelab.api.source import installed, opened
 from scalelab.errors import InputError, ScalelabError
+from scalelab.study.write import write_study
 
 if TYPE_CHECKING:
     import pandas as pd

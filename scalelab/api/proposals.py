@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.api.source import installed, opened
 from scalelab.errors import InputError
+from scalelab.study.write import write_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,19 +30,6 @@ def refuse_existing(path: Path) -> None:
     """
     if path.exists():
         raise InputError(f"{path} already exists; choose another name, or remove it first")
-
-
-def write_study(path: Path, text: str) -> None:
-    """Writes a study file, and makes its folder.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
 
 
 def propose_run(

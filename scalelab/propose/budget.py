@@ -129,7 +129,7 @@ def propose(
     values["description"] = f"{spent}, from the runs of {study.name}"
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
-    _, draft = written(values, path, catalog)
+    _, draft = written(values, study, path, catalog)
     task, available = draft.dataset.task, len(draft.dataset.train)
     measure = costs(catalog)
 
@@ -140,7 +140,7 @@ def propose(
     options, found = nearest(n_params, start.architecture.params, own[0], cost)
     values["architecture"][0]["options"] = {**start.architecture.params, **options}
     values["data"]["sizes"] = [max(1, min(available, math.ceil(n_examples)))]
-    text, expansion = written(values, path, catalog)
+    text, expansion = written(values, study, path, catalog)
     (trial,) = expansion.trials
     batch = trial.training.batch_size
     steps = round(budget / (found.train_flops_per_example * batch))
@@ -261,13 +261,13 @@ def _refuse_giant(n_params: float) -> None:
         )
 
 
-def written(values: Mapping[str, Any], path: Path, catalog: Catalog) -> tuple[str, Expansion]:
-    """Returns the text of a study file, and its trials.
+def written(values: Mapping[str, Any], study: Study, path: Path, catalog: Catalog) -> tuple[str, Expansion]:
+    """Returns the text of a study file that is derived from a study, and its trials.
 
     Raises:
         InputError: It is not a study that can run.
     """
-    text = study_text(values)
+    text = study_text(values, study.text)
     return text, expand(parse_study(text, path, catalog), catalog, cost=costs(catalog))
 
 

@@ -100,4 +100,4 @@ def study_of(
     values["name"] = f"{study.name[:80]}-within-limit"
     values["description"] = f"The network with the best expected objective {limit}"
     values["architecture"] = [{"name": architecture, "options": dict(options)}]
-    return written(values, path, catalog)[0]
+    return written(values, study, path, catalog)[0]

@@ -127,7 +127,7 @@ def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) 
     places = located(study, path, catalog)
     if places:
         values["dataset"]["options"] = {**values["dataset"].get("options", {}), **places}
-    text, expansion = written(values, path, catalog)
+    text, expansion = written(values, study, path, catalog)
     said = "".join(f"# {line}\n" for line in changes)
     return Narrowed(said + text, tuple(changes), len(expansion.trials))
 

@@ -1,21 +1,24 @@
-"""From values to the text of a study file."""
+"""From values to the text of a study file; the text of a user's own study keeps its comments and layout."""
 
 from __future__ import annotations
 
 import json
-import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+from scalelab.errors import InputError
 
 
-def study_text(values: Mapping[str, Any]) -> str:
+def study_text(values: Mapping[str, Any], own: str = "") -> str:
     """Returns TOML that reads as these values: keys first, then a table for each mapping.
 
     Args:
         values: Texts, numbers, truth values, lists and mappings of them; a list of mappings becomes
             `[[tables]]`, what is a mapping inside a table an inline table, `None` is left out.
+        own: The text of the study that the values are derived from. Its comments, order and layout stay, but
+            for the keys whose values change. By default there is none.
 
     Example::
 
@@ -26,40 +29,82 @@ def study_text(values: Mapping[str, Any]) -> str:
         sizes = [100, "all"]
         <BLANKLINE>
     """
-    lines = [_pair(key, value) for key, value in values.items() if _is_value(value)]
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            lines += ["", f"[{_key(key)}]", *_pairs(value)]
-        elif _is_tables(value):
-            for table in value:
-                lines += ["", f"[[{_key(key)}]]", *_pairs(table)]
-    return "\n".join(lines) + "\n"
+    import tomlkit
+
+    document = tomlkit.parse(own)
+    wanted = _without_none(values)
+    # Keys first: behind a table they would be the table's.
+    _change(document, dict(sorted(wanted.items(), key=lambda pair: _is_table(pair[1]))))
+    text = tomlkit.dumps(document)
+    # A layout that cannot be kept, such as a table in several places, gives way to the values.
+    return study_text(values) if own and tomllib.loads(text) != wanted else text
 
 
-def _is_tables(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, Mapping) for v in value)
+def write_study(path: Path, text: str) -> None:
+    """Writes a study file; folders that are missing are made.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
 
 
-def _is_value(value: Any) -> bool:
-    return value is not None and not isinstance(value, Mapping) and not _is_tables(value)
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [_pair(key, value) for key, value in table.items() if value is not None]
-
-
-def _pair(key: str, value: Any) -> str:
-    return f"{_key(key)} = {_toml(value)}"
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _toml(key)
-
-
-def _toml(value: Any) -> str:
+def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(_pairs(value)) + " }" if _pairs(value) else "{}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    # JSON's strings, numbers and truth values are TOML's, but for one control character
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _is_table(value: Any) -> bool:
+    """Tells whether a value stands as a table of its own, or as several."""
+    several = isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+    return several or isinstance(value, Mapping)
+
+
+def _change(table: Any, wanted: Mapping[str, Any], *, top: bool = True) -> None:
+    """Makes a table of a document say what is wanted, touching only what differs."""
+    said = table.unwrap()
+    for key in said.keys() - wanted.keys():
+        del table[key]
+    for key, value in wanted.items():
+        # With their types: 1 and 1.0 are two values in a study.
+        same = key in said and json.dumps(said[key]) == json.dumps(value)
+        if not same and not (key in said and _changed_inside(table[key], value)):
+            table[key] = _item(value, top=top)
+
+
+def _changed_inside(old: Any, value: Any) -> bool:
+    """Changes tables where they stand; tells whether that could be done."""
+    olds, news = ([one] if isinstance(one, Mapping) else one for one in (old, value))
+    if not (_is_table(olds) and _is_table(news)):
+        return False
+    names = [one.get("name") for one in news]
+    for index in reversed(range(len(olds)) if len(olds) > len(news) else ()):
+        if olds[index].get("name") not in names:
+            del olds[index]
+    if len(olds) != len(news):
+        return False
+    for one, new in zip(olds, news, strict=True):
+        _change(one, new, top=False)
+    return True
+
+
+def _item(value: Any, *, top: bool) -> Any:
+    """Returns a value as an item of a document: a table at the top, an inline table inside."""
+    import tomlkit
+
+    if isinstance(value, Mapping):
+        table: Any = tomlkit.table() if top else tomlkit.inline_table()
+        for key, inner in value.items():
+            table[key] = _item(inner, top=False)
+        return table
+    if isinstance(value, list):
+        array: Any = tomlkit.aot() if top and _is_table(value) else tomlkit.array()
+        for inner in value:
+            array.append(_item(inner, top=top and _is_table(value)))
+        return array
+    return value
