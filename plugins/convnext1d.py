@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
+from scalelab_plugins.signal_shapes import Shape, samples_of
 
 import scalelab
 
 if TYPE_CHECKING:
     from torch import nn
-
-Shape = tuple[int, ...]
 
 
 class ConvNeXt1dParams(scalelab.Params):
@@ -73,11 +72,7 @@ def stages(params: ConvNeXt1dParams, input_shape: Shape) -> tuple[tuple[int, ...
     Raises:
         scalelab.InputError: The input is not (channels, samples) or is too short.
     """
-    if len(input_shape) != 2:
-        raise scalelab.InputError(
-            f"convnext1d needs inputs of shape (channels, samples), not {tuple(input_shape)}"
-        )
-    samples = input_shape[1]
+    samples = samples_of(input_shape, "convnext1d")
     length = samples // params.stem
     if length < 1:
         raise scalelab.InputError(

@@ -15,14 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import (
-    Loading,
-    calibration_batches,
-    find_device,
-    missing,
-    required,
-    threads_of,
-)
+from scalelab_plugins.runtimes import Loading, missing, required
 
 import scalelab
 
@@ -89,9 +82,8 @@ def load(
         scalelab.InputError: The device is unknown or unavailable; static int8 without `calibration`.
         scalelab.BackendError: The model does not export, load or run.
     """
-    device = find_device("onnxruntime", devices(), device).name
-    loading = Loading("onnxruntime", device, params.precision)
-    threads = threads_of(params)
+    loading = Loading.of("onnxruntime", params, devices(), device)
+    device, threads = loading.device, loading.threads
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path, exporter = convert(params, module, example, calibration, Path(folder), loading)
         model_bytes = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
@@ -207,11 +199,11 @@ def quantize(
         scalelab.InputError: Static quantization without `calibration`.
         scalelab.BackendError: The model cannot be quantized.
     """
-    static = params.quantization == "static"
-    if static and (calibration is None or not len(calibration)):
-        raise loading.refusal(
-            "static quantization needs examples to calibrate with, and none were given; "
-            "or ask for quantization = 'dynamic'"
+    batches = None
+    if params.quantization == "static":
+        otherwise = "; or ask for quantization = 'dynamic'"
+        batches = loading.calibration_batches(
+            "static quantization", calibration, len(example), params.calibration_examples, otherwise
         )
     prepared, result = path.with_name("prepared.onnx"), path.with_name("int8.onnx")
     with loading.step("quantize"):
@@ -220,8 +212,7 @@ def quantize(
         inference = required("onnx", "onnxruntime.quantization.shape_inference")
         inference.quant_pre_process(path, prepared, skip_symbolic_shape=True)
         unshare_gemm_weights(prepared)
-        if static and calibration is not None:
-            batches = calibration_batches(calibration, len(example), params.calibration_examples)
+        if batches is not None:
             reader = _reader(batches, quantization.CalibrationDataReader)
             quantization.quantize_static(prepared, result, reader, per_channel=True)
         else:

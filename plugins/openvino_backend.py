@@ -17,15 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import (
-    Loading,
-    calibration_batches,
-    find_device,
-    missing,
-    quiet,
-    required,
-    threads_of,
-)
+from scalelab_plugins.runtimes import Loading, missing, quiet, required
 
 import scalelab
 
@@ -112,11 +104,10 @@ def load(
             `calibration`.
         scalelab.BackendError: The model does not convert, compile or run.
     """
-    device = find_device("openvino", devices(), device).name
-    loading = Loading("openvino", device, params.precision)
+    loading = Loading.of("openvino", params, devices(), device)
+    device, threads = loading.device, loading.threads
     model = convert(params, module, example, calibration, loading)
     openvino = _import("openvino")
-    threads = threads_of(params)
     core = openvino.Core()
     with loading.step("compile"):
         compiled = core.compile_model(model, device, config(params, device, threads))
@@ -164,10 +155,8 @@ def convert(
             model = openvino.convert_model(traced, example_input=inputs, input=[list(example.shape)])
     if params.precision != "int8":
         return model
-    if calibration is None or not len(calibration):
-        raise loading.refusal("NNCF needs examples to calibrate with, and none were given")
+    batches = loading.calibration_batches("NNCF", calibration, len(example), params.calibration_examples)
     nncf = _import("nncf")
-    batches = calibration_batches(calibration, len(example), params.calibration_examples)
     with loading.step("quantize"):
         return nncf.quantize(
             model,

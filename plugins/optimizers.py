@@ -54,12 +54,8 @@ def build_sgd(params: SgdParams, module: nn.Module) -> torch.optim.Optimizer:
     import torch
 
     groups = scalelab.parameter_groups(module, params.weight_decay)
-    momentum, nesterov = 0.0, False
-    if isinstance(params, SgdMomentumParams):
-        momentum, nesterov = params.momentum, params.nesterov
-    return torch.optim.SGD(
-        groups, lr=params.lr, momentum=momentum, nesterov=nesterov, fused=can_fuse(module.parameters())
-    )
+    options = params.model_dump(exclude={"weight_decay"})
+    return torch.optim.SGD(groups, **options, fused=can_fuse(module.parameters()))
 
 
 def build_adamw(params: AdamWParams, module: nn.Module) -> torch.optim.Optimizer:

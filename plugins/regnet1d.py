@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalelab_plugins.regnet1d_stages import RegNet1dParams, Shape, stages
+from scalelab_plugins.regnet1d_stages import RegNet1dParams, stages
+from scalelab_plugins.signal_shapes import Shape
 
 import scalelab
 

@@ -13,10 +13,9 @@ from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
+from scalelab_plugins.signal_shapes import Shape, samples_of
 
 import scalelab
-
-Shape = tuple[int, ...]
 
 QUANTUM = 8
 MAX_STAGES = 7
@@ -75,11 +74,7 @@ def stages(params: RegNet1dParams, input_shape: Shape) -> tuple[Stage, ...]:
     Raises:
         scalelab.InputError: The input is not (channels, samples) or is too short.
     """
-    if len(input_shape) != 2:
-        raise scalelab.InputError(
-            f"regnet1d needs inputs of shape (channels, samples), not {tuple(input_shape)}"
-        )
-    samples = input_shape[1]
+    samples = samples_of(input_shape, "regnet1d")
     if samples < 8:
         raise scalelab.InputError(
             f"an input of {samples} samples is too short for regnet1d, which needs 8 or more: its stem and "

@@ -14,7 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Self
 
 import scalelab
 
@@ -47,7 +48,7 @@ def missing(extra: str, *packages: str) -> str | None:
     return f"{absent[0]} is not installed: pip install 'scalelab[{extra}]'" if absent else None
 
 
-def required(extra: str, package: str) -> Any:
+def required(extra: str, package: str) -> ModuleType:
     """Returns an imported package.
 
     Raises:
@@ -59,21 +60,6 @@ def required(extra: str, package: str) -> Any:
     except ImportError as error:
         reason = missing(extra, package) or f"{package} cannot be imported: {error}"
         raise scalelab.InputError(reason) from None
-
-
-def threads_of(params: scalelab.BackendParams) -> int:
-    """Returns the CPU threads to use: those asked for, else a thread a core."""
-    return params.threads or scalelab.machine_facts("cpu", threads=1).cores
-
-
-def calibration_batches(calibration: np.ndarray, batch_size: int, at_most: int) -> list[np.ndarray]:
-    """Returns the first `at_most` examples in batches; the last one is filled up with the first ones."""
-    import numpy as np
-
-    chosen = calibration[:at_most].astype(np.float32, copy=False)
-    whole = -(-len(chosen) // batch_size)
-    filled = np.resize(chosen, (whole * batch_size, *chosen.shape[1:]))
-    return [np.ascontiguousarray(batch) for batch in np.split(filled, whole)]
 
 
 @contextlib.contextmanager
@@ -117,12 +103,33 @@ def _native_stdout_closed() -> Iterator[None]:
 
 @dataclass
 class Loading:
-    """One attempt to load a model: what it is, and the seconds that its steps took so far."""
+    """One attempt to load a model: what it is, and the seconds that its steps took so far.
+
+    Attributes:
+        backend: The backend's name.
+        device: The device's name, as the runtime spells it.
+        precision: What to compute in.
+        threads: CPU threads to use.
+        seconds: What each step took.
+    """
 
     backend: str
     device: str
     precision: str
+    threads: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, backend: str, params: scalelab.BackendParams, devices: Sequence[scalelab.Device], device: str
+    ) -> Self:
+        """Returns an attempt on a device; by default with a thread a core.
+
+        Raises:
+            scalelab.InputError: There is no such device, or it cannot be used.
+        """
+        threads = params.threads or scalelab.machine_facts("cpu", threads=1).cores
+        return cls(backend, find_device(backend, devices, device).name, params.precision, threads)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -153,6 +160,23 @@ class Loading:
     def refusal(self, why: str) -> scalelab.InputError:
         """Returns what to say where the precision is not to be had."""
         return scalelab.InputError(f"backend {self.backend} has no {self.precision} on {self.device}: {why}")
+
+    def calibration_batches(
+        self, who: str, calibration: np.ndarray | None, batch_size: int, at_most: int, otherwise: str = ""
+    ) -> list[np.ndarray]:
+        """Returns the first `at_most` examples in batches; the last one is filled up with the first ones.
+
+        Raises:
+            scalelab.InputError: There are none; the message says `who` needs them and what to do `otherwise`.
+        """
+        import numpy as np
+
+        if calibration is None or not len(calibration):
+            raise self.refusal(f"{who} needs examples to calibrate with, and none were given{otherwise}")
+        chosen = calibration[:at_most].astype(np.float32, copy=False)
+        whole = -(-len(chosen) // batch_size)
+        filled = np.resize(chosen, (whole * batch_size, *chosen.shape[1:]))
+        return [np.ascontiguousarray(batch) for batch in np.split(filled, whole)]
 
     def guarded(self, infer: Infer, shape: tuple[int, ...]) -> Infer:
         """Returns `infer`, whose failures are errors of one line and which takes inputs of one shape."""

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import Loading, find_device, threads_of
+from scalelab_plugins.runtimes import Loading
 
 import scalelab
 
@@ -66,8 +66,8 @@ def load(
     """
     import torch
 
-    device = find_device("torch", devices(), device).name
-    loading = Loading("torch", device, params.precision)
+    loading = Loading.of("torch", params, devices(), device)
+    device, threads = loading.device, loading.threads
     facts: dict[str, str | int | float | bool] = {"torch": torch.__version__, "compiled": params.compile}
     if torch.version.cuda is not None and device.startswith("cuda"):
         facts["cuda"] = torch.version.cuda
@@ -82,7 +82,6 @@ def load(
         model_bytes = size_on_disk(weights)
     del loading.seconds["save"]
     model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(weights) if params.compile else weights
-    threads = threads_of(params)
 
     def infer(inputs: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()

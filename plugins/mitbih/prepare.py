@@ -11,6 +11,7 @@ import numpy as np
 
 import scalelab
 
+from ..file_digests import content_digest
 from .beats import (
     DS1,
     DS1_VALIDATION,
@@ -37,7 +38,9 @@ def load(params: MitbihParams) -> tuple[dict[str, np.ndarray], str]:
     folder = params.path.expanduser().resolve()
     records = _records(folder, params)
     options = params.model_dump(mode="json", exclude={"path", "augment"})
-    content = {"mitbih": VERSION, "files": _content_digest(folder, records), "options": options}
+    files = [(file.name, str(file)) for name in records for file in files_of(folder, name)]
+    digest = content_digest("mitbih", files, remedy=f"; {REMEDY}")
+    content = {"mitbih": VERSION, "files": digest, "options": options}
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     arrays = scalelab.cached_arrays(f"mitbih-{fingerprint[:32]}", lambda: _prepare(folder, records, params))
     return arrays, fingerprint
@@ -55,32 +58,6 @@ def _records(folder: Path, params: MitbihParams) -> list[str]:
     if not records:
         raise scalelab.DataError(f"mitbih: the folder {folder} holds paced records only; use paced = true")
     return records
-
-
-def _content_digest(folder: Path, records: list[str]) -> str:
-    """Returns the SHA-256 over the records' files; hashed again only where a size or a time has changed."""
-    files = [file for name in records for file in files_of(folder, name)]
-    states = []
-    for file in files:
-        try:
-            state = file.stat()
-        except OSError as error:
-            raise scalelab.DataError(f"{file} is missing ({error.strerror}); {REMEDY}") from error
-        states.append((str(file), state.st_size, state.st_mtime_ns))
-    key = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:32]
-    found = scalelab.cached_arrays(f"mitbih-files-{key}", lambda: {"sha256": _sha256(files)})
-    return found["sha256"].tobytes().hex()
-
-
-def _sha256(files: list[Path]) -> np.ndarray:
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-        except OSError as error:
-            raise scalelab.DataError(f"{path} cannot be read: {error.strerror}; {REMEDY}") from error
-    return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
 def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str, np.ndarray]:

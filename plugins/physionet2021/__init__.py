@@ -16,11 +16,13 @@ import scalelab
 
 from ..signal_augment import SignalAugmentation, centered
 from .challenge import challenge_metric
-from .commands import file_commands
-from .params import VERSION, Physionet2021Params
+from .download import plan_download
+from .params import VERSION, DownloadParams, InspectParams, Physionet2021Params
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_STRENGTHS = ("warp", "scale", "noise", "wander", "time_mask", "lead_mask")
 
 __all__ = ["Physionet2021Params", "challenge_metric", "open_physionet2021", "record_index"]
 
@@ -66,22 +68,17 @@ def record_index(params: Physionet2021Params) -> pd.DataFrame:
 
 def augmentation(params: Physionet2021Params) -> SignalAugmentation:
     """Returns the augmentation that the options describe, all strengths times `augment`."""
-    return SignalAugmentation(
-        length=params.length,
-        rate=params.rate,
-        warp=min(params.augment * params.warp, 0.9),
-        warp_p=params.warp_p,
-        scale=params.augment * params.scale,
-        scale_p=params.scale_p,
-        noise=params.augment * params.noise,
-        noise_p=params.noise_p,
-        wander=params.augment * params.wander,
-        wander_p=params.wander_p,
-        time_mask=min(params.augment * params.time_mask, 0.9),
-        time_mask_p=params.time_mask_p,
-        lead_mask=min(params.augment * params.lead_mask, 0.9),
-        lead_mask_p=params.lead_mask_p,
-    )
+    strengths = {name: params.augment * getattr(params, name) for name in _STRENGTHS}
+    capped = {name: min(strengths[name], 0.9) for name in ("warp", "time_mask", "lead_mask")}
+    chances = {f"{name}_p": getattr(params, f"{name}_p") for name in _STRENGTHS}
+    return SignalAugmentation(length=params.length, rate=params.rate, **(strengths | capped | chances))
+
+
+def inspect(params: InspectParams, progress: scalelab.Progress) -> scalelab.Inspection:
+    """Looks through a folder; see `scalelab_plugins.physionet2021.inspection.inspect_records`."""
+    from .inspection import inspect_records
+
+    return inspect_records(params, progress)
 
 
 @scalelab.hookimpl
@@ -94,6 +91,7 @@ def scalelab_datasets() -> list[scalelab.Dataset]:
             open=open_physionet2021,
             params=Physionet2021Params,
             version=VERSION,
-            **file_commands(),
+            download=scalelab.FileCommand(run=plan_download, params=DownloadParams),
+            inspect=scalelab.FileCommand(run=inspect, params=InspectParams),
         )
     ]

@@ -232,15 +232,6 @@ def padded(windows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _row(record: EcgRecord) -> Row:
-    return Row(
-        record=record.name,
-        source=record.source,
-        codes=record.codes,
-        rate=record.rate if record.rate == record.rate else None,
-        n_samples=record.n_samples,
-        age=record.age,
-        sex=record.sex,
-        status=record.status,
-        repairs=record.repairs,
-        reason=record.reason,
-    )
+    same = ("source", "codes", "n_samples", "age", "sex", "status", "repairs", "reason")
+    rate = record.rate if record.rate == record.rate else None
+    return Row(record=record.name, rate=rate, **{name: getattr(record, name) for name in same})

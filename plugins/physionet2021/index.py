@@ -60,22 +60,8 @@ def read_index(path: Path) -> pd.DataFrame:
 
 
 def _line(row: Row, fold: int | None, start: float | None) -> dict[str, object]:
-    return {
-        "record": row.record,
-        "source": row.source,
-        "fold": fold,
-        "start": start,
-        "classes": abbreviations_of(row.codes),
-        "codes": ",".join(row.codes),
-        "age": row.age,
-        "sex": row.sex,
-        "rate": row.rate,
-        "n_samples": row.n_samples,
-        "status": row.status,
-        "repairs": "; ".join(row.repairs),
-        "reason": row.reason,
-        "signal": row.signal,
-    }
+    texts = {"codes": ",".join(row.codes), "repairs": "; ".join(row.repairs)}
+    return {**vars(row), **texts, "fold": fold, "start": start, "classes": abbreviations_of(row.codes)}
 
 
 _TYPES = {

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 import scalelab
 
 from ..processes import in_processes
 from .params import InspectParams
-from .records import find_records, read_record
+from .records import EcgRecord, find_records, read_record
 from .sources import SOURCES, URL
 
 _PART = 100
@@ -30,24 +30,6 @@ _LENGTHS = (
 """Lengths that are counted together, each with the bound that they lie below."""
 
 
-class Found(NamedTuple):
-    """What inspection keeps of a record: everything but its samples, which are kept as a digest."""
-
-    record: str
-    source: str
-    status: str
-    rate: float | None
-    n_samples: int
-    age: float | None
-    sex: str | None
-    codes: tuple[str, ...]
-    repairs: tuple[str, ...]
-    notes: tuple[str, ...]
-    reason: str | None
-    path: str
-    digest: bytes
-
-
 def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scalelab.Inspection:
     """Reads every record beneath a folder and counts what is there.
 
@@ -61,10 +43,14 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
             f"physionet2021: {folder} holds no records (*.hea); get them with "
             f"scalelab data download physionet2021 --to {params.folder}, or from {URL}"
         )
-    found: list[Found] = []
-    for part in in_processes(partial(_look, folder), headers, jobs=params.jobs, size=_PART):
-        found += part
+    found: list[EcgRecord] = []
+    names: dict[bytes, list[str]] = defaultdict(list)
+    for part in in_processes(_look, headers, jobs=params.jobs, size=_PART):
+        for record, digest in part:
+            found.append(record)
+            names[digest].append(record.name)
         progress(len(found), len(headers), "reading")
+    names.pop(b"", None)
     tables = {
         "Records by source": _sources(found),
         "Records by rate and length": _lengths(found),
@@ -78,53 +64,40 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
         title=f"{folder}: {len(found):,} records: {counts['read']:,} read, {counts['repaired']:,} repaired, "
         f"{counts['rejected']:,} rejected",
         tables={title: rows for title, rows in tables.items() if rows},
-        records=[_row(record) for record in found],
-        notes=tuple(_identical(found)),
+        records=[_row(record, folder) for record in found],
+        notes=tuple(_identical(names.values())),
     )
 
 
-def _look(folder: Path, headers: Sequence[Path]) -> list[Found]:
-    return [_found(header, folder) for header in headers]
+def _look(headers: Sequence[Path]) -> list[tuple[EcgRecord, bytes]]:
+    """Returns each record without its samples, and a digest of these; empty where it is rejected."""
+    return [(replace(record, signal=None), _digest(record)) for record in map(read_record, headers)]
 
 
-def _found(header: Path, folder: Path) -> Found:
-    record = read_record(header)
-    digest = b""
-    if record.signal is not None:
-        digest = hashlib.blake2b(record.signal.tobytes(), digest_size=16).digest()
-    return Found(
-        record.name,
-        record.source,
-        record.status,
-        record.rate if record.rate == record.rate else None,
-        record.n_samples,
-        record.age,
-        record.sex,
-        record.codes,
-        record.repairs,
-        record.notes,
-        record.reason,
-        header.relative_to(folder).as_posix(),
-        digest,
-    )
+def _digest(record: EcgRecord) -> bytes:
+    return b"" if record.signal is None else hashlib.blake2b(record.signal.tobytes(), digest_size=16).digest()
 
 
-def _by_source(found: Iterable[Found]) -> dict[str, list[Found]]:
-    groups: dict[str, list[Found]] = {name: [] for name in SOURCES}
+def _rate(record: EcgRecord) -> float | None:
+    return None if math.isnan(record.rate) else record.rate
+
+
+def _by_source(found: Iterable[EcgRecord]) -> dict[str, list[EcgRecord]]:
+    groups: dict[str, list[EcgRecord]] = {name: [] for name in SOURCES}
     for record in found:
         groups.setdefault(record.source, []).append(record)
     return {name: records for name, records in groups.items() if records}
 
 
-def _sources(found: Sequence[Found]) -> list[scalelab.Row]:
+def _sources(found: Sequence[EcgRecord]) -> list[scalelab.Row]:
     rows = [_source_row(name, records) for name, records in _by_source(found).items()]
     return rows if len(rows) < 2 else [*rows, _source_row("all", found)]
 
 
-def _source_row(name: str, records: Sequence[Found]) -> scalelab.Row:
+def _source_row(name: str, records: Sequence[EcgRecord]) -> scalelab.Row:
     counts = Counter(record.status for record in records)
-    rates = sorted({record.rate for record in records if record.rate})
-    seconds = [record.n_samples / record.rate for record in records if record.rate and record.n_samples]
+    rates = sorted({rate for record in records if (rate := _rate(record))})
+    seconds = [record.n_samples / record.rate for record in records if record.n_samples]
     ages = [record.age for record in records if record.age is not None]
     sexes = [record.sex for record in records if record.sex is not None]
     return {
@@ -142,10 +115,10 @@ def _source_row(name: str, records: Sequence[Found]) -> scalelab.Row:
     }
 
 
-def _lengths(found: Sequence[Found]) -> list[scalelab.Row]:
+def _lengths(found: Sequence[EcgRecord]) -> list[scalelab.Row]:
     counts: dict[tuple[float, int], int] = Counter()
     for record in found:
-        if record.rate and record.n_samples:
+        if record.n_samples:
             seconds = record.n_samples / record.rate
             counts[record.rate, next(i for i, (end, _) in enumerate(_LENGTHS) if seconds < end)] += 1
     return [
@@ -154,7 +127,7 @@ def _lengths(found: Sequence[Found]) -> list[scalelab.Row]:
     ]
 
 
-def _labels(found: Sequence[Found]) -> list[scalelab.Row]:
+def _labels(found: Sequence[EcgRecord]) -> list[scalelab.Row]:
     """Counts records by code as the headers have it, a code of a scored class under the class's name."""
     from .classes import CLASSES
 
@@ -179,23 +152,19 @@ def _labels(found: Sequence[Found]) -> list[scalelab.Row]:
     ]
 
 
-def _kinds(said: Iterable[tuple[Found, Iterable[str]]]) -> list[scalelab.Row]:
+def _kinds(said: Iterable[tuple[EcgRecord, Iterable[str]]]) -> list[scalelab.Row]:
     """Counts texts of the form `kind: details` by their kind, with one of them as an example."""
     examples: dict[str, list[str]] = defaultdict(list)
     for record, texts in said:
         for text in texts:
             kind, _, details = text.partition(": ")
-            examples[kind].append(f"{record.record}: {details}" if details else record.record)
+            examples[kind].append(f"{record.name}: {details}" if details else record.name)
     ordered = sorted(examples.items(), key=lambda item: (-len(item[1]), item[0]))
     return [{"what": kind, "records": len(lines), "for example": lines[0]} for kind, lines in ordered]
 
 
-def _identical(found: Sequence[Found]) -> list[str]:
-    groups: dict[bytes, list[str]] = defaultdict(list)
-    for record in found:
-        if record.digest:
-            groups[record.digest].append(record.record)
-    alike = [names for names in groups.values() if len(names) > 1]
+def _identical(groups: Iterable[Sequence[str]]) -> list[str]:
+    alike = [names for names in groups if len(names) > 1]
     if not alike:
         return []
     shown = "; ".join(" = ".join(names) for names in alike[:5])
@@ -203,16 +172,16 @@ def _identical(found: Sequence[Found]) -> list[str]:
     return [f"identical signals under several names, kept on one side of a split: {shown}{more}"]
 
 
-def _row(record: Found) -> scalelab.Row:
+def _row(record: EcgRecord, folder: Path) -> scalelab.Row:
     return {
-        "record": record.record,
+        "record": record.name,
         "source": record.source,
         "status": record.status,
-        "Hz": record.rate,
+        "Hz": _rate(record),
         "samples": record.n_samples,
         "age": record.age,
         "sex": record.sex,
         "codes": ",".join(record.codes),
         "remarks": "; ".join(filter(None, (record.reason, *record.repairs, *record.notes))),
-        "path": record.path,
+        "path": record.path.relative_to(folder).as_posix(),
     }

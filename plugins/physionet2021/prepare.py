@@ -80,15 +80,9 @@ def load(params: Physionet2021Params) -> Prepared:
 
 def recipe_of(params: Physionet2021Params) -> Recipe:
     """Returns the part of the options that windows depend on."""
-    return Recipe(
-        rate=params.rate,
-        low=params.low,
-        high=params.high,
-        window=round(params.window * params.rate),
-        stride=round(params.stride * params.rate),
-        short=params.short,
-        unscored=params.unscored,
-    )
+    same = params.model_dump(include={"rate", "low", "high", "short", "unscored"})
+    window, stride = round(params.window * params.rate), round(params.stride * params.rate)
+    return Recipe(window=window, stride=stride, **same)
 
 
 def training_folds(prepared: Prepared, validation: int) -> scalelab.Split:

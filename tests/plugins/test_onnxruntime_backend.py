@@ -127,7 +127,7 @@ def test_devices_that_are_not_there_are_refused() -> None:
 
 
 def test_a_provider_that_does_not_start_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime_backend, "find_device", lambda *_: runtimes.scalelab.Device("CUDA"))
+    monkeypatch.setattr(runtimes, "find_device", lambda *_: runtimes.scalelab.Device("CUDA"))
     with pytest.raises(BackendError, match=r"cannot load the model on CUDA in f32: .*fell back to CPU"):
         load(params(), network("regnet1d"), EXAMPLE, "CUDA", None)
 

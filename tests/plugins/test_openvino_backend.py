@@ -178,9 +178,7 @@ def test_without_the_package_devices_say_how_to_get_it(monkeypatch: pytest.Monke
 
 def test_without_nncf_int8_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    monkeypatch.setattr(
-        openvino_backend, "find_device", lambda *_: next(d for d in devices() if d.name == "CPU")
-    )
+    monkeypatch.setattr(runtimes, "find_device", lambda *_: next(d for d in devices() if d.name == "CPU"))
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"nncf is not installed: pip install 'scalelab\[openvino\]'"):
         openvino_backend.convert(params(precision="int8"), network("regnet1d"), EXAMPLE, CALIBRATION)
@@ -198,7 +196,9 @@ def test_nothing_is_reported_over_the_network() -> None:
 
 
 def test_calibration_fills_whole_batches() -> None:
-    batches = runtimes.calibration_batches(np.arange(10, dtype=np.float64).reshape(5, 2), 2, 3)
+    batches = runtimes.Loading("x", "CPU", "int8").calibration_batches(
+        "it", np.arange(10, dtype=np.float64).reshape(5, 2), 2, 3
+    )
     assert [batch[:, 0].tolist() for batch in batches] == [[0, 2], [4, 0]]
     assert batches[0].dtype == np.float32
 
