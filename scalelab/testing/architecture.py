@@ -6,7 +6,7 @@ import copy
 import functools
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +26,8 @@ from scalelab.testing.common import (
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+Build = Callable[..., "nn.Module"]
 
 
 class ArchitectureContract(ComponentContract):
@@ -52,17 +54,17 @@ class ArchitectureContract(ComponentContract):
         )
 
     @pytest.fixture
+    def component(self, architecture: Architecture) -> Architecture:
+        """The architecture, under the name that every contract uses."""
+        return architecture
+
+    @pytest.fixture
     def larger(self) -> Mapping[str, Any]:
         """Options of a larger model of the family; fixture to override."""
         raise NotImplementedError(
             "define a fixture 'larger' that returns the options of a model with more parameters and FLOPs "
             "than that of the fixture 'options', such as {'width': 32}"
         )
-
-    @pytest.fixture
-    def component(self, architecture: Architecture) -> Architecture:
-        """The architecture, under the name that every contract uses."""
-        return architecture
 
     @pytest.fixture
     def input_shape(self) -> Shape:
@@ -75,11 +77,14 @@ class ArchitectureContract(ComponentContract):
         return 3
 
     @pytest.fixture
-    def model(
-        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
-    ) -> nn.Module:
+    def build(self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int) -> Build:
+        """Builds a model of the options: `build(seed=0, params=…, input_shape=…)`."""
+        return functools.partial(_build, architecture, n_outputs, params=params, input_shape=input_shape)
+
+    @pytest.fixture
+    def model(self, build: Build) -> nn.Module:
         """The model, built with seed 0."""
-        return _build(architecture, params, input_shape, n_outputs)
+        return build()
 
     @pytest.fixture
     def inputs(self, input_shape: Shape) -> torch.Tensor:
@@ -102,15 +107,11 @@ class ArchitectureContract(ComponentContract):
                 "a fresh model's outputs hold NaN or infinity: mend the initialization"
             )
 
-    def test_same_seed_gives_the_same_model(
-        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
-    ) -> None:
+    def test_same_seed_gives_the_same_model(self, build: Build) -> None:
         """Initial weights come from torch's global generator, and from nothing else."""
         import torch
 
-        first, second, other = (
-            _build(architecture, params, input_shape, n_outputs, seed).state_dict() for seed in (0, 0, 1)
-        )
+        first, second, other = (build(seed=seed).state_dict() for seed in (0, 0, 1))
         assert list(first) == list(second), "building twice gave different parameter names"
         unequal = [name for name in first if not torch.equal(first[name], second[name])]
         assert not unequal, (
@@ -121,11 +122,9 @@ class ArchitectureContract(ComponentContract):
             "two seeds gave the same weights: do not seed inside build()"
         )
 
-    def test_models_share_nothing(
-        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
-    ) -> None:
+    def test_models_share_nothing(self, build: Build) -> None:
         """Training one model does not change another one."""
-        first, second = (_build(architecture, params, input_shape, n_outputs, seed) for seed in (0, 1))
+        first, second = (build(seed=seed) for seed in (0, 1))
         places = {tensor.data_ptr() for tensor in _tensors(first).values() if tensor.numel()}
         shared = [name for name, tensor in _tensors(second).items() if tensor.data_ptr() in places]
         assert not shared, (
@@ -149,20 +148,13 @@ class ArchitectureContract(ComponentContract):
             "two evaluations differ: switch randomness off where not self.training"
         )
 
-    def test_training_is_deterministic(
-        self,
-        architecture: Architecture,
-        params: Params,
-        input_shape: Shape,
-        n_outputs: int,
-        inputs: torch.Tensor,
-    ) -> None:
+    def test_training_is_deterministic(self, build: Build, inputs: torch.Tensor) -> None:
         """One seed gives the same weights, bit for bit; what is random comes from torch's generator alone."""
         import torch
 
         trained = []
         for _ in range(2):
-            model = _build(architecture, params, input_shape, n_outputs).train()
+            model = build().train()
             optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
             with untouched("training", torch_generator=False), seeded(0):
                 for _ in range(3):
@@ -217,15 +209,7 @@ class ArchitectureContract(ComponentContract):
             "forward(), or do not make them parameters"
         )
 
-    def test_state_round_trip(
-        self,
-        architecture: Architecture,
-        params: Params,
-        input_shape: Shape,
-        n_outputs: int,
-        model: nn.Module,
-        inputs: torch.Tensor,
-    ) -> None:
+    def test_state_round_trip(self, build: Build, model: nn.Module, inputs: torch.Tensor) -> None:
         """A saved state, loaded into another model, gives the same outputs."""
         import torch
 
@@ -234,7 +218,7 @@ class ArchitectureContract(ComponentContract):
         file = io.BytesIO()
         torch.save(model.state_dict(), file)
         file.seek(0)
-        other = _build(architecture, params, input_shape, n_outputs, seed=1)
+        other = build(seed=1)
         state = torch.load(file, weights_only=True)
         attempt(
             lambda: other.load_state_dict(state), "a saved state must load into a model of the same options"
@@ -308,14 +292,14 @@ class ArchitectureContract(ComponentContract):
         architecture: Architecture,
         options: Mapping[str, Any],
         larger: Mapping[str, Any],
+        build: Build,
         model: nn.Module,
         input_shape: Shape,
-        n_outputs: int,
     ) -> None:
         """Parameters and FLOPs are positive, and greater for the larger model."""
         from scalelab.measure.flops import complexity
 
-        big = _build(architecture, validated(architecture, larger, options), input_shape, n_outputs)
+        big = build(params=validated(architecture, larger, options))
         small_cost, big_cost = complexity(model, input_shape), complexity(big, input_shape)
         for field, what in (("n_params", "parameters"), ("forward_flops", "forward FLOPs")):
             small, big_value = getattr(small_cost, field), getattr(big_cost, field)
@@ -327,20 +311,18 @@ class ArchitectureContract(ComponentContract):
                 "which options make the family grow"
             )
 
-    def test_misfit_is_a_clear_error(
-        self, architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int
-    ) -> None:
+    def test_misfit_is_a_clear_error(self, build: Build, input_shape: Shape) -> None:
         """An input of one sample is handled, or refused with one line."""
         shape = (*input_shape[:-1], 1)
         advice = (
             f"build() for input {shape} must work, or raise scalelab.InputError that says which option "
             "does not fit the input"
         )
-        if refuses(lambda: _build(architecture, params, shape, n_outputs), InputError, advice):
+        if refuses(lambda: build(input_shape=shape), InputError, advice):
             return
         import torch
 
-        model = _build(architecture, params, shape, n_outputs)
+        model = build(input_shape=shape)
         advice = f"a model built for input {shape} must run on it; raise scalelab.InputError in build()"
         attempt(lambda: _infer(model, torch.zeros(2, *shape)), advice)
 
@@ -348,7 +330,7 @@ class ArchitectureContract(ComponentContract):
         self,
         architecture: Architecture,
         options: Mapping[str, Any],
-        input_shape: Shape,
+        build: Build,
         n_outputs: int,
         inputs: torch.Tensor,
     ) -> None:
@@ -356,7 +338,7 @@ class ArchitectureContract(ComponentContract):
         for point in sampled_options(architecture, self.draws):
             params = validated(architecture, point, options)
             try:
-                model = _build(architecture, params, input_shape, n_outputs)
+                model = build(params=params)
             except InputError:
                 continue  # the point does not fit this input, and says so
             outputs = attempt(functools.partial(_infer, model, inputs), f"the model at {point} must run")
@@ -366,7 +348,7 @@ class ArchitectureContract(ComponentContract):
 
 
 def _build(
-    architecture: Architecture, params: Params, input_shape: Shape, n_outputs: int, seed: int = 0
+    architecture: Architecture, n_outputs: int, *, params: Params, input_shape: Shape, seed: int = 0
 ) -> nn.Module:
     with seeded(seed):
         return architecture.build(params, input_shape, n_outputs)

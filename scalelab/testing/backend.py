@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+Executables = list[tuple[str, Executable]]
+
 STEPS = ("convert", "quantize", "compile", "load")
 """The steps of loading that `Executable.seconds` may name."""
 
@@ -86,6 +88,11 @@ class BackendContract(ComponentContract):
             pytest.skip(f"{backend.name} has no device on this machine: {reasons}")
         return names
 
+    @pytest.fixture
+    def executables(self, load: Callable[[str], Executable], available: list[str]) -> Executables:
+        """The module, loaded on every device that can be used."""
+        return [(device, load(device)) for device in available]
+
     def test_devices_are_sound(self, backend: Backend) -> None:
         """Devices have names of their own; one that cannot be used says why."""
         with untouched("devices()"):
@@ -100,12 +107,9 @@ class BackendContract(ComponentContract):
                 "into detail"
             )
 
-    def test_executable_is_sound(
-        self, load: Callable[[str], Executable], params: Params, available: list[str]
-    ) -> None:
+    def test_executable_is_sound(self, executables: Executables, params: Params) -> None:
         """What load() returns says how long it took, how large the model is and how many threads run it."""
-        for device in available:
-            executable = load(device)
+        for device, executable in executables:
             assert isinstance(executable, Executable), (
                 f"load() on {device} returned {type(executable).__name__}: return a scalelab.Executable"
             )
@@ -124,12 +128,10 @@ class BackendContract(ComponentContract):
             except TypeError as error:
                 pytest.fail(f"facts must be texts, numbers and booleans: {error}")
 
-    def test_throughput_is_of_examples(
-        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
-    ) -> None:
+    def test_throughput_is_of_examples(self, executables: Executables, example: np.ndarray) -> None:
         """Where there is an asynchronous throughput, it is a positive number of examples a second."""
-        for device in available:
-            throughput = load(device).throughput
+        for device, executable in executables:
+            throughput = executable.throughput
             if throughput is not None:
                 assert throughput(example.copy(), 0.05) > 0, f"on {device} throughput() is not positive"
 
@@ -147,14 +149,14 @@ class BackendContract(ComponentContract):
             assert not written, f"on {device} load() or infer() wrote to stdout: {written[:99]!r}; silence it"
 
     def test_outputs_agree_with_eager(
-        self, load: Callable[[str], Executable], module: nn.Module, example: np.ndarray, available: list[str]
+        self, executables: Executables, module: nn.Module, example: np.ndarray
     ) -> None:
         """Outputs are those of the module in evaluation mode."""
         import numpy as np
 
         expected = _eager(module, example)
-        for device in available:
-            outputs = load(device).infer(example.copy())
+        for device, executable in executables:
+            outputs = executable.infer(example.copy())
             assert isinstance(outputs, np.ndarray), (
                 f"on {device} infer() returned {type(outputs).__name__}: return a NumPy array"
             )
@@ -168,14 +170,12 @@ class BackendContract(ComponentContract):
                 f"{self.tolerance:g}: put the module in evaluation mode, and check precision and layout"
             )
 
-    def test_inference_is_repeatable(
-        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
-    ) -> None:
+    def test_inference_is_repeatable(self, executables: Executables, example: np.ndarray) -> None:
         """The same inputs give the same outputs; inputs and earlier outputs are not overwritten."""
         import numpy as np
 
-        for device in available:
-            infer = load(device).infer
+        for device, executable in executables:
+            infer = executable.infer
             inputs = example.copy()
             first = infer(inputs)
             kept = first.copy()
@@ -190,13 +190,12 @@ class BackendContract(ComponentContract):
             )
 
     def test_its_own_clock_is_no_slower_than_ours(
-        self, load: Callable[[str], Executable], example: np.ndarray, available: list[str]
+        self, executables: Executables, example: np.ndarray
     ) -> None:
         """A runtime's clock, where it has one, gives seconds within those of the call from Python."""
         import time
 
-        for device in available:
-            executable = load(device)
+        for device, executable in executables:
             if executable.own_seconds is None:
                 continue
             executable.infer(example)

@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -19,6 +19,8 @@ from scalelab.errors import PluginError, ScalelabError
 from scalelab.plugins import verify_component
 
 MANY = 10_000
+
+Result = TypeVar("Result")
 
 
 class ComponentContract:
@@ -233,7 +235,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def attempt(call: Callable[[], Any], advice: str) -> Any:
+def attempt(call: Callable[[], Result], advice: str) -> Result:
     """Calls, and turns any exception into a failure that says what to mend."""
     try:
         return call()

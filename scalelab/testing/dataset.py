@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -241,17 +242,6 @@ def _digests(split: Split) -> list[bytes]:
 @contextmanager
 def _without_torch() -> Iterator[None]:
     """Hides torch, loaded or not, and refuses to import it."""
-
-    class Refuse:
-        def find_spec(self, name: str, *_: Any) -> None:
-            if name == "torch" or name.startswith("torch."):
-                raise ImportError("torch must not be imported here")
-
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "torch"}
-    refuse = Refuse()
-    sys.meta_path.insert(0, refuse)
-    try:
+    hidden = {name: None for name in sys.modules if name.split(".")[0] == "torch"}
+    with mock.patch.dict(sys.modules, {**hidden, "torch": None}):
         yield
-    finally:
-        sys.meta_path.remove(refuse)
-        sys.modules.update(hidden)
