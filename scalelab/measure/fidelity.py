@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from scalelab.components import OpenDataset
 from scalelab.errors import BackendError, InputError
@@ -52,10 +52,6 @@ class Fidelity:
     def changes(self) -> dict[str, float]:
         """What each score changed by: negative is lower than the reference."""
         return {name: self.scores[name] - value for name, value in self.reference_scores.items()}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
 
 
 def compare(

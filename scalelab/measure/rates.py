@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scalelab.components import Executable
 from scalelab.errors import InputError
@@ -33,10 +33,6 @@ class Throughput:
     examples_per_second: float
     ci: tuple[float, float]
     several: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return {**asdict(self), "ci": list(self.ci)}
 
 
 def throughput(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from scalelab.components import Executable
 from scalelab.errors import InputError
@@ -100,10 +100,6 @@ class Latency:
             warm=warm,
             settled=settled,
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return {**asdict(self), "ci": list(self.ci)}
 
 
 def latency(

@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -34,15 +34,8 @@ FILE = "file"
 """The distribution of a plugin that is a single file; its version is a digest of its text."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A plugin that was found and is not imported yet."""
-
-    name: str
-    distribution: str
-    version: str
-    origin: str
-    load: Callable[[], Any]
+_Source = tuple[PluginInfo, Callable[[], Any]]
+"""A plugin that was found, and how to import it."""
 
 
 def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None = None) -> Catalog:
@@ -64,12 +57,12 @@ def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None 
     selection = Selection.parse(text)
     folders = tuple(dict.fromkeys(Path(folder).expanduser().resolve() for folder in plugins_dirs))
     sources = [*_installed(), *(source for folder in folders for source in _files(folder))]
-    selection.check([(source.name, source.distribution) for source in sources])
+    selection.check([(info.name, info.distribution) for info, _ in sources])
     loaded = [
-        _load(source)
-        if selection.allows(source.name, source.distribution)
-        else (_info(source, "blocked"), ())
-        for source in sources
+        _load(info, load)
+        if selection.allows(info.name, info.distribution)
+        else (replace(info, status="blocked"), ())
+        for info, load in sources
     ]
     return Catalog.collect(loaded, plugins_dirs=folders, select=text)
 
@@ -81,7 +74,13 @@ def _installed() -> Iterator[_Source]:
         distribution = point.dist.name if point.dist else ""
         if point.dist and distribution not in versions:
             versions[distribution] = point.dist.version
-        yield _Source(point.name, distribution, versions.get(distribution, ""), point.value, point.load)
+        info = PluginInfo(
+            name=point.name,
+            distribution=distribution,
+            version=versions.get(distribution, ""),
+            origin=point.value,
+        )
+        yield info, point.load
 
 
 def _files(folder: Path) -> Iterator[_Source]:
@@ -93,8 +92,8 @@ def _files(folder: Path) -> Iterator[_Source]:
         sys.path.append(str(folder))
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_") and not path.is_dir():
-            load = functools.partial(_import_file, path)
-            yield _Source(path.stem, FILE, _digest(path), str(path), load)
+            info = PluginInfo(name=path.stem, distribution=FILE, version=_digest(path), origin=str(path))
+            yield info, functools.partial(_import_file, path)
 
 
 def _digest(path: Path) -> str:
@@ -123,18 +122,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _info(source: _Source, status: Any, **fields: Any) -> PluginInfo:
-    return PluginInfo(
-        name=source.name,
-        distribution=source.distribution,
-        version=source.version,
-        origin=source.origin,
-        status=status,
-        **fields,
-    )
-
-
-def _load(source: _Source) -> tuple[PluginInfo, tuple[Provided, ...]]:
+def _load(info: PluginInfo, load: Callable[[], Any]) -> tuple[PluginInfo, tuple[Provided, ...]]:
     """Imports a plugin and asks its hooks; what goes wrong becomes its problem."""
     hooks: tuple[str, ...] = ()
     components: list[Provided] = []
@@ -142,7 +130,7 @@ def _load(source: _Source) -> tuple[PluginInfo, tuple[Provided, ...]]:
     # What a plugin prints must not mix with results: those alone go to standard output.
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            plugin = _guarded("importing it", source.load, source.origin)
+            plugin = _guarded("importing it", load, info.origin)
             manager = _registered(plugin)
             hooks = tuple(hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls())
             problems.extend(_unknown_hooks(manager, plugin, hooks))
@@ -150,14 +138,13 @@ def _load(source: _Source) -> tuple[PluginInfo, tuple[Provided, ...]]:
             problems.append(str(error))
         for hook in hooks:
             try:
-                returned = _ask(manager, hook, source.origin)
+                returned = _ask(manager, hook, info.origin)
                 components.extend(claimed(hook, returned))
                 verify_returned(hook, returned)
             except PluginError as error:
                 problems.append(str(error))
-    status = "broken" if problems else "healthy"
-    problem = "; ".join(problems) or None
-    return _info(source, status, hooks=hooks, problem=problem), tuple(components)
+    info = replace(info, hooks=hooks, problem="; ".join(problems) or None)
+    return replace(info, status="broken") if problems else info, tuple(components)
 
 
 def _guarded(doing: str, call: Callable[[], Any], origin: str) -> Any:

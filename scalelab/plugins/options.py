@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 from pydantic.fields import FieldInfo
 
 from scalelab.components import Params
+
+_BOUNDS = {
+    "ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}", "multiple_of": "a multiple of {}",
+    "min_length": "at least {} long", "max_length": "at most {} long",
+}  # fmt: skip
+"""What the marks of annotated_types say, by their attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +74,9 @@ def _type_text(annotation: Any) -> str:
 def _bounds(field: FieldInfo) -> Iterator[str]:
     inside = [mark for part in _parts(field.annotation) for mark in part]
     for mark in [*field.metadata, *inside]:
-        if isinstance(mark, annotated_types.Ge):
-            yield f">= {mark.ge}"
-        elif isinstance(mark, annotated_types.Gt):
-            yield f"> {mark.gt}"
-        elif isinstance(mark, annotated_types.Le):
-            yield f"<= {mark.le}"
-        elif isinstance(mark, annotated_types.Lt):
-            yield f"< {mark.lt}"
-        elif isinstance(mark, annotated_types.MultipleOf):
-            yield f"a multiple of {mark.multiple_of}"
-        elif isinstance(mark, annotated_types.MinLen):
-            yield f"at least {mark.min_length} long"
-        elif isinstance(mark, annotated_types.MaxLen):
-            yield f"at most {mark.max_length} long"
+        for name, text in _BOUNDS.items():
+            if hasattr(mark, name):
+                yield text.format(getattr(mark, name))
 
 
 def _parts(annotation: Any) -> Iterator[tuple[Any, ...]]:

@@ -6,11 +6,9 @@
 from scalelab.study.expand import CostFunction, Expansion, expand
 from scalelab.study.model import ComponentEntry, DataOptions, DatasetEntry, Sampling, Study
 from scalelab.study.parse import embedded_study_path, load_study, parse_study
-from scalelab.study.resolve import Components
 
 __all__ = [
     "ComponentEntry",
-    "Components",
     "CostFunction",
     "DataOptions",
     "DatasetEntry",

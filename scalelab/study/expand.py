@@ -8,11 +8,12 @@ from typing import Any
 
 from scalelab.components import Architecture, OpenDataset, Params, Shape
 from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError
+from scalelab.plugins import Catalog
 from scalelab.records import Complexity, ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import one_line
 from scalelab.study.model import MAX_TRIALS, Study
-from scalelab.study.resolve import Components, Resolved, ResolvedStudy, resolve
+from scalelab.study.resolve import Resolved, ResolvedStudy, resolve
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points
 
 CostFunction = Callable[[ComponentRef, Shape, int], Complexity]
@@ -47,7 +48,7 @@ class _Model:
     training: TrainingOptions
 
 
-def expand(study: Study, catalog: Components, *, cost: CostFunction | None = None) -> Expansion:
+def expand(study: Study, catalog: Catalog, *, cost: CostFunction | None = None) -> Expansion:
     """Returns the trials of a study. Opens the dataset, and imports no torch unless `cost` does.
 
     Args:

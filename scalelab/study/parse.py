@@ -13,16 +13,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from scalelab.errors import StudyError, brief
+from scalelab.plugins import Catalog
 from scalelab.study.messages import describe, join_keys, one_line
 from scalelab.study.model import Study
-from scalelab.study.resolve import Components, resolve
+from scalelab.study.resolve import resolve
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_DOTS = 100
 
 
-def load_study(path: Study | str | Path, catalog: Components | None = None) -> Study:
+def load_study(path: Study | str | Path, catalog: Catalog | None = None) -> Study:
     """Reads a study file.
 
     Args:
@@ -55,7 +56,7 @@ def load_study(path: Study | str | Path, catalog: Components | None = None) -> S
     return parse_study(text, path, catalog)
 
 
-def parse_study(text: str, source: str | Path = "study", catalog: Components | None = None) -> Study:
+def parse_study(text: str, source: str | Path = "study", catalog: Catalog | None = None) -> Study:
     """Reads a study from TOML text.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails
 from scalelab.components import Architecture, Dataset, Optimizer, Params, identity_of, locations
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
+from scalelab.plugins import Catalog
 from scalelab.records import ComponentRef
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.messages import first_problem, join_keys, one_line
@@ -21,22 +22,6 @@ from scalelab.study.model import ComponentEntry, DatasetEntry, Study, located
 
 Key = tuple[str | int, ...]
 ComponentT = TypeVar("ComponentT", Architecture, Optimizer)
-
-
-class Components(Protocol):
-    """What a study needs of the plugins' catalog: components by name."""
-
-    def dataset(self, name: str) -> Dataset:
-        """Returns the dataset, or raises `PluginError`."""
-        ...
-
-    def architecture(self, name: str) -> Architecture:
-        """Returns the architecture, or raises `PluginError`."""
-        ...
-
-    def optimizer(self, name: str) -> Optimizer:
-        """Returns the optimizer, or raises `PluginError`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,7 @@ class ResolvedStudy:
     optimizers: tuple[Resolved[Optimizer], ...]
 
 
-def resolve(study: Study, catalog: Components) -> ResolvedStudy:
+def resolve(study: Study, catalog: Catalog) -> ResolvedStudy:
     """Looks up every component of a study and checks every option, dimension and constraint.
 
     Raises:
@@ -126,22 +111,21 @@ def resolve(study: Study, catalog: Components) -> ResolvedStudy:
         dataset=dataset,
         dataset_params=params,
         dataset_ref=_ref(dataset, params),
-        architectures=tuple(
-            _resolve(_component(catalog, "architecture", entry, study, key), entry, study, key)
-            for key, entry in _keyed("architecture", study.architectures)
-        ),
-        optimizers=tuple(
-            _resolve(_component(catalog, "optimizer", entry, study, key), entry, study, key)
-            for key, entry in _keyed("optimizer", study.optimizers)
-        ),
+        architectures=_resolved(catalog, "architecture", study.architectures, study),
+        optimizers=_resolved(catalog, "optimizer", study.optimizers, study),
     )
 
 
-def _keyed(kind: str, entries: tuple[ComponentEntry, ...]) -> list[tuple[Key, ComponentEntry]]:
-    return [((kind, index), entry) for index, entry in enumerate(entries)]
+def _resolved(
+    catalog: Catalog, kind: str, entries: tuple[ComponentEntry, ...], study: Study
+) -> tuple[Resolved[Any], ...]:
+    keyed: list[tuple[Key, ComponentEntry]] = [((kind, index), one) for index, one in enumerate(entries)]
+    return tuple(
+        _resolve(_component(catalog, kind, entry, study, key), entry, study, key) for key, entry in keyed
+    )
 
 
-def _component(catalog: Components, kind: str, entry: DatasetEntry, study: Study, key: Key) -> Any:
+def _component(catalog: Catalog, kind: str, entry: DatasetEntry, study: Study, key: Key) -> Any:
     try:
         return getattr(catalog, kind)(entry.name)
     except PluginError as error:

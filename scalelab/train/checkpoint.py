@@ -22,6 +22,8 @@ from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
 FORMAT = 1
+_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds")
+"""The plain fields of a position, as a checkpoint has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,8 @@ def save_checkpoint(
     state = {
         "format": FORMAT,
         "trial_id": trial_id,
-        "step": position.step,
+        **{name: getattr(position, name) for name in _PLACE},
         "curve": [point.model_dump() for point in position.curve],
-        "loss_sum": position.loss_sum,
-        "loss_count": position.loss_count,
-        "wall_seconds": position.wall_seconds,
         "module": module.state_dict(),
         "optimizer": optimizer.state_dict(),
         "random": _random_state(augment_generator),
@@ -137,13 +136,8 @@ def load_checkpoint(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check(state, trial_id, module)
-        position = Position(
-            step=state["step"],
-            curve=tuple(CurvePoint(**point) for point in state["curve"]),
-            loss_sum=state["loss_sum"],
-            loss_count=state["loss_count"],
-            wall_seconds=state["wall_seconds"],
-        )
+        curve = tuple(CurvePoint(**point) for point in state["curve"])
+        position = Position(curve=curve, **{name: state[name] for name in _PLACE})
         _restore_random_state(state["random"], augment_generator)
         optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
         module.load_state_dict(state["module"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scalelab.components import LossFunction, Task
@@ -12,25 +13,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import cross_entropy
+def _torch_loss(function: str, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
 
-    return cross_entropy(outputs, targets)
-
-
-def _bce(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import binary_cross_entropy_with_logits
-
-    return binary_cross_entropy_with_logits(outputs, targets)
+    loss: torch.Tensor = getattr(functional, function)(outputs, targets)
+    return loss
 
 
-def _mse(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import mse_loss
-
-    return mse_loss(outputs, targets)
-
-
-LOSSES: dict[str, LossFunction] = {"cross-entropy": _cross_entropy, "bce": _bce, "mse": _mse}
+LOSSES: dict[str, LossFunction] = {
+    "cross-entropy": partial(_torch_loss, "cross_entropy"),
+    "bce": partial(_torch_loss, "binary_cross_entropy_with_logits"),
+    "mse": partial(_torch_loss, "mse_loss"),
+}
 
 
 def resolve_loss(loss: str | LossFunction) -> LossFunction:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -103,11 +102,6 @@ def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
     intervals = [median_interval(row) for row in draws]
     covered = np.mean([low <= 1.0 <= high for low, high in intervals])
     assert 0.945 <= covered <= 0.985
-
-
-def test_it_is_json() -> None:
-    clock = Clock(steady(0, 0.0))
-    assert json.loads(json.dumps(latency(clock.model, np.zeros((1, 4)), clock=clock).as_dict()))["n"] == 30
 
 
 def test_nonsense_is_refused() -> None:
