@@ -12,6 +12,7 @@ from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
 from scalelab.analysis.families.laws import FittedLaw, fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
+from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
@@ -139,13 +140,8 @@ def analyze(
     Raises:
         InputError: No run is finished, a column is missing, or an option is wrong.
     """
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals must lie between 0 and 1, got {level:g}; use 0.9 for 90%")
-    done = finished_runs(runs)
-    if done.empty:
-        raise InputError(
-            f"none of {len(runs)} trials is finished with a finite loss; run the study, then analyze it"
-        )
+    check_level(level)
+    done = _finished(runs)
     table = designs(done)
     studies = _studies(runs, done, planned or {})
     laws = fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed)
@@ -168,6 +164,15 @@ def analyze(
         estimator=estimator,
         seed=seed,
     )
+
+
+def _finished(runs: pd.DataFrame) -> pd.DataFrame:
+    done = finished_runs(runs)
+    if done.empty:
+        raise InputError(
+            f"none of {len(runs)} trials is finished with a finite loss; run the study, then analyze it"
+        )
+    return done
 
 
 def _trees(

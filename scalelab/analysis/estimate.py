@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+
+from scalelab.errors import FitError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Estimate(NamedTuple):
@@ -65,3 +70,20 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{', '.join(f'{name} {value}' for name, value in self.asked.items())}: {self.reason}"
+
+
+def attempt(
+    subject: Mapping[str, Any], make: Callable[P, T], *args: P.args, **options: P.kwargs
+) -> T | Refusal:
+    """Returns what a function makes of its arguments, or a refusal where that raises a `FitError`.
+
+    Args:
+        subject: What is asked, by name.
+        make: Makes the answer.
+        args: Its arguments.
+        options: More of them.
+    """
+    try:
+        return make(*args, **options)
+    except FitError as error:
+        return Refusal(subject, str(error))

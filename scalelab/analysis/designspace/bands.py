@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.designspace.spaces import MIN_DESIGNS, ends, resampled, tasks
+from scalelab.analysis.designspace.spaces import MIN_DESIGNS, ends, tasks
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.frontier import COSTS
+from scalelab.analysis.trees.scores import resamples
 from scalelab.arrays import Array
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _band(
     import pandas as pd
 
     costs, errors = rows[cost].to_numpy(dtype=float), rows["error"].to_numpy(dtype=float)
-    drawn = resampled(len(rows), seed) > 0
+    drawn = resamples(np.arange(len(rows)), seed) > 0
     known = np.where(drawn, errors, np.inf)
     best = np.minimum.accumulate(known, axis=1)
     last = np.flatnonzero(np.append(np.diff(costs) > 0, True))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.designspace.spaces import Space, ends, resampled
+from scalelab.analysis.designspace.spaces import Space, ends
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.inference.exponent_test import holm
+from scalelab.analysis.trees.scores import resamples
 from scalelab.arrays import Array
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def distribution(space: Space, *, level: float, seed: int) -> Distribution:
     import pandas as pd
 
     errors = np.sort(space.errors)
-    counts = resampled(errors.size, seed)
+    counts = resamples(np.arange(errors.size), seed)
     tails = ends(level)
     places = np.unique(np.linspace(0, errors.size - 1, min(errors.size, MAX_POINTS)).round().astype(int))
     grid = errors[places]

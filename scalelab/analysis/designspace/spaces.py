@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 MIN_DESIGNS = 5
-N_BOOTSTRAP = 500
 _LABELS = ("dataset_label", "metric", "direction", "architecture", "optimizer", "n_examples")
 
 
@@ -130,12 +129,6 @@ def _groupings(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
                     yield f"{by}, {optimizer}", by, own
         else:
             yield by, by, rows
-
-
-def resampled(n: int, seed: int, draws: int = N_BOOTSTRAP) -> Array:
-    """Returns how often each of n designs is drawn in each bootstrap sample, shape (draws, n)."""
-    rng = np.random.default_rng([seed, n])
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=draws).astype(float)
 
 
 def ends(level: float) -> tuple[float, float]:

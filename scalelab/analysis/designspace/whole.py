@@ -10,10 +10,11 @@ import numpy as np
 from scalelab.analysis.designspace.bands import FrontBand, front_bands
 from scalelab.analysis.designspace.distributions import Distribution, compare, distribution
 from scalelab.analysis.designspace.narrowing import Range, ranges_of
-from scalelab.analysis.designspace.spaces import design_table, ends, resampled, spaces_of, tasks
+from scalelab.analysis.designspace.spaces import design_table, ends, spaces_of, tasks
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.full import FullTrees, full_trees
 from scalelab.analysis.trees.result import ALL
+from scalelab.analysis.trees.scores import correlation, resamples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,9 +108,7 @@ def derived_trends(table: pd.DataFrame, *, level: float, seed: int) -> pd.DataFr
 def _trend(values: Any, objective: Any, level: float, seed: int) -> tuple[float, float, float]:
     from scipy.stats import rankdata
 
-    from scalelab.analysis.trees.scores import correlation
-
     a, b = rankdata(values), rankdata(objective)
-    drawn = correlation(a, b, resampled(values.size, seed))
+    drawn = correlation(a, b, resamples(np.arange(values.size), seed))
     lower, upper = np.quantile(drawn, ends(level))
     return float(correlation(a, b, np.ones((1, values.size)))[0]), float(lower), float(upper)

@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW
+from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, run_at
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import (
@@ -30,7 +29,7 @@ from scalelab.analysis.inference.quantities import (
     optimal_params,
 )
 from scalelab.analysis.runs.designs import Family, families
-from scalelab.analysis.runs.selection import Points, axis_points
+from scalelab.analysis.runs.selection import axis_points
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 
@@ -47,11 +46,10 @@ _SAME_PASSES = 1.01
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FamilyAdvice:
-    """What a budget buys in one family.
+class FamilyAdvice(Fitted):
+    """What a budget buys in one family; the law is that of the loss.
 
     Attributes:
-        family: Whose.
         basis: `optimum` of the law L(N, D), or `frontier`: as the best runs spent theirs.
         n_params: Parameters.
         n_seen: Examples seen in training, repeats counted.
@@ -62,16 +60,12 @@ class FamilyAdvice:
             all the runs made.
         beyond: How many times the largest compute of these runs the budget is.
         share: In which share of refits of all families this one has the lowest loss.
-        fit: The law of the loss.
-        points: What it was fitted to.
-        backtest: How well it foretold the larger points from the smaller ones.
         flops_per: Training FLOPs for each parameter and example seen.
         optimum: The three approaches, or why there are none.
         sizes: By approach, the number of parameters that it says.
         warnings: What to distrust, a sentence each.
     """
 
-    family: Family
     basis: str
     n_params: Estimate
     n_seen: Estimate
@@ -82,8 +76,6 @@ class FamilyAdvice:
     beyond: float
     share: float = 1.0
     fit: Fit
-    points: Points
-    backtest: Backtest
     flops_per: float
     optimum: FamilyOptimum | Refusal
     sizes: dict[str, float]
@@ -99,8 +91,7 @@ class FamilyAdvice:
     def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
         """Returns the loss of one run of another size, with its prediction interval."""
         given = {"n_params": n_params, "n_examples": n_seen, "train_flops": flops}
-        x = {axis: np.array([given[axis]]) for axis in self.points.axes}
-        return Estimate.first(self.fit.predict(x, level, noise=True))
+        return run_at(self.fit, given, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,26 +141,26 @@ def advise(
             "losses of different datasets cannot be compared: choose one with --dataset, of "
             + ", ".join(datasets)
         )
-    found: list[FamilyAdvice] = []
-    refused: list[Refusal] = []
-    for family, rows in families(designs):
-        optimum = family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
-        try:
-            if isinstance(optimum, FamilyOptimum) and optimum.found.fit is not None:
-                found.append(_optimal(optimum, optimum.found.fit, budget, level))
-            else:
-                options: dict[str, Any] = {"estimator": estimator, "level": level, "seed": seed}
-                found.append(_on_frontier(family, optimum, rows, budget, **options))
-        except FitError as refusal:
-            refused.append(Refusal({"family": family}, str(refusal)))
+    results = [
+        attempt({"family": family}, _family_advice, family, rows, budget, estimator, level, seed)
+        for family, rows in families(designs)
+    ]
+    found = [one for one in results if isinstance(one, FamilyAdvice)]
+    refused = tuple(one for one in results if isinstance(one, Refusal))
     if not found:
         raise InputError(f"the runs support no advice: {'; '.join(sorted({one.reason for one in refused}))}")
     shares = _best_shares(found, budget)
-    ranked = sorted(
-        (replace(one, share=share) for one, share in zip(found, shares, strict=True)),
-        key=lambda one: one.loss.value,
-    )
-    return Advice(budget, level, tuple(ranked), tuple(refused))
+    ranked = [replace(one, share=share) for one, share in zip(found, shares, strict=True)]
+    return Advice(budget, level, tuple(sorted(ranked, key=lambda one: one.loss.value)), refused)
+
+
+def _family_advice(
+    family: Family, rows: pd.DataFrame, budget: float, estimator: str, level: float, seed: int
+) -> FamilyAdvice:
+    optimum = family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
+    if isinstance(optimum, FamilyOptimum) and optimum.found.fit is not None:
+        return _optimal(optimum, optimum.found.fit, budget, level)
+    return _on_frontier(family, optimum, rows, budget, estimator, level, seed)
 
 
 def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> FamilyAdvice:
@@ -182,11 +173,9 @@ def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> F
     logs = [lambda draws, q=quantity: np.log(q(draws)) for quantity in made]
     ends = [np.exp(np.clip(pair, -690, 690)) for pair in intervals(fit, logs, level)]
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
-    point = {"n_params": np.array([n.value]), "n_examples": np.array([d.value])}
     _refuse_nothing(budget, n.value, d.value)
-    loss = Estimate.first(fit.predict(point, level, noise=True))
     flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
-    unique, passes = _repetition(points.rows["unique"], points.rows["passes"])
+    unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
     return FamilyAdvice(
         family=optimum.family,
@@ -194,23 +183,22 @@ def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> F
         n_params=n,
         n_seen=d,
         per_param=ratio,
-        loss=loss,
+        loss=run_at(fit, {"n_params": n.value, "n_examples": d.value}, level),
         unique=unique,
-        n_examples=unique or d.value / passes,
+        n_examples=n_examples,
         beyond=budget / float(flops.max()),
         fit=fit,
         points=points,
-        backtest=fit.backtest,
         flops_per=per,
         optimum=optimum,
         sizes=sizes | {"parametric": n.value},
-        warnings=(*optimum.warnings, *_passes(d.value, unique or d.value / passes)),
+        warnings=(*optimum.warnings, *_passes(d.value, n_examples)),
     )
 
 
 def _on_frontier(
     family: Family, optimum: FamilyOptimum | Refusal, rows: pd.DataFrame, budget: float,
-    *, estimator: str, level: float, seed: int,
+    estimator: str, level: float, seed: int,
 ) -> FamilyAdvice:  # fmt: skip
     """Returns what the budget buys if it is spent as the runs on the compute-efficient frontier did.
 
@@ -220,18 +208,15 @@ def _on_frontier(
     why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         points = axis_points(rows, "train_flops")
-        c = points.rows["train_flops"].to_numpy(dtype=float)
-        fit = fit_law(
-            DEFAULT_LAW,
-            {"train_flops": c},
-            points.rows["loss"].to_numpy(dtype=float),
-            estimator=estimator,
-            seed=seed,
-        )
+        fit = fit_law(DEFAULT_LAW, points.x, points.loss, estimator=estimator, seed=seed)
     except FitError as error:
         raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
     runs = rows.dropna(subset=["n_params", "n_examples", "train_flops"])
-    front = runs[runs["train_flops"].isin(c)].sort_values("loss").drop_duplicates("train_flops")
+    front = (
+        runs[runs["train_flops"].isin(points.rows["train_flops"])]
+        .sort_values("loss")
+        .drop_duplicates("train_flops")
+    )
     sizes = front["n_params"].to_numpy(dtype=float)
     seen = (front["n_examples"] * front["epochs"].fillna(1.0)).to_numpy(dtype=float)
     at = np.log(front["train_flops"].to_numpy(dtype=float))
@@ -242,39 +227,39 @@ def _on_frontier(
     n = float(np.exp(intercept + slope * math.log(budget)))
     d = budget / per / n
     _refuse_nothing(budget, n, d)
-    predicted = fit.predict({"train_flops": np.array([budget])}, level, noise=True)
-    unique, passes = _repetition(front["n_examples"], front["epochs"].fillna(1.0))
+    unique, n_examples = _data(front["n_examples"], front["epochs"].fillna(1.0), d)
     return FamilyAdvice(
         family=family,
         basis=FRONTIER,
         n_params=Estimate(n),
         n_seen=Estimate(d),
         per_param=Estimate(d / n),
-        loss=Estimate.first(predicted),
+        loss=run_at(fit, {"train_flops": budget}, level),
         unique=unique,
-        n_examples=unique or d / passes,
-        beyond=budget / float(c.max()),
+        n_examples=n_examples,
+        beyond=points.beyond("train_flops", budget),
         fit=fit,
         points=points,
-        backtest=fit.backtest,
         flops_per=per,
         optimum=optimum,
         sizes={"frontier": n},
         warnings=(
             f"the split between size and training is that of the runs on the frontier, not an optimum: {why}",
-            *_passes(d, unique or d / passes),
+            *_passes(d, n_examples),
         ),
     )
 
 
-def _repetition(unique: pd.Series, passes: pd.Series) -> tuple[int | None, float]:
-    """Returns how many different examples all of some runs had, or the number of passes that all made."""
-    most = float(passes.max())
-    if most <= 1.0 + 1e-9:
-        return None, 1.0
+def _data(unique: pd.Series, passes: pd.Series, n_seen: float) -> tuple[int | None, float]:
+    """Returns how many different examples all of some runs had, and how many a run wants that sees so many.
+
+    That is as many, or where all runs made the same number of passes over their data, what it sees in one.
+    """
+    if passes.max() <= 1.0 + 1e-9:
+        return None, n_seen
     if passes.max() / passes.min() < _SAME_PASSES:
-        return None, float(passes.median())
-    return int(unique.max()), most
+        return None, n_seen / float(passes.median())
+    return int(unique.max()), float(unique.max())
 
 
 def _refuse_nothing(budget: float, n_params: float, n_seen: float) -> None:

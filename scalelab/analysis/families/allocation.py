@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import Points, training_points
-from scalelab.errors import FitError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,31 +66,22 @@ def family_optimum(
     family: Family, designs: pd.DataFrame, *, estimator: str, level: float, seed: int
 ) -> FamilyOptimum | Refusal:
     """Applies the three approaches to the designs of one family; what they cannot say is a refusal."""
-    try:
-        points = training_points(designs)
-        n, d, loss, flops = (
-            _column(points, name) for name in ("n_params", "n_examples", "loss", "train_flops")
-        )
-        ratio = flops / (n * d)
-        known = np.isfinite(ratio) & (ratio > 0)
-        per = float(np.exp(np.mean(np.log(ratio[known])))) if known.any() else FLOPS_PER
-        options: dict[str, Any] = {"estimator": estimator, "level": level, "seed": seed}
-        found = compute_optimal(
-            n, d, loss, flops=np.where(known, flops, per * n * d), flops_per=per, **options
-        )
-    except FitError as refusal:
-        return Refusal({"family": family}, str(refusal))
-    return FamilyOptimum(
-        family=family,
-        points=points,
-        found=found,
-        flops_per=per,
-        warnings=(*_cost_warnings(ratio[known]), *found.warnings()),
+    return attempt({"family": family}, _optimum, family, designs, estimator, level, seed)
+
+
+def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float, seed: int) -> FamilyOptimum:
+    points = training_points(designs)
+    n, d = points.x["n_params"], points.x["n_examples"]
+    flops = points.rows["train_flops"].to_numpy(dtype=float)
+    ratio = flops / (n * d)
+    known = np.isfinite(ratio) & (ratio > 0)
+    per = float(np.exp(np.mean(np.log(ratio[known])))) if known.any() else FLOPS_PER
+    spent = np.where(known, flops, per * n * d)
+    found = compute_optimal(
+        n, d, points.loss, flops=spent, flops_per=per, estimator=estimator, level=level, seed=seed
     )
-
-
-def _column(points: Points, name: str) -> Any:
-    return points.rows[name].to_numpy(dtype=float)
+    warnings = (*_cost_warnings(ratio[known]), *found.warnings())
+    return FamilyOptimum(family=family, points=points, found=found, flops_per=per, warnings=warnings)
 
 
 def _cost_warnings(ratio: Any) -> list[str]:

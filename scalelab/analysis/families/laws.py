@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
@@ -46,49 +46,91 @@ AHEAD = 10.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FittedLaw:
-    """A law of one family with its estimates; intervals are of the level that the analysis asked for.
+class Fitted:
+    """A law of one family, fitted to points.
 
     Attributes:
         family: Whose law it is.
-        axis: One of `AXES`, or `JOINT` for a law of several axes at once.
-        law: The law's name.
-        equation: The law in symbols.
         points: What was fitted.
         fit: The fit itself.
-        best: The same; of several averaged laws, the fit of the heaviest.
-        params: Parameters of `best`.
-        exponents: Those of the parameters that are rates with scale.
-        r2: Coefficient of determination of the log loss.
-        rms_log_error: Root mean square of log loss minus log prediction, about the relative error.
-        seed_spread: Pooled standard deviation of the log loss over seeds, `None` without repeats.
-        ahead: The loss at `AHEAD` times the largest scale of every axis.
-        backtest: How well the law foretold the larger of these points from the smaller ones.
-        level: Coverage of the intervals.
     """
 
     family: Family
-    axis: str
-    law: str
-    equation: str
     points: Points
     fit: Fit | AutoFit[Fit]
-    best: Fit
-    params: dict[str, Estimate]
-    exponents: tuple[str, ...]
-    r2: float
-    rms_log_error: float
-    seed_spread: float | None
-    ahead: Estimate
-    backtest: Backtest
-    level: float
 
     refusal: ClassVar[None] = None
+
+    @property
+    def best(self) -> Fit:
+        """The fit; of several averaged laws, that of the heaviest."""
+        return self.fit if isinstance(self.fit, Fit) else self.fit.best
+
+    @property
+    def law(self) -> str:
+        """The law's name."""
+        return self.best.law.name if self.fit is self.best else AUTO
+
+    @property
+    def equation(self) -> str:
+        """The law in symbols."""
+        return self.best.law.equation if self.fit is self.best else f"mostly {self.best.law.equation}"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the law."""
+        return self.points.axes
+
+    @property
+    def backtest(self) -> Backtest:
+        """How well the law predicted the larger of these points from the smaller ones."""
+        return self.fit.backtest
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedLaw(Fitted):
+    """A law with its estimates; intervals are of the level that the analysis asked for.
+
+    Attributes:
+        axis: One of `AXES`, or `JOINT` for a law of several axes at once.
+        params: Parameters of `best`.
+        seed_spread: Pooled standard deviation of the log loss over seeds, `None` without repeats.
+        ahead: The loss at `AHEAD` times the largest scale of every axis.
+        level: Coverage of the intervals.
+    """
+
+    axis: str
+    params: dict[str, Estimate]
+    seed_spread: float | None
+    ahead: Estimate
+    level: float
+
     json_fields: ClassVar = (
         "*family", "axis", "law", "equation", "refusal", "selection=points.selection", "seed_spread",
         "points=points.rows", "decades=points.decades", "params", "exponents", "r2", "rms_log_error",
         "backtest", "loss_at_ten_times_the_scale=ahead", "fit",
     )  # fmt: skip
+
+    @property
+    def exponents(self) -> tuple[str, ...]:
+        """Those of the parameters that are rates with scale."""
+        return self.best.law.exponents
+
+    @cached_property
+    def log_errors(self) -> NDArray[np.float64]:
+        """Log loss minus log prediction, shape (points,)."""
+        return np.log(self.points.loss) - np.log(self.fit.predict(self.points.x))
+
+    @property
+    def r2(self) -> float:
+        """Coefficient of determination of the log loss."""
+        log_loss = np.log(self.points.loss)
+        return float(1.0 - np.sum(self.log_errors**2) / np.sum((log_loss - log_loss.mean()) ** 2))
+
+    @property
+    def rms_log_error(self) -> float:
+        """Root mean square of `log_errors`, about the relative error."""
+        return float(np.sqrt(np.mean(self.log_errors**2)))
 
     @property
     def irreducible(self) -> Estimate | None:
@@ -188,54 +230,51 @@ def fit_family(
 ) -> FittedLaw | Refusal:
     """Fits one law of one family; what its runs cannot support comes back as a refusal."""
     form = None if law == AUTO else get_law(law)
-    names: dict[str, Any] = {
+    subject = {
         "family": family,
         "axis": axis,
         "law": form.name if form else AUTO,
         "equation": form.equation if form else "a mean of forms, weighted by how well they extrapolate",
     }
-    try:
-        designs = designs.dropna(subset=["loss"])
-        if designs.empty:
+
+    def fitted() -> FittedLaw:
+        known = designs.dropna(subset=["loss"])
+        if known.empty:
             raise FitError("no finished run says its loss, and laws are fitted to the loss; map or add it")
-        if axis == JOINT:
-            points = grid_points(designs, form.axes if form else GRID_AXES)
-        else:
-            points = axis_points(designs, axis)
-        x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
-        y = points.rows["loss"].to_numpy(dtype=float)
-        fit = fit_law(law, x, y, estimator=estimator, seed=seed)
-        return FittedLaw(**names, **_numbers(points, fit, level), seed_spread=seed_spread(designs))
-    except FitError as refusal:
-        return Refusal(names, str(refusal))
+        axes = form.axes if form else GRID_AXES
+        points = grid_points(known, axes) if axis == JOINT else axis_points(known, axis)
+        fit = fit_points(law, points, estimator, seed)
+        params, ahead = _estimates(points, fit, level)
+        return FittedLaw(
+            family=family, points=points, fit=fit, axis=axis, params=params,
+            seed_spread=seed_spread(known), ahead=ahead, level=level,
+        )  # fmt: skip
+
+    return attempt(subject, fitted)
 
 
-def _numbers(points: Points, fit: Fit | AutoFit[Fit], level: float) -> dict[str, Any]:
-    x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
-    log_loss = np.log(points.rows["loss"].to_numpy(dtype=float))
-    errors = log_loss - np.log(fit.predict(x))
-    beyond = {name: np.array([AHEAD * column.max()]) for name, column in x.items()}
+def fit_points(law: str | Law, points: Points, estimator: str, seed: int) -> Fit | AutoFit[Fit]:
+    """Fits a law, or for `auto` a mean of laws, to points."""
+    return fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
+
+
+def run_at(fit: Fit | AutoFit[Fit], scale: Mapping[str, float], level: float) -> Estimate:
+    """Returns the loss of one run at a scale with its prediction interval, its noise included."""
+    x = {axis: np.array([scale[axis]]) for axis in fit.table.axes}
+    return Estimate.first(fit.predict(x, level, noise=True))
+
+
+def _estimates(points: Points, fit: Fit | AutoFit[Fit], level: float) -> tuple[dict[str, Estimate], Estimate]:
+    """Returns the parameters and the loss far ahead."""
+    beyond = {axis: np.array([AHEAD * column.max()]) for axis, column in points.x.items()}
     best = fit if isinstance(fit, Fit) else fit.best
-    *ends, (lower, upper) = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
-    if isinstance(fit, Fit):
-        ahead = Estimate.of(float(fit.predict(beyond)[0]), float(np.exp(lower)), float(np.exp(upper)))
-    else:
-        ahead = Estimate.first(fit.predict(beyond, level=level))
-    return {
-        "points": points,
-        "fit": fit,
-        "best": best,
-        "params": {
-            name: Estimate.of(value, *own)
-            for (name, value), own in zip(best.params.items(), ends, strict=True)
-        },
-        "exponents": tuple(best.law.exponents),
-        "r2": float(1.0 - np.sum(errors**2) / np.sum((log_loss - log_loss.mean()) ** 2)),
-        "rms_log_error": float(np.sqrt(np.mean(errors**2))),
-        "ahead": ahead,
-        "backtest": fit.backtest,
-        "level": level,
+    *ends, ahead = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
+    params = {
+        name: Estimate.of(value, *own) for (name, value), own in zip(best.params.items(), ends, strict=True)
     }
+    if isinstance(fit, Fit):
+        return params, Estimate.of(fit.predict(beyond)[0], *np.exp(ahead))
+    return params, Estimate.first(fit.predict(beyond, level=level))
 
 
 def curve_scales(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.laws import FittedLaw
 from scalelab.analysis.fits.compare import Comparison, compare_fits
 from scalelab.analysis.fits.fit import Fit
@@ -111,13 +111,11 @@ def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple
                 continue
             chosen = {getattr(law.family, varies): law for law in own if law.axis == axis}
             n_points = min(len(law.points.rows) for law in chosen.values())
-            names: dict[str, Any] = {
+            asked = {
                 "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
             }  # fmt: skip
-            try:
-                groups.append(Group(**names, pairs=_pairs(chosen, level)))
-            except FitError as refusal:
-                groups.append(Refusal(names, str(refusal)))
+            pairs = attempt(asked, _pairs, chosen, level)
+            groups.append(pairs if isinstance(pairs, Refusal) else Group(**asked, pairs=pairs))
     return tuple(groups)
 
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, fit_points, run_at
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.quantities import scale_for_loss
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.runs.designs import Family, families
-from scalelab.analysis.runs.selection import AXES, GRID_AXES, Points, axis_points, grid_points
+from scalelab.analysis.runs.selection import AXES, GRID_AXES, axis_points, grid_points
 from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import Law
 
@@ -43,85 +42,65 @@ _FINER = 2000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Forecast:
+class Forecast(Fitted):
     """The loss of one run of a family at a scale.
 
     Attributes:
-        family: Whose.
-        axes: The axes of the law.
-        law: The law's name.
         at: The scale, by axis.
         loss: With its prediction interval: for one run, its noise included.
-        beyond: By axis, how many times the largest scale of the points it is; below one, inside them.
-        backtest: How well the law foretold the larger points from the smaller ones.
-        equation: The law in symbols.
-        points: What the law was fitted to.
-        fit: The fit.
         metric: Name of the objective, where that is a bounded metric and not the loss.
         objective: The objective there, through the link from loss to metric; `None` where there is no link.
         no_objective: Why there is none, where a metric is the objective.
         link_beyond: Whether the loss is below all that the link was fitted to.
     """
 
-    family: Family
-    axes: tuple[str, ...]
-    law: str
     at: dict[str, float]
     loss: Estimate
-    beyond: dict[str, float]
-    backtest: Backtest
-    equation: str
-    points: Points
-    fit: Fit | AutoFit[Fit]
     metric: str | None
     objective: Estimate | None
     no_objective: str | None
     link_beyond: bool
 
-    refusal: ClassVar[None] = None
     json_fields: ClassVar = (
         "*family", "axes", "law", "refusal", "at", "loss", "times_beyond=beyond", "backtest", "metric",
         "objective", "no_objective", "link_beyond", "equation", "selection=points.selection", "fit",
     )  # fmt: skip
 
+    @property
+    def beyond(self) -> dict[str, float]:
+        """By axis, how many times the largest scale of the points it is; below one, inside them."""
+        return {axis: self.points.beyond(axis, value) for axis, value in self.at.items()}
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Target:
+class Target(Fitted):
     """The scale at which a family's law reaches a loss.
 
     Attributes:
-        family: Whose.
-        axes: The axes of the law.
-        law: The law's name.
         loss: The loss to reach.
         scale: The scale, infinite where the law never gets there. Its lower end is `None` where that is far
             below everything that was run, its upper end where laws that the runs do not contradict never get
             there.
-        floor: What the law falls towards, where it has an irreducible loss.
-        beyond: How many times the largest scale of the points it is; `None` without a scale.
-        backtest: How well the law foretold the larger points from the smaller ones.
-        equation: The law in symbols.
-        points: What the law was fitted to.
-        fit: The fit.
     """
 
-    family: Family
-    axes: tuple[str, ...]
-    law: str
     loss: float
     scale: Estimate
-    floor: float | None
-    beyond: float | None
-    backtest: Backtest
-    equation: str
-    points: Points
-    fit: Fit
 
-    refusal: ClassVar[None] = None
     json_fields: ClassVar = (
         "*family", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
         "backtest", "equation", "selection=points.selection", "fit",
     )  # fmt: skip
+
+    @property
+    def floor(self) -> float | None:
+        """What the law falls towards, where it has an irreducible loss."""
+        return self.best.irreducible
+
+    @property
+    def beyond(self) -> float | None:
+        """How many times the largest scale of the points it is; `None` without a scale."""
+        value = self.scale.value
+        return self.points.beyond(self.axes[0], value) if math.isfinite(value) else None
 
 
 def forecast(
@@ -155,16 +134,12 @@ def forecast(
     Estimator.named(estimator)
     scale = read_scale(at)
     form = _form(law, tuple(scale))
-    out: list[Forecast | Refusal] = []
-    for family, rows in families(designs):
-        names: dict[str, Any] = {"family": family, "axes": tuple(scale), "law": _name(form)}
-        try:
-            points = axis_points(rows, *scale) if len(scale) == 1 else grid_points(rows, tuple(scale))
-            fit = _fit(form, points, estimator, seed)
-            out.append(Forecast(**names, **_forecast(fit, points, rows, scale, level, seed)))
-        except FitError as refusal:
-            out.append(Refusal(names, str(refusal)))
-    return tuple(out)
+    asked = {"axes": tuple(scale), "law": _name(form)}
+    options = (form, scale, estimator, level, seed)
+    return tuple(
+        attempt({"family": family, **asked}, _forecast, family, rows, *options)
+        for family, rows in families(designs)
+    )
 
 
 def reach(
@@ -200,20 +175,16 @@ def reach(
         if axis not in AXES:
             raise InputError(f"unknown axis {axis!r}{suggest(axis, AXES)}; there are {', '.join(AXES)}")
     form = _form(law, (axes[0],))
-    if form == AUTO:
+    if isinstance(form, str):
         raise InputError("the scale that reaches a loss needs one form, such as power-offset; auto averages")
-    out: list[Target | Refusal] = []
-    for family, rows in families(designs):
-        for axis in axes:
-            names: dict[str, Any] = {"family": family, "axes": (axis,), "law": _name(form)}
-            try:
-                points = axis_points(rows, axis)
-                out.append(
-                    Target(**names, **_target(_fit(form, points, estimator, seed), points, loss, level))
-                )
-            except FitError as refusal:
-                out.append(Refusal(names, str(refusal)))
-    return tuple(out)
+    options = (loss, estimator, level, seed)
+    return tuple(
+        attempt(
+            {"family": family, "axes": (axis,), "law": form.name}, _target, family, rows, form, axis, *options
+        )
+        for family, rows in families(designs)
+        for axis in axes
+    )
 
 
 def read_scale(at: Mapping[str, float]) -> dict[str, float]:
@@ -264,40 +235,22 @@ def _name(form: str | Law) -> str:
     return form if isinstance(form, str) else form.name
 
 
-def _fit(form: str | Law, points: Points, estimator: str, seed: int) -> Any:
-    x = {name: points.rows[name].to_numpy(dtype=float) for name in points.axes}
-    return fit_law(form, x, points.rows["loss"].to_numpy(dtype=float), estimator=estimator, seed=seed)
-
-
 def _forecast(
-    fit: Fit | AutoFit[Fit],
-    points: Points,
-    rows: pd.DataFrame,
-    scale: dict[str, float],
-    level: float,
-    seed: int,
-) -> dict[str, Any]:
-    x = {axis: np.array([value]) for axis, value in scale.items()}
-    predicted = fit.predict(x, level, noise=True)
-    best = fit if isinstance(fit, Fit) else fit.best
-    metric, objective, why = _objective(fit, rows, x, level, seed)
-    return {
-        "at": scale,
-        "loss": Estimate.first(predicted),
-        "beyond": {axis: value / float(points.rows[axis].max()) for axis, value in scale.items()},
-        "backtest": fit.backtest,
-        "equation": best.law.equation if fit is best else f"mostly {best.law.equation}",
-        "points": points,
-        "fit": fit,
-        "metric": metric,
-        "objective": objective,
-        "no_objective": why,
-        "link_beyond": objective is not None and float(predicted.mean[0]) < float(rows["loss"].min()),
-    }
+    family: Family, rows: pd.DataFrame, form: str | Law, scale: dict[str, float],
+    estimator: str, level: float, seed: int,
+) -> Forecast:  # fmt: skip
+    points = axis_points(rows, *scale) if len(scale) == 1 else grid_points(rows, tuple(scale))
+    fit = fit_points(form, points, estimator, seed)
+    loss = run_at(fit, scale, level)
+    metric, objective, why = _objective(fit, rows, scale, level, seed)
+    return Forecast(
+        family=family, points=points, fit=fit, at=scale, loss=loss, metric=metric, objective=objective,
+        no_objective=why, link_beyond=objective is not None and loss.value < float(rows["loss"].min()),
+    )  # fmt: skip
 
 
 def _objective(
-    fit: Fit | AutoFit[Fit], rows: pd.DataFrame, x: dict[str, Any], level: float, seed: int
+    fit: Fit | AutoFit[Fit], rows: pd.DataFrame, scale: dict[str, float], level: float, seed: int
 ) -> tuple[str | None, Estimate | None, str | None]:
     """Returns the objective's name, its prediction and why there is none, where it is a metric."""
     metrics = rows[["metric", "direction"]].drop_duplicates()
@@ -308,45 +261,30 @@ def _objective(
     metric = str(metrics["metric"].iloc[0])
     known = rows.dropna(subset=["loss", "objective"])
     if known["objective"].abs().max() > 1.0:
-        return (
-            metric,
-            None,
-            f"{metric} is not bounded by one, and the link from loss to metric is for those that are",
-        )
+        why = f"{metric} is not bounded by one, and the link from loss to metric is for those that are"
+        return metric, None, why
     if known["loss"].nunique() < _MIN_LINK:
         return metric, None, f"a link from loss to {metric} needs {_MIN_LINK} designs, got {len(known)}"
+    losses, objectives = (known[name].to_numpy(dtype=float) for name in ("loss", "objective"))
     try:
-        link = fit_law(
-            LINK,
-            {"loss": known["loss"].to_numpy(dtype=float)},
-            known["objective"].to_numpy(dtype=float),
-            seed=seed,
-        )
-        return (
-            metric,
-            Estimate.first(chain(fit, link).predict(x, level, noise=True)),
-            None,
-        )
+        link = fit_law(LINK, {"loss": losses}, objectives, seed=seed)
+        x = {axis: np.array([value]) for axis, value in scale.items()}
+        return metric, Estimate.first(chain(fit, link).predict(x, level, noise=True)), None
     except FitError as refusal:
         return metric, None, str(refusal)
 
 
-def _target(fit: Fit, points: Points, loss: float, level: float) -> dict[str, Any]:
-    (axis,) = points.axes
-    largest = float(points.rows[axis].max())
+def _target(
+    family: Family, rows: pd.DataFrame, form: Law, axis: str, loss: float,
+    estimator: str, level: float, seed: int,
+) -> Target:  # fmt: skip
+    points = axis_points(rows, axis)
+    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     value = fit.estimate(scale_for_loss(fit, loss))
     known = np.isfinite(value) and 0 < value < _LARGEST
-    ends = _ends(fit, axis, loss, value if known else largest, level)
-    return {
-        "loss": loss,
-        "scale": Estimate(value if known else math.inf, *ends),
-        "floor": fit.irreducible,
-        "beyond": value / largest if known else None,
-        "backtest": fit.backtest,
-        "equation": fit.law.equation,
-        "points": points,
-        "fit": fit,
-    }
+    ends = _ends(fit, axis, loss, value if known else points.x[axis].max(), level)
+    scale = Estimate(value if known else math.inf, *ends)
+    return Target(family=family, points=points, fit=fit, loss=loss, scale=scale)
 
 
 def _ends(fit: Fit, axis: str, loss: float, center: float, level: float) -> tuple[float | None, float | None]:

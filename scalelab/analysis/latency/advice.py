@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED, PREDICTED = "measured", "predicted"
+_SHOWN = ["architecture", "n_params", "forward_flops"]
+_TIMES = ["latency", "lower", "upper"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ def find_place(latencies: pd.DataFrame, target: str, batch_size: int, host: str)
     here = own[own["host"] == host]
     counted = (own if here.empty else here).groupby(list(KEY)).size()
     key: Any = counted.idxmax()
-    return Place(str(key[0]), str(key[1]), int(key[2]), int(key[3]))
+    return Place.of(key)
 
 
 def advise_latency(
@@ -115,7 +117,7 @@ def advise_latency(
 
     rows = measured(latencies)
     there = rows[(rows[list(KEY)] == list(place)).all(axis=1)]
-    law = next(law for law in fit_laws(there))
+    (law,) = fit_laws(there)
     trained = rows.dropna(subset=["objective"])
     trained = trained[trained["trial_id"].isin(runs["trial_id"])]
     if trained.empty:
@@ -147,23 +149,20 @@ def advise_latency(
 
 def _known(trained: pd.DataFrame, there: pd.DataFrame, law: LatencyLaw | Refusal) -> pd.DataFrame:
     """Returns the trained networks with their latency: measured, or predicted of those measured elsewhere."""
-    own = there.set_index("network_id")[["latency", "latency_low", "latency_high"]]
-    own = own[~own.index.duplicated(keep="last")]
-    table = _columns(trained).assign(
-        network_id=trained["network_id"],
-        trial_id=trained["trial_id"],
-        objective=trained["objective"].astype(float),
-    )
-    table["objective_from"] = MEASURED
+    own = there.drop_duplicates("network_id", keep="last").set_index("network_id")
     here = trained["network_id"].isin(own.index).to_numpy()
-    for name, column in (("latency", "latency"), ("lower", "latency_low"), ("upper", "latency_high")):
-        table[name] = trained["network_id"].map(own[column]).astype(float)
-    table["latency_from"] = np.where(here, MEASURED, PREDICTED)
+    table = trained[[*_SHOWN, "network_id", "trial_id"]].assign(
+        options=[_text(json.loads(options)) for options in trained["options"]],
+        objective=trained["objective"].astype(float),
+        objective_from=MEASURED,
+        latency_from=np.where(here, MEASURED, PREDICTED),
+    )
+    known = own[["latency", "latency_low", "latency_high"]].astype(float).reindex(trained["network_id"])
+    table[_TIMES] = known.to_numpy()
     if isinstance(law, Refusal):
         return table[here]
     if not here.all():
-        expected = law.predict(trained[~here])
-        table.loc[~here, ["latency", "lower", "upper"]] = expected[["latency", "lower", "upper"]].to_numpy()
+        table.loc[~here, _TIMES] = law.predict(trained[~here])[_TIMES].to_numpy()
     return table
 
 
@@ -180,17 +179,15 @@ def _at_its_precision(
         return found.drop(columns="network_id"), [] if precision == "f32" else [unknown]
     mean = float(own["change"].mean())
     change = found["network_id"].map(own.drop_duplicates("network_id").set_index("network_id")["change"])
-    change = change.fillna(found["architecture"].map(own.groupby("architecture")["change"].mean())).fillna(
-        mean
-    )
+    alike = found["architecture"].map(own.groupby("architecture")["change"].mean())
+    change = change.fillna(alike).fillna(mean)
     counted = found.assign(objective=found["objective"] + change).drop(columns="network_id")
     note = f"{metric} counts what {precision} changes: {mean:+.2g} in the mean of {len(own)} trained networks"
     return counted, [] if precision == "f32" else [note]
 
 
-def _columns(rows: pd.DataFrame) -> pd.DataFrame:
-    options = rows["options"].map(lambda text: json.dumps(json.loads(text), sort_keys=True))
-    return rows[["architecture", "n_params", "forward_flops"]].assign(options=options)
+def _text(options: dict[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
 
 
 def _promised(
@@ -206,19 +203,16 @@ def _promised(
     try:
         objective = expected_objectives(runs, networks, metric)
     except FitError as refusal:
-        notes.append(f"networks that nobody trained are left out: {refusal}")
+        notes.append(f"untrained networks are left out: {refusal}")
         return networks.head(0)
-    expected = law.predict(networks[list(NEEDED)])
-    return networks[["architecture", "n_params", "forward_flops"]].assign(
-        options=[json.dumps(options, sort_keys=True) for options in networks["options"]],
+    return networks[_SHOWN].assign(
         network_id=None,
         trial_id=None,
+        options=networks["options"].map(_text),
         objective=objective,
         objective_from=PREDICTED,
-        latency=expected["latency"],
-        lower=expected["lower"],
-        upper=expected["upper"],
         latency_from=PREDICTED,
+        **law.predict(networks[list(NEEDED)]),
     )
 
 

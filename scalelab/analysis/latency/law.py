@@ -7,12 +7,13 @@ it is says another cross-validation around that, whose networks neither the choi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.latency.models import MODELS, NEEDED, Fitted
 from scalelab.analysis.runs.designs import split
 from scalelab.arrays import Array, Index
@@ -31,7 +32,6 @@ EARNED = 0.9
 """A more flexible model must bring the error down to this part of a simpler one's to be taken."""
 
 COVERAGE = 0.9
-KEY = ("host", "target", "batch_size", "threads")
 
 
 class Place(NamedTuple):
@@ -41,6 +41,15 @@ class Place(NamedTuple):
     target: str
     batch_size: int
     threads: int
+
+    @classmethod
+    def of(cls, key: Sequence[Any]) -> Place:
+        """Returns the place of a row's columns `KEY`."""
+        host, target, batch_size, threads = key
+        return cls(str(host), str(target), int(batch_size), int(threads))
+
+
+KEY = Place._fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +133,8 @@ def fit_laws(latencies: pd.DataFrame) -> tuple[LatencyLaw | Refusal, ...]:
     Args:
         latencies: A row a measurement, as the store's `latencies`.
     """
-    laws: list[LatencyLaw | Refusal] = []
-    for key, rows in split(measured(latencies), list(KEY)):
-        place = Place(str(key[0]), str(key[1]), int(key[2]), int(key[3]))
-        try:
-            laws.append(fit_law(rows, place))
-        except FitError as refusal:
-            laws.append(Refusal({"place": place}, str(refusal)))
-    return tuple(laws)
+    found = [(Place.of(key), rows) for key, rows in split(measured(latencies), list(KEY))]
+    return tuple(attempt({"place": place}, fit_law, rows, place) for place, rows in found)
 
 
 def measured(latencies: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalelab.analysis.runs.frontier import pareto_mask
+from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
@@ -57,6 +58,20 @@ class Points:
     rows: pd.DataFrame
     selection: str
     where: str
+
+    @property
+    def x(self) -> dict[str, Array]:
+        """The scales by axis, each of shape (points,)."""
+        return {axis: self.rows[axis].to_numpy(dtype=float) for axis in self.axes}
+
+    @property
+    def loss(self) -> Array:
+        """The losses, shape (points,)."""
+        return self.rows["loss"].to_numpy(dtype=float)
+
+    def beyond(self, axis: str, scale: float) -> float:
+        """Returns how many times the largest scale of an axis another one is."""
+        return scale / float(self.rows[axis].max())
 
     @property
     def decades(self) -> dict[str, float]:

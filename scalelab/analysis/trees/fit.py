@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.design import MIN_DESIGNS, Design, count_designs, design_of
 from scalelab.analysis.trees.importances import BLOCKS, REFITS, importance_table, refit_importances
@@ -79,25 +79,22 @@ def tree_model(
     Raises:
         FitError: A column of `choices` leaks the objective, or `folds` part the runs of a design.
     """
+    import pandas as pd
+
     kept = _usable(done, seed)
     own_folds = None if folds is None else np.asarray(folds)[kept]
     done = done.iloc[kept].reset_index(drop=True)
     y = done["objective"].to_numpy(dtype=float)
+    direction = str(done["direction"].iloc[0]) if len(done) else "minimize"
     names: dict[str, Any] = {
-        "dataset": dataset,
-        "scope": scope,
-        "metric": metric,
-        "direction": str(done["direction"].iloc[0]) if len(done) else "minimize",
-        "n_designs": count_designs(done, choices),
-        "n_runs": len(done),
-    }
+        "dataset": dataset, "scope": scope, "metric": metric, "direction": direction,
+        "n_designs": count_designs(done, choices), "n_runs": len(done),
+    }  # fmt: skip
     if choices is not None:
         refuse_leaks(done, choices)
-    try:
-        design = design_of(done, choices)
-        _check(design, y)
-    except FitError as refusal:
-        return Refusal(names, str(refusal))
+    design = attempt(names, _design, done, choices, y)
+    if isinstance(design, Refusal):
+        return design
     with threads_for(len(done)):
         held = cross_validate(learner, design, y, seed=seed, own_folds=own_folds)
         found = refit_importances(
@@ -110,7 +107,7 @@ def tree_model(
         scores=score_table(y, held, design.units, level, seed),
         mean_rmse=mean_rmse(y, held),
         importances=importance_table(design, y, found, level),
-        predictions=_predictions(y, held.predicted.mean(axis=0)),
+        predictions=pd.DataFrame({"observed": y, "predicted": held.predicted.mean(axis=0)}),
         settings=tuple(setting for setting, _ in Counter(held.settings).most_common()),
     )
 
@@ -128,7 +125,8 @@ def _usable(done: pd.DataFrame, seed: int) -> NDArray[np.int64]:
     return rows
 
 
-def _check(design: Design, y: NDArray[np.float64]) -> None:
+def _design(done: pd.DataFrame, choices: Sequence[str] | None, y: NDArray[np.float64]) -> Design:
+    design = design_of(done, choices)
     if design.n_designs < MIN_DESIGNS:
         raise FitError(
             f"a tree model needs {MIN_DESIGNS} designs, there are {design.n_designs}; add trials to the study"
@@ -137,9 +135,4 @@ def _check(design: Design, y: NDArray[np.float64]) -> None:
         raise FitError("no choice of the design varies; there is nothing to predict from")
     if np.ptp(y) <= 1e-12 * max(np.abs(y).max(), 1e-300):
         raise FitError(f"the objective is {y[0]:g} in every run; there is nothing to predict")
-
-
-def _predictions(observed: NDArray[np.float64], predicted: NDArray[np.float64]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"observed": observed, "predicted": predicted})
+    return design
