@@ -34,31 +34,26 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
         second, with several calls at once where the runtime can), `megabytes` (median size of a model),
         `load` (median seconds to convert, quantize, compile and load) and `relative_error` (largest).
     """
-    import pandas as pd
-
-    rows = []
-    for key, own in split(_with_defaults(measured(latencies)), list(KEY)):
-        latency = own["latency"].to_numpy(dtype=float)
-        half = np.maximum(own["latency_high"] - own["latency"], own["latency"] - own["latency_low"]) / latency
-        steps = own[["convert_seconds", "quantize_seconds", "compile_seconds", "load_seconds"]].astype(float)
-        rows.append(
-            dict(zip(KEY, key, strict=True))
-            | {"n": len(own)}
-            | dict(zip(BOX, np.quantile(latency, _QUANTILES).tolist(), strict=True))
-            | {
-                "width": float(half.median()),
-                "tail": float((own["p99"] / own["latency"]).median()),
-                "call": float(own["call_latency"].astype(float).median()),
-                "throughput": float(
-                    own[["throughput", "throughput_async"]].astype(float).max(axis=1).median()
-                ),
-                "megabytes": float(own["model_bytes"].astype(float).median() / 1e6),
-                "load": float(steps.fillna(0.0).sum(axis=1).median()),
-                "relative_error": float(own["relative_error"].astype(float).max()),
-            }
-        )
-    columns = [*KEY, "n", *BOX, "width", "tail", "call", "throughput", "megabytes", "load", "relative_error"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = _with_defaults(measured(latencies))
+    latency = rows["latency"]
+    half = np.maximum(rows["latency_high"] - latency, latency - rows["latency_low"])
+    steps = rows[["convert_seconds", "quantize_seconds", "compile_seconds", "load_seconds"]].astype(float)
+    numbers = rows[list(KEY)].assign(
+        width=half / latency,
+        tail=rows["p99"] / latency,
+        call=rows["call_latency"].astype(float),
+        throughput=rows[["throughput", "throughput_async"]].astype(float).max(axis=1),
+        megabytes=rows["model_bytes"].astype(float) / 1e6,
+        load=steps.fillna(0.0).sum(axis=1),
+    )
+    places = rows.groupby(list(KEY), sort=True)
+    spread = {name: places["latency"].quantile(share) for name, share in zip(BOX, _QUANTILES, strict=True)}
+    largest = rows["relative_error"].astype(float).groupby([rows[name] for name in KEY]).max()
+    table = numbers.groupby(list(KEY), sort=True).median()
+    table = table.assign(n=places.size(), **spread, relative_error=largest).reset_index()
+    return table[
+        [*KEY, "n", *BOX, "width", "tail", "call", "throughput", "megabytes", "load", "relative_error"]
+    ]
 
 
 def _with_defaults(rows: pd.DataFrame) -> pd.DataFrame:

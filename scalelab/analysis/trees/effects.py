@@ -80,25 +80,15 @@ def _refit(
 def _interaction_table(design: Design, observed: Array, null: Array, level: float) -> pd.DataFrame:
     import pandas as pd
 
-    rows = []
-    choices = list(design.columns)
-    for i, second in enumerate(choices):
-        for j, first in enumerate(choices[:i]):
-            lower, upper = interval(observed[:, i, j], level)
-            noise = float(np.quantile(null[:, i, j], 0.5 + level / 2))
-            rows.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "strength": float(observed[:, i, j].mean()),
-                    "lower": lower,
-                    "upper": upper,
-                    "noise": noise,
-                    "matters": lower > noise,
-                }
-            )
-    columns = ["first", "second", "strength", "lower", "upper", "noise", "matters"]
-    table = pd.DataFrame(rows, columns=columns)
+    later, earlier = np.tril_indices(len(design.columns), -1)
+    choices = np.array(list(design.columns), dtype=object)
+    lower, upper = interval(observed[:, later, earlier], level)
+    noise = np.quantile(null[:, later, earlier], 0.5 + level / 2, axis=0)
+    table = pd.DataFrame({
+        "first": choices[earlier], "second": choices[later],
+        "strength": observed[:, later, earlier].mean(axis=0), "lower": lower, "upper": upper, "noise": noise,
+        "matters": lower > noise,
+    })  # fmt: skip
     return table.sort_values("strength", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -130,7 +120,7 @@ class _Curve:
         """Returns the curve with its interval over refits and the spread of single runs around it."""
         predicted = np.array(self._predicted)
         curves = predicted.mean(axis=2)
-        lower, upper = np.quantile(curves, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        lower, upper = interval(curves, level)
         mean = curves.mean(axis=0)
         single = predicted.mean(axis=0)
         around = single - single.mean(axis=0) + single.mean()

@@ -184,26 +184,16 @@ def importance_table(design: Design, y: Array, found: dict[str, Importance], lev
     """Returns the importances by every measure, see `scalelab.analysis.trees.result.TreeModel`."""
     import pandas as pd
 
-    trends = {choice: _spearman(order, y) for choice, order in design.ordered.items()}
+    trends = [_spearman(design.ordered[choice], y) for choice in design.columns]
     tables = []
     for measure, values in found.items():
+        lower, upper = interval(values.draws, level)
         noise = float(values.shadows.max())
-        rows = []
-        for i, choice in enumerate(design.columns):
-            lower, upper = interval(values.draws[:, i], level)
-            rows.append(
-                {
-                    "measure": measure,
-                    "choice": choice,
-                    "importance": float(values.value[i]),
-                    "lower": lower,
-                    "upper": upper,
-                    "noise": noise,
-                    "spearman": trends[choice],
-                    "matters": lower > noise,
-                }
-            )
-        tables.append(pd.DataFrame(rows).sort_values("importance", ascending=False, kind="stable"))
+        table = pd.DataFrame({
+            "measure": measure, "choice": list(design.columns), "importance": values.value, "lower": lower,
+            "upper": upper, "noise": noise, "spearman": trends, "matters": lower > noise,
+        })  # fmt: skip
+        tables.append(table.sort_values("importance", ascending=False, kind="stable"))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -59,10 +59,10 @@ def resamples(units: NDArray[np.int64], seed: int) -> Array:
     return counts[:, units].astype(float)
 
 
-def interval(draws: Array, level: float) -> tuple[float, float]:
-    """Returns the middle part of some draws; those that are not finite are left out."""
-    lower, upper = np.quantile(draws[np.isfinite(draws)], [0.5 - level / 2, 0.5 + level / 2])
-    return float(lower), float(upper)
+def interval(draws: Array, level: float) -> Array:
+    """Returns the ends of the middle part of finite draws (draws, ...), shape (2, ...)."""
+    known = np.where(np.isfinite(draws), draws, np.nan)
+    return np.nanquantile(known, [0.5 - level / 2, 0.5 + level / 2], axis=0)
 
 
 def _skill(y: Array, predicted: Array, mean: Array, weights: Array) -> Array:
