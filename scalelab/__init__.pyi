@@ -1,5 +1,5 @@
 from scalelab.analysis.analyze import Analysis as Analysis
-from scalelab.analysis.designspace import DesignSpace as DesignSpace
+from scalelab.analysis.designspace.whole import DesignSpace as DesignSpace
 from scalelab.analysis.estimate import Estimate as Estimate
 from scalelab.analysis.estimate import Refusal as Refusal
 from scalelab.analysis.families.advice import Advice as Advice

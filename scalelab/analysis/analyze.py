@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from scalelab.analysis.designspace import DesignSpace, design_space
+from scalelab.analysis.designspace.whole import DesignSpace, design_space
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
 from scalelab.analysis.families.laws import FittedLaw, fit_families
@@ -16,7 +16,8 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
-from scalelab.analysis.trees import TreeModel, tree_models
+from scalelab.analysis.trees.fit import tree_models
+from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import InputError
 from scalelab.law import Law
 

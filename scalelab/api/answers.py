@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.analysis.analyze import Analysis
-    from scalelab.analysis.designspace import DesignSpace
+    from scalelab.analysis.designspace.whole import DesignSpace
     from scalelab.analysis.estimate import Refusal
     from scalelab.analysis.families.advice import Advice
     from scalelab.analysis.families.pairs import Group
@@ -215,9 +215,9 @@ def design_space(
         InputError: A filter is wrong, or there is no finished run.
         StoreError: The store cannot be read.
     """
-    from scalelab.analysis import designspace
+    from scalelab.analysis.designspace import whole
 
-    return designspace.design_space(finished_runs(source, **only), level=level, seed=seed)
+    return whole.design_space(finished_runs(source, **only), level=level, seed=seed)
 
 
 def _designs(source: Source, asked: Mapping[str, Any]) -> pd.DataFrame:

@@ -3,7 +3,3 @@
 *On network design spaces for visual recognition* (2019) compares spaces by the distribution of the errors of
 models drawn from them; *Designing network design spaces* (2020) narrows a space to where its best models are.
 """
-
-from scalelab.analysis.designspace.whole import DesignSpace, design_space
-
-__all__ = ["DesignSpace", "design_space"]

@@ -232,8 +232,10 @@ def expected_objectives(runs: pd.DataFrame, networks: pd.DataFrame, metric: str)
     """
     import pandas as pd
 
-    from scalelab.analysis.trees import ALL, design_of, tree_model
+    from scalelab.analysis.trees.design import design_of
+    from scalelab.analysis.trees.fit import tree_model
     from scalelab.analysis.trees.learners import FOREST
+    from scalelab.analysis.trees.result import ALL
 
     done = finished_runs(runs)
     done = done[done["metric"] == metric].reset_index(drop=True)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from scalelab.analysis.analyze import Analysis
-from scalelab.analysis.designspace import DesignSpace
 from scalelab.analysis.designspace.bands import FrontBand
 from scalelab.analysis.designspace.distributions import Distribution
 from scalelab.analysis.designspace.narrowing import Range
+from scalelab.analysis.designspace.whole import DesignSpace
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.runs.designs import split
-from scalelab.analysis.trees import ALL, TreeModel
+from scalelab.analysis.trees.result import ALL, TreeModel
 from scalelab.report.names import grouped
 from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.parts import Table

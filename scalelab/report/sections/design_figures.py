@@ -11,8 +11,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.designspace.bands import FrontBand
 from scalelab.analysis.designspace.distributions import Distribution
-from scalelab.analysis.trees import ALL, TreeModel
-from scalelab.analysis.trees.result import Effect, Effects
+from scalelab.analysis.trees.result import ALL, Effect, Effects, TreeModel
 from scalelab.arrays import Array
 from scalelab.report.names import grouped
 from scalelab.report.numbers import percent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
-from scalelab.analysis.trees import ALL, TreeModel
+from scalelab.analysis.trees.result import ALL, TreeModel
 from scalelab.report.names import grouped
 from scalelab.report.numbers import interval, percent
 from scalelab.report.parts import MAX_CHOICES, MAX_PANELS, Bars, Figure, Panel, Series, Table, array

@@ -5,7 +5,8 @@ from run_tables import design_runs, grid_runs
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import design_ids, finished_runs
-from scalelab.analysis.trees import TreeModel, tree_model, tree_models
+from scalelab.analysis.trees.fit import tree_model, tree_models
+from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import FitError
 
 DRIVERS = {"architecture_width", "optimizer", "optimizer_lr"}

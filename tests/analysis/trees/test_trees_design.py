@@ -5,7 +5,8 @@ from run_tables import design_runs
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import finished_runs
-from scalelab.analysis.trees import design_of, tree_model
+from scalelab.analysis.trees.design import design_of
+from scalelab.analysis.trees.fit import tree_model
 from scalelab.analysis.trees.importances import bootstrap_rows, shadow_matrix
 from scalelab.errors import FitError
 
