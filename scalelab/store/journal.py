@@ -103,7 +103,7 @@ class Journal:
 
     def pending(self, kind: Kind[Any, Any] = RECORDS) -> list[Path]:
         """Returns the records, or other contents, that the database has not taken in, by name."""
-        return [path for path in _files(self.new) if kind_of_file(path.name) is kind]
+        return [path for path in _files(self.new, kind.suffix) if kind_of_file(path.name) is kind]
 
     def taken(self, kind: Kind[Any, Any] = RECORDS) -> list[Path]:
         """Returns the records, or other contents, that the database has taken in, by name."""
