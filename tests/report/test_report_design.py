@@ -171,7 +171,8 @@ def test_the_page_and_the_terminal_hold_it(analysis, found, report):
 
 
 def test_the_page_of_the_docs_runs(analysis, monkeypatch):
-    monkeypatch.setattr("scalelab.analysis.designspace.whole.design_space", lambda done: analysis.design)
+    whole = "scalelab.analysis.designspace.whole.design_space"
+    monkeypatch.setattr(whole, lambda done, **_: analysis.design)
     names = {"runs": analysis.runs}
     exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], names)
     assert names["space"] is analysis.design

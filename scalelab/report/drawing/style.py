@@ -6,7 +6,9 @@ so that a figure inside a page follows the reader's light or dark theme.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +39,16 @@ CSS_COLORS = {
 }
 
 
-def styled(**extra: Any) -> AbstractContextManager[None]:
-    """Returns a context in which Matplotlib draws so; `svg_fonttype` stands for `svg.fonttype`."""
+@contextmanager
+def styled(**extra: Any) -> Iterator[None]:
+    """Gives a context in which Matplotlib draws so; `svg_fonttype` stands for `svg.fonttype`."""
     import matplotlib
 
     settings: Any = {name.replace("_", ".", 1): value for name, value in extra.items()}
-    return matplotlib.rc_context(settings, fname=_STYLE)
+    with matplotlib.rc_context(settings, fname=_STYLE), warnings.catch_warnings():
+        # A name that is longer than its panel leaves the axes no room; the figure is drawn all the same.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
