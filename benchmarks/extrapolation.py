@@ -29,7 +29,7 @@ def show(name: str, scores: list[float], seconds: str) -> None:
 
 
 def main() -> None:
-    """Prints a row a law."""
+    """Prints one row per law."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=REFERENCE)
     folder = parser.parse_args().folder

@@ -69,7 +69,7 @@ def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 
 def main() -> None:
-    """Prints a row an experiment."""
+    """Prints one row per experiment."""
     table = pd.read_csv(sys.argv[1] if len(sys.argv) > 1 else REFERENCE)
     print(
         "| experiment | runs | peer | search | ours | search s | ours s | times faster | 1,000 bootstraps s |"

@@ -44,7 +44,7 @@ class OnnxruntimeParams(scalelab.BackendParams):
 
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="of weights and activations")
     quantization: Literal["static", "dynamic"] = Field(
-        "static", description="int8: scales of activations from calibration, or anew at each call"
+        "static", description="int8: scales of activations from calibration, or computed at each call"
     )
     calibration_examples: int = Field(
         300, ge=1, le=100_000, description="examples that static int8 is calibrated with, at most"

@@ -166,7 +166,7 @@ class Download:
         n_bytes: Their size, `None` where nobody knows.
         exact: Whether the size is exact, not estimated.
         fetch: `fetch(progress) -> problems`: fetches them, bytes counted, and returns a line for each file
-            that could not be had. Called again, or by another process later, it goes on where it ended.
+            that could not be downloaded. Called again, or by another process later, it resumes.
         notes: Lines that whoever is asked should read.
     """
 
@@ -319,7 +319,7 @@ class Executable:
         model_bytes: Size on disk as this runtime stores the model; `None` where it stores none.
         threads: CPU threads it is pinned to; `None` where the runtime does not say.
         facts: Versions, the device that really executes, hints, driver.
-        throughput: `throughput(inputs, seconds) -> examples a second` with several batches on their way at
+        throughput: `throughput(inputs, seconds) -> examples per second` with several batches on their way at
             once, where the runtime can do that.
         own_seconds: What the runtime's own clock says of the last call, where it has one. Its latency is then
             that, as the runtime's own tools tell it, without the way from and to Python.
@@ -350,7 +350,7 @@ class Backend:
         params: The model of its options; its `precision` names what the runtime offers.
         version: Raised when the same options run differently.
         packages: Distributions that the runtime is made of, such as `("openvino", "nncf")`: their versions
-            are recorded, and a new version is measured anew.
+            are recorded, and a new version is measured again.
     """
 
     name: str

@@ -62,7 +62,7 @@ class Constraint:
             StudyError: It is not a comparison of option names and numbers.
         """
         if not isinstance(text, str) or len(text) > 500:
-            raise StudyError(f"{brief(text)}: a constraint is a text of at most 500 characters")
+            raise StudyError(f"{brief(text)}: a constraint is a string of at most 500 characters")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):

@@ -87,7 +87,7 @@ class TrainingOptions(Frozen):
     """
 
     length: Length = Length(epochs=10)
-    batch_size: int = Field(64, ge=1, le=65536, description="examples a step")
+    batch_size: int = Field(64, ge=1, le=65536, description="examples per step")
     schedule: Literal["cosine", "constant", "exponential", "linear-cooldown"] = Field(
         "cosine", description="shape of the learning rate after warm-up"
     )
@@ -243,7 +243,7 @@ class Benchmark(Frozen):
             the same time.
         backend: Component and options, precision and threads among them.
         device: As the runtime spells it.
-        batch_size: Examples a call.
+        batch_size: Examples per call.
         host: The machine.
         packages: Versions of the installed packages that the runtime is made of.
     """
@@ -348,8 +348,8 @@ class Measurement(Frozen):
     n_calls: int | None = None
     n_rounds: int | None = None
     settled: bool | None = Field(None, description="the interval became as narrow as asked")
-    throughput: Measured = Field(None, description="examples a second, one call after another")
-    throughput_async: Measured = Field(None, description="examples a second, several calls at once")
+    throughput: Measured = Field(None, description="examples per second, one call after another")
+    throughput_async: Measured = Field(None, description="examples per second, several calls at once")
     seconds: dict[str, Measured] = Field(default_factory=dict, description="convert, quantize, compile, load")
     model_bytes: int | None = None
     peak_memory_bytes: int | None = Field(None, description="rise of the peak while it was loaded and timed")
@@ -365,7 +365,7 @@ class Measurement(Frozen):
     objective_here: Measured = Field(None, description="of the same weights and examples on the target")
     scores_f32: dict[str, Measured] = Field(default_factory=dict, description="loss and metrics, likewise")
     scores_here: dict[str, Measured] = Field(default_factory=dict, description="the same on the target")
-    facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime says of itself")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime reports about itself")
     machine: Machine | None = None
     environment: dict[str, Any] = Field(default_factory=dict, description="clock policy, load, driver")
     provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")

@@ -177,10 +177,13 @@ class Choice:
         frozen = tuple(_freeze(value) for value in values)
         for index, value in enumerate(frozen):
             _require(
-                _plain(value), f"values[{index}]", value, "must be a text, a number, true or false, or a list"
+                _plain(value),
+                f"values[{index}]",
+                value,
+                "must be a string, a number, true or false, or a list",
             )
             twice = any(_same(value, other) for other in frozen[:index])
-            _require(not twice, f"values[{index}]", value, "stands twice in the list")
+            _require(not twice, f"values[{index}]", value, "is listed twice")
         object.__setattr__(self, "values", frozen)
 
     @property

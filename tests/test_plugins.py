@@ -212,14 +212,14 @@ class TestVerify:
             (
                 "architecture",
                 {"space": {"widht": scalelab.Int(1, 2)}},
-                "space names 'widht', which is no option; did",
+                "space names 'widht', which is not an option; did",
             ),
             (
                 "architecture",
                 {"space": {"width": (1, 2)}},
                 "space['width'] must be one of Int, Float, Choice, Doubling",
             ),
-            ("architecture", {"constraints": "width > 1"}, "constraints must be a tuple of texts"),
+            ("architecture", {"constraints": "width > 1"}, "constraints must be a tuple of strings"),
             ("architecture", {"constraints": ("width >",)}, "constraint 'width >': must be"),
             (
                 "architecture",
@@ -231,7 +231,7 @@ class TestVerify:
             ("optimizer", {"build": None}, "build must be a function, got None"),
             ("backend", {"devices": ["cpu"]}, "devices must be a function"),
             ("backend", {"load": 1}, "load must be a function"),
-            ("backend", {"packages": "torch"}, "packages must be a tuple of distributions' names"),
+            ("backend", {"packages": "torch"}, "packages must be a tuple of distribution names"),
             ("backend", {"params": scalelab.NoParams}, "params must be a subclass of scalelab.BackendParams"),
         ],
     )

@@ -184,7 +184,7 @@ def test_only_sound_plugins_provide(seen):
         ("imports", ["raised ModuleNotFoundError", "not_installed_anywhere", "_plugin.py, line 2"]),
         ("syntax", ["importing it raised SyntaxError", "fake_syntax_plugin.py, line 1"]),
         ("exits", ["importing it raised SystemExit: no license", "fake_exit_plugin.py, line 2"]),
-        ("misspelled", ["scalelab_dataset(), which is no hook; did you mean 'scalelab_datasets'?"]),
+        ("misspelled", ["scalelab_dataset(), which is not a hook; did you mean 'scalelab_datasets'?"]),
         ("unmarked", ["scalelab_datasets() is not marked as a hook; put @scalelab.hookimpl above it"]),
         ("nothing", ["it implements no hook; the hooks are scalelab_datasets, scalelab_architectures"]),
         ("gives-dict", ["scalelab_datasets() returned dict {'d':", "expected a list of scalelab.Dataset"]),

@@ -113,7 +113,7 @@ def test_containment_is_strict_about_types():
         (lambda: Float(0, 1, log="yes"), "low = 0|log = 'yes'"),
         (lambda: Choice([]), "values = .*must not be empty"),
         (lambda: Choice("abc"), "values = 'abc': must be a list"),
-        (lambda: Choice([2, 2]), r"values\[1\] = 2: stands twice"),
+        (lambda: Choice([2, 2]), r"values\[1\] = 2: is listed twice"),
         (lambda: Choice([float("nan")]), r"values\[0\] = nan"),
         (lambda: Choice([{"a": 1}]), r"values\[0\]"),
         (lambda: Doubling(0, 4), "low = 0: must be 1 or more"),
@@ -155,7 +155,7 @@ def test_dimensions_are_read(value, dimension):
         ({"type": "int", "low": 1}, "space.w.high: missing; 'int' needs it"),
         ({"type": "int", "low": 1, "high": 2, "stp": 1}, "space.w.stp: 'int' has no such key; did you mean 'step'?; it has low, high, step, log"),  # noqa: E501
         ({"type": "int", "low": 9, "high": 2}, "space.w.high = 2: must be at least low, which is 9"),
-        ([1, 1], "space.w.values[1] = 1: stands twice in the list"),
+        ([1, 1], "space.w.values[1] = 1: is listed twice"),
         (float("inf"), "space.w = inf: must be a table with a type, a list or a constant"),
     ],
 )  # fmt: skip

@@ -39,9 +39,9 @@ class Condition:
 
 
 CONDITIONS: dict[ConditionName, Condition] = {
-    "sinus-rhythm": Condition("NSR", "426783006", "none of the signs below, 62 to 98 beats a minute"),
-    "sinus-bradycardia": Condition("SB", "426177001", "below 58 beats a minute"),
-    "sinus-tachycardia": Condition("STach", "427084000", "above 102 beats a minute"),
+    "sinus-rhythm": Condition("NSR", "426783006", "none of the signs below, 62 to 98 beats per minute"),
+    "sinus-bradycardia": Condition("SB", "426177001", "below 58 beats per minute"),
+    "sinus-tachycardia": Condition("STach", "427084000", "above 102 beats per minute"),
     "atrial-fibrillation": Condition(
         "AF", "164889003", "irregular RR (coefficient of variation above 0.1), no P, f waves at 4 to 8 Hz"
     ),

@@ -33,7 +33,7 @@ class ScaleTable:
 
     Attributes:
         family: Whose loss.
-        loss: Mean over seeds of the best setting; a row a model size, a column a data size, NaN without runs.
+        loss: Mean over seeds of the best setting: a row per model size, a column per data size; NaN if none.
         seed_spread: Pooled standard deviation of the log loss over seeds; `None` without repeats.
     """
 
@@ -54,7 +54,7 @@ class Analysis:
     """Everything that a report says about a table of runs. Never changes.
 
     Attributes:
-        studies: A row a study: `study`, `dataset`, `metric`, `trials`, `done`, `diverged`,
+        studies: One row per study: `study`, `dataset`, `metric`, `trials`, `done`, `diverged`,
             `failed`, `unfinished`, `designs`, `hours` (of training).
         warnings: What a reader should know before believing the rest, a line each.
         scales: Loss by model and data size, of families with a grid of at most `MAX_GRID` sizes each way.
@@ -123,7 +123,7 @@ def analyze(
     """Analyzes a table of runs.
 
     Args:
-        runs: A row a trial with the columns of the store's `runs`; of imported tables `status`,
+        runs: One row per trial with the columns of the store's `runs`; of imported tables `status`,
             `dataset`, `architecture`, `optimizer`, `loss` and the scales are enough.
         curves: Learning curves, to be drawn; they are not analyzed.
         planned: How many trials each study asks for, where that is more than were attempted.
@@ -136,7 +136,7 @@ def analyze(
         seed: Seed of everything random.
 
     Returns:
-        The analysis; what the runs cannot support is refused in words within it.
+        The analysis; what the runs cannot support is refused with the reason within it.
 
     Raises:
         InputError: No run is finished, a column is missing, or an option is wrong.
@@ -220,21 +220,24 @@ def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) ->
     )
     if diverged:
         lines.append(
-            f"{diverged} of {trials} trials diverged and are left out; what is left is a kinder selection"
+            f"{diverged} of {trials} trials diverged and are left out, which biases the remaining runs "
+            "towards lower loss"
         )
     if failed:
         lines.append(f"{failed} of {trials} trials failed and are left out; see: scalelab status")
     if unfinished:
         lines.append(f"{unfinished} of {trials} trials are not finished yet; the numbers below will change")
     if (table["n_runs"] == 1).all():
-        lines.append("no design was run with two seeds: noise between seeds cannot be told from an effect")
+        lines.append(
+            "no design was run with two seeds: noise between seeds is not distinguishable from an effect"
+        )
     mixed = [name for name in ("precision", "device") if name in done.columns and done[name].nunique() > 1]
     for name in mixed:
         values = ", ".join(sorted(map(str, done[name].dropna().unique())))
         lines.append(f"runs of several kinds of {name} are analyzed together: {values}")
     if (done["loss"] <= 0).any():
         lines.append(
-            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less, which no law here describes"
+            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less, which no law describes"
         )
     return tuple(lines)
 

@@ -38,7 +38,7 @@ def analyze(
     """Analyzes finished runs: laws, comparisons, compute-optimal splits, fronts, trees, the design space.
 
     Args:
-        source: A store, its file, or a table of runs: a row a trial; `status`, `dataset`, `architecture`,
+        source: A store, its file, or a table of runs: one row per trial; `status`, `dataset`, `architecture`,
             `optimizer`, `loss` and the scales are enough.
         study: Only this study; all by default.
         law: A form or its name; by default `power-offset` along one axis and `chinchilla` on two.

@@ -33,7 +33,7 @@ def plan_download(
         dataset: The dataset's name.
         to: The folder for its files.
         catalog: The plugins; the installed ones by default.
-        on_progress: `(done, total, what)`, told now and then.
+        on_progress: `(done, total, what)`, called now and then.
         options: Further options, as the dataset has them, such as `sources`, `url` and `jobs`.
 
     Raises:
@@ -58,7 +58,7 @@ def inspect_data(
         dataset: The dataset's name.
         folder: The folder with its files.
         catalog: The plugins; the installed ones by default.
-        on_progress: `(done, total, what)`, told now and then.
+        on_progress: `(done, total, what)`, called now and then.
         options: Further options, as the dataset has them, such as `jobs`.
 
     Raises:
@@ -78,14 +78,14 @@ def synthesize_data(
     on_progress: Progress | None = None,
     **options: Any,
 ) -> str:
-    """Writes synthetic records as files, so that everything that reads real ones can be tried at any size.
+    """Writes synthetic records as files, so that everything that reads real ones can be tested at any size.
 
     Args:
         dataset: The dataset's name.
         to: The folder to write to; made where it is missing.
         records: Number of records.
         catalog: The plugins; the installed ones by default.
-        on_progress: `(done, total, what)`, told now and then.
+        on_progress: `(done, total, what)`, called now and then.
         options: Further options, as the dataset has them, such as `seed`, `rate` and `seconds`.
 
     Returns:

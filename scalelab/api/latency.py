@@ -39,7 +39,7 @@ def advise_latency(
         runs: The finished runs to choose for, as `finished_runs` gives them.
         seconds: The limit of a call.
         device: Such as `openvino:CPU:int8`; the backend's default precision by default.
-        batch_size: Examples a call.
+        batch_size: Examples per call.
         folder: Where to look for relative locations of the study; the working folder by default.
         study_file: The study file of these runs, where the store's copy cannot find its dataset.
         catalog: The plugins; the installed ones by default.

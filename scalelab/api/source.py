@@ -72,7 +72,7 @@ def planned_trials(store: Store, study: str | None) -> dict[str, int]:
 
 
 def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
-    """Returns the finished runs with a finite loss, a row a trial.
+    """Returns the finished runs with a finite loss, one row per trial.
 
     Args:
         source: A store, its file, or a table of runs.
@@ -93,7 +93,7 @@ def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
 
 
 def all_runs(source: Source, study: str | None) -> tuple[pd.DataFrame, str]:
-    """Returns the runs of a source, finished or not, a row a trial, and what the source is called.
+    """Returns the runs of a source, finished or not, one row per trial, and what the source is called.
 
     Raises:
         InputError: It has no such study, or none of the study's runs is finished.

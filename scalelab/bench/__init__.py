@@ -1,1 +1,1 @@
-"""Timing models: networks on the backends of this machine, one process a target, into the store."""
+"""Timing models: networks on the backends of this machine, one process per target, into the store."""

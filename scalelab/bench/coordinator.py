@@ -92,7 +92,7 @@ def bench_study(
         store: A store, or the path of its file; objectives come from it, measurements go into it.
         targets: Where to measure, such as `"torch:cpu"`; every device that can be used by default.
         precisions: For targets that name none; each backend's default one by default.
-        batch_sizes: Examples a call.
+        batch_sizes: Examples per call.
         top: Only so many networks of each architecture, those with the best objective.
         threads: CPU threads; all cores that the process may use by default.
         options: Further options of backends, for those that know them.
@@ -102,7 +102,7 @@ def bench_study(
         dry_run: Whether to plan only.
         catalog: The plugins; the installed ones by default.
         stop: Ends the run early when asked, as Ctrl-C does while networks are measured.
-        on_progress: `(done, total, what)`, told now and then.
+        on_progress: `(done, total, what)`, called now and then.
 
     Raises:
         InputError: The study, a target or an option is wrong; nothing was measured.

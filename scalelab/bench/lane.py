@@ -1,4 +1,4 @@
-"""One process a target: a runtime that crashes, hangs or runs out of memory takes nothing else with it."""
+"""One process per target: a runtime that crashes, hangs or runs out of memory takes nothing else with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Lane:
         return answer
 
     def slice(self, job: BenchJob, patience: float) -> Sliced | Refused:
-        """Returns timed calls, or what became of the benchmark.
+        """Returns timed calls, or the outcome of the benchmark.
 
         Args:
             job: What to time.

@@ -43,7 +43,7 @@ def advise(
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
-    """Say what to train with a budget, or within a latency limit, and what to expect of it.
+    """Recommend what to train with a budget, or within a latency limit, and what to expect of it.
 
     The best family stands first, with the share of refits in which it is the best. Where the runs do not say
     how to split compute between size and training, the advice follows their compute-efficient frontier.
@@ -112,7 +112,7 @@ def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
     )
     if best.n_examples > proposal.available:
         print(
-            f"the optimum asks for {best.n_examples:,.0f} different examples and the dataset has "
+            f"the optimum needs {best.n_examples:,.0f} distinct examples and the dataset has "
             f"{proposal.available:,}: they are repeated, and the loss will be higher than the law says"
         )
     say("optimizer settings are those of the best run; the best learning rate may change with size")

@@ -43,7 +43,7 @@ def bench(
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
-    """Measure how fast the networks of a study answer on devices, and fit the law of it.
+    """Measure the inference latency of a study's networks on devices, and fit its law.
 
     Trained or merely described; what was measured before is kept, what failed is retried with --retry. For
     example: scalelab bench study.toml --targets openvino:CPU,torch:cpu --precisions f32,int8 --top 5
@@ -179,7 +179,7 @@ def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> 
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing to measure"
     print(f"{summary.study}: {len(summary.ids)} benchmarks: {words} ({duration(summary.seconds)})")
     if summary.pending:
-        again = "without --dry-run it is measured" if dry_run else "the same command goes on"
+        again = "run without --dry-run to measure" if dry_run else "run the same command again to continue"
         print(f"next: {again}, into {store}")
 
 

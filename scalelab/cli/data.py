@@ -34,7 +34,7 @@ def download(
     option: opt.MoreOptions = None,
     plugins_dir: opt.PluginsDir = None,
 ) -> None:
-    """Fetch a dataset's files; how much that is is asked first. Run again, it goes on where it ended."""
+    """Download a dataset's files, after confirming how much that is; run again, it resumes."""
     import scalelab
     from scalelab.report.work import work_display
 
@@ -54,7 +54,9 @@ def download(
     for problem in problems[:20]:
         say(f"  {problem}")
     if problems:
-        say(f"{len(problems):,} of {plan.n_files:,} files were not downloaded; the same command tries again")
+        say(
+            f"{len(problems):,} of {plan.n_files:,} files were not downloaded; run the command again to retry"
+        )
         raise typer.Exit(1)
     print(f"{plan.n_files:,} files fetched; next: scalelab data inspect {dataset} --folder {to}")
 
@@ -72,8 +74,8 @@ def _ask(plan: Download, to: Path, *, yes: bool) -> None:
     if yes:
         say(f"  {how_much}")
     elif not sys.stdin.isatty():
-        raise InputError(f"{how_much} would be written to {to}; add --yes to go on")
-    elif not typer.confirm(f"{how_much}. Go on?", err=True):
+        raise InputError(f"{how_much} would be written to {to}; add --yes to continue")
+    elif not typer.confirm(f"{how_much}. Continue?", err=True):
         raise typer.Exit(1)
 
 
@@ -149,7 +151,7 @@ def synthesize(
     option: opt.MoreOptions = None,
     plugins_dir: opt.PluginsDir = None,
 ) -> None:
-    """Write synthetic records as files, so that everything that reads real ones can be tried at any size."""
+    """Write synthetic records as files, so that everything that reads real ones can be tested at any size."""
     import scalelab
     from scalelab.report.work import work_display
 
@@ -164,11 +166,11 @@ def synthesize(
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Ends the command at Ctrl-C; what is there already stays."""
+    """Ends the command at Ctrl-C; what is written stays."""
     try:
         yield
     except KeyboardInterrupt:
-        say("stopped; the same command goes on where it ended")
+        say("stopped; run the command again to resume")
         raise typer.Exit(130) from None
 
 

@@ -31,7 +31,7 @@ def import_(
     dry_run: opt.DryImport = False,
     json: opt.Json = False,
 ) -> None:
-    """Take runs that were made elsewhere into a store, so that they can be analyzed like its own.
+    """Import runs made elsewhere into a store, to analyze them like its own.
 
     For example: scalelab import table.csv --map n_examples="flops / (6 * n_params)" --only "loss < 4"
     """
@@ -71,7 +71,7 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
     if json:
         print_json({"removed": study, "n_runs": n_runs})
     else:
-        print(f"{study}: {n_runs} runs taken out of {store}")
+        print(f"{study}: {n_runs} runs removed from {store}")
 
 
 def _print(result: Import, store: Path, *, plain: bool) -> None:
@@ -82,10 +82,10 @@ def _print(result: Import, store: Path, *, plain: bool) -> None:
     taken = f"{result.n_runs:,} of {result.n_rows:,} rows"
     show(Table(f"{result.source}: {taken}", ("column", "from", "how"), rows), plain=plain)
     if result.outcome == "read":
-        print(f"study {result.study}: nothing was stored; without --dry-run it goes into {store}")
+        print(f"study {result.study}: nothing was stored; run without --dry-run to store it in {store}")
         return
     if result.outcome == "unchanged":
-        print(f"study {result.study}: {store} holds these runs already")
+        print(f"study {result.study}: {store} already holds these runs")
     else:
         print(f"study {result.study}: {result.n_runs:,} runs {result.outcome} in {store}")
     print(f"next: scalelab analyze --store {store} --study {result.study}")

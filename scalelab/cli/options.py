@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Figures = Annotated[
     Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 trains in this one.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Worker processes; 0 trains in this one.")]
 
 # Which runs, and how they are fitted.
 Study = Annotated[str | None, typer.Option("--study", help="Only this study; all by default.")]
@@ -89,13 +89,16 @@ Budget = Annotated[
 MaxLatency = Annotated[
     str | None,
     typer.Option(
-        "--max-latency", help="Instead of --budget: the best network whose calls take no longer, such as 5ms."
+        "--max-latency",
+        help="Instead of --budget: the best network within this latency per call, such as 5ms.",
     ),
 ]
 LimitDevice = Annotated[
     str | None, typer.Option("--device", help="With --max-latency: such as openvino:CPU:int8.")
 ]
-LimitBatch = Annotated[int, typer.Option("--batch-size", min=1, help="With --max-latency: examples a call.")]
+LimitBatch = Annotated[
+    int, typer.Option("--batch-size", min=1, help="With --max-latency: examples per call.")
+]
 PricePerFlop = Annotated[
     float | None, typer.Option("--price-per-flop", help="Price of a FLOP, in any currency.")
 ]
@@ -111,12 +114,13 @@ Write = Annotated[
 # run
 Trained = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Attempt failed trials again.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Retry failed trials.")]
 KeepWeights = Annotated[
     bool, typer.Option("--keep-weights", help="Keep final weights in the journal, for scalelab bench.")
 ]
 Stall = Annotated[
-    float, typer.Option("--stall-seconds", min=1.0, help="Silence after which a worker counts as hung.")
+    float,
+    typer.Option("--stall-seconds", min=1.0, help="Seconds of silence after which a worker counts as hung."),
 ]
 
 # bench
@@ -138,7 +142,7 @@ Targets = Annotated[
 Precisions = Annotated[
     str | None, typer.Option("--precisions", help="Such as f32,bf16,int8, for targets that name none.")
 ]
-BatchSizes = Annotated[str, typer.Option("--batch-sizes", help="Examples a call, several as a,b.")]
+BatchSizes = Annotated[str, typer.Option("--batch-sizes", help="Examples per call, several as a,b.")]
 Top = Annotated[
     int | None, typer.Option("--top", min=1, help="Only the best K of each architecture, by objective.")
 ]
@@ -149,24 +153,25 @@ BackendOptions = Annotated[
     list[str] | None, typer.Option("--option", "-o", help="Another option of backends, KEY=VALUE.")
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=0.01, help="Seconds of timing a network and target.")
+    float, typer.Option("--time-limit", min=0.01, help="Seconds of timing per network and target.")
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")]
 BenchStall = Annotated[
-    float, typer.Option("--stall-seconds", min=1.0, help="Silence after which a runtime counts as hung.")
+    float,
+    typer.Option("--stall-seconds", min=1.0, help="Seconds of silence after which a runtime counts as hung."),
 ]
 ListDevices = Annotated[
-    bool, typer.Option("--list", help="List the devices there are, and how to get the others.")
+    bool, typer.Option("--list", help="List the available devices, and how to enable the others.")
 ]
 DryBench = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, measure nothing.")]
 Measured = Annotated[
-    bool, typer.Option("--measured", help="Show what the store has, of all machines; measure nothing.")
+    bool, typer.Option("--measured", help="Show what the store has, from all machines; measure nothing.")
 ]
 
 # import
 Table = Annotated[Path | None, typer.Argument(help="CSV, Parquet or JSON lines.", show_default=False)]
 ImportedName = Annotated[
-    str | None, typer.Option("--study", help="Name to analyze the runs by; the file's by default.")
+    str | None, typer.Option("--study", help="Study name of the runs; the file's name by default.")
 ]
 Mapping = Annotated[
     list[str] | None,
@@ -174,10 +179,10 @@ Mapping = Annotated[
 ]
 Only = Annotated[str | None, typer.Option("--only", help="Condition: which rows to take.")]
 Metric = Annotated[
-    str | None, typer.Option("--metric", help="The objective, where it is not the loss: a column.")
+    str | None, typer.Option("--metric", help="Column of the objective, if it is not the loss.")
 ]
 MetricDirection = Annotated[
-    str | None, typer.Option("--direction", help="Of the metric: minimize or maximize.")
+    str | None, typer.Option("--direction", help="Direction of the metric: minimize or maximize.")
 ]
 Rest = Annotated[
     str,
@@ -185,22 +190,20 @@ Rest = Annotated[
         "--rest", help="What other columns are: feature (a fact), or options of architecture, optimizer, …"
     ),
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace what was imported under that name before.")]
-Remove = Annotated[
-    str | None, typer.Option("--remove", help="Take the imported table of this name out again.")
-]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an earlier import of that name.")]
+Remove = Annotated[str | None, typer.Option("--remove", help="Remove the imported table of this name.")]
 DryImport = Annotated[
     bool, typer.Option("--dry-run", help="Read and check the file, show the mapping, store nothing.")
 ]
 
 # data
 DatasetName = Annotated[str, typer.Argument(help="The dataset's name; scalelab plugins lists them.")]
-To = Annotated[Path, typer.Option("--to", help="Folder to write to; made where it is missing.")]
+To = Annotated[Path, typer.Option("--to", help="Folder to write to; created if missing.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Folder with the dataset's files.")]
 Sources = Annotated[str | None, typer.Option("--sources", help="Only these parts of the dataset, as a,b.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Begin without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Url = Annotated[str | None, typer.Option("--url", help="Another address, such as a mirror's.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", help="How many things to do at a time.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", help="How many to do in parallel.")]
 MoreOptions = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", help="Another option of this dataset, KEY=VALUE; may be repeated."),
@@ -211,7 +214,7 @@ Wfdb = Annotated[
     bool | None,
     typer.Option("--wfdb", help="Write WFDB headers and MATLAB v4 files.", show_default=False),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
 Rate = Annotated[float | None, typer.Option("--rate", help="Sampling rate in Hz.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", help="Length of a record.")]
-SourceName = Annotated[str | None, typer.Option("--source", help="Name of the folder of the records.")]
+SourceName = Annotated[str | None, typer.Option("--source", help="Name of the records' folder.")]

@@ -24,7 +24,7 @@ def plugins(
     ] = False,
     json: opt.Json = False,
 ) -> None:
-    """List the plugins: who gives them, their hooks, components and laws, and whether they are healthy."""
+    """List the plugins: who provides them, their hooks, components and laws, and whether they are healthy."""
     from scalelab.report.terminal import show
 
     catalog = ctx.obj.catalog(plugins_dir)

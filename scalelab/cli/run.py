@@ -90,7 +90,7 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
         "diverged": summary.diverged,
         "failed": len(summary.failed),
         "interrupted": summary.interrupted,
-        "under way elsewhere": summary.elsewhere,
+        "running elsewhere": summary.elsewhere,
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)})")
@@ -103,7 +103,7 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
     elif summary.failed:
         print("next: fix the cause, then run the study again with --retry-failed")
     else:
-        print("next: run the same command again to go on")
+        print("next: run the same command again to continue")
 
 
 def plan(
@@ -114,7 +114,7 @@ def plan(
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
-    """Show what a study would do: trials, parameters, FLOPs, estimated time, what is done already."""
+    """Show what a study would do: trials, parameters, FLOPs, estimated time, what is already done."""
     import scalelab
 
     catalog = ctx.obj.catalog(plugins_dir)

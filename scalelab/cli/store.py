@@ -55,7 +55,7 @@ def _print_report(report: CheckReport) -> None:
         "trials are claimed by a living process": len(report.live_claims),
         "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
         "files are in quarantine": len(report.quarantined),
-        "files were cut off while written, never acknowledged": len(report.unfinished),
+        "files were truncated mid-write, never acknowledged": len(report.unfinished),
     }
     for what, count in notes.items():
         if count:
@@ -72,7 +72,7 @@ def _print_report(report: CheckReport) -> None:
 
 @store_app.command()
 def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
-    """Make the database again from its journal; nothing is lost, and the old file is set aside."""
+    """Rebuild the database from its journal; nothing is lost, and the old file is set aside."""
     from scalelab.store import Store
 
     report = Store(store).rebuild()
@@ -100,7 +100,7 @@ def migrate(store: opt.Store = opt.DEFAULT_STORE) -> None:
 
     before, after = Store(store).migrate()
     if before == after:
-        print(f"{store} has schema {after} already")
+        print(f"{store} already has schema {after}")
     else:
         print(f"{store}: schema {before} is schema {after} now")
 
@@ -112,14 +112,14 @@ def sql(
     json: opt.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead.")] = False,
 ) -> None:
-    """Query a store, which is opened for reading only; docs/store.md lists tables, views and columns.
+    """Query a store, opened read-only; docs/store.md lists tables, views and columns.
 
     For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
     """
     from scalelab.store import open_store
 
     if json and as_csv:
-        raise InputError("--json and --csv exclude each other; give one")
+        raise InputError("--json and --csv are mutually exclusive; give one")
     names, rows = open_store(store).rows(sys.stdin.read() if query == "-" else query)
     if json:
         print(json_module.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, default=str))
@@ -155,7 +155,7 @@ def _cell(value: object) -> str:
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; made where it is missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
     json: opt.Json = False,

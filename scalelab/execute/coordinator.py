@@ -132,7 +132,7 @@ def run_study(
         on_event: Told of everything that happens, in order.
 
     Returns:
-        What became of the trials.
+        The outcome of the trials.
 
     Raises:
         InputError: The study, a component or the dataset is wrong; nothing was trained.

@@ -28,7 +28,7 @@ REFERENCE_BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """How near outputs are to those of eager fp32 PyTorch on the same examples.
+    """How near outputs are to those of eager f32 PyTorch on the same examples.
 
     Attributes:
         n_examples: Examples compared.
@@ -65,7 +65,7 @@ def compare(
 
     Args:
         outputs: What the runtime gave.
-        reference: What eager fp32 PyTorch gave on the same examples (`reference_outputs`).
+        reference: What eager f32 PyTorch gave on the same examples (`reference_outputs`).
         targets: The examples' targets, for `score`.
         score: What to compute from outputs and targets; nothing by default.
 
@@ -79,7 +79,7 @@ def compare(
         raise InputError(f"outputs of shape {outputs.shape} cannot be compared with {reference.shape}")
     broken = int((~np.isfinite(outputs)).any(axis=tuple(range(1, outputs.ndim))).sum())
     if broken and np.isfinite(reference).all():
-        raise BackendError(f"outputs of {broken} of {len(outputs)} examples are not finite; in fp32 they are")
+        raise BackendError(f"outputs of {broken} of {len(outputs)} examples are not finite; in f32 they are")
     exact = reference.astype(np.float64)
     difference = np.abs(outputs - exact)
     largest = max(float(np.abs(exact).max()), np.finfo(float).tiny)

@@ -30,15 +30,15 @@ def interleaved(
 ) -> dict[str, Latency]:
     """Times models in turns, so that a slow spell of the machine meets all of them.
 
-    Each round times every model for a slice, in an order drawn anew, until every interval is as narrow as
+    Each round times every model for a slice, in a new random order, until every interval is as narrow as
     asked or the time is up. The differences between rounds are part of the intervals: what disturbs the
     machine makes them wide, it does not change the ranking.
 
     Args:
         loaded: By name, a model and the batch it is called with.
         precision: Half-width of the interval, relative to the median, that is enough.
-        time_limit: Seconds a model, warm-up included.
-        slice_seconds: Seconds a model has in a round.
+        time_limit: Seconds per model, warm-up included.
+        slice_seconds: Seconds per model in each round.
         seed: Of the order.
         clock: A clock in seconds; for tests.
 

@@ -1,4 +1,4 @@
-"""How many examples a second a model answers, at several batch sizes."""
+"""How many examples per second a model answers, at several batch sizes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WINDOWS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Examples a second at one batch size.
+    """Examples per second at one batch size.
 
     Attributes:
-        batch_size: Examples a call.
+        batch_size: Examples per call.
         examples_per_second: Median over windows of time.
         ci: The 95% confidence interval of the median.
         several: Whether several calls were on their way at once; else one followed the other.

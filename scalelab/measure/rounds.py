@@ -56,7 +56,7 @@ def combine(rounds: Sequence[Sequence[Timed]], batch_size: int, precision: float
 
     Args:
         rounds: Times of calls, a list a round, none of them empty.
-        batch_size: Examples a call.
+        batch_size: Examples per call.
         precision: Half-width of the interval, relative to the median, at which it counts as settled.
     """
     import numpy as np

@@ -79,7 +79,7 @@ def parse_target(text: str, catalog: Catalog | None = None) -> Target:
     if not backend or not device:
         close = suggest(last, PRECISIONS) if device else ""
         raise InputError(
-            f"{brief(text)} is no target: write backend:device or backend:device:precision, such as "
+            f"{brief(text)} is not a target: write backend:device or backend:device:precision, such as "
             f"openvino:CPU:int8{close}"
         )
     target = Target(backend, device, precision)
@@ -105,7 +105,7 @@ def find_device(target: Target, devices: Iterable[Device]) -> Device:
     family, _, last = wanted.rpartition(":")
     if family in by_name and last not in PRECISIONS:
         hint = suggest(last, PRECISIONS) or f"; precisions are {', '.join(PRECISIONS)}"
-        raise InputError(f"{target}: {last!r} is no precision{hint}")
+        raise InputError(f"{target}: {last!r} is not a precision{hint}")
     names = [device.name for device in by_name.values()]
     hint = suggest(target.device, names) or suggest(wanted, by_name) or f"; it has {', '.join(names)}"
     raise InputError(f"{target}: backend {target.backend} has no device {target.device!r}{hint}")

@@ -51,8 +51,8 @@ class Latency:
         p90: The 90th percentile.
         p99: The 99th percentile.
         call: Median of the whole call from Python; the median above where the runtime has no clock.
-        throughput: Examples a second, one such call after another.
-        batch_size: Examples a call.
+        throughput: Examples per second, one such call after another.
+        batch_size: Examples per call.
         n: Calls timed.
         n_warmup: Calls before that, not counted.
         warm: Whether the warm-up ended because latencies had settled, not because its time was up.

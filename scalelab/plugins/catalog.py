@@ -175,7 +175,7 @@ class Catalog:
 
     def _unknown(self, kind: Kind, name: Any) -> str:
         if not isinstance(name, str):
-            return f"{name!r} is no name of a {kind}; give a text"
+            return f"{name!r} is not the name of a {kind}; give a string"
         known = self.names(kind)
         elsewhere = [other for other in KINDS if other != kind and name in self.names(other)]
         near = suggest(name, known, show=lambda match: f"{match!r} of plugin {self._label(kind, match)}")

@@ -184,7 +184,7 @@ def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any, hooks: Sequence[s
         hook for hook in HOOKS if hook not in hooks and inspect.isfunction(getattr(plugin, hook, None))
     ]
     for name in unknown:
-        yield f"it implements {name}(), which is no hook{suggest(name, HOOKS, limit=1) or there}"
+        yield f"it implements {name}(), which is not a hook{suggest(name, HOOKS, limit=1) or there}"
     for hook in unmarked:
         yield f"its {hook}() is not marked as a hook; put @scalelab.hookimpl above it"
     if not (hooks or unknown or unmarked):

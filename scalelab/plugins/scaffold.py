@@ -40,7 +40,7 @@ def write_plugin(name: str, kind: str, to: Path, catalog: Catalog) -> Path:
         catalog: What is installed: a name that is taken would make both plugins useless.
 
     Raises:
-        InputError: The name or the kind is none, the name is taken, or the folder is there already or cannot
+        InputError: The name or the kind is none, the name is taken, or the folder already exists or cannot
             be written; nothing was written then.
     """
     name = name.removeprefix(PREFIX)
@@ -50,13 +50,13 @@ def write_plugin(name: str, kind: str, to: Path, catalog: Catalog) -> Path:
         raise InputError(f"--kind {brief(kind)}: must be one of {listed}{suggest(kind, KINDS)}")
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise InputError(
-            f"{brief(name)} cannot be a plugin's name: take lower-case letters and digits, words joined by "
+            f"{brief(name)} cannot be a plugin's name: use lower-case letters and digits, words joined by "
             f"'-', at most {LONGEST}, such as 'wavelet-net'"
         )
     _refuse_taken(name, known, catalog)
     folder = to / f"{PREFIX}{name}"
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already, and nothing was changed; choose another name or --to")
+        raise InputError(f"{folder} already exists, and nothing was changed; choose another name or --to")
     try:
         to.mkdir(parents=True, exist_ok=True)
         _write(_files(name, known), folder)
@@ -71,7 +71,7 @@ def _refuse_taken(name: str, kind: Kind, catalog: Catalog) -> None:
         gives = name in info.components.get(kind, ())
         if gives or info.name == name:
             what = f"{kind} {name!r} (of plugin {info.name})" if gives else f"plugin {name!r}"
-            raise InputError(f"{what} is there already; choose another name")
+            raise InputError(f"{what} already exists; choose another name")
 
 
 def _files(name: str, kind: Kind) -> dict[str, str]:

@@ -56,4 +56,4 @@ class Selection:
         for item in self.names:
             if item not in known:
                 near = suggest(item, names) or f"; there are {', '.join(sorted(names)) or 'none'}"
-                raise PluginError(f"{VARIABLE} names the plugin {item!r}, which is not there{near}")
+                raise PluginError(f"{VARIABLE} names the plugin {item!r}, which does not exist{near}")

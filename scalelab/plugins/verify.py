@@ -120,7 +120,7 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
     if kind == "backend":
         yield from _precision_problems(component)
         if not isinstance(component.packages, tuple):
-            yield f"packages must be a tuple of distributions' names, got {_describe(component.packages)}"
+            yield f"packages must be a tuple of distribution names, got {_describe(component.packages)}"
     if kind in ("architecture", "optimizer"):
         yield from _space_problems(component)
     if kind == "architecture":
@@ -170,11 +170,11 @@ def _law_problems(law: Any) -> Iterator[str]:
         if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
             yield f"{part} must be a tuple of names, got {_describe(names)}"
         elif len(set(names)) < len(names):
-            yield f"{part} names one twice: {', '.join(names)}"
+            yield f"{part} lists a name twice: {', '.join(names)}"
     for part in ("exponents", "coefficients"):
         unknown = [name for name in getattr(law, part) if name not in law.params]
         if unknown:
-            yield f"{part} names {unknown[0]!r}, which is no parameter{suggest(unknown[0], law.params)}"
+            yield f"{part} names {unknown[0]!r}, which is not a parameter{suggest(unknown[0], law.params)}"
 
 
 def _space_problems(component: Any) -> Iterator[str]:
@@ -184,12 +184,12 @@ def _space_problems(component: Any) -> Iterator[str]:
     fields = component.params.model_fields
     for option, dimension in component.space.items():
         if option not in fields:
-            yield f"space names {option!r}, which is no option{suggest(str(option), fields)}"
+            yield f"space names {option!r}, which is not an option{suggest(str(option), fields)}"
         if not isinstance(dimension, get_args(Dimension)):
             expected = ", ".join(cls.__name__ for cls in get_args(Dimension))
             yield f"space[{option!r}] must be one of {expected}, got {_describe(dimension)}"
     if not isinstance(component.constraints, tuple):
-        yield f"constraints must be a tuple of texts, got {_describe(component.constraints)}"
+        yield f"constraints must be a tuple of strings, got {_describe(component.constraints)}"
         return
     for text in component.constraints:
         try:
@@ -198,7 +198,7 @@ def _space_problems(component: Any) -> Iterator[str]:
             yield f"constraint {error}"
         else:
             for name in unknown:
-                yield f"constraint {text!r} names {name!r}, which is no option{suggest(name, fields)}"
+                yield f"constraint {text!r} names {name!r}, which is not an option{suggest(name, fields)}"
 
 
 def _describe(value: Any) -> str:

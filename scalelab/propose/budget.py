@@ -77,8 +77,8 @@ def known_run(store: Store, trial_id: str, folder: Path, source: Path | None) ->
     trial = store.trial(trial_id)
     if trial is None:
         raise InputError(
-            f"run {trial_id} was imported: no study says how to train its like, so --write has nothing to "
-            "start from"
+            f"run {trial_id} was imported: no study says how to train such a model, so --write has nothing "
+            "to start from"
         )
     if source is not None:
         return trial, load_study(source)
@@ -311,7 +311,7 @@ def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
         if not place.exists():
             given = study.dataset.options.get(name, place)
             raise StudyError(
-                f"{study.source}: dataset.options.{name} = {str(given)!r} is not there, seen from "
+                f"{study.source}: dataset.options.{name} = {str(given)!r} does not exist, relative to "
                 f"{study.path.parent if study.path else Path.cwd()}; give the study file itself with --from"
             )
         asked = Path(str(study.dataset.options.get(name, place)))

@@ -26,7 +26,7 @@ DRAWN = 128
 def untrained(
     study: Study, trained: set[str], input_shape: tuple[int, ...], n_outputs: int, catalog: Catalog
 ) -> list[dict[str, Any]]:
-    """Returns networks of a study's design space that nobody trained, with what they ask of a machine.
+    """Returns untrained networks of a study's design space, with what they ask of a machine.
 
     Args:
         study: Its spaces are drawn from; where an architecture has none, the component's own space is.

@@ -49,7 +49,7 @@ class Narrowed:
 
     Attributes:
         text: The file.
-        changes: What changed, a line a dimension.
+        changes: What changed, one line per dimension.
         n_trials: How many trials it has.
     """
 
@@ -119,7 +119,7 @@ def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) 
         values[kind] = tables
     if not changes:
         raise InputError(
-            "no dimension of the study becomes smaller: its best values are spread as widely as by chance; "
+            "no dimension of the study can be narrowed: its best values are spread as widely as by chance; "
             "more trials may show a narrower range"
         )
     values["name"] = f"{study.name[:80]}-narrowed"

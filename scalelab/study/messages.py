@@ -26,8 +26,8 @@ _PLAIN_MESSAGES = {
     "list_type": "must be a list",
     "model_type": "must be a table",
     "none_required": "must be left out",
-    "path_type": "must be a path, as a text",
-    "string_type": "must be a text",
+    "path_type": "must be a path, as a string",
+    "string_type": "must be a string",
     "tuple_type": "must be a list",
 }
 _BOUNDS = {

@@ -74,7 +74,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     seen = set()
     for index, value in enumerate(values):
         if (type(value), value) in seen:
-            raise located(f"[{index}] = {brief(value)}: stands twice in the list")
+            raise located(f"[{index}] = {brief(value)}: is listed twice")
         seen.add((type(value), value))
     return values
 
@@ -155,7 +155,7 @@ class Study(Frozen):
     name: Annotated[str, AfterValidator(_name)] = Field(
         description="names the study in the store and in reports"
     )
-    description: str = Field("", max_length=10_000, description="a line for people")
+    description: str = Field("", max_length=10_000, description="one line of description")
     seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = Field(
         (0,), min_length=1, max_length=10_000, description="every point is trained once with each"
     )

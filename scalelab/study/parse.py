@@ -46,7 +46,7 @@ def load_study(path: Study | str | Path, catalog: Catalog | None = None) -> Stud
         reason = getattr(error, "strerror", None) or str(error)
         raise StudyError(f"{shown}: cannot be read: {reason}") from error
     if len(content) > MAX_BYTES:
-        raise StudyError(f"{shown}: larger than {MAX_BYTES:,} bytes: this is no study file")
+        raise StudyError(f"{shown}: larger than {MAX_BYTES:,} bytes: not a study file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,6 +122,6 @@ def _require_plain(value: Any, *path: str | int) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise StudyError(f"{join_keys(*path)} = {value}: must be a finite number")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise StudyError(f"{join_keys(*path)} = {brief(value)}: must be a number of 64 bits")
+        raise StudyError(f"{join_keys(*path)} = {brief(value)}: must fit into 64 bits")
     elif isinstance(value, (datetime.date, datetime.time)):
-        raise StudyError(f"{join_keys(*path)} = {value}: a study has no dates; write a text in quotes")
+        raise StudyError(f"{join_keys(*path)} = {value}: a study has no dates; write a string in quotes")

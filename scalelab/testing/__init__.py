@@ -10,7 +10,7 @@ A contract is a pytest class. Subclass it with a fixture that gives the componen
         def dataset(self):
             return my_plugin.scalelab_datasets()[0]
 
-Each failure says what to mend. The contracts need pytest (`pip install 'scalelab[test]'`), the toys do not.
+Each failure says what to fix. The contracts need pytest (`pip install 'scalelab[test]'`), the toys do not.
 """
 
 from scalelab.lazy import lazy_package

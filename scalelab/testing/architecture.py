@@ -104,7 +104,7 @@ class ArchitectureContract(ComponentContract):
                 f"the model maps {tuple(batch.shape)} to {tuple(outputs.shape)}, expected {expected}"
             )
             assert outputs.isfinite().all(), (
-                "a fresh model's outputs hold NaN or infinity: mend the initialization"
+                "a fresh model's outputs hold NaN or infinity: fix the initialization"
             )
 
     def test_same_seed_gives_the_same_model(self, build: Build) -> None:
@@ -271,7 +271,7 @@ class ArchitectureContract(ComponentContract):
         """The submodule named as the head exists."""
         names = {name for name, _ in model.named_modules()}
         assert architecture.head is None or architecture.head in names, (
-            f"head={architecture.head!r} is no submodule: name the layer that gives outputs, or set head=None"
+            f"head={architecture.head!r} is not a submodule: name the output layer, or set head=None"
         )
 
     def test_features_are_plain_values(

@@ -28,7 +28,7 @@ class BackendContract(ComponentContract):
     """Checks of a backend, on every device that it says is available. Give it as the fixture `backend`.
 
     Attributes:
-        tolerance: Greatest difference from eager fp32 PyTorch, relative to the largest output; raise it for
+        tolerance: Greatest difference from eager f32 PyTorch, relative to the largest output; raise it for
             options that ask for a lower precision.
     """
 
@@ -126,7 +126,7 @@ class BackendContract(ComponentContract):
             try:
                 json.dumps(dict(executable.facts))
             except TypeError as error:
-                pytest.fail(f"facts must be texts, numbers and booleans: {error}")
+                pytest.fail(f"facts must be strings, numbers and booleans: {error}")
 
     def test_throughput_is_of_examples(self, executables: Executables, example: np.ndarray) -> None:
         """Where there is an asynchronous throughput, it is a positive number of examples a second."""
@@ -166,7 +166,7 @@ class BackendContract(ComponentContract):
             )
             error = float(np.abs(outputs - expected).max() / max(float(np.abs(expected).max()), 1e-12))
             assert error <= self.tolerance, (
-                f"on {device} outputs differ from eager fp32 by {error:.2g} of the largest one, more than "
+                f"on {device} outputs differ from eager f32 by {error:.2g} of the largest one, more than "
                 f"{self.tolerance:g}: put the module in evaluation mode, and check precision and layout"
             )
 

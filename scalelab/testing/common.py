@@ -109,7 +109,7 @@ class ComponentContract:
         copy = type(params).model_validate_json(params.model_dump_json())
         assert copy == params, (
             f"{component.params.__name__} is not the same after a round trip through JSON: {params!r} became "
-            f"{copy!r}; use types that JSON can say"
+            f"{copy!r}; use types that JSON can represent"
         )
 
     def test_options_survive_pickling(self, params: Params) -> None:
@@ -118,7 +118,7 @@ class ComponentContract:
             lambda: pickle.loads(pickle.dumps(params)),
             f"{type(params).__name__} must survive pickling: define it at the top of a module",
         )
-        assert copy == params, f"{params!r} became {copy!r} after pickling: keep all of it in the fields"
+        assert copy == params, f"{params!r} became {copy!r} after pickling: keep all state in the fields"
 
 
 def sampled_options(component: Architecture | Optimizer, n: int, seed: int = 0) -> list[dict[str, Any]]:

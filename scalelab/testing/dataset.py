@@ -86,7 +86,7 @@ class DatasetContract(ComponentContract):
             lambda: resolve_metrics(task),
             lambda: objective_of(task),
         ):
-            attempt(call, "mend the task")
+            attempt(call, "fix the task")
 
     def test_splits_are_sound(self, opened: OpenDataset) -> None:
         """Inputs and targets are as long as each other, of the right type, and not empty."""
@@ -109,7 +109,7 @@ class DatasetContract(ComponentContract):
         import numpy as np
 
         first, second = dataset.open(params), dataset.open(params)
-        assert isinstance(first.fingerprint, str), "fingerprint must be a text, a digest of the content"
+        assert isinstance(first.fingerprint, str), "fingerprint must be a string, a digest of the content"
         assert first.fingerprint, "fingerprint is empty: make it a digest of samples, labels and splits"
         assert first.fingerprint == second.fingerprint, (
             "opening twice gave two fingerprints: leave time, paths and memory addresses out of the digest"
@@ -204,7 +204,7 @@ class DatasetContract(ComponentContract):
                     f"open() with a missing {name} must raise scalelab.DataError that says how to get it",
                     mention="not-there",
                 )
-                assert refused, f"open() accepted a {name} that is not there; raise scalelab.DataError"
+                assert refused, f"open() accepted a {name} that does not exist; raise scalelab.DataError"
 
 
 def _splits(opened: OpenDataset) -> list[tuple[str, Split]]:
@@ -224,7 +224,7 @@ def _check_batch(opened: OpenDataset, batch: torch.Tensor, n: int, where: str) -
 
     expected = (n, *opened.task.input_shape)
     assert tuple(batch.shape) == expected, (
-        f"{where} have shape {tuple(batch.shape)}, expected {expected}: mend task.input_shape or prepare()"
+        f"{where} have shape {tuple(batch.shape)}, expected {expected}: fix task.input_shape or prepare()"
     )
     assert batch.dtype == torch.float32, f"{where} are {batch.dtype}: return float32"
     assert torch.isfinite(batch).all(), f"{where} hold NaN or infinity: fill or drop them when preparing"

@@ -94,7 +94,7 @@ class LawContract:
         starts = special.starts(u, loss / frame.y_scale)
         assert low.shape == high.shape == (n,), f"bounds() must return two arrays of shape ({n},)"
         assert np.all(np.isfinite([low, high])), "bounds() must be finite"
-        assert np.all(low <= high), "bounds() returned a lowest value above the highest"
+        assert np.all(low <= high), "bounds() returned a lower bound above the upper one"
         shape = np.shape(starts)
         assert shape[1:] == (n,), f"starts() must return an array of shape (starts, {n}), got {shape}"
         assert np.all(np.isfinite(starts)), "starts() must be finite"

@@ -55,7 +55,7 @@ class OptimizerContract(ComponentContract):
         held = [id(p) for group in groups for p in group["params"]]
         missing = [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in held]
         assert not missing, f"no group holds {', '.join(missing)}: they would never be trained"
-        assert len(held) == len(set(held)), "a parameter stands in two groups"
+        assert len(held) == len(set(held)), "a parameter is in two groups"
         for group in groups:
             assert float(group["lr"]) > 0, (
                 f"a group starts with lr = {group['lr']}; give the peak learning rate"

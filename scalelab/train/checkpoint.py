@@ -113,7 +113,7 @@ def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
         module.load_state_dict(state["module"])
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        message = f"weights {path} cannot be used: {reason}; remove the file to do without"
+        message = f"weights {path} cannot be used: {reason}; remove the file to continue without it"
         raise TrainingError(message) from error
 
 

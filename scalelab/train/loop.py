@@ -264,7 +264,7 @@ class _Run:
     def result(
         self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
     ) -> TrainResult:
-        """Returns what became of the run after `step` steps."""
+        """Returns the outcome of the run after `step` steps."""
         losses = [point.loss for point in self.curve if point.loss is not None]
         last = self.curve[-1] if self.curve else None
         return TrainResult(

@@ -160,7 +160,7 @@ def resolve_metrics(task: Task) -> tuple[Metric, ...]:
     names = [metric.name for metric in metrics]
     for name in names:
         if name == "loss" or names.count(name) > 1:
-            reason = "is what the loss is called" if name == "loss" else "is there twice"
+            reason = "is the name of the loss" if name == "loss" else "is listed twice"
             raise InputError(f"metric name {name!r} {reason}; give it another name")
     return metrics
 

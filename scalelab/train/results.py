@@ -18,7 +18,7 @@ class Progress:
         n_steps: Optimizer steps there will be.
         loss: Mean training loss since the last validation.
         objective: The best objective so far, `None` before the first validation.
-        examples_per_second: Training examples a second since the last report, validation included.
+        examples_per_second: Training examples per second since the last report, validation included.
     """
 
     step: int

@@ -72,7 +72,7 @@ TROUBLES = {
     2: ("failed", "operator Erf does not convert"),
     3: ("failed", "ZeroDivisionError: division by zero"),
     4: ("failed", "out of memory: the model does not fit"),
-    5: ("failed", "outputs of 64 of 64 examples are not finite; in fp32 they are"),
+    5: ("failed", "outputs of 64 of 64 examples are not finite; in f32 they are"),
 }
 
 

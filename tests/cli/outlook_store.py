@@ -1,4 +1,4 @@
-"""A store with the records of a study that nobody trained: their losses follow a law of size and examples."""
+"""A store with the records of a synthetic study: their losses follow a law of size and examples."""
 
 from __future__ import annotations
 

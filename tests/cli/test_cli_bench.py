@@ -119,7 +119,7 @@ def test_devices_are_listed(command):
     [
         (("--study", "tosy"), "has no study 'tosy' that was run; did you mean 'toys'?"),
         (("nowhere.toml",), "nowhere.toml"),
-        (("--study", "toys", "--targets", "fast"), "is no target: write backend:device"),
+        (("--study", "toys", "--targets", "fast"), "is not a target: write backend:device"),
         (("--study", "toys", "--targets", "fats:cpu"), "did you mean 'fast'"),
         (("--study", "toys", "--batch-sizes", "one"), "must be whole numbers such as 1,8,64"),
         (("--study", "toys", "--targets", "fast:cpu", "-o", "slow"), "must be KEY=VALUE"),

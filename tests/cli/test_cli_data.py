@@ -110,7 +110,7 @@ def test_download_is_asked_about_first(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     refused = data("download", "shells", "--to", to)
     assert refused.code == 2
-    assert refused.err.endswith(f"error: 2 files, 2.50 MB would be written to {to}; add --yes to go on\n")
+    assert refused.err.endswith(f"error: 2 files, 2.50 MB would be written to {to}; add --yes to continue\n")
     terminal(monkeypatch, "n\n")
     assert data("download", "shells", "--to", to).code == 1
     assert not to.exists()
@@ -122,7 +122,7 @@ def test_download_is_asked_about_first(data, tmp_path, monkeypatch):
 def test_files_that_could_not_be_had_are_listed_and_the_exit_code_says_so(data, tmp_path):
     done = data("download", "shells", "--to", tmp_path / "beach", "--yes", "-o", "fail=1")
     assert (done.code, done.out) == (1, "")
-    assert "  a: lost\n1 of 2 files were not downloaded; the same command tries again\n" in done.err
+    assert "  a: lost\n1 of 2 files were not downloaded; run the command again to retry\n" in done.err
 
 
 def test_interrupted_download_says_how_to_go_on(data, tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_interrupted_download_says_how_to_go_on(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", interrupt)
     done = data("download", "shells", "--to", tmp_path / "beach", "--yes")
     assert done.code == 130
-    assert done.err.endswith("stopped; the same command goes on where it ended\n")
+    assert done.err.endswith("stopped; run the command again to resume\n")
 
 
 def test_third_party_inspection(data, tmp_path):
@@ -269,7 +269,7 @@ def test_example_of_the_page_on_writing_plugins(scalelab_command, tmp_path, monk
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     done = scalelab_command("data", "download", "tones", "--to", tmp_path / "x", "--plugins-dir", tmp_path)
     assert done.err.endswith(
-        f"error: 1 files, about 120 kB would be written to {tmp_path}/x; add --yes to go on\n"
+        f"error: 1 files, about 120 kB would be written to {tmp_path}/x; add --yes to continue\n"
     )
 
 

@@ -80,7 +80,7 @@ def test_json_and_the_cases_of_one_name(here, scalelab_command):
     first = json.loads(scalelab_command("import", "t.csv", "--store", store, "--json").out)
     assert (first["outcome"], first["n_rows"], first["n_runs"]) == ("imported", 2, 2)
     assert {"column": "n_params", "expression": '"N"', "how": "by name"} in first["mapped"]
-    assert "holds these runs already" in scalelab_command("import", "t.csv", "--store", store).out
+    assert "already holds these runs" in scalelab_command("import", "t.csv", "--store", store).out
     other = ["import", "t.csv", "--store", store, "--only", "N > 1"]
     refused = scalelab_command(*other)
     assert (refused.code, refused.out) == (2, "")
@@ -88,7 +88,7 @@ def test_json_and_the_cases_of_one_name(here, scalelab_command):
     assert "1 runs replaced in" in scalelab_command(*other, "--replace").out
     status = scalelab_command("--plain", "status", "--store", store).out
     assert re.search(r"imported from\n.*\nt .* t\.csv", status)
-    assert "1 runs taken out" in scalelab_command("import", "--remove", "t", "--store", store).out
+    assert "1 runs removed" in scalelab_command("import", "--remove", "t", "--store", store).out
     assert "holds no studies" in scalelab_command("status", "--store", store).out
 
 
@@ -189,4 +189,4 @@ def test_a_table_of_another_metric_has_fronts_and_a_refusal_of_laws(here, scalel
     analysis = json.loads(answer.out)
     assert {front["optimizer"] for front in analysis["fronts"]} == {"adamw", "sgd", "sgdm"}
     assert sum(len(front["points"]) for front in analysis["fronts"]) == 25
-    assert all("no finished run says its loss" in law["refusal"] for law in analysis["laws"])
+    assert all("no finished run records its loss" in law["refusal"] for law in analysis["laws"])

@@ -132,14 +132,14 @@ def test_existing_folder_is_left_alone(scalelab_command, tmp_path):
     (folder / "notes.txt").write_text("mine")
     answer = scalelab_command("new-plugin", "mine", "--kind", "law", "--to", tmp_path)
     assert answer.code == 2
-    assert f"{folder} is there already, and nothing was changed" in answer.err
+    assert f"{folder} already exists, and nothing was changed" in answer.err
     assert [path.name for path in tmp_path.rglob("*")] == ["scalelab-mine", "notes.txt"]
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("Wavelet", "architecture", "'Wavelet' cannot be a plugin's name: take lower-case letters"),
+        ("Wavelet", "architecture", "'Wavelet' cannot be a plugin's name: use lower-case letters"),
         ("my_net", "architecture", "'my_net' cannot be a plugin's name"),
         ("../escape", "architecture", "cannot be a plugin's name"),
         ("a" * 51, "architecture", "at most 50"),
@@ -149,8 +149,8 @@ def test_existing_folder_is_left_alone(scalelab_command, tmp_path):
         ("näht", "architecture", "cannot be a plugin's name"),
         ("net", "architectur", "--kind 'architectur': must be one of 'dataset', 'architecture'"),
         ("net", "architectur", "did you mean 'architecture'?"),
-        ("adamw", "optimizer", "optimizer 'adamw' (of plugin optimizers) is there already"),
-        ("optimizers", "law", "plugin 'optimizers' is there already"),
+        ("adamw", "optimizer", "optimizer 'adamw' (of plugin optimizers) already exists"),
+        ("optimizers", "law", "plugin 'optimizers' already exists"),
     ],
 )
 def test_bad_input_is_one_line(scalelab_command, tmp_path, name, kind, words):

@@ -44,7 +44,7 @@ def test_ctrl_c_loses_nothing(lab, presses, message):
         wait_for(process, "Ctrl-C again" if _ == 0 else "stopped at once")
     out, _err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "next: run the same command again to go on" in out
+    assert "next: run the same command again to continue" in out
     before = open_store(lab.store).runs("tiny")
     assert set(before.status) <= {"done", "interrupted"}
 

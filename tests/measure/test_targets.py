@@ -58,14 +58,14 @@ def test_devices_are_spelled_as_the_runtime_does(text: str, expected: Target) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("many", "is no target: write backend:device"),
-        ("", "is no target"),
-        (":cpu", "is no target"),
-        ("many:f32", "is no target"),
+        ("many", "is not a target: write backend:device"),
+        ("", "is not a target"),
+        (":cpu", "is not a target"),
+        ("many:f32", "is not a target"),
         ("many:CPV", "has no device 'CPV'; did you mean 'CPU'"),
         ("many:tpu", "no device 'tpu'"),
-        ("many:cpu:in8", "'in8' is no precision; did you mean 'int8'"),
-        ("many:cpu:quick", "'quick' is no precision; precisions are f32, bf16, f16, int8"),
+        ("many:cpu:in8", "'in8' is not a precision; did you mean 'int8'"),
+        ("many:cpu:quick", "'quick' is not a precision; precisions are f32, bf16, f16, int8"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_close_matches(text: str, message: str) -> None:

@@ -57,7 +57,7 @@ def network(name: str) -> nn.Module:
 
 
 def relative_error(executable: scalelab.Executable, module: nn.Module) -> float:
-    """Largest difference from eager fp32 PyTorch, over the largest output."""
+    """Largest difference from eager f32 PyTorch, over the largest output."""
     was_training = module.training
     with torch.inference_mode():
         expected = module.eval()(torch.from_numpy(EXAMPLE)).numpy()

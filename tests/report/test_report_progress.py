@@ -57,7 +57,7 @@ def test_plain_lines_say_what_a_log_needs():
         display.stopping(1)
     lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
     one = trial(8).id
-    assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 under way elsewhere"
+    assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 running elsewhere"
     assert lines[1] == "left out: too large"
     assert lines[2] == f"lost {one}: its worker was killed; it will be tried again"
     assert lines[3] == f"[1/2] failed {one} loss 0.2500 in 1.2 s  net(width=8) sgd: why"

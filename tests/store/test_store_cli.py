@@ -71,7 +71,7 @@ def test_rebuild(filled):
 
 
 def test_migrate(filled):
-    assert f"has schema {VERSION} already" in call("store", "migrate", "--store", filled.path)
+    assert f"already has schema {VERSION}" in call("store", "migrate", "--store", filled.path)
 
 
 def test_sql(filled):
@@ -93,7 +93,7 @@ def test_sql(filled):
 def test_sql_that_is_wrong(filled):
     with pytest.raises(InputError, match="the query cannot be run"):
         call("store", "sql", "selct", "--store", filled.path)
-    with pytest.raises(InputError, match="exclude each other"):
+    with pytest.raises(InputError, match="mutually exclusive"):
         call("store", "sql", "select 1", "--store", filled.path, "--json", "--csv")
     with pytest.raises(StoreError, match="there is no store"):
         call("store", "sql", "select 1", "--store", filled.path.with_name("no.duckdb"))

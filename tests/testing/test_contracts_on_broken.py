@@ -1,4 +1,4 @@
-"""Deliberately broken components fail their contract with a message that says what to mend.
+"""Deliberately broken components fail their contract with a message that says what to fix.
 
 The cases of each kind run in one pytest process, on a file that is written here.
 """
@@ -101,7 +101,7 @@ class UnpickledParams(toys.ToyDatasetParams):
     def __reduce__(self):
         return (toys.ToyDatasetParams, ())
 component = change(toy_dataset, params=UnpickledParams)
-""", "test_options_survive_pickling", "after pickling: keep all of it in the fields"),
+""", "test_options_survive_pickling", "after pickling: keep all state in the fields"),
     # datasets
     Case("eager_torch", "Dataset", opened("    import torch\n    return data"),
          "test_open_imports_no_torch", "import it inside prepare and augment"),
@@ -121,7 +121,7 @@ component = change(toy_dataset, params=UnpickledParams)
         " train=scalelab.Split(data.train.inputs, data.train.targets + 2))"),
          "test_splits_are_sound", "must lie from 0 to 2"),
     Case("objective", "Dataset", opened("    return change(data, task=change(data.task, objective='f2'))"),
-         "test_task_is_sound", "mend the task"),
+         "test_task_is_sound", "fix the task"),
     Case("global_augment", "Dataset", """
 def noisy(batch, generator):
     return batch + torch.randn(batch.shape)
@@ -253,7 +253,7 @@ def load_rough(params, module, example, device, calibration):
     rough = lambda x: exact.infer(x).astype(np.float16).astype(np.float32) * 1.01
     return dataclasses.replace(exact, infer=rough)
 component = change(toy_backend, load=load_rough)
-""", "test_outputs_agree_with_eager", "differ from eager fp32"),
+""", "test_outputs_agree_with_eager", "differ from eager f32"),
     Case("buffer", "Backend", """
 def load_buffer(params, module, example, device, calibration):
     fresh = toys.load_eager(params, module, example, device, calibration)

@@ -131,7 +131,7 @@ def test_rest_of_the_input_is_padded_with_zeros():
     ],
 )
 def test_options_are_validated(options, message):
-    """Options that do not fit each other are refused, in words."""
+    """Options that do not fit each other are refused with the reason."""
     with pytest.raises(ValidationError, match=message):
         TransformerParams(**options)
     assert TransformerParams(width=12, heads=4, positions="learned").width == 12

@@ -31,7 +31,7 @@ class Space:
         by: What tells spaces of this kind apart: `optimizer`, `architecture` (with the optimizer, where
             there are several), `study`, or `all`.
         name: Which of them it is.
-        designs: A row a design, as `design_table` makes them.
+        designs: One row per design, as `design_table` makes them.
     """
 
     dataset: str

@@ -221,7 +221,7 @@ def _on_frontier(
     seen = (front["n_examples"] * front["epochs"].fillna(1.0)).to_numpy(dtype=float)
     at = np.log(front["train_flops"].to_numpy(dtype=float))
     if at.size < 2 or np.ptp(at) == 0:
-        raise FitError("the runs on the frontier do not say their n_params and n_examples")
+        raise FitError("the runs on the frontier do not record their n_params and n_examples")
     per = float(np.exp(np.mean(at - np.log(sizes * seen))))
     slope, intercept = np.polyfit(at, np.log(sizes), 1)
     n = float(np.exp(intercept + slope * math.log(budget)))
@@ -314,7 +314,7 @@ def price_of(
         if len(near):
             seconds = budget * float((near["wall_seconds"] / near["train_flops"]).median())
     if per_hour is not None and seconds is None:
-        raise InputError("no run says its wall_seconds and train_flops; use --price-per-flop instead")
+        raise InputError("no run records its wall_seconds and train_flops; use --price-per-flop instead")
     price = budget * per_flop if per_flop is not None else None
     if per_hour is not None and seconds is not None:
         price = seconds / 3600 * per_hour
@@ -328,8 +328,8 @@ def _passes(n_seen: float, n_examples: float) -> list[str]:
         return []
     worth = "next to nothing" if passes > MANY_PASSES else "less and less"
     return [
-        f"that is {passes:.3g} passes over {n_examples:,.0f} different examples; beyond {FEW_PASSES:.0f} "
-        f"passes repeated data were worth {worth} where that was measured (Muennighoff et al. 2023)"
+        f"that is {passes:.3g} passes over {n_examples:,.0f} distinct examples; beyond {FEW_PASSES:.0f} "
+        f"passes repeated data were worth {worth} in the measurements of Muennighoff et al. 2023"
     ]
 
 

@@ -86,7 +86,7 @@ def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float
 
 def _cost_warnings(ratio: Any) -> list[str]:
     if not ratio.size:
-        return [f"no run says its train_flops: compute is taken as {FLOPS_PER:g}·N·D"]
+        return [f"no run records its train_flops: compute is taken as {FLOPS_PER:g}·N·D"]
     spread = float(ratio.max() / ratio.min())
     if spread < _UNEVEN:
         return []

@@ -1,6 +1,6 @@
 """The loss at a scale nobody has trained at, or the scale that reaches a loss, for every family of a store.
 
-Each prediction says how far it lies beyond the runs, and how well the same law foretold the larger of them
+Each prediction says how far it lies beyond the runs, and how well the same law predicted the larger of them
 from the smaller ones.
 """
 

@@ -40,7 +40,7 @@ def budget_table(
         level: Coverage of the intervals.
 
     Returns:
-        A row a budget: `n_params`, `n_examples`, `examples_per_param`, `loss`, each with `_lower`
+        One row per budget: `n_params`, `n_examples`, `examples_per_param`, `loss`, each with `_lower`
         and `_upper` (of the unlimited optimum: only the loss, where data are limiting),
         `limited_by_data`, and
         `gain_per_doubling`, by how much twice the budget lowers the loss: the price of the next

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from scalelab.analysis.fits.fit import Fit
 
-_ASKED = "not known to the fit; say it in your report"
+_ASKED = "not known to the fit; state it in your report"
 
 USER_ITEMS = {
     "training setup": (
@@ -36,7 +36,7 @@ USER_ITEMS = {
 
 
 def checklist(fit: Fit, answers: dict[str, str] | None = None, *, level: float = 0.9) -> pd.DataFrame:
-    """Returns the checklist, a row a question.
+    """Returns the checklist, one row per question.
 
     Args:
         fit: The fit.

@@ -118,7 +118,7 @@ class Comparison:
         return None, crossed[0][1], sum(share for _, _, share in crossed)
 
     def summary(self) -> pd.DataFrame:
-        """Returns a row a pair and exponent: values, their difference with its interval, p-values."""
+        """Returns one row per pair and exponent: values, their difference with its interval, p-values."""
         import pandas as pd
 
         rows = [

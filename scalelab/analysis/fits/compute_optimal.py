@@ -113,13 +113,11 @@ class ComputeOptimal:
                 "the law's own, even without noise; trust the parametric approach more"
             )
         if len(self.approaches) > 1 and not self.agree:
-            out.append(
-                "the approaches disagree beyond their intervals; the law or the design is not what it seems"
-            )
+            out.append("the approaches disagree beyond their intervals; check the law and the design")
         return out
 
     def summary(self) -> pd.DataFrame:
-        """Returns a row an approach: exponents of N, with its interval, and D, coefficient, optima found."""
+        """Returns one row per approach: exponents of N (with interval) and D, coefficient, optima found."""
         import pandas as pd
 
         rows = {

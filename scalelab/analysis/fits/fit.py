@@ -85,7 +85,7 @@ class Fit(Point):
         return intervals(self, [quantity], level, method=method, seed=seed)[0]
 
     def summary(self, level: float = 0.9, method: str = "auto") -> pd.DataFrame:
-        """Returns a row a parameter.
+        """Returns one row per parameter.
 
         Columns: `estimate`, `stderr`, `lower` and `upper` of the interval, and `at_bound`,
         true where the estimate is the end of what the law allows, so that its interval says little.

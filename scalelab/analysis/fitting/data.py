@@ -1,4 +1,4 @@
-"""The rows that a law is fitted to: read, checked, and refused in words where they cannot support it."""
+"""The rows that a law is fitted to: read, checked, and refused with the reason if they cannot support it."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _numbers(name: str, values: Any) -> Array:
     try:
         return np.asarray(values, dtype=float).ravel()
     except (TypeError, ValueError):
-        raise FitError(f"{name} must be numbers, one a row") from None
+        raise FitError(f"{name} must be numbers, one per row") from None
 
 
 def _finite(name: str, column: Array) -> None:

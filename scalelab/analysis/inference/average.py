@@ -135,7 +135,7 @@ class AutoFit(Generic[P]):
         return np.concatenate(values), np.concatenate(weights)
 
     def summary(self) -> pd.DataFrame:
-        """Returns a row a law, heaviest first: weight, error and reach of the backtest, AICc, parameters."""
+        """A row per law, heaviest first: weight, the backtest's error and reach, AICc, parameters."""
         import pandas as pd
 
         table = pd.DataFrame({"weight": self.weights})

@@ -84,7 +84,7 @@ class Bootstrap:
         return float(lower), float(upper)
 
     def summary(self, level: float = 0.9, method: str = "percentile") -> pd.DataFrame:
-        """Returns a row a parameter: estimate, standard error and interval."""
+        """Returns one row per parameter: estimate, standard error and interval."""
         import pandas as pd
 
         rows = {}
@@ -289,7 +289,7 @@ def _counts(fit: Point, kind: str, rng: np.random.Generator, size: int) -> Array
     if kind == "pairs":
         return rng.multinomial(n, np.full(n, 1.0 / n), size).astype(float)
     if fit.table.groups is None:
-        raise InputError("clusters need groups: pass groups= to fit_law, one label a row")
+        raise InputError("clusters need groups: pass groups= to fit_law, one label per row")
     n_groups = int(fit.table.groups.max()) + 1
     return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size).astype(float)[
         :, fit.table.groups

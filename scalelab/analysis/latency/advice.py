@@ -104,7 +104,7 @@ def advise_latency(
     """Ranks the networks whose latency is within a limit.
 
     Args:
-        latencies: A row a measurement, as the store's `latencies`.
+        latencies: One row per measurement, as the store's `latencies`.
         runs: The finished runs of the study that networks are chosen for.
         place: Where the limit holds.
         limit: Seconds of a call.
@@ -133,7 +133,7 @@ def advise_latency(
     found, note = _at_its_precision(found, there, metric, place)
     notes += note
     if isinstance(law, Refusal):
-        notes.append(f"only networks measured on {place.target} are looked at: {law.reason}")
+        notes.append(f"only networks measured on {place.target} are considered: {law.reason}")
     within = found[found["latency"] <= limit]
     if within.empty:
         fastest = found["latency"].min()
@@ -174,7 +174,7 @@ def _at_its_precision(
     own = there.assign(change=objective_changes(there)).dropna(subset=["change"])
     if own.empty:
         unknown = (
-            f"what {precision} changes in {metric} is not known: scalelab run --keep-weights, then bench"
+            f"the effect of {precision} on {metric} is not known: scalelab run --keep-weights, then bench"
         )
         return found.drop(columns="network_id"), [] if precision == "f32" else [unknown]
     mean = float(own["change"].mean())
@@ -182,7 +182,7 @@ def _at_its_precision(
     alike = found["architecture"].map(own.groupby("architecture")["change"].mean())
     change = change.fillna(alike).fillna(mean)
     counted = found.assign(objective=found["objective"] + change).drop(columns="network_id")
-    note = f"{metric} counts what {precision} changes: {mean:+.2g} in the mean of {len(own)} trained networks"
+    note = f"{metric} includes the effect of {precision} ({mean:+.2g}, mean of {len(own)} trained networks)"
     return counted, [] if precision == "f32" else [note]
 
 
@@ -243,7 +243,7 @@ def expected_objectives(runs: pd.DataFrame, networks: pd.DataFrame, metric: str)
     if isinstance(judged, Refusal):
         raise FitError(judged.reason)
     if not judged.beats_the_mean:
-        raise FitError("what design decides of the objective is not told from noise by these runs")
+        raise FitError("the design's effect on the objective is not distinguishable from noise in these runs")
     sign = 1.0 if judged.direction == "minimize" else -1.0
     best = done.loc[(sign * done["objective"]).groupby(done["architecture"]).idxmin()].set_index(
         "architecture"

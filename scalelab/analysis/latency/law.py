@@ -101,7 +101,7 @@ class LatencyLaw:
         """Predicts the latency of networks.
 
         Args:
-            rows: A row a network, with the columns `NEEDED`.
+            rows: One row per network, with the columns `NEEDED`.
 
         Returns:
             Columns `latency`, `lower` and `upper` in seconds, the last two a 90% interval from the errors
@@ -131,7 +131,7 @@ def fit_laws(latencies: pd.DataFrame) -> tuple[LatencyLaw | Refusal, ...]:
     """Fits a law for every target, machine, batch size and number of threads that was measured.
 
     Args:
-        latencies: A row a measurement, as the store's `latencies`.
+        latencies: One row per measurement, as the store's `latencies`.
     """
     found = [(Place.of(key), rows) for key, rows in split(measured(latencies), list(KEY))]
     return tuple(attempt({"place": place}, fit_law, rows, place) for place, rows in found)
@@ -148,7 +148,7 @@ def fit_law(rows: pd.DataFrame, place: Place) -> LatencyLaw:
     """Chooses, fits and judges the law of one place.
 
     Args:
-        rows: A row a network, as `measured` returns them.
+        rows: One row per network, as `measured` returns them.
         place: The place.
 
     Raises:
@@ -161,7 +161,7 @@ def fit_law(rows: pd.DataFrame, place: Place) -> LatencyLaw:
             "measure more with scalelab bench"
         )
     if rows["forward_flops"].nunique() < FEWEST // 2:
-        raise FitError("the networks are too much alike for a law; measure other sizes")
+        raise FitError("the networks are too similar for a law; measure other sizes")
     seconds = rows["latency"].to_numpy(dtype=float)
     predicted = np.empty(len(rows))
     for held_out in _folds(len(rows), FOLDS, seed=0):

@@ -74,7 +74,7 @@ def roofline(rows: pd.DataFrame, seconds: Array, batch_size: int) -> Fitted:
     Args:
         rows: With the columns `NEEDED`.
         seconds: Latencies, shape (rows,).
-        batch_size: Examples a call.
+        batch_size: Examples per call.
     """
     from scipy.optimize import nnls
 

@@ -25,7 +25,7 @@ def boxes(latencies: pd.DataFrame) -> pd.DataFrame:
     """Returns the spread of latencies over networks, a row for each place, in the order of their names.
 
     Args:
-        latencies: A row a measurement, as the store's `latencies`.
+        latencies: One row per measurement, as the store's `latencies`.
 
     Returns:
         The columns `host`, `target`, `batch_size`, `threads`, `n` (networks), those of `BOX` (in
@@ -141,7 +141,7 @@ class LatencyFront:
         place: Host, target, batch size, threads.
         metric: Name of the objective.
         direction: Whether a lower or a higher objective is better.
-        points: Those on the front, fastest first; a row a network, as in the store's `latencies`, with the
+        points: Those on the front, fastest first; a row per network, as in the store's `latencies`, with the
             `outcome` that counts: on the target where it was computed there, else that of the run.
         others: The rest.
     """

@@ -47,7 +47,7 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     loss, such as an imported table of another metric, a finite objective is enough.
 
     Args:
-        runs: A row a trial, as the store's `runs`.
+        runs: One row per trial, as the store's `runs`.
 
     Raises:
         InputError: A column that nothing can be said without is missing.

@@ -94,7 +94,7 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
     other = "n_examples" if axis == "n_params" else "n_params"
     known = _with_loss(designs).dropna(subset=[axis])
     if known.empty:
-        raise FitError(f"no finished run says its {axis}")
+        raise FitError(f"no finished run records its {axis}")
     held, rows = None, known
     if known[other].notna().any():
         levels = known.groupby(other)[axis].nunique().sort_index(ascending=False)
@@ -118,7 +118,7 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
 def _frontier_points(designs: pd.DataFrame) -> Points:
     known = _with_loss(designs).dropna(subset=["train_flops"])
     if known.empty:
-        raise FitError("no finished run says its train_flops")
+        raise FitError("no finished run records its train_flops")
     front = known[pareto_mask(known["train_flops"], known["loss"])]
     best = _best_of_each(front, ("train_flops",))
     if len(best) < MIN_SCALES:
@@ -142,7 +142,7 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
     """
     for name in axes:
         if name not in designs.columns or designs[name].isna().all():
-            raise FitError(f"no finished run says its {name}")
+            raise FitError(f"no finished run records its {name}")
     rows = _with_loss(designs).dropna(subset=list(axes))
     best = _best_of_each(rows, axes)
     few = {name: best[name].nunique() for name in axes if best[name].nunique() < MIN_GRID}
@@ -159,7 +159,7 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
 def _with_loss(designs: pd.DataFrame) -> pd.DataFrame:
     known = designs.dropna(subset=["loss"])
     if known.empty:
-        raise FitError("no finished run says its loss, which is what a law describes")
+        raise FitError("no finished run records its loss, which is what a law describes")
     return known
 
 
@@ -194,7 +194,7 @@ def training_points(designs: pd.DataFrame) -> Points:
     """
     known = _with_loss(designs).dropna(subset=list(GRID_AXES))
     if known.empty:
-        raise FitError("no finished run says its n_params and n_examples")
+        raise FitError("no finished run records its n_params and n_examples")
     passes = known["epochs"].fillna(1.0)
     runs = known.assign(unique=known["n_examples"], n_examples=known["n_examples"] * passes)
     runs["passes"] = passes.map(lambda number: float(f"{max(number, 1.0):.3g}"))

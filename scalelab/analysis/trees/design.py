@@ -85,8 +85,8 @@ def count_designs(done: pd.DataFrame, choices: Sequence[str] | None = None) -> i
 def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Design:
     """Turns the choices that vary into numbers.
 
-    Numbers stay as they are; lists of numbers become a column a place (0 beyond a list's end); everything
-    else becomes a column for each of its values.
+    Numbers stay as they are; lists of numbers become one column per position (0 beyond a list's end);
+    everything else becomes a column for each of its values.
 
     Args:
         done: Finished runs, n rows, with `objective`.

@@ -7,7 +7,7 @@ reaches is what chance reaches, in the same models, by the same measure. A choic
 interval lies above that.
 
 Permutation importance (Breiman 2001) and SHAP values are taken on the units that a bootstrap sample left out.
-Shadows are drawn anew for every block of refits. A choice of the network is shuffled among networks, so that
+Shadows are redrawn for every block of refits. A choice of the network is shuffled among networks, so that
 a network that several optimizers trained keeps one value; everything else among designs, so that the seeds of
 a design keep one.
 """

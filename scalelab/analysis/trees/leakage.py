@@ -66,7 +66,7 @@ def _reason(done: pd.DataFrame, name: str) -> str | None:
     foreign = "fingerprint" not in done.columns or bool(done["fingerprint"].isna().any())
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         names_runs = foreign and len(done) > _LEVELS and column.nunique(dropna=False) == len(done)
-        return "has another value in every run: it names the runs" if names_runs else None
+        return "has a different value in every run: it identifies the runs" if names_runs else None
     words = set(name.lower().replace("-", "_").split("_"))
     if foreign and name != "n_examples" and _OUTCOME_WORDS & words:
         return "is measured, as its name says"

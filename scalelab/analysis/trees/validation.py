@@ -20,7 +20,7 @@ FOLDS = 5
 REPEATS = 3
 INNER_FOLDS = 3
 MANY_UNITS = 2000
-"""With more units than this one repeat is enough: folds drawn anew change next to nothing."""
+"""With more units than this one repeat is enough: redrawn folds change next to nothing."""
 
 
 class HeldOut(NamedTuple):

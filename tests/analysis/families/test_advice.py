@@ -104,7 +104,7 @@ def test_repeated_data_are_named():
     assert best.unique == 5000
     assert "at 5,000 unique examples" in best.points.selection
     assert best.n_examples == 5000
-    assert any("passes over 5,000 different examples" in line for line in best.warnings)
+    assert any("passes over 5,000 distinct examples" in line for line in best.warnings)
 
 
 def test_runs_of_the_same_passes_belong_together():

@@ -125,7 +125,7 @@ def test_too_few_scales_are_refused_in_words(axis, options, words):
 def test_runs_without_flops_are_refused_in_words():
     bare = designs(finished_runs(grid_runs().assign(train_flops=np.nan)))
     (law,) = fit_families(bare, axes=["train_flops"])
-    assert "no finished run says its train_flops" in law.reason
+    assert "no finished run records its train_flops" in law.reason
 
 
 def test_a_loss_that_does_not_fall_is_refused():

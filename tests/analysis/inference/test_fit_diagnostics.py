@@ -77,4 +77,4 @@ def test_the_checklist_is_filled_from_the_fit_and_asks_for_the_rest():
     assert fit.data_hash[:16] in table.answer["seed and data"]
     asked = table[~table.filled]
     assert len(asked) == 6
-    assert (asked.answer == "not known to the fit; say it in your report").all()
+    assert (asked.answer == "not known to the fit; state it in your report").all()

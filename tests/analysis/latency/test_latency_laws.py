@@ -46,7 +46,7 @@ def test_a_power_law_is_recognized_with_its_powers():
 
 
 def test_errors_are_those_of_networks_that_were_not_seen():
-    """Latencies that follow from nothing cannot be foretold, however flexible the model."""
+    """Latencies that follow from nothing cannot be predicted, however flexible the model."""
     table = made_up()
     rng = np.random.default_rng(3)
     law = law_of(table.assign(latency=np.exp(rng.normal(-7, 1, len(table)))))
@@ -202,7 +202,7 @@ def test_what_the_precision_costs_is_part_of_what_is_advised():
     expected = np.where(known, -cost, -mean)
     np.testing.assert_allclose(changed.loc[table["trial_id"]], expected, atol=1e-12)
     assert advice.candidates["trial_id"].iloc[0] != table["trial_id"].iloc[best]
-    assert f"accuracy counts what int8 changes: {-mean:+.2g}" in advice.notes[0]
+    assert f"accuracy includes the effect of int8 ({-mean:+.2g}, mean of" in advice.notes[0]
     unknown = table.assign(objective_here=np.nan)
     advice = advise_latency(unknown, runs_of(unknown), find_place(unknown, "fast:cpu:int8", 1, "h"), 1.0)
     assert "what int8 changes in accuracy is not known" in advice.notes[0]
@@ -233,7 +233,7 @@ def test_untrained_networks_are_expected_by_a_forest_only_where_it_knows_somethi
     assert low == pytest.approx(0.55, abs=0.03)
     assert high == pytest.approx(0.75, abs=0.03)
     noise = table.assign(objective=rng.normal(0.5, 0.1, 60))
-    with pytest.raises(FitError, match="not told from noise"):
+    with pytest.raises(FitError, match="not distinguishable from noise"):
         expected_objectives(runs_of(noise), new, "accuracy")
 
 

@@ -136,6 +136,6 @@ def test_a_law_that_lacks_a_part_is_refused():
         name = "odd"
         exponents = ("gamma",)
 
-    for law, message in ((Bad(), "paper must be one line"), (Odd(), "'gamma', which is no parameter")):
+    for law, message in ((Bad(), "paper must be one line"), (Odd(), "'gamma', which is not a parameter")):
         with pytest.raises(PluginError, match=message):
             verify_component(law)
