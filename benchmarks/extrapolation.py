@@ -43,7 +43,7 @@ def main() -> None:
             error = np.log(fit.predict({"n_examples": rest["Seen Examples"]}) / rest.Loss.to_numpy())
             seconds[law] += time.perf_counter() - start
             scores[law].append(float(np.sqrt(np.mean(error**2))))
-    print("| law | mean score | median score | worst | s a curve |")
+    print("| law | mean score | median score | worst | s per curve |")
     print("|---|---|---|---|---|")
     for law in LAWS:
         show(law, scores[law], f"{seconds[law] / len(scores[law]):.3f}")

@@ -7,7 +7,7 @@ included. The order alternates step by step, so that a machine that slows down s
 
     python benchmarks/train_step.py [--steps 40] [--threads 2] [--json]
 
-Targets: 1.05 times the textbook in fp32; where the CPU multiplies bf16 in hardware, 0.6 times in bf16.
+Targets: 1.05 times the textbook in f32; where the CPU multiplies bf16 in hardware, 0.6 times in bf16.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def main() -> None:
         facts = machine_facts("cpu")
         print(json.dumps({"cpu": facts.cpu, "threads": facts.threads, "torch": facts.torch, **results}))
         return
-    print(f"{'precision':10} {'ours':>10} {'textbook fp32':>14} {'ratio':>7} {'GFLOP/s':>9} {'losses':>16}")
+    print(f"{'precision':10} {'ours':>10} {'textbook f32':>14} {'ratio':>7} {'GFLOP/s':>9} {'losses':>16}")
     for precision, r in results.items():
         print(
             f"{precision:10} {r['ours_ms']:7.1f} ms {r['textbook_ms']:11.1f} ms {r['ratio']:7.3f} "

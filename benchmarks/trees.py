@@ -110,7 +110,7 @@ def count_draws(n: int, draws: int, first: int, noise: float) -> None:
                     wrong["overlap"][key] += overlap
                     wrong["any"][key] += ranked or missed
     print(f"{draws} draws from {first}, of {n} runs, noise {noise:g}")
-    print("| model | measure | told right | noise ranked | driver missed | intervals overlap |")
+    print("| model | measure | correct | noise ranked | driver missed | intervals overlap |")
     print("|---|---|---|---|---|---|")
     for key in keys:
         counts = [wrong[kind][key] for kind in ("noise", "missed", "overlap")]

@@ -111,7 +111,7 @@ class Server:
         Args:
             path: The file on the server.
             part: Where to; its content is checked by the caller.
-            count: Is told how many bytes have come; fewer than none where it begins anew.
+            count: Is told how many bytes have come; fewer than none where it starts again.
 
         Raises:
             Unavailable: It could not be had.

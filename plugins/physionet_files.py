@@ -177,7 +177,7 @@ def _sha256(path: Path) -> str:
 
 
 class _Meter:
-    """Counts the bytes of all threads, and says so a few times a second."""
+    """Counts the bytes of all threads, and says so a few times per second."""
 
     def __init__(self, progress: scalelab.Progress, total: int) -> None:
         self._progress, self._total = progress, total

@@ -210,7 +210,7 @@ class Dataset:
         download: `run(params, progress) -> Download`: what its files are and how to fetch them, or `None`
             where it does not.
         inspect: `run(params, progress) -> Inspection`: reads its files and counts what they hold.
-        synthesize: `run(params, progress) -> str`: writes made-up files; says in a line what it wrote.
+        synthesize: `run(params, progress) -> str`: writes synthetic files; says in a line what it wrote.
     """
 
     name: str

@@ -27,14 +27,14 @@ class MitbihParams(scalelab.Params):
     before: float = Field(0.4, ge=0, le=10, description="seconds of signal before the R peak")
     after: float = Field(0.4, gt=0, le=10, description="seconds of signal after the R peak")
     rate: int = Field(
-        360, ge=50, le=2000, description="sampling rate in Hz; resampled where not the record's"
+        360, ge=50, le=2000, description="sampling rate in Hz; resampled where the record's differs"
     )
     normalise: Literal["beat", "record", "none"] = Field(
         "beat", description="beat: z-score of each window and lead; record: median and IQR; none: mV"
     )
     paced: bool = Field(False, description="also use the paced records 102, 104, 107 and 217 (split random)")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="part of the beats (split random)")
-    test_fraction: float = Field(0.1, ge=0, lt=1, description="part of the beats (split random)")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="fraction of the beats (split random)")
+    test_fraction: float = Field(0.1, ge=0, lt=1, description="fraction of the beats (split random)")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the random split")
     augment: float = Field(
         1.0, ge=0, le=5, description="strength of shift, scaling and noise in training; 0: none"

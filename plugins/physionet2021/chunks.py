@@ -57,7 +57,7 @@ class Recipe:
 
 @dataclass
 class Row:
-    """What became of one record.
+    """The outcome of one record.
 
     Attributes:
         record: Its name.

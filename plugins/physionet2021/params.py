@@ -22,17 +22,19 @@ class Physionet2021Params(scalelab.Params):
     path: scalelab.Location = Field(description="folder with the records' .hea and .mat files, at any depth")
     sources: tuple[str, ...] = Field((), description="only these sources, such as georgia")
     rate: int = Field(
-        500, ge=100, le=1000, description="sampling rate in Hz; records of others are resampled"
+        500, ge=100, le=1000, description="sampling rate in Hz; records at other rates are resampled"
     )
     low: float = Field(1.0, gt=0, le=20, description="lower edge of the band-pass in Hz")
     high: float = Field(47.0, ge=10, le=400, description="upper edge of the band-pass in Hz")
-    window: float = Field(10.0, ge=1, le=60, description="seconds of a window; longer records give several")
+    window: float = Field(
+        10.0, ge=1, le=60, description="length of a window in seconds; longer records give several"
+    )
     stride: float = Field(10.0, ge=0.5, le=600, description="seconds from one window of a record to the next")
     short: Literal["pad", "drop"] = Field(
         "pad", description="records shorter than a window: zeros on both sides, or not used"
     )
     unscored: Literal["keep", "drop"] = Field(
-        "keep", description="records with codes of which none is scored: 26 times no, or not used"
+        "keep", description="records with codes of which none is scored: all labels negative, or not used"
     )
     fold: int = Field(
         0, ge=0, le=2, description="fold that validates; the two others train, the fourth tests"
@@ -45,11 +47,11 @@ class Physionet2021Params(scalelab.Params):
     gamma_negative: float = Field(4.0, ge=0, le=10, description="asymmetric loss: focusing of negatives")
     gamma_positive: float = Field(0.0, ge=0, le=10, description="asymmetric loss: focusing of positives")
     margin: float = Field(
-        0.05, ge=0, lt=1, description="asymmetric loss: probability that is taken off negatives"
+        0.05, ge=0, lt=1, description="asymmetric loss: subtracted from the probability of negatives"
     )
     threshold: Literal["0.5", "global", "per-class"] = Field(
         "0.5",
-        description="above which probability a class is answered; others are cross-fitted on validation",
+        description="probability above which a class is predicted; the others are cross-fitted on validation",
     )
     augment: float = Field(
         1.0, ge=0, le=5, description="multiplies all strengths below; 0: the random crop only"

@@ -46,7 +46,7 @@ CONDITIONS: dict[ConditionName, Condition] = {
         "AF", "164889003", "irregular RR (coefficient of variation above 0.1), no P, f waves at 4 to 8 Hz"
     ),
     "atrial-flutter": Condition(
-        "AFL", "164890007", "sawtooth at 240 to 340 a minute, conducted 2:1 to 4:1 or variably"
+        "AFL", "164890007", "sawtooth at 240 to 340 per minute, conducted 2:1 to 4:1 or variably"
     ),
     "premature-atrial-contraction": Condition(
         "PAC", "284470004", "early beats (below 0.86 of the RR) with another P, the sinus node reset"

@@ -28,8 +28,8 @@ class SyntheticEcgParams(scalelab.Params):
     difficulty: float = Field(
         0.5, ge=0, le=1, description="0: textbook cases; 1: up to the thresholds of the classes"
     )
-    label_noise: float = Field(0.02, ge=0, lt=0.5, description="part of the labels that are wrong")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything")
+    label_noise: float = Field(0.02, ge=0, lt=0.5, description="fraction of the labels that are wrong")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     augment: float = Field(
         1.0, ge=0, le=5, description="strength of shift, scaling and noise in training; 0: none"
     )
@@ -46,7 +46,7 @@ class SynthesizeParams(scalelab.Params):
 
     to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
     records: int = Field(ge=1, le=10_000_000, description="number of records")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     rate: int = Field(500, ge=50, le=1000, description="sampling rate in Hz")
     seconds: float = Field(10.0, ge=2, le=1800, description="length of a record")
     source: str = Field(
@@ -55,6 +55,6 @@ class SynthesizeParams(scalelab.Params):
     classes: tuple[ConditionName, ...] = Field(NAMES, description="the conditions, drawn with equal chances")
     noise: float = Field(1.0, ge=0, le=10, description="amplitude of the noise; 1: an ordinary recording")
     difficulty: float = Field(0.5, ge=0, le=1, description="as in the dataset's options")
-    label_noise: float = Field(0.02, ge=0, lt=0.5, description="part of the labels that are wrong")
+    label_noise: float = Field(0.02, ge=0, lt=0.5, description="fraction of the labels that are wrong")
     jobs: int = Field(default_factory=default_jobs, ge=1, le=64, description="processes")
     wfdb: bool = Field(False, description="write WFDB headers and MATLAB v4 files; the only form there is")

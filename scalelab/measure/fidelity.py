@@ -1,4 +1,4 @@
-"""What a runtime or a lower precision costs in exactness: outputs against fp32 PyTorch, and the objective.
+"""What a runtime or a lower precision costs in exactness: outputs against f32 PyTorch, and the objective.
 
 A precision that is twice as fast is no gain where its answers are wrong, and the error of outputs alone does
 not tell: the objective on validation data does. So both stand beside each other.
@@ -23,7 +23,7 @@ Score = Callable[["np.ndarray", "np.ndarray"], Mapping[str, float]]
 """`score(outputs, targets)`: numbers by name, such as the task's metrics."""
 
 REFERENCE_BATCH = 256
-"""Examples that fp32 PyTorch answers at a time."""
+"""Examples that f32 PyTorch answers at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def compare(
 
 
 def reference_outputs(module: nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """Returns what a copy of the module answers in evaluation mode, in fp32 on the CPU: (n, n_outputs)."""
+    """Returns what a copy of the module answers in evaluation mode, in f32 on the CPU: (n, n_outputs)."""
     import numpy as np
     import torch
 

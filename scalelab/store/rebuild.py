@@ -1,4 +1,4 @@
-"""Making the database again from the journal.
+"""Rebuilding the database from the journal.
 
 The new database is built beside the old one and takes its place by one rename; until then nothing changes.
 The old file and its WAL go into the journal's quarantine with the time in their names: neither is ever

@@ -166,7 +166,7 @@ class Store(Questions):
         return check(self.database, self.claims)
 
     def rebuild(self) -> RebuildReport:
-        """Makes the database again from the journal, after salvaging what only the database holds.
+        """Rebuilds the database from the journal, after salvaging what only the database holds.
 
         The old file and its WAL go into the journal's quarantine.
 

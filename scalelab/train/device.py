@@ -58,7 +58,7 @@ def resolve_precision(asked: Literal["auto", "fp32", "bf16"], device: torch.devi
     """Returns the precision to train with; `"auto"` is bf16 autocast where the device is fast at it.
 
     That is a GPU with bf16 units, or a CPU with AMX-BF16 or AVX512-BF16. Elsewhere bf16 is emulated and
-    slower than fp32.
+    slower than f32.
     """
     if asked != "auto":
         return asked

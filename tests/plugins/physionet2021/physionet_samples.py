@@ -1,4 +1,4 @@
-"""Where the real records are, and small made-up ones that can be broken."""
+"""Where the real records are, and small synthetic ones that can be broken."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Sixty made-up records of two seconds, every class in two or three of them."""
+    """Sixty synthetic records of two seconds, every class in two or three of them."""
     folder = tmp_path_factory.mktemp("records")
     codes = list(CLASS_OF_CODE)
     for i in range(60):
