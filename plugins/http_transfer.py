@@ -132,7 +132,7 @@ class Server:
                 count(-there)
                 if response.status_code == 206:
                     part.unlink()
-                    raise _TryAgain("the server sent another part than the one asked for")
+                    raise _TryAgain("the server sent a different range from the one requested")
             with part.open("ab" if goes_on else "wb") as file:
                 for chunk in response.iter_content(_CHUNK):
                     if self._stopped.is_set():
@@ -180,7 +180,7 @@ class Server:
                     raise Unavailable(why)
                 yield response
         except (InvalidSchema, InvalidURL, MissingSchema) as error:
-            raise scalelab.DataError(f"{self.base} is no address of a web server") from error
+            raise scalelab.DataError(f"{self.base} is not the address of a web server") from error
         except requests.Timeout as error:
             raise _TryAgain("the server is silent") from error
         except requests.exceptions.ChunkedEncodingError as error:

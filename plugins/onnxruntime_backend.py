@@ -266,7 +266,7 @@ def scalelab_backends() -> list[scalelab.Backend]:
     return [
         scalelab.Backend(
             name="onnxruntime",
-            summary="ONNX Runtime with any of its execution providers, dynamic and static INT8",
+            summary="ONNX Runtime with any of its execution providers, dynamic and static int8",
             devices=devices,
             load=load,
             params=OnnxruntimeParams,

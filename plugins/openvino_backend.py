@@ -265,7 +265,7 @@ def scalelab_backends() -> list[scalelab.Backend]:
     return [
         scalelab.Backend(
             name="openvino",
-            summary="OpenVINO on Intel CPUs, GPUs and NPUs, INT8 by NNCF",
+            summary="OpenVINO on Intel CPUs, GPUs and NPUs, int8 by NNCF",
             devices=devices,
             load=load,
             params=OpenvinoParams,

@@ -55,7 +55,7 @@ def listed_files(server: Server) -> list[RemoteFile]:
         ) from error
     files = [file for line in text.splitlines() if (file := _listed(line)) is not None]
     if not files:
-        raise scalelab.DataError(f"{server.url(SUMS)} is no list of checksums")
+        raise scalelab.DataError(f"{server.url(SUMS)} is not a list of checksums")
     return files
 
 
@@ -82,7 +82,7 @@ def missing_files(
             batch = there[start : start + _BATCH]
             digests = pool.map(lambda file: _sha256(folder / file.path), batch)
             whole |= {file.path for file, digest in zip(batch, digests, strict=True) if digest == file.sha256}
-            progress(start + len(batch), len(there), "checking what is there")
+            progress(start + len(batch), len(there), "checking existing files")
     return [file for file in files if file.path not in whole]
 
 

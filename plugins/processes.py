@@ -48,7 +48,7 @@ def in_processes(
         yield from pool.map(work, parts)
     except BrokenProcessPool as error:
         raise scalelab.DataError(
-            "a process was killed, perhaps for want of memory; run the same again with jobs = 1"
+            "a process was killed, perhaps out of memory; run the same again with jobs = 1"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

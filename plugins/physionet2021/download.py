@@ -34,7 +34,7 @@ def plan_download(params: DownloadParams, progress: scalelab.Progress) -> scalel
     if absent:
         notes.append(f"{server.base} does not have {', '.join(absent)}")
     if len(wanted) > len(missing):
-        notes.append(f"{len(wanted) - len(missing):,} files are there already and whole")
+        notes.append(f"{len(wanted) - len(missing):,} files are already complete")
     if not exact:
         notes.append("the size is computed from the number of records and their mean duration")
 
@@ -78,6 +78,6 @@ def _check_room(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(there).free
     if n_bytes + _SPARE > free:
         raise scalelab.DataError(
-            f"{folder}: {n_bytes / 1e9:.1f} GB are to come and {free / 1e9:.1f} GB are free there; "
+            f"{folder}: {n_bytes / 1e9:.1f} GB are to be downloaded and {free / 1e9:.1f} GB are free there; "
             "choose another folder or fewer sources"
         )

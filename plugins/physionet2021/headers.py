@@ -107,7 +107,7 @@ def header_text(header: Path) -> str:
     except OSError as error:
         raise scalelab.DataError(f"header cannot be read: {error.strerror or error}") from error
     if len(content) > LARGEST:
-        raise scalelab.DataError("header is no text: it has more than a million bytes")
+        raise scalelab.DataError("header is not text: it has more than a million bytes")
     return content.decode("latin-1")
 
 
@@ -142,7 +142,7 @@ def _record_line(line: str) -> tuple[str, int, float, int | None]:
     words = line.split()
     name = _RECORD.fullmatch(words[0])
     if name is None:
-        raise scalelab.DataError(f"record line: {_shown(words[0])} is no record name")
+        raise scalelab.DataError(f"record line: {_shown(words[0])} is not a record name")
     if name["segments"]:
         raise scalelab.DataError("record line: a record of several segments is not in this layout")
     n_leads = _integer(words[1]) if len(words) > 1 else None
@@ -156,7 +156,7 @@ def _record_line(line: str) -> tuple[str, int, float, int | None]:
         raise scalelab.DataError(f"sampling rate: {hertz:g} Hz is not between {RATES[0]:g} and {RATES[1]:g}")
     n_samples = _integer(words[3]) if len(words) > 3 else 0
     if n_samples is None or n_samples < 0:
-        raise scalelab.DataError(f"record line: {_shown(words[3])} is no number of samples")
+        raise scalelab.DataError(f"record line: {_shown(words[3])} is not a number of samples")
     return name["name"], n_leads, hertz, n_samples or None
 
 
@@ -167,7 +167,7 @@ def _signal_line(line: str) -> SignalLine:
         raise scalelab.DataError(f"signal line: {_shown(line)} gives no storage format")
     scale = _GAIN.fullmatch(words[2]) if len(words) > 2 else None
     if len(words) > 2 and scale is None:
-        raise scalelab.DataError(f"signal line: {_shown(words[2])} is no gain")
+        raise scalelab.DataError(f"signal line: {_shown(words[2])} is not a gain")
     numbers: list[int] = []
     for word in words[3:8]:
         number = _integer(word)
@@ -179,7 +179,7 @@ def _signal_line(line: str) -> SignalLine:
     )  # the ADC's resolution stands before them
     gain = float(scale["gain"]) if scale else 0.0
     if not math.isfinite(gain):
-        raise scalelab.DataError(f"signal line: {_shown(words[2])} is no gain")
+        raise scalelab.DataError(f"signal line: {_shown(words[2])} is not a gain")
     baseline = scale["baseline"] if scale else None
     return SignalLine(
         file=words[0],

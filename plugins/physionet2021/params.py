@@ -90,7 +90,7 @@ class Physionet2021Params(scalelab.Params):
 class DownloadParams(scalelab.Params):
     """Options of `scalelab data download physionet2021`."""
 
-    to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
+    to: scalelab.Location = Field(description="folder to write to; running again resumes")
     sources: tuple[SourceName, ...] = Field((), description="only these databases; all eight by default")
     url: str = Field(URL, description="address of the database's folder, or of a mirror of it")
     jobs: int = Field(4, ge=1, le=16, description="connections at a time")

@@ -48,7 +48,7 @@ def in_millivolts(stored: np.ndarray, lines: tuple[SignalLine, ...], repairs: li
 def _gain(line: SignalLine, repairs: list[str]) -> float:
     scale = _PER_MILLIVOLT.get(line.units.lower())
     if scale is None:
-        raise scalelab.DataError(f"units: '{printable(line.units)}' are no units of voltage")
+        raise scalelab.DataError(f"units: '{printable(line.units)}' are not units of voltage")
     if line.gain is None:
         _once(repairs, f"gain: {GAIN:g}/mV where the header gives none")
         return GAIN
@@ -110,7 +110,7 @@ def in_leads_order(
         notes: Takes the flat leads, which stay as they are, and how many leads are none of the twelve.
 
     Raises:
-        scalelab.DataError: A lead is there twice, or missing for good, or all of them are flat.
+        scalelab.DataError: A lead is listed twice, or missing for good, or all of them are flat.
     """
     rows = _rows(lines)
     if list(rows) == list(LEADS) and len(lines) == len(LEADS) and not lost:
@@ -141,7 +141,7 @@ def _rows(lines: tuple[SignalLine, ...]) -> dict[str, int]:
     for row, line in enumerate(lines):
         lead = _NAMES.get(line.lead.lower().removeprefix("lead").strip())
         if lead in rows:
-            raise scalelab.DataError(f"leads: {lead} is there twice")
+            raise scalelab.DataError(f"leads: {lead} is listed twice")
         if lead is not None:
             rows[lead] = row
     return rows

@@ -171,4 +171,4 @@ def _note_unchecked(lines: tuple[SignalLine, ...], stored: np.ndarray, notes: li
         line.initial is not None and line.initial != found for line, found in zip(lines, first, strict=True)
     )
     if other:
-        notes.append(f"first sample: another than the header's in {other} leads")
+        notes.append(f"first sample: differs from the header's in {other} leads")

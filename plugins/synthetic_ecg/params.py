@@ -44,7 +44,7 @@ class SyntheticEcgParams(scalelab.Params):
 class SynthesizeParams(scalelab.Params):
     """Options of `scalelab data synthesize synthetic-ecg`."""
 
-    to: scalelab.Location = Field(description="folder to write to; running again goes on where it ended")
+    to: scalelab.Location = Field(description="folder to write to; running again resumes")
     records: int = Field(ge=1, le=10_000_000, description="number of records")
     seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     rate: int = Field(500, ge=50, le=1000, description="sampling rate in Hz")
@@ -57,4 +57,4 @@ class SynthesizeParams(scalelab.Params):
     difficulty: float = Field(0.5, ge=0, le=1, description="as in the dataset's options")
     label_noise: float = Field(0.02, ge=0, lt=0.5, description="fraction of the labels that are wrong")
     jobs: int = Field(default_factory=default_jobs, ge=1, le=64, description="processes")
-    wfdb: bool = Field(False, description="write WFDB headers and MATLAB v4 files; the only form there is")
+    wfdb: bool = Field(False, description="write WFDB headers and MATLAB v4 files; the only format available")

@@ -38,7 +38,7 @@ def write_records(params: SynthesizeParams, progress: scalelab.Progress) -> str:
         scalelab.DataError: The form is not named, the folder cannot be written, or holds other records.
     """
     if not params.wfdb:
-        raise scalelab.DataError("say in which form to write the records: --wfdb")
+        raise scalelab.DataError("say in which format to write them: --wfdb")
     options = SyntheticEcgParams(**_described(params))
     folder = params.to.expanduser().resolve() / "training" / params.source
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STOPPING = {
     1: "stopping: running trials write a checkpoint and end; Ctrl-C again stops at once",
-    2: "stopped at once; trials go on from their last checkpoint when the study is run again",
+    2: "stopped at once; trials resume from their last checkpoint when the study is run again",
 }
 
 
@@ -53,7 +53,7 @@ class RunDisplay:
         """Shows an event."""
         if isinstance(event, Planned):
             self._names = TrialNames(event.trials)
-            elsewhere = f", {event.n_elsewhere} under way elsewhere" if event.n_elsewhere else ""
+            elsewhere = f", {event.n_elsewhere} running elsewhere" if event.n_elsewhere else ""
             self.say(
                 f"study {event.study}: {len(event.trials)} trials, {event.n_kept} done before, "
                 f"{event.n_pending} to do{elsewhere}"

@@ -130,7 +130,9 @@ def _names(kind: Kind[Any, Any], paths: list[Path]) -> list[str]:
 
 def _judge(report: CheckReport) -> None:
     found = {
-        f"{kind.plural} of the journal are not in the database, or not whole": report.missing.get(kind.table)
+        f"{kind.plural} of the journal are missing from the database, or incomplete": report.missing.get(
+            kind.table
+        )
         for kind in KINDS
     }
     found["records are in the database more than once"] = report.duplicates

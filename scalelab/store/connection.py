@@ -47,7 +47,7 @@ _EXPLAINED: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
      "the store {path} cannot be opened: permission denied; make it readable and writable"),
     (("we can only read version",), StoreNewerError,
      "the store {path} was written by a newer DuckDB; run: pip install -U duckdb scalelab"),
-    (("Out of Memory",), StoreError, "the store {path} needs more memory than there is: {text}"),
+    (("Out of Memory",), StoreError, "the store {path} needs more memory than is available: {text}"),
 )  # fmt: skip
 _BROKEN_FILE = ("corrupt", "checksum", "not a valid duckdb", "replaying wal", "could not read")
 
@@ -145,8 +145,8 @@ class Database:
         except FileNotFoundError as error:
             if self.journal.folder.is_dir() and (self.journal.kept.is_dir() or self.journal.new.is_dir()):
                 raise StoreError(
-                    f"the store {self.path} is missing, but its journal is there: "
-                    f"{rebuild_command(self.path)} makes it again"
+                    f"the store {self.path} is missing, but its journal exists: "
+                    f"{rebuild_command(self.path)} rebuilds it"
                 ) from error
             raise StoreError(
                 f"there is no store {self.path}; `scalelab run` makes one, --store names another"
@@ -158,7 +158,7 @@ class Database:
         if head[8:12] != b"DUCK":
             raise StoreDamagedError(
                 f"{self.path} is not a DuckDB file; if it was a store, {rebuild_command(self.path)} "
-                "makes it again from its journal"
+                "rebuilds it from its journal"
             )
 
     def create(self) -> None:
@@ -254,9 +254,9 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
             return kind(says.format(path=path, text=text[:200]))
     passing = (duckdb.IOException, duckdb.TransactionException)
     if isinstance(error, passing) and not any(sign in text.lower() for sign in _BROKEN_FILE):
-        return StoreError(f"the store {path} cannot be used now: {text[:200]}; mend that and run again")
+        return StoreError(f"the store {path} cannot be used now: {text[:200]}; fix that and run again")
     return StoreDamagedError(
-        f"the store {path} cannot be read ({text[:200]}); {rebuild_command(path)} makes it again from its "
+        f"the store {path} cannot be read ({text[:200]}); {rebuild_command(path)} rebuilds it from its "
         "journal and sets the damaged file aside"
     )
 

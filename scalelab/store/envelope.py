@@ -70,7 +70,9 @@ def _checked(content: bytes) -> str:
     head = _HEAD.match(text)
     if head is None or not text.endswith("}\n"):
         raise TornError(
-            "it is torn" if text[:10] == '{"format":'[: len(text[:10])] else "it is no journal file"
+            "it is truncated or corrupt"
+            if text[:10] == '{"format":'[: len(text[:10])]
+            else "it is not a journal file"
         )
     if int(head[1]) != FORMAT:
         raise TornError(f"its format is {head[1]}, this scalelab reads {FORMAT}")

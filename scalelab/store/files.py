@@ -34,7 +34,7 @@ def writing(what: Path) -> Iterator[None]:
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = "make it writable, or choose another store with --store"
         else:
-            hint = "mend that and run again; what was acknowledged is kept"
+            hint = "fix that and run again; what was acknowledged is kept"
         raise StoreError(f"{what} cannot be written: {error.strerror or error}; {hint}") from error
 
 

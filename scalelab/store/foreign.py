@@ -73,7 +73,7 @@ class Source:
         kind = one(self._connection.execute("select typeof(value) from evaluated limit 1"))
         if kind != "BOOLEAN":
             raise InputError(
-                f"only {brief(condition)} is no condition: it gives {kind}, not true or false; "
+                f"only {brief(condition)} is not a condition: it gives {kind}, not true or false; "
                 "write one such as loss < 4"
             )
         self._connection.execute(
@@ -101,7 +101,7 @@ class Source:
         if wrong:
             raise InputError(
                 f"map {column}={brief(expression)}: row {wrong[0]} of {self.name} gives {brief(wrong[1])}, "
-                "not a number; mend it, or leave the row out with --only"
+                "not a number; fix it, or leave the row out with --only"
             )
         return self._values("try_cast(value as double)")
 
@@ -152,7 +152,7 @@ class Source:
         got, wanted = self._connection.execute(counts).fetchall()[0]
         if got != wanted:
             raise InputError(
-                f"{label}: it gives {got} values for {wanted} rows; write one that gives a value a row"
+                f"{label}: it gives {got} values for {wanted} rows; write one that gives one value per row"
             )
 
     def _run(self, expression: str, table: str) -> None:
@@ -171,7 +171,7 @@ class Source:
         if missing:
             name = missing[1]
             hint = suggest(name, self.kinds)
-            return f"there is no column {name!r}{hint} ({columns}; a text stands in single quotes: '{name}')"
+            return f"there is no column {name!r}{hint} ({columns}; put strings in single quotes: '{name}')"
         if "GROUP BY" in text or "aggregate" in text.lower():
             return "an aggregate gives one value for all rows; add over (), as in max(loss) over ()"
         if "Permission Error" in text or "disabled" in text:
@@ -204,9 +204,7 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
             raise InputError(f"{name} cannot be read: {_first_lines(error)}") from error
         source = Source(connection, name, path.stem if path is not None else None)
         if n_rows is not None and source.n_rows != min(n_rows, MAX_ROWS + 1):
-            raise InputError(
-                f"{name} has {n_rows} rows, but {source.n_rows} were understood; check its quotes"
-            )
+            raise InputError(f"{name} has {n_rows} rows, but {source.n_rows} were parsed; check its quotes")
         if not source.n_rows:
             raise InputError(f"{name} has no rows; nothing can be imported from it")
         if source.n_rows > MAX_ROWS:

@@ -123,7 +123,7 @@ def _distinct(names: list[str], what: str) -> list[str]:
         key = name.casefold()
         if key in seen:
             raise InputError(
-                f"{what} has the columns {seen[key]!r} and {name!r}, which cannot be told apart; rename one"
+                f"{what} has the columns {seen[key]!r} and {name!r}, which are not distinct; rename one"
             )
         seen[key] = name
     return names

@@ -59,7 +59,7 @@ class Journal:
     def write(
         self, content: Record | Registration | ImportedTable | Measurement, *, durable: bool = True
     ) -> Path:
-        """Keeps a record or another content; nothing happens where one of that name is there already.
+        """Keeps a record or another content; nothing happens where that name already exists.
 
         Args:
             content: What an attempt produced, a study asks for, an imported table holds.

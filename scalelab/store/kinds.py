@@ -80,7 +80,9 @@ class Kind(Generic[M, E]):
         except TornError:
             raise
         except ValueError as error:
-            raise TornError(f"its content is no {self.name}: {str(error).splitlines()[0]}") from error
+            raise TornError(
+                f"its content is not a valid {self.name}: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def _difference(_: duckdb.DuckDBPyConnection, taken: list[str], there: set[str]) -> list[str]:

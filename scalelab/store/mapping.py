@@ -74,7 +74,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Import:
-    """What was read of a foreign table, and what became of it.
+    """What was read of a foreign table, and the outcome of it.
 
     Attributes:
         study: The name under which its rows are runs.
@@ -161,14 +161,14 @@ def _check(wanted: Wanted) -> None:
             f"rest {wanted.rest!r}{suggest(wanted.rest, PREFIXES)}; there are {', '.join(PREFIXES)}"
         )
     if wanted.direction is not None and wanted.direction not in get_args(Direction):
-        raise InputError(f"direction {wanted.direction!r} is none of {', '.join(get_args(Direction))}")
+        raise InputError(f"direction {wanted.direction!r} is not one of {', '.join(get_args(Direction))}")
     if (wanted.metric is None) != (wanted.direction is None):
         raise InputError(
             "metric and direction go together: say --metric NAME and --direction minimize or maximize"
         )
     twice = [name for name in ("metric", "direction") if getattr(wanted, name) and name in wanted.map]
     if twice:
-        raise InputError(f"{twice[0]} is given and mapped; drop one of the two")
+        raise InputError(f"{twice[0]} is both given and mapped; drop one")
 
 
 def _study_name(given: str | None, source: Source) -> str:
@@ -302,7 +302,9 @@ def _complete(columns: Columns, rows: Sequence[int], where: str, wanted: Wanted)
             raise InputError("the objective has no name or no direction; say --metric NAME and --direction …")
     wrong = set(columns["direction"]) - set(get_args(Direction))
     if wrong:
-        raise InputError(f"direction {brief(min(wrong))} {where} is none of {', '.join(get_args(Direction))}")
+        raise InputError(
+            f"direction {brief(min(wrong))} {where} is not one of {', '.join(get_args(Direction))}"
+        )
 
 
 def _statuses(columns: Columns, rows: Sequence[int], where: str) -> list[str]:
@@ -313,7 +315,7 @@ def _statuses(columns: Columns, rows: Sequence[int], where: str) -> list[str]:
     for i, (row, status) in enumerate(zip(rows, statuses, strict=True)):
         if status not in (None, *get_args(Status)):
             raise InputError(
-                f"row {row} {where}: status {brief(status)} is none of {', '.join(get_args(Status))}; "
+                f"row {row} {where}: status {brief(status)} is not one of {', '.join(get_args(Status))}; "
                 "map it with --map status=\"case … when … then 'done' … end\""
             )
         for name, values in outcomes.items():

@@ -100,7 +100,7 @@ class Store(Questions):
             replace: Whether to replace what was imported under that name before.
 
         Returns:
-            The same, and what became of it.
+            The same, and the outcome of it.
 
         Raises:
             InputError: The name is taken; nothing was changed.
@@ -207,7 +207,7 @@ class Store(Questions):
         there = self.outcomes([claim.trial_id]).get(claim.trial_id)
         trial = self.trial(claim.trial_id)
         if trial is not None and (there is None or there.attempts < claim.attempt):
-            self.journal.write(claim.record(trial, "interrupted", "its process is gone"))
+            self.journal.write(claim.record(trial, "interrupted", "its process has ended"))
 
 
 def open_store(path: Store | Path | str, *, create: bool = False, wait: float = WAIT) -> Store:

@@ -172,7 +172,7 @@ download physionet2021 --to x --url here  url = 'here': must be the address of a
 inspect physionet2021 --folder nowhere    there is no folder
 inspect synthetic-ecg --folder nowhere    dataset 'synthetic-ecg' has nothing to inspect
 synthesize synthetic-ecg --to x --records 0 --wfdb              records = 0: must be at least 1
-synthesize synthetic-ecg --to x --records 3                     say in which form to write the records: --wfdb
+synthesize synthetic-ecg --to x --records 3                     say in which format to write them: --wfdb
 synthesize synthetic-ecg --to x --records 3 --wfdb --rate 257.5  rate = 257.5: must be a whole number
 """
 """Arguments, and what the answer must say; two spaces stand between them."""

@@ -140,7 +140,7 @@ def test_the_whole_design_space_is_printed_and_drawn(analyze, tmp_path, monkeypa
         "Interactions: dots",
         "feature_stages",
         "Distribution of the error loss: dots",
-        "Least loss that a budget of forward FLOPs buys",
+        "Lowest loss that a budget of forward FLOPs buys",
         "Where the best models are by loss: dots",
         "The design predicts loss on dots",
     ):

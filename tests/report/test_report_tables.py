@@ -70,7 +70,7 @@ def test_one_list_of_sections_in_one_order(grid_analysis, grid_report, report, c
     starts = [out.index(title) for title in terminal.tables]
     assert out.index(terminal.answer[0]) < starts[0]
     assert starts == sorted(starts)
-    assert "The design space: it was not asked for; scalelab analyze --design adds it" in out
+    assert "The design space: it was not requested; scalelab analyze --design adds it" in out
     topics = [key for key in json_object(grid_analysis) if key in ("laws", "fronts", "trees", "design")]
     assert topics == sorted(topics, key=keys.index), "JSON has the same order"
 

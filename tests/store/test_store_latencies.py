@@ -97,7 +97,7 @@ def test_a_torn_file_is_set_aside_and_holds_up_nobody(store, caplog):
     store.ingest()
     assert store.latencies().latency.tolist() == [0.016]
     assert [path.name for path in store.journal.quarantined()] == [torn.name]
-    assert "it is torn" in caplog.text
+    assert "it is truncated or corrupt" in caplog.text
 
 
 def test_a_file_says_what_it_holds():

@@ -115,7 +115,7 @@ component = change(toy_dataset, params=UnpickledParams)
     Case("leak", "Dataset", opened("    return change(data, validation=data.train)"),
          "test_splits_do_not_leak", "100.0% of the validation examples are training examples"),
     Case("shape", "Dataset", opened("    return change(data, task=change(data.task, input_shape=(2, 60)))"),
-         "test_model_input_has_the_shape_of_the_task", "mend task.input_shape or prepare"),
+         "test_model_input_has_the_shape_of_the_task", "fix task.input_shape or prepare"),
     Case("labels", "Dataset", opened(
         "    return change(data, task=change(data.task, n_outputs=3, classes=()),"
         " train=scalelab.Split(data.train.inputs, data.train.targets + 2))"),

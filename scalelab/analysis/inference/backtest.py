@@ -52,7 +52,7 @@ class Backtest:
             return f"{self.law}: no backtest, {self.refused[0] if self.refused else 'too few rows'}"
         error = np.expm1(self.rmse)
         reach = max(self.reach)
-        return f"{self.law}: off by {error:.1%} when asked for up to {reach:.1f} times the scale it had seen"
+        return f"{self.law}: off by {error:.1%} at up to {reach:.1f} times the scale it was fitted to"
 
 
 def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] = ORIGINS) -> Backtest:

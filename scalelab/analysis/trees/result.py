@@ -31,7 +31,7 @@ class TreeModel:
         learner: `forest`, `boosting` or `xgboost`.
         n_units: What folds and bootstrap keep together: networks, or designs where there are few networks.
         scores: `score` (`pearson`, `spearman`, `r2`, `rmse`), `value`, `lower`, `upper`: of
-            predictions for held-out designs. R² is against the mean of the designs that were learned from.
+            predictions for held-out designs. R² is relative to the mean of the training designs.
         mean_rmse: RMSE of that mean on held-out designs: what a model must beat.
         importances: `measure` (one of `MEASURES`), `choice`, `importance`, `lower`, `upper`,
             `noise` (what the best of the shuffled copies of the choices reaches), `spearman` (of the

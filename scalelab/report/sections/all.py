@@ -59,6 +59,6 @@ def _section(
     except Exception as error:
         if on_error is None:
             raise
-        reason = f"it could not be made ({type(error).__name__}: {error}); please report this"
+        reason = f"it could not be computed ({type(error).__name__}: {error}); please report this"
         on_error(f"{topic.title}: {reason}")
         return Section(topic.key, topic.title, reason=reason)

@@ -91,7 +91,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
-    """Yields the loss against size for each budget, and the compute-optimal size, a panel a family."""
+    """Yields the loss against size for each budget, and the compute-optimal size, one panel per family."""
     name = family_names(map(family_of, analysis.optima))
     found = [one for one in analysis.optima if isinstance(one, FamilyOptimum)]
     own = [one for one in found if one.family.dataset == dataset][:MAX_PANELS]

@@ -81,7 +81,7 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
-    """Yields the multiplier along the scale, a panel a group, a figure an axis."""
+    """Yields the multiplier along the scale, one panel per group, one figure per axis."""
     groups = [group for group in _compared(analysis) if group.dataset == dataset]
     for number, (axis, own) in enumerate(grouped(groups, lambda group: group.axis).items()):
         label = "Compute multiplier" if axis == "train_flops" else f"Multiplier of {SYMBOLS[axis]}"

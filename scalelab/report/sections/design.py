@@ -211,7 +211,7 @@ def _front_tables(design: DesignSpace) -> Iterator[Table]:
             for budget in budgets
         )
         note = f"{percent(design.level)} of resampled designs lie between the two ends"
-        title = f"Least {error} that a budget of {words} FLOPs buys: {dataset}"
+        title = f"Lowest {error} that a budget of {words} FLOPs buys: {dataset}"
         yield Table.of(title, rows, numbers=slice(None), notes=[note], folded=True)
 
 
@@ -240,8 +240,8 @@ def _range_tables(design: DesignSpace) -> Iterator[Table]:
             for one in own
         )
         note = (
-            "where the best of a quarter of the designs lies 95 times of 100; p: how often a choice in "
-            "random order has winners as close together"
+            "where the best of a random quarter of the designs lies 95 times out of 100; p: how often a "
+            "choice in random order has its winners as close together"
         )
         title = f"Where the best models are by {metric}: {dataset}"
         yield Table.of(title, rows, numbers=slice(4, 6), notes=[note], optional=("typical",), folded=True)
@@ -302,7 +302,7 @@ def _best_models(models: Sequence[TreeModel]) -> list[TreeModel]:
 
 
 def _missing(analysis: Analysis) -> str:
-    return "" if analysis.design is not None else "it was not asked for; scalelab analyze --design adds it"
+    return "" if analysis.design is not None else "it was not requested; scalelab analyze --design adds it"
 
 
 TOPIC = Topic("design", "The design space", _missing, _lines, _tables, design_figures)

@@ -45,7 +45,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         cost = short(float(top["forward_flops"]), "FLOP")
         yield (
             f"The best {metric} on {dataset} is {plain(float(top['objective']))}: "
-            f"{top['architecture']}{of_size}, {best.optimizer}, {cost} a forward pass."
+            f"{top['architecture']}{of_size}, {best.optimizer}, {cost} per forward pass."
         )
 
 

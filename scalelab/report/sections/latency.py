@@ -103,7 +103,7 @@ def _exactness_table(found: pd.DataFrame) -> Table:
 
 
 def _change_table(found: pd.DataFrame) -> Table:
-    """Returns what each precision does to the metrics of trained networks (`exactness`), a row a target."""
+    """Returns what each precision does to the metrics of trained networks (`exactness`), per target."""
     trained = [row for row in found.to_dict("records") if row["changes"]]
     names = list(dict.fromkeys(one.metric for row in trained for one in row["changes"]))
     rows = []
@@ -128,7 +128,7 @@ def _change_table(found: pd.DataFrame) -> Table:
 
 
 def _front_tables(latencies: pd.DataFrame) -> Iterator[Table]:
-    """Yields the Pareto fronts of objective against latency, a table a metric, the best networks first."""
+    """Yields the Pareto fronts of objective against latency, one table per metric, best networks first."""
     for metric, found in grouped(fronts(latencies), lambda front: front.metric).items():
         name = place_names([front.place for front in found])
         limit = _SHOWN_FRONT if len(found) == 1 else _SHOWN_OF_SEVERAL
@@ -272,7 +272,7 @@ def devices_table(rows: Sequence[DeviceRow]) -> Table:
             "device": row.device,
             "usable": "yes" if row.available else "no",
             "precisions": ", ".join(row.precisions),
-            "what it is, or how to get it": row.detail,
+            "what it is, or how to enable it": row.detail,
         }
         for row in rows
     )

@@ -29,7 +29,7 @@ def latency_figures(latencies: pd.DataFrame) -> tuple[Figure, ...]:
     """Returns the numbers of every figure that the measurements have something for.
 
     Args:
-        latencies: A row a measurement, as the store's `latencies`.
+        latencies: One row per measurement, as the store's `latencies`.
     """
     rows = measured(latencies)
     return () if rows.empty else (_boxes(rows), _flops(rows), *_fronts(rows))
@@ -62,7 +62,7 @@ def _flops(rows: pd.DataFrame) -> Figure:
 
 
 def _fronts(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Yields the Pareto fronts of objective against latency, a figure a metric and a panel a device."""
+    """Yields the Pareto fronts of objective against latency, a figure per metric with a panel per device."""
     found = sorted(fronts(rows), key=lambda front: front.metric)
     for number, (metric, own) in enumerate(grouped(found, lambda front: front.metric).items()):
         drawn = [(front.place, _front(front)) for front in own]

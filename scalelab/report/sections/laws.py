@@ -43,7 +43,7 @@ def no_backtest(backtest: Backtest) -> str:
 
 
 def _missing(analysis: Analysis) -> str:
-    return "" if analysis.laws else "no law was asked for"
+    return "" if analysis.laws else "no law was requested"
 
 
 def _lines(analysis: Analysis) -> Iterator[str]:

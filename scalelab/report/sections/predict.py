@@ -17,7 +17,7 @@ from scalelab.report.sections.laws import backtest_cell, no_backtest
 
 
 def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
-    """Returns the loss of one run at a scale, a row a family."""
+    """Returns the loss of one run at a scale, one row per family."""
     name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Forecast)]
     metric = next((one.metric for one in done if one.metric), None)
@@ -45,7 +45,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
 
 
 def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
-    """Returns the scale that reaches a loss, a row a family and axis."""
+    """Returns the scale that reaches a loss, one row per family and axis."""
     name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Target)]
     rows = (
@@ -82,8 +82,8 @@ def backtest_note(backtest: Backtest) -> str:
     if not backtest.errors:
         return f"no backtest: {no_backtest(backtest)}"
     return (
-        "backtest is the RMS log error of the same law, asked for up to "
-        f"{plain(max(backtest.reach))} times the scale it had seen"
+        "backtest is the RMS log error of the same law at up to "
+        f"{plain(max(backtest.reach))} times the scale it was fitted to"
     )
 
 

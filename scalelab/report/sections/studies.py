@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def studies_table(studies: Sequence[NamedTuple]) -> Table:
-    """Returns what a store holds, a row a study.
+    """Returns what a store holds, one row per study.
 
     Args:
         studies: What `Store.studies()` returned; every field becomes a column, but one that is left at

@@ -121,7 +121,7 @@ def _row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
-    """Yields importances, a panel a scope, and held-out predictions, a figure for each metric."""
+    """Yields importances, one panel per scope, and held-out predictions, a figure for each metric."""
     models = sorted(
         (tree for tree in analysis.forests if tree.dataset == dataset), key=lambda tree: tree.metric
     )

@@ -105,8 +105,8 @@ def test_running_again_fetches_nothing(real, tmp_path):
     progress = Progress()
     again = plan(real, tmp_path, progress)
     assert (again.n_files, again.n_bytes) == (0, 0)
-    assert again.notes == ("22 files are there already and whole",)
-    assert progress.last == {"checking what is there": (22, 22)}
+    assert again.notes == ("22 files are already complete",)
+    assert progress.last == {"checking existing files": (22, 22)}
     assert [path for _, path, _ in real.requests] == ["SHA256SUMS.txt"]
 
 
@@ -277,7 +277,7 @@ def test_disk_that_is_too_small(real, tmp_path, monkeypatch):
 
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(scalelab.DataError, match=r"0\.0 GB are to come and 0\.0 GB are free"):
+    with pytest.raises(scalelab.DataError, match=r"0\.0 GB are to be downloaded and 0\.0 GB are free"):
         plan(real, tmp_path / "deep" / "er")
 
 
@@ -291,7 +291,7 @@ def test_no_list_of_checksums(server, tmp_path):
     with pytest.raises(scalelab.DataError, match=r"SHA256SUMS\.txt: 404 Not Found; is the address"):
         plan(server, tmp_path)
     server.files["SHA256SUMS.txt"] = b"<html>Welcome</html>"
-    with pytest.raises(scalelab.DataError, match="is no list of checksums"):
+    with pytest.raises(scalelab.DataError, match="is not a list of checksums"):
         plan(server, tmp_path)
 
 

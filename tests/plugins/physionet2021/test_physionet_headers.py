@@ -177,9 +177,9 @@ def test_fields_that_wfdb_leaves_optional():
         (lines_with(0, "600", "-600"), "no number of samples"),
         (lines_with(0, "600", "x"), "no number of samples"),
         (lines_with(3, "16x1+24", "x16"), "no storage format"),
-        (lines_with(3, "1000.0(0)", "1000,0"), "is no gain"),
-        (lines_with(3, "1000.0(0)", "nan"), "is no gain"),
-        (lines_with(3, "1000.0(0)", "1e999(0)"), "is no gain"),
+        (lines_with(3, "1000.0(0)", "1000,0"), "is not a gain"),
+        (lines_with(3, "1000.0(0)", "nan"), "is not a gain"),
+        (lines_with(3, "1000.0(0)", "1e999(0)"), "is not a gain"),
     ],
 )
 def test_what_is_no_header_is_said_in_one_line(text, reason):

@@ -157,7 +157,7 @@ def test_more_leads_than_twelve_are_left_out(tmp_path):
 def test_lead_that_is_there_twice(tmp_path):
     lines = header_lines("A1", SAMPLES)
     lines[3] = lines[3].removesuffix("III") + "II"
-    assert read_record(write(tmp_path, "A1", SAMPLES, lines)).reason == "leads: II is there twice"
+    assert read_record(write(tmp_path, "A1", SAMPLES, lines)).reason == "leads: II is listed twice"
 
 
 def with_gaps(*gaps):
@@ -256,7 +256,7 @@ def test_first_value_that_is_not_the_headers_is_noted(tmp_path):
     words = lines[5].split()
     lines[5] = " ".join([*words[:5], str(int(words[5]) + 1), *words[6:]])
     assert read_record(write(tmp_path, "A1", SAMPLES, lines)).notes == (
-        "first sample: another than the header's in 1 leads",
+        "first sample: differs from the header's in 1 leads",
     )
 
 
