@@ -123,7 +123,7 @@ class Loading:
     def of(
         cls, backend: str, params: scalelab.BackendParams, devices: Sequence[scalelab.Device], device: str
     ) -> Self:
-        """Returns an attempt on a device; by default with a thread a core.
+        """Returns an attempt on a device; by default with one thread per core.
 
         Raises:
             scalelab.InputError: There is no such device, or it cannot be used.

@@ -129,7 +129,7 @@ class BackendContract(ComponentContract):
                 pytest.fail(f"facts must be strings, numbers and booleans: {error}")
 
     def test_throughput_is_of_examples(self, executables: Executables, example: np.ndarray) -> None:
-        """Where there is an asynchronous throughput, it is a positive number of examples a second."""
+        """Where there is an asynchronous throughput, it is a positive number of examples per second."""
         for device, executable in executables:
             throughput = executable.throughput
             if throughput is not None:

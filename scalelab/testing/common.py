@@ -236,7 +236,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def attempt(call: Callable[[], Result], advice: str) -> Result:
-    """Calls, and turns any exception into a failure that says what to mend."""
+    """Calls, and turns any exception into a failure that says what to fix."""
     try:
         return call()
     except Exception as error:

@@ -136,7 +136,7 @@ def test_a_damaged_store_comes_back_from_its_journal(filled, damage):
     broken = {"truncated": whole[: len(whole) // 3], "garbage": b"\x07" * 9000, "empty": b""}
     if damage == "missing":
         filled.path.unlink()
-        with pytest.raises(StoreError, match="its journal is there: `scalelab store rebuild"):
+        with pytest.raises(StoreError, match="its journal exists: `scalelab store rebuild"):
             open_store(filled.path)
     else:
         filled.path.write_bytes(broken[damage])

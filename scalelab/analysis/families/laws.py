@@ -240,7 +240,7 @@ def fit_family(
     def fitted() -> FittedLaw:
         known = designs.dropna(subset=["loss"])
         if known.empty:
-            raise FitError("no finished run says its loss, and laws are fitted to the loss; map or add it")
+            raise FitError("no finished run records its loss, and laws are fitted to the loss; map or add it")
         axes = form.axes if form else GRID_AXES
         points = grid_points(known, axes) if axis == JOINT else axis_points(known, axis)
         fit = fit_points(law, points, estimator, seed)
