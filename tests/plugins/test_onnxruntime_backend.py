@@ -56,8 +56,9 @@ def loaded(request: pytest.FixtureRequest) -> dict[str, tuple[Executable, nn.Mod
     }
 
 
+# Without VNNI a processor saturates sums of two int8 products, and dynamic quantization loses more.
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [("f32", 1e-4), ("f16", 0.01), ("static", 0.3), ("dynamic", 0.3)]
+    ("name", "tolerance"), [("f32", 1e-4), ("f16", 0.01), ("static", 0.3), ("dynamic", 0.5)]
 )
 def test_outputs_agree_with_pytorch(
     loaded: dict[str, tuple[Executable, nn.Module]], name: str, tolerance: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -28,6 +27,6 @@ def handler(request):
 
 def test_a_signal_counts_only_inside_the_context(handler):
     with StopSignal() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # to this very thread
         assert stop.level == 1
     assert signal.getsignal(signal.SIGINT) is handler
