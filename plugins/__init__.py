@@ -1,1 +1,1 @@
-"""Being built."""
+"""The bundled plugins: datasets, architectures, optimizers, backends and laws, one file or package each."""

@@ -1,4 +1,4 @@
-"""One server: requests that go on where they were cut, try again, and slow down when they are told to."""
+"""One server: requests that resume where they were cut, retry, and slow down when asked to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
 class Unavailable(Exception):
-    """A file could not be had; its text says why.
+    """A file could not be downloaded; its text says why.
 
     Attributes:
         silent: Whether the server did not answer, or only with errors of its own.
@@ -83,7 +83,7 @@ class Server:
         """Returns a text file.
 
         Raises:
-            Unavailable: It could not be had.
+            Unavailable: It could not be downloaded.
         """
 
         def get() -> str:
@@ -111,10 +111,10 @@ class Server:
         Args:
             path: The file on the server.
             part: Where to; its content is checked by the caller.
-            count: Is told how many bytes have come; fewer than none where it starts again.
+            count: Called with the number of bytes received; negative where it starts again.
 
         Raises:
-            Unavailable: It could not be had.
+            Unavailable: It could not be downloaded.
             Stopped: The server was stopped.
         """
         count(_size(part))
@@ -152,7 +152,7 @@ class Server:
                 attempt = 0 if arrived() > before else attempt + 1
                 if attempt >= ATTEMPTS:
                     raise Unavailable(f"{failure}, {ATTEMPTS} times", silent=True) from failure
-                # Whoever is told to wait is told so for all threads.
+                # A request to wait holds for all threads.
                 self._not_before = max(self._not_before, time.monotonic() + failure.after)
                 pause = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.5)
                 self._wait_until(time.monotonic() + pause)

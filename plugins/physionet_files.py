@@ -1,7 +1,7 @@
 """Files of a PhysioNet database over HTTP: resumed, checked against `SHA256SUMS.txt`, a few at a time.
 
 wfdb's own downloader neither checks what arrives nor tries again, and writes each file in place; so a file is
-written as `NAME.part` here, goes on where it was cut, and gets its name only when its checksum is right.
+written as `NAME.part` here, resumes where it was cut, and gets its name only when its checksum is right.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def listed_files(server: Server) -> list[RemoteFile]:
     """Returns every file in the database's `SHA256SUMS.txt`.
 
     Raises:
-        scalelab.DataError: There is none, or it is no such list.
+        scalelab.DataError: There is none, or it is not such a list.
     """
     try:
         text = server.text(SUMS)
@@ -114,7 +114,7 @@ def fetch(
     jobs: int,
     n_bytes: int | None,
 ) -> list[str]:
-    """Fetches files into a folder; returns a line for each that could not be had.
+    """Fetches files into a folder; returns a line for each that could not be downloaded.
 
     Raises:
         scalelab.DataError: The folder cannot be written.

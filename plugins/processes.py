@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def default_jobs() -> int:
-    """Returns how many processes to start where nobody says: one a usable core, up to 8."""
+    """Returns how many processes to start by default: one per usable core, up to 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, usable)
 

@@ -94,7 +94,7 @@ def block_widths(params: RegNet1dParams, samples: int) -> list[int]:
 
     Block i is `w_0 + w_a·i` wide, rounded to the nearest `w_0·w_m^capacity` with a whole capacity, and
     that to a multiple of 8 (ties to even, as `round` has them). Each stage halves time, so the capacity is at
-    most log2(samples) - 3, which is the last capacity also where it is no whole number.
+    most log2(samples) - 3, which is the last capacity also where it is not a whole number.
     """
     most = math.log2(samples) - 3
     widths = []

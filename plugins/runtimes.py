@@ -66,7 +66,7 @@ def required(extra: str, package: str) -> ModuleType:
 def quiet() -> Iterator[None]:
     """Keeps runtimes from talking: nothing they print, warn of or log gets out.
 
-    What native code writes to standard error still does: it is what is left of a crash.
+    What native code writes to standard error still does: it is all that remains of a crash.
     """
     before = logging.root.manager.disable
     with (
@@ -158,7 +158,7 @@ class Loading:
         return scalelab.BackendError(f"backend {self.backend} cannot {doing} the model {where}: {reason}")
 
     def refusal(self, why: str) -> scalelab.InputError:
-        """Returns what to say where the precision is not to be had."""
+        """Returns what to say where the precision is not available."""
         return scalelab.InputError(f"backend {self.backend} has no {self.precision} on {self.device}: {why}")
 
     def calibration_batches(

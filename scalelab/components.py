@@ -33,7 +33,7 @@ class NotIdentity:
 
 Location = Annotated[Path, NotIdentity()]
 """A file or folder option. A relative one is taken from the study file's folder (`~` is the home folder).
-It is no part of a trial's identity: the dataset's fingerprint speaks for its content."""
+It is not part of a trial's identity: the dataset's fingerprint speaks for its content."""
 
 
 class Params(BaseModel):
@@ -158,12 +158,12 @@ class FileCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """Files that could be fetched, counted, so that somebody can be asked first. Nothing is written yet.
+    """Files that could be fetched, counted, so that the user can be asked first. Nothing is written yet.
 
     Attributes:
         title: What comes from where, in one line.
         n_files: How many are to be fetched; those that are there and whole are not among them.
-        n_bytes: Their size, `None` where nobody knows.
+        n_bytes: Their size, `None` where unknown.
         exact: Whether the size is exact, not estimated.
         fetch: `fetch(progress) -> problems`: fetches them, bytes counted, and returns a line for each file
             that could not be downloaded. Called again, or by another process later, it resumes.

@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Any
 
 Json = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
-"""A value that `json.dumps` writes as it stands."""
+"""A value that `json.dumps` writes as it is."""
 
 
 def jsonable(value: object) -> Json:

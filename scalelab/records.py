@@ -282,7 +282,7 @@ class Footprint(Frozen):
         n_params: Trainable parameters.
         forward_flops: FLOPs; a multiply-add is two.
         grouped_flops: The part of them in grouped and depthwise convolutions.
-        activation_bytes: Bytes that operations read and write, weights excepted, each operation by itself and
+        activation_bytes: Bytes that operations read and write, weights excepted, each operation alone and
             in 32-bit floats.
         n_ops: Operations that compute or move something; views are none.
         n_layers: Convolutions, matrix products and recurrent layers among them.

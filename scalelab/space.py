@@ -163,7 +163,7 @@ class Float:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Choice:
-    """One of a few values: texts, numbers, true or false, or lists of these.
+    """One of a few values: strings, numbers, Booleans, or lists of these.
 
     Attributes:
         values: The values, without repetition; lists become tuples.

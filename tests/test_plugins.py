@@ -272,7 +272,7 @@ class TestCatalog:
         )  # fmt: skip
 
     def test_name_that_is_no_text(self):
-        with pytest.raises(PluginError, match="3 is no name of a dataset"):
+        with pytest.raises(PluginError, match="3 is not the name of a dataset"):
             Catalog().dataset(3)
 
 

@@ -27,7 +27,7 @@ AAMI: Mapping[str, str] = {
     for name, symbols in {"N": "NLRBejn", "S": "AaJS", "V": "VEr", "F": "F", "Q": "/fQ?"}.items()
     for symbol in symbols
 }
-"""AAMI EC57 class of each beat annotation. Flutter waves (`!`), rhythm changes and notes are no beats."""
+"""AAMI EC57 class of each beat annotation. Flutter waves (`!`), rhythm changes and notes are not beats."""
 
 SYMBOLS = tuple("NLRBAaJSVrFejnE/fQ?")
 """Beat annotation symbols in PhysioNet's order."""
@@ -46,7 +46,7 @@ def stratified_split(
 ) -> list[np.ndarray]:
     """Deals indices into `len(fractions) + 1` parts; the first part is what the fractions leave.
 
-    Each class is dealt by itself, rounded to whole beats, and each part comes back in ascending order.
+    Each class is dealt separately, rounded to whole beats, and each part comes back in ascending order.
     """
     parts: list[list[np.ndarray]] = [[] for _ in range(len(fractions) + 1)]
     for label in np.unique(labels):

@@ -59,7 +59,7 @@ class BandPass:
     padding: int
 
     def __call__(self, signal: np.ndarray) -> None:
-        """Filters (lanes, samples) of float32 along time, in place; every lane by itself."""
+        """Filters (lanes, samples) of float32 along time, in place; every lane separately."""
         n, pad = signal.shape[1], self.padding
         lanes = max(1, _SLAB // n)
         n_blocks = -(-(n + 2 * pad) // BLOCK)

@@ -115,7 +115,7 @@ def parse_header(text: str) -> Header:
     """Parses a header's text.
 
     Raises:
-        scalelab.DataError: It is no header of one record; the message is `kind: details`.
+        scalelab.DataError: It is not the header of one record; the message is `kind: details`.
     """
     lines = [line.strip() for line in text.split("\n")]
     fields = [line for line in lines if line and not line.startswith("#")]

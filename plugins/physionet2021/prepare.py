@@ -57,7 +57,7 @@ class Prepared:
 def load(params: Physionet2021Params) -> Prepared:
     """Returns the prepared folder, from the cache where it is there.
 
-    What a killed process had done is kept and gone on with.
+    What a killed process had done is kept, and preparation continues from there.
 
     Raises:
         scalelab.DataError: The folder or the cache cannot be used, or no record fits the options.
@@ -88,7 +88,7 @@ def recipe_of(params: Physionet2021Params) -> Recipe:
 def training_folds(prepared: Prepared, validation: int) -> scalelab.Split:
     """Returns the two folds that are neither for validation nor for the test.
 
-    Folds 0 and 2 are no neighbors: the first time, they are copied to an entry of their own.
+    Folds 0 and 2 are not adjacent: the first time, they are copied to an entry of their own.
     """
     if validation == 0:
         return prepared.fold(1, 2)

@@ -31,7 +31,7 @@ def in_millivolts(stored: np.ndarray, lines: tuple[SignalLine, ...], repairs: li
     """Returns float32 (n_leads, n) in mV of ADC values.
 
     Raises:
-        scalelab.DataError: A unit is none of voltage.
+        scalelab.DataError: A unit is not one of voltage.
     """
     gains = np.array([_gain(line, repairs) for line in lines], dtype=np.float64)[:, None]
     baselines = np.array([line.baseline for line in lines], dtype=np.int64)[:, None]

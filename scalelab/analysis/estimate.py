@@ -1,4 +1,4 @@
-"""What analysis answers with: one value with its interval, or one refusal."""
+"""What analysis returns: one value with its interval, or one refusal."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def predict(
 def reach(
     source: Source, loss: float, *, axes: Sequence[str] = ("train_flops",), **asked: Unpack[AskedOfLaw]
 ) -> tuple[Target | Refusal, ...]:
-    """Returns the scale at which each family of runs reaches a loss, along each axis by itself.
+    """Returns the scale at which each family of runs reaches a loss, along each axis separately.
 
     Args:
         source: A store, its file, or a table of runs.

@@ -119,7 +119,7 @@ def propose_network(
         store: The store of the runs.
         runs: The finished runs that it chose for.
         path: Where to write; nothing is overwritten.
-        limit: The limit in words, such as `5ms`, for the study's description.
+        limit: The limit as text, such as `5ms`, for the study's description.
         study_file: The study file of these runs, where the store's copy cannot find its dataset.
         catalog: The plugins; the installed ones by default.
 

@@ -1,6 +1,6 @@
 """What passes between `scalelab.bench.coordinator` and the processes that measure: JSON lines.
 
-A process answers every question with one line, or it is gone or silent, which is an answer too.
+A process answers every question with one line, or it has exited or is silent, which is an answer too.
 """
 
 from __future__ import annotations

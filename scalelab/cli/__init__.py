@@ -1,4 +1,4 @@
-"""The command line: parse, call, render. One small file a command group; nothing heavy is imported here."""
+"""The command line: parse, call, render. One small file per command group; nothing heavy is imported here."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Context:
     """The commands' way to the plugins.
 
     Attributes:
-        plain: Whether output is plain text: asked for, or standard output is no terminal.
+        plain: Whether output is plain text: asked for, or standard output is not a terminal.
     """
 
     plain: bool = False

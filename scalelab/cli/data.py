@@ -62,7 +62,7 @@ def download(
 
 
 def _ask(plan: Download, to: Path, *, yes: bool) -> None:
-    """Asks before much is fetched; where nobody can answer, says how to go on.
+    """Asks before much is fetched; where nobody can answer, says how to continue.
 
     Raises:
         InputError: There is no terminal, and `--yes` was not given.

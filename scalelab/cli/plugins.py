@@ -68,7 +68,7 @@ def _options_table(kind: Kind, name: str, component: Provided) -> Table:
 
 
 def _option_line(option: Option) -> str:
-    """Returns an option as it stands in a study file, its type and bounds, and its line of help."""
+    """Returns an option as it appears in a study file, its type and bounds, and its line of help."""
     if option.required:
         default = ""
     else:

@@ -2,7 +2,7 @@
 
 Latency follows from these by the roofline model (Williams, Waterman & Patterson 2009, "Roofline", CACM
 52(4)): arithmetic, memory traffic and the overhead of each operation all take their time. The counts describe
-the network as it is written, each operation by itself; a runtime that fuses operations moves less, in
+the network as it is written, each operation separately; a runtime that fuses operations moves less, in
 proportion.
 """
 

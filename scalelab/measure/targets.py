@@ -66,7 +66,7 @@ def parse_target(text: str, catalog: Catalog | None = None) -> Target:
 
     Raises:
         InputError: The form is wrong, or the backend has no such device; the message has close matches. A
-            device that is known but cannot be used here is no error.
+            device that is known but cannot be used here is not an error.
         PluginError: There is no such backend.
     """
     backend, _, rest = text.strip().partition(":")

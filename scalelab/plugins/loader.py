@@ -1,4 +1,4 @@
-"""Finds plugins, imports each by itself, and asks each hook of each plugin by itself.
+"""Finds plugins, imports each separately, and calls each hook of each plugin separately.
 
 Every plugin gets a plugin manager of its own, so that what it returns, or raises, is known to be its own and
 cannot reach another plugin.

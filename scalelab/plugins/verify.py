@@ -69,7 +69,7 @@ def verify_returned(hook: str, returned: Any) -> None:
     """Checks what a hook returned.
 
     Raises:
-        PluginError: It is no list, or an element is no sound component of the hook's kind.
+        PluginError: It is not a list, or an element is not a sound component of the hook's kind.
     """
     _, cls = HOOKS[hook]
     if not isinstance(returned, list):

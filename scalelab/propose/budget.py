@@ -300,7 +300,7 @@ def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
     """Returns the dataset's locations as the new file has to name them.
 
     Raises:
-        StudyError: One is relative to a folder that nobody knows any more.
+        StudyError: One is relative to a folder that is no longer known.
     """
     out = {}
     params = resolve(study, catalog).dataset_params

@@ -90,7 +90,7 @@ def study_of(
         path: Where the file will stand.
         architecture: Name of the architecture.
         options: Its options.
-        limit: The limit in words, for the description.
+        limit: The limit as text, for the description.
         catalog: The plugins.
 
     Raises:

@@ -234,7 +234,7 @@ class Section:
         title: The heading.
         answer: What a reader should take away, in sentences; powers are written `N^-0.3`.
         warnings: What a reader should know before believing it, a line each.
-        figures: Their numbers; empty where nobody asked for figures.
+        figures: Their numbers; empty where no figures were requested.
         tables: In the order in which a reader wants them.
         notes: Paragraphs below all else.
         reason: Why the section is not there; empty where it is.

@@ -40,7 +40,7 @@ class CheckReport:
         quarantined: Files that were set aside.
         unfinished: Files whose writing was cut off; they were never acknowledged.
         wal: Size in bytes of a WAL beside the database, `None` where there is none.
-        live_claims: Ids of trials that somebody alive is at.
+        live_claims: Ids of trials that a living process is attempting.
         dead_claims: Ids of trials whose processes are gone: the next run marks them interrupted.
         problems: What is wrong, each with what to do; empty where the store is healthy.
     """

@@ -98,7 +98,7 @@ class Claims:
         """Claims a trial for this process.
 
         Returns:
-            The claim, or `None` where somebody alive has the trial, or where the journal has a record of
+            The claim, or `None` where a living process has the trial, or where the journal has a record of
             this attempt already: look at `Store.outcomes` again.
 
         Raises:
@@ -131,7 +131,7 @@ class Claims:
         return mine
 
     def release(self, claim: Claim) -> None:
-        """Gives a claim back; nothing happens where it is somebody else's by now.
+        """Gives a claim back; nothing happens where another process holds it by now.
 
         Raises:
             StoreError: The journal's folder cannot be written.
@@ -142,11 +142,11 @@ class Claims:
                 path.unlink()
 
     def live(self) -> list[Claim]:
-        """Returns the claims of which somebody is alive, oldest first."""
+        """Returns the claims whose process is alive, oldest first."""
         return [claim for claim in self._all() if self._is_live(claim)]
 
     def dead(self) -> list[Claim]:
-        """Returns the claims of which nobody is alive, oldest first."""
+        """Returns the claims whose processes have ended, oldest first."""
         return [claim for claim in self._all() if not self._is_live(claim)]
 
     def reap(self) -> list[Claim]:
@@ -218,7 +218,7 @@ class Claims:
 
     @staticmethod
     def _read(path: Path) -> Claim | None:
-        """Returns the claim in a file; `None` where the file is gone or holds none."""
+        """Returns the claim in a file; `None` where the file no longer exists or holds none."""
         try:
             return Claim(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

@@ -1,7 +1,7 @@
 """Opening the database: briefly, with bounded patience, and with one clear line when it cannot be opened.
 
 DuckDB lets in one writing process or many reading ones. Nobody here keeps a connection: every operation
-opens, does its work, commits and closes, and retries with growing, jittered pauses while somebody else is at
+opens, does its work, commits and closes, and retries with growing, jittered pauses while another process has
 it. Writers also hold `write.lock` in the journal's folder, which a rebuild holds while it swaps the file.
 """
 
@@ -236,7 +236,7 @@ def open_file(
 
 
 def is_locked(error: duckdb.Error) -> bool:
-    """Whether an error of DuckDB says that somebody else has the file open."""
+    """Whether an error of DuckDB says that another process has the file open."""
     return any(sign in str(error) for sign in _LOCKED)
 
 

@@ -1,4 +1,4 @@
-"""The text of a journal file: one JSON object whose checksum tells a torn file from a whole one.
+"""The text of a journal file: one JSON object whose checksum tells a truncated file from a whole one.
 
 It reads `{"format":1,"sha256":…,…}`, the checksum covering everything after it; `scalelab.store.kinds` lists
 what may follow.
@@ -48,7 +48,7 @@ def unseal(content: bytes, keys: Sequence[str], what: str) -> list[Member]:
         what: What it then holds, for messages.
 
     Raises:
-        TornError: It is torn, was changed, or is something else.
+        TornError: It is truncated, was changed, or is something else.
     """
     rest = _checked(content)
     members, at = [], 0

@@ -67,7 +67,7 @@ class Source:
         """Keeps only the rows for which an SQL condition is true.
 
         Raises:
-            InputError: It is no condition over the columns, or true of no row.
+            InputError: It is not a condition over the columns, or true of no row.
         """
         self._evaluate("only", condition)
         kind = one(self._connection.execute("select typeof(value) from evaluated limit 1"))
@@ -91,7 +91,7 @@ class Source:
         """Returns the value of an expression for each row that is kept; `None` where it is missing.
 
         Raises:
-            InputError: The expression is wrong, or a value is no number.
+            InputError: The expression is wrong, or a value is not a number.
         """
         self._evaluate(f"map {column}", expression)
         wrong = self._connection.execute(

@@ -33,7 +33,7 @@ def load(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame | Path | str
         How many rows it must have, where that is known before DuckDB reads them.
 
     Raises:
-        InputError: There is no such file, it is no table, or two of its columns have one name.
+        InputError: There is no such file, it is not a table, or two of its columns have one name.
     """
     if not isinstance(table, (str, Path)):
         names = _distinct([str(name).strip() for name in table.columns], "the DataFrame")

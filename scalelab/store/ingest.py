@@ -62,7 +62,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def batches(journal: Journal, kind: Kind[M, E], paths: Iterable[Path]) -> Iterator[Batch[E]]:
-    """Reads files in batches of bounded size; torn ones are quarantined on the way."""
+    """Reads files in batches of bounded size; truncated ones are quarantined on the way."""
     batch: Batch[E] = []
     size = 0
     for path in paths:

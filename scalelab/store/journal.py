@@ -122,7 +122,7 @@ class Journal:
         return not any(self.files(kind) for kind in KINDS)
 
     def open(self, kind: Kind[M, E], path: Path) -> tuple[E, int] | None:
-        """Reads a file of the journal; a torn one is quarantined with a warning and gives `None`.
+        """Reads a file of the journal; a truncated one is quarantined with a warning and gives `None`.
 
         Returns:
             What the database is to take in, and the file's size in bytes.

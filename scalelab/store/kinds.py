@@ -41,7 +41,7 @@ class Kind(Generic[M, E]):
         rows: A query for the rows to be restored; `{piece}` stands for the condition.
         restore: Returns what is to be written again of a row, given by column.
         missing: Returns what the table lacks, given the names of the files that it has taken in, oldest
-            first, and the names that it holds; `None` where that cannot be told.
+            first, and the names that it holds; `None` where that is unknown.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Kind(Generic[M, E]):
         """Reads a file.
 
         Raises:
-            TornError: It is torn, was changed, or is something else.
+            TornError: It is truncated, was changed, or is something else.
         """
         members = unseal(text, self.keys, self.name)
         try:

@@ -85,7 +85,7 @@ _VALUES = ",\n       ".join(
     ]
 )
 
-# The attempt that counts is the last one that went well, else the last one. The objective is the best that
+# The attempt that counts is the last successful one, else the last one. The objective is the best that
 # training this very network on these very data reached, as a mean over seeds.
 LATENCIES = f"""
 create or replace view latencies as

@@ -268,8 +268,7 @@ def _check_scales(columns: Columns, rows: Sequence[int], where: str) -> None:
                 wrong = "must be a whole number, zero or more"
             if wrong:
                 raise InputError(
-                    f"row {row} {where}: {name} = {value:g} {wrong}; "
-                    "mend it, or leave the row out with --only"
+                    f"row {row} {where}: {name} = {value:g} {wrong}; fix it, or leave the row out with --only"
                 )
     for name in WHOLE:
         if name in columns:
@@ -343,7 +342,7 @@ def _count_kind(values: Sequence[float | None]) -> Kind:
 def _content(columns: Columns, extra: Columns, n_runs: int) -> Columns:
     """Returns the rows as the journal holds them, named by their content.
 
-    Rows of the same content have the same id in every table; repeats within one table are told apart.
+    Rows of the same content have the same id in every table; repeats within one table get different ids.
     """
     facts: list[dict[str, Any] | None] = [None] * n_runs
     if extra:

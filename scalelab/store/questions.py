@@ -38,7 +38,7 @@ class Tried(NamedTuple):
     """How far a benchmark has come.
 
     Attributes:
-        status: That of the attempt that counts: the last one that went well, else the last.
+        status: That of the attempt that counts: the last successful one, else the last.
         attempts: The highest number of an attempt so far.
         reason: Why it did not go well.
     """
@@ -178,7 +178,7 @@ class Questions:
         return {trial_id: Objective(value, direction) for trial_id, value, direction in rows}
 
     def measurement(self, benchmark_id: str) -> Measurement | None:
-        """Returns the measurement of a benchmark that counts: the last that went well, else the last.
+        """Returns the measurement of a benchmark that counts: the last successful one, else the last.
 
         Returns:
             The measurement; `None` where the benchmark was never attempted.

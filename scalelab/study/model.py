@@ -1,6 +1,6 @@
 """The study file as pydantic models: one field a key, bounds and defaults beside it.
 
-Values are checked strictly: a text is no number and a truth value is no count. What needs the plugins (do the
+Values are checked strictly: a string is no number, a Boolean no count. What needs the plugins (do the
 component and its options exist?) is checked in `scalelab.study.resolve`.
 """
 
@@ -25,7 +25,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def located(message: str) -> PydanticCustomError:
-    """Returns an error whose message goes on where the key path of its field ends: `[2].low = 3: …`."""
+    """Returns an error whose message continues where the key path of its field ends: `[2].low = 3: …`."""
     # braces are pydantic's placeholders, so the message travels in the context
     return PydanticCustomError("located", "{message}", {"message": message})
 

@@ -81,7 +81,7 @@ class Supervised(Generic[EventT]):
         self.heard.put((self, None))
 
     def send(self, order: Frozen | str) -> None:
-        """Gives an order; that a process is gone is heard from it, not found out here."""
+        """Gives an order; that a process has ended is reported by its events, not found out here."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.write((order if isinstance(order, str) else order.model_dump_json()) + "\n")
@@ -105,7 +105,7 @@ class Supervised(Generic[EventT]):
         self.kill()
 
     def why_lost(self) -> str:
-        """Returns how a process that is gone came to its end, with the last line that it printed."""
+        """Returns how a process ended, with the last line that it printed."""
         code = self._process.returncode
         if code == -signal.SIGKILL:
             return "its worker was killed by SIGKILL (the kernel does this when memory runs out)"

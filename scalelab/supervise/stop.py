@@ -11,7 +11,7 @@ from typing import Any
 class StopSignal:
     """Counts requests to stop; as a context manager it takes over SIGINT and SIGTERM for its duration.
 
-    `level` is 0 while nobody asked, 1 after the first request (running trials write a checkpoint and end),
+    `level` is 0 before any request, 1 after the first request (running trials write a checkpoint and end),
     2 after the second (workers are killed; the last checkpoints stay). The coordinator enters it once there
     is something to end cleanly; before, a signal does what it always does. A SIGINT that was inherited as
     ignored (by `nohup scalelab run … &`) is taken over too: who sends one to this process means it. Outside

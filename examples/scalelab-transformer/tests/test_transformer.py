@@ -35,7 +35,7 @@ class TestRotary(ArchitectureContract):
 
 
 class TestLearned(TestRotary):
-    """The contract, positions being learned, with dropout; a length that is no multiple of a patch."""
+    """The contract, positions being learned, with dropout; a length that is not a multiple of a patch."""
 
     @pytest.fixture
     def options(self):

@@ -92,7 +92,7 @@ def _error_name(metric: str, rows: pd.DataFrame) -> str:
 
 
 def tasks(table: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Yields dataset, metric, the error's name and the designs of everything that is compared by itself."""
+    """Yields dataset, metric, the error's name and the designs of everything that is compared separately."""
     for (dataset, metric), rows in split(table, ["dataset_label", "metric"]):
         yield str(dataset), str(metric), _error_name(str(metric), rows), rows.reset_index(drop=True)
 
@@ -100,7 +100,7 @@ def tasks(table: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
 def spaces_of(table: pd.DataFrame) -> list[Space]:
     """Returns the spaces by optimizer, architecture and study, those of `MIN_DESIGNS` designs and more.
 
-    Architectures are told apart for each optimizer by itself, for it may suit one of them only.
+    Architectures are compared separately for each optimizer, for it may suit only one of them.
 
     Where nothing tells designs apart, all of them are one space.
     """
@@ -119,7 +119,7 @@ def spaces_of(table: pd.DataFrame) -> list[Space]:
 
 
 def _groupings(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yields what tells spaces apart, in words and as a column, and the designs."""
+    """Yields what distinguishes spaces, as text and as a column, and the designs."""
     for by in ("optimizer", "architecture", "study"):
         if by not in rows.columns or rows[by].nunique() < 2:
             continue

@@ -141,7 +141,7 @@ class FittedLaw(Fitted):
     def curve(self) -> pd.DataFrame | None:
         """For one axis: the axis, `mean`, `lower` and `upper` of the law on a fine grid.
 
-        Made when somebody draws it: an interval is costly, so that it is made at a few scales; between
+        Computed when it is drawn: an interval is costly, so that it is made at a few scales; between
         them its ratio to the law is interpolated.
         """
         import pandas as pd

@@ -1,4 +1,4 @@
-"""The loss at a scale nobody has trained at, or the scale that reaches a loss, for every family of a store.
+"""The loss at a scale that was never trained, or the scale that reaches a loss, for every family of a store.
 
 Each prediction says how far it lies beyond the runs, and how well the same law predicted the larger of them
 from the smaller ones.
@@ -152,7 +152,7 @@ def reach(
     level: float = 0.9,
     seed: int = 0,
 ) -> tuple[Target | Refusal, ...]:
-    """Returns the scale at which each family reaches a loss, along each axis by itself.
+    """Returns the scale at which each family reaches a loss, along each axis separately.
 
     Args:
         designs: Means over seeds.

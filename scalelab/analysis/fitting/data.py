@@ -178,7 +178,7 @@ def _supports(law: Law, table: Table) -> None:
         if abs(np.corrcoef(np.log(one), np.log(other))[0, 1]) > _COLLINEAR:
             raise FitError(
                 f"axes {first!r} and {second!r} move together in all rows, so that their effects cannot be "
-                "told apart; vary them independently or fit one of them"
+                "separated; vary them independently or fit one of them"
             )
 
 

@@ -138,7 +138,7 @@ def fit_laws(latencies: pd.DataFrame) -> tuple[LatencyLaw | Refusal, ...]:
 
 
 def measured(latencies: pd.DataFrame) -> pd.DataFrame:
-    """Returns the measurements that went well, the last one of each network at each place."""
+    """Returns the successful measurements, the last one of each network at each place."""
     good = latencies[(latencies["status"] == "ok") & latencies["latency"].notna()]
     good = good.dropna(subset=[*NEEDED, "threads"])
     return good.sort_values("finished_at", kind="stable").drop_duplicates([*KEY, "network_id"], keep="last")

@@ -170,7 +170,7 @@ def _fronts(latencies: pd.DataFrame) -> Iterator[LatencyFront]:
 
 
 def objective_changes(rows: pd.DataFrame) -> pd.Series:
-    """Returns what the target's precision adds to the objective of each row; NaN where nobody computed it."""
+    """Returns what the target's precision adds to the objective of each row; NaN where not computed."""
     return rows["objective_here"].astype(float) - rows["objective_f32"].astype(float)
 
 

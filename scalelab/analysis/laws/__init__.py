@@ -43,7 +43,7 @@ def get_law(law: str | Law, others: Mapping[str, Law] = MappingProxyType({})) ->
         others: Laws of plugins by name; none of them can replace one of `LAWS`.
 
     Raises:
-        FitError: There is none of that name; the message lists what there is.
+        FitError: No law has that name; the message lists those available.
     """
     if isinstance(law, Law):
         return law

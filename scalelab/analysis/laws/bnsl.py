@@ -22,7 +22,7 @@ class Bnsl(Law):
     f_i is the width of a bend in e-folds of x.
 
     Internal parameters: E, log b, the slopes of the segments, then position and log width of each break.
-    Bounds: E >= 0, slopes in [-10, 60] but the last at least 0 (a law that ends by rising is no basis for
+    Bounds: E >= 0, slopes in [-10, 60] but the last at least 0 (a law that ends by rising is not a basis for
     extrapolation), breaks between the second lowest and one e-fold above the highest point, widths
     between 1/50 of an e-fold and 4 e-folds.
 

@@ -15,7 +15,7 @@ from scalelab.law import Frame, Law, sigmoid, stack
 class SigmoidLink(Law):
     """`metric = low + (high - low) / (1 + exp(k * (loss - middle)))` (Grattafiori et al. 2024, 3.2.1).
 
-    A metric that rises and is bounded (accuracy, challenge metric) is no loss: fit the law to the loss,
+    A metric that rises and is bounded (accuracy, challenge metric) is not a loss: fit the law to the loss,
     this link from loss to metric, and chain them with `scalelab.analysis.fits.chain.chain`. Internal
     parameters: low, high, k in standard deviations of the loss, middle in the same units. Bounds: low and
     high between one range of the metric below and above what was seen, k in [0.01, 100]. Residuals are

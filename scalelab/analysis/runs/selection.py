@@ -50,7 +50,7 @@ class Points:
     Attributes:
         axes: The columns that are its axes.
         rows: One row a point: the axes, `loss` (mean over seeds), `loss_std`, `n_runs`.
-        selection: How the points were chosen, in words.
+        selection: How the points were chosen, as text.
         where: The same in a few words, such as `"at D = 40,000"`.
     """
 

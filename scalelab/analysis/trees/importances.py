@@ -63,7 +63,7 @@ def bootstrap_rows(
 
 
 def shadow_matrix(design: Design, rng: np.random.Generator) -> Array:
-    """Returns the design with every choice shuffled by itself, shape (runs, columns)."""
+    """Returns the design with every choice shuffled separately, shape (runs, columns)."""
     shadow = np.empty_like(design.matrix)
     for choice, columns in design.columns.items():
         ids = design.units if choice in design.of_network else design.groups

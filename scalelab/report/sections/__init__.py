@@ -1,1 +1,1 @@
-"""One file a topic of a report: what it says in sentences, tables and figures."""
+"""One file per topic of a report: what it says in sentences, tables and figures."""

@@ -40,7 +40,7 @@ def sections(
     Args:
         analysis: What to report.
         whole: Every row of long tables, the notes, and how it was computed; otherwise what a terminal shows.
-        draw: Whether somebody wants the figures.
+        draw: Whether figures are wanted.
         on_error: Told in a line of a section that fails, which then says so in its place; without it the
             error is raised.
     """

@@ -202,7 +202,7 @@ def law_table(laws: Sequence[LatencyLaw | Refusal]) -> Table:
 
 
 def _coefficients(law: LatencyLaw) -> str:
-    """Returns what a law's parameters say, in words."""
+    """Returns what a law's parameters say, as text."""
     if law.fitted.name == "roofline":
         parts = [
             _coefficient(what, seconds) for what, seconds in law.fitted.coefficients.items() if seconds > 0

@@ -66,7 +66,7 @@ class Topic:
         Args:
             analysis: What to report.
             whole: Every row of long tables, and notes; otherwise what fits on a terminal.
-            draw: Whether somebody wants the figures, whose bands cost time.
+            draw: Whether figures are wanted, whose bands cost time.
         """
         reason = self.missing(analysis)
         if reason:
