@@ -100,7 +100,7 @@ def test_a_components_own_space_is_written_out(tmp_path):
 def test_nothing_to_narrow_is_one_line(tmp_path):
     study = parse_study(toml(SAMPLING, architecture=SPACE), "toy", CATALOG)
     for limits in ([], [limit("width", 8, 64)], [limit("width", 32, 64, owner="other")]):
-        with pytest.raises(InputError, match="no dimension of the study becomes smaller") as caught:
+        with pytest.raises(InputError, match="no dimension of the study can be narrowed") as caught:
             narrow(study, limits, tmp_path / "next.toml", CATALOG)
         assert "\n" not in str(caught.value)
 

@@ -218,7 +218,7 @@ def test_tables_that_cannot_be_taken(tmp_path, text, says):
         ({"only": "loss > 99"}, "leaves none of 3 rows"),
         ({"metric": "accuracy", "direction": "maximize"}, "has no such column"),
         ({"metric": "loss"}, "go together"),
-        ({"metric": "loss", "direction": "up"}, "none of minimize, maximize"),
+        ({"metric": "loss", "direction": "up"}, "not one of minimize, maximize"),
         ({"rest": "features"}, "did you mean 'feature'"),
     ],
 )  # fmt: skip

@@ -183,7 +183,7 @@ def test_check_sees_tables_that_are_not_whole(store):
         connection.execute("delete from imports where study = 'b'")
     report = store.check()
     assert report.missing["imports"] == ["a", "b"]
-    assert "not whole: a, b" in report.problems[0]
+    assert "incomplete: a, b" in report.problems[0]
     store.rebuild()
     assert store.check().healthy
 

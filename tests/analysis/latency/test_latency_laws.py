@@ -89,7 +89,7 @@ def test_every_place_has_a_law_of_its_own_and_the_last_measurement_counts():
     ("table", "words"),
     [
         (made_up(n=15), "needs 16 networks of different sizes, 15 were measured"),
-        (made_up(n=40, forward_flops=1e6), "too much alike"),
+        (made_up(n=40, forward_flops=1e6), "too similar"),
     ],
 )
 def test_too_few_or_too_equal_networks_are_refused_in_words(table, words):

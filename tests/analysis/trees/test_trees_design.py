@@ -112,7 +112,7 @@ def test_few_networks_leave_designs_as_units():
         ("architecture_score", "is measured"),
         ("architecture_secret", "puts the runs into the order of the objective"),
         ("architecture_inverse", "puts the runs into the order of the loss"),
-        ("architecture_tag", "has another value in every run"),
+        ("architecture_tag", "has a different value in every run"),
     ],
 )
 def test_planted_leakage_is_refused(column, why):
