@@ -51,6 +51,13 @@ def test_there_is_a_figure_for_everything(figures):
     ]  # fmt: skip
 
 
+def test_the_forests_have_their_figure_too_and_no_second_table(found):
+    trees = found.sections["trees"]
+    assert [figure.name for figure in trees.figures] == ["importances"]
+    assert trees.tables == ()
+    assert trees.reason == ""
+
+
 def test_there_is_a_model_of_each_kind_for_each_scope(analysis):
     found = [(model.scope, model.learner) for model in analysis.design.trees.models]
     kinds = ("forest", "boosting", "xgboost")

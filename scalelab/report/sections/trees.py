@@ -68,13 +68,16 @@ def refused_table(trees: Iterable[TreeModel | Refusal]) -> Iterator[Table]:
 
 
 def _missing(analysis: Analysis) -> str:
-    if analysis.design is not None:
-        return "see the design space below, which has these models and more"
     return "" if analysis.trees else "tree models were left out"
 
 
+def _shown(analysis: Analysis) -> tuple[TreeModel, ...]:
+    """The forests that tables and sentences are about: those of a design space have their own there."""
+    return analysis.forests if analysis.design is None else ()
+
+
 def _lines(analysis: Analysis) -> Iterator[str]:
-    for tree in analysis.forests:
+    for tree in _shown(analysis):
         if tree.scope != ALL:
             continue
         share = interval(tree.score("r2"), 2)
@@ -90,7 +93,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
 
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     """Yields what the tree models make of the design, and last which were refused."""
-    for number, tree in enumerate(analysis.forests):
+    for number, tree in enumerate(_shown(analysis)):
         rows = [_row(row) for row in tree.ranking().to_dict("records")]
         limit = len(rows) if whole else _SHOWN_IMPORTANCES
         scores = ", ".join(
@@ -106,7 +109,8 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             notes=[f"held-out designs: {scores}", *cut],
             folded=number > 0,
         )
-    yield from refused_table(analysis.trees)
+    if analysis.design is None:
+        yield from refused_table(analysis.trees)
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, str]:
