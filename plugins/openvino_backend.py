@@ -32,7 +32,7 @@ ABSENT = {
     "NPU": "OpenVINO sees no Intel NPU; where there is one (Core Ultra), install its driver "
     "(docs.openvino.ai, 'Configurations for Intel NPU')",
 }
-"""Devices that OpenVINO can have, and why one is not there."""
+"""Devices that OpenVINO can have, and why one is absent."""
 
 CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", "int8": "INT8"}
 """What a device calls a precision that it has in hardware."""

@@ -162,7 +162,7 @@ class Download:
 
     Attributes:
         title: What comes from where, in one line.
-        n_files: How many are to be fetched; those that are there and whole are not among them.
+        n_files: How many are to be fetched; those already complete are not counted.
         n_bytes: Their size, `None` where unknown.
         exact: Whether the size is exact, not estimated.
         fetch: `fetch(progress) -> problems`: fetches them, bytes counted, and returns a line for each file

@@ -183,7 +183,7 @@ def compare(
 
 
 def advise(source: Source, budget: float, **asked: Unpack[Asked]) -> Advice:
-    """Says what to train with a budget, and what to expect of it; the best family first.
+    """Recommends what to train with a budget, and what to expect of it; the best family first.
 
     Args:
         source: A store, its file, or a table of runs.

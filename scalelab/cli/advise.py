@@ -45,7 +45,7 @@ def advise(
 ) -> None:
     """Recommend what to train with a budget, or within a latency limit, and what to expect of it.
 
-    The best family stands first, with the share of refits in which it is the best. Where the runs do not say
+    The best family comes first, with the share of refits in which it is the best. Where the runs do not say
     how to split compute between size and training, the advice follows their compute-efficient frontier.
     """
     import scalelab

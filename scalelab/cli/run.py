@@ -42,8 +42,8 @@ def run(
 ) -> None:
     """Run a study, or resume it; without a file, the embedded quick-start study.
 
-    Done trials are kept, interrupted ones go on from their checkpoint, new ones are added; a finished study
-    is a no-op. Ctrl-C once ends cleanly, twice at once; nothing is lost either way.
+    Finished trials are kept, interrupted ones resume from their checkpoint, new ones are added; a finished
+    study is a no-op. Ctrl-C once ends cleanly, twice at once; nothing is lost either way.
     """
     import scalelab
     from scalelab.supervise.stop import StopSignal

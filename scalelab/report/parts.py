@@ -237,7 +237,7 @@ class Section:
         figures: Their numbers; empty where no figures were requested.
         tables: In the order in which a reader wants them.
         notes: Paragraphs below all else.
-        reason: Why the section is not there; empty where it is.
+        reason: Why the section is missing; empty where it is not.
     """
 
     key: str

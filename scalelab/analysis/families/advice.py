@@ -299,7 +299,7 @@ def price_of(
         per_hour: Price of an hour on the machine of the runs.
 
     Raises:
-        InputError: A price is negative or not finite, both are given, or no run says how long it took.
+        InputError: A price is negative or not finite, both are given, or no run records how long it took.
     """
     for name, value in (("--price-per-flop", per_flop), ("--price-per-hour", per_hour)):
         if value is not None and not (math.isfinite(value) and value >= 0):
