@@ -59,7 +59,7 @@ def import_(
     for note in result.notes:
         warn(note)
     if json:
-        print_json(result.to_dict())
+        print_json(result)
     else:
         _print(result, store, plain=ctx.obj.plain)
 

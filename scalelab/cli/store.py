@@ -6,13 +6,14 @@ import csv
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import say
+from scalelab.cli.context import print_json, say
 from scalelab.errors import InputError
+from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     from scalelab.store.check import CheckReport
@@ -27,17 +28,11 @@ def check(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
 
     report = Store(store).check()
     if json:
-        print(json_module.dumps(_report_dict(report), indent=2))
+        print_json({**json_object(report), "healthy": report.healthy})
     else:
         _print_report(report)
     if not report.healthy:
         raise typer.Exit(3)
-
-
-def _report_dict(report: CheckReport) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return json_module.loads(json_module.dumps({**asdict(report), "healthy": report.healthy}, default=str))  # type: ignore[no-any-return]
 
 
 def _print_report(report: CheckReport) -> None:
@@ -79,9 +74,7 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
     if report.problem:
         say(f"warning: {report.problem}")
     if json:
-        from dataclasses import asdict
-
-        print(json_module.dumps(asdict(report), indent=2, default=str))
+        print_json(report)
         return
     tables = f", {report.imports} imported tables" if report.imports else ""
     tables += f", {report.measurements} measurements" if report.measurements else ""
@@ -165,6 +158,6 @@ def export(
 
     files = scalelab.export_runs(store, folder, study)
     if json:
-        print(json_module.dumps([str(path) for path in files], indent=2))
+        print_json(files)
     else:
         print("\n".join(str(path) for path in files))

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from scalelab.components import Architecture, Backend, Dataset, Optimizer
 from scalelab.errors import PluginError, suggest
@@ -115,33 +115,23 @@ class Catalog:
 
     def dataset(self, name: str) -> Dataset:
         """Returns a dataset; see `find` for the errors."""
-        component = self.find("dataset", name)
-        assert isinstance(component, Dataset)
-        return component
+        return cast(Dataset, self.find("dataset", name))
 
     def architecture(self, name: str) -> Architecture:
         """Returns an architecture; see `find` for the errors."""
-        component = self.find("architecture", name)
-        assert isinstance(component, Architecture)
-        return component
+        return cast(Architecture, self.find("architecture", name))
 
     def optimizer(self, name: str) -> Optimizer:
         """Returns an optimizer; see `find` for the errors."""
-        component = self.find("optimizer", name)
-        assert isinstance(component, Optimizer)
-        return component
+        return cast(Optimizer, self.find("optimizer", name))
 
     def backend(self, name: str) -> Backend:
         """Returns a backend; see `find` for the errors."""
-        component = self.find("backend", name)
-        assert isinstance(component, Backend)
-        return component
+        return cast(Backend, self.find("backend", name))
 
     def law(self, name: str) -> Law:
         """Returns a law that a plugin provides; see `find` for the errors."""
-        component = self.find("law", name)
-        assert isinstance(component, Law)
-        return component
+        return cast(Law, self.find("law", name))
 
     def find(self, kind: Kind, name: str) -> Provided:
         """Returns a component, or a law.

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from scalelab.errors import InputError, brief, suggest
 from scalelab.records import UNSPECIFIED, Direction, Status
@@ -98,15 +98,11 @@ class Import:
     outcome: Literal["read", "imported", "replaced", "unchanged"] = "read"
     table: ImportedTable = field(kw_only=True, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything but the rows as JSON values."""
-        return {
-            **{name: getattr(self, name) for name in ("study", "source", "outcome", "n_rows", "n_runs")},
-            "mapped": [vars(mapped) for mapped in self.mapped],
-            "statuses": self.statuses,
-            "condition": self.table.head.condition,
-            "notes": list(self.notes),
-        }
+    json_fields: ClassVar[tuple[str, ...]] = (
+        "study", "source", "outcome", "n_rows", "n_runs", "mapped", "statuses",
+        "condition=table.head.condition", "notes",
+    )  # fmt: skip
+    """Everything but the rows."""
 
 
 def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
