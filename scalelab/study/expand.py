@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab.components import Architecture, OpenDataset, Params, Shape
 from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError
-from scalelab.plugins import Catalog
 from scalelab.records import Complexity, ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import one_line
 from scalelab.study.model import MAX_TRIALS, Study
 from scalelab.study.resolve import Resolved, ResolvedStudy, resolve
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalog
 
 CostFunction = Callable[[ComponentRef, Shape, int], Complexity]
 

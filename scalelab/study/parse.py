@@ -8,15 +8,17 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from scalelab.errors import StudyError, brief
-from scalelab.plugins import Catalog
 from scalelab.study.messages import describe, join_keys, one_line
 from scalelab.study.model import Study
 from scalelab.study.resolve import resolve
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalog
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
@@ -14,11 +14,13 @@ from pydantic_core import InitErrorDetails
 from scalelab.components import Architecture, Dataset, Optimizer, Params, identity_of, locations
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
-from scalelab.plugins import Catalog
 from scalelab.records import ComponentRef
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.messages import first_problem, join_keys, one_line
 from scalelab.study.model import ComponentEntry, DatasetEntry, Study, located
+
+if TYPE_CHECKING:
+    from scalelab.plugins import Catalog
 
 Key = tuple[str | int, ...]
 ComponentT = TypeVar("ComponentT", Architecture, Optimizer)
