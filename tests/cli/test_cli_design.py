@@ -162,11 +162,11 @@ def test_the_smaller_study_plans(analyze, scalelab_command, without_trees, plugi
     catalog = load_plugins(plugins_dirs=(plugins,), select="dots_plugin")
     study = load_study(path, catalog)
     space = study.architectures[0].space
-    assert space["width"].lower >= 24
-    assert space["width"].upper == 64
-    assert (space["depth"].lower, space["depth"].upper) == (1, 8)
+    assert space["width"].low >= 24
+    assert space["width"].high == 64
+    assert (space["depth"].low, space["depth"].high) == (1, 8)
     lr = study.optimizers[0].space["lr"]
-    assert 1e-4 < lr.lower < 10**-2.5 < lr.upper < 1e-1
+    assert 1e-4 < lr.low < 10**-2.5 < lr.high < 1e-1
     assert f"wrote {path}: 40 trials; next: scalelab plan {path}" in err
     assert "tower width: 8 to 64 -> " in err
     code, out, _ = scalelab_command(
