@@ -85,7 +85,7 @@ def expected_loss(advice: Advice, proposal: Proposal) -> Estimate:
 
 def study_to_narrow(
     store: Store | Path | str, study: str | None, path: Path, study_file: Path | None, catalog: Catalog
-) -> Study:
+) -> Study | None:
     """Returns the study whose space a proposal will narrow, checked before anything takes long.
 
     Args:
@@ -95,9 +95,11 @@ def study_to_narrow(
         study_file: The study file, where the store's copy cannot find its dataset.
         catalog: The plugins.
 
+    Returns:
+        The study; `None` where the runs were imported and belong to none.
+
     Raises:
-        InputError: The file already exists, the store has several studies, or none that a smaller space could
-            be written into.
+        InputError: The file already exists, or the store has several studies.
         StudyError: The study is wrong.
         PluginError: One of its components is unknown.
     """
@@ -106,34 +108,35 @@ def study_to_narrow(
 
     refuse_existing(path)
     known = stored_study(opened(store), study, path.absolute().parent, study_file)
-    if known is None:
-        raise InputError(
-            f"{path} was not written: imported runs have no study that a smaller space could be written "
-            "into; scalelab analyze --design lists the ranges"
-        )
-    resolve(known, catalog)
+    if known is not None:
+        resolve(known, catalog)
     return known
 
 
 def propose_space(
-    analysis: Analysis, study: Study, path: Path, *, catalog: Catalog | None = None
+    analysis: Analysis, study: Study | None, path: Path, *, catalog: Catalog | None = None
 ) -> Narrowed:
     """Writes a study with the smaller space that holds the best models of an analysis.
 
     Args:
         analysis: The analysis, made with `design=True`.
-        study: The study to narrow.
+        study: The study to narrow; `None` where there is none.
         path: Where to write; nothing is overwritten.
         catalog: The plugins; the installed ones by default.
 
     Raises:
-        InputError: The analysis has no design space, nothing becomes smaller, or the file exists or cannot be
-            written.
+        InputError: There is no study, the analysis has no design space, nothing becomes smaller, or the
+            file exists or cannot be written.
         StudyError: No point of the smaller space satisfies the study's constraints.
     """
     from scalelab.propose.space import Limit, narrow
 
     refuse_existing(path)
+    if study is None:
+        raise InputError(
+            f"{path} was not written: imported runs have no study that a smaller space could be written "
+            "into; the ranges of the analysis are all there is"
+        )
     if analysis.design is None:
         raise InputError("the design space was not analyzed; analyze with design=True")
     limits = [

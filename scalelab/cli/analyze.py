@@ -69,7 +69,7 @@ def analyze(
         _print(analysis, plain=ctx.obj.plain)
     if html or markdown or figures:
         _write(analysis, {"html": html, "markdown": markdown, "figures": figures}, study, store)
-    if propose is not None and known is not None:
+    if propose is not None:
         _propose(analysis, known, propose, catalog)
 
 
@@ -97,7 +97,7 @@ def _write(analysis: Analysis, files: dict[str, Path | None], study: str | None,
             say(f"wrote {path}")
 
 
-def _propose(analysis: Analysis, study: Study, path: Path, catalog: Catalog | None) -> None:
+def _propose(analysis: Analysis, study: Study | None, path: Path, catalog: Catalog | None) -> None:
     import scalelab
 
     found = scalelab.propose_space(analysis, study, path, catalog=catalog)

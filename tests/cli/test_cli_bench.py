@@ -125,7 +125,7 @@ def test_devices_are_listed(command):
         (("--study", "toys", "--targets", "fast:cpu", "-o", "slow"), "must be KEY=VALUE"),
         (("toys.toml", "--study", "toys"), "not both"),
         (("--measured", "--targets", "fast:cpu"), "--targets says what to measure, and --measured measures"),
-        (("--study", "tosy", "--measured"), "has no measurements of study 'tosy'"),
+        (("--study", "tosy", "--measured"), "has no study 'tosy'; did you mean 'toys'?"),
     ],
 )
 def test_wrong_options_are_one_line_and_exit_code_2(command, options, words):
