@@ -242,7 +242,7 @@ def test_selection(seen):
     assert chosen["-twin-b,-scalelab_absent"].startswith(
         "SCALELAB_PLUGINS names the plugin 'scalelab_absent'"
     )
-    assert "'goood', which is not there; did you mean 'good'?" in chosen["goood"]
+    assert "'goood', which does not exist; did you mean 'good'?" in chosen["goood"]
     assert "mixes allowed and blocked names" in chosen["good,-twin-b"]
     assert "not loaded because of SCALELAB_PLUGINS=-good: good" in seen["blocked"]
 
@@ -273,7 +273,7 @@ def test_unknown_selection_is_one_line_and_exit_code_2(site):
     result = run(site, "-m", "scalelab.cli", "plugins", select="goood")
     assert result.returncode == 2
     assert result.stderr.strip() == (
-        "error: SCALELAB_PLUGINS names the plugin 'goood', which is not there; did you mean 'good'?"
+        "error: SCALELAB_PLUGINS names the plugin 'goood', which does not exist; did you mean 'good'?"
     )
 
 
