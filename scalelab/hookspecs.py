@@ -157,7 +157,7 @@ def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
             params = ("A", "B")
 
             def value_jac(self, theta, u):
-                ones = np.ones((len(theta), u[0].size))
+                ones = np.ones((len(theta), u[0].shape[-1]))
                 return theta[:, :1] - theta[:, 1:] * u[0], np.stack([ones, -u[0] * ones], axis=1)
 
             def bounds(self, u, y):

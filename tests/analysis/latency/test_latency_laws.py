@@ -205,7 +205,7 @@ def test_what_the_precision_costs_is_part_of_what_is_advised():
     assert f"accuracy includes the effect of int8 ({-mean:+.2g}, mean of" in advice.notes[0]
     unknown = table.assign(objective_here=np.nan)
     advice = advise_latency(unknown, runs_of(unknown), find_place(unknown, "fast:cpu:int8", 1, "h"), 1.0)
-    assert "what int8 changes in accuracy is not known" in advice.notes[0]
+    assert "the effect of int8 on accuracy is not known" in advice.notes[0]
 
 
 def test_networks_measured_elsewhere_get_the_latency_of_the_law():
