@@ -68,7 +68,7 @@ def quiet() -> Iterator[None]:
 
     What native code writes to standard error still does: it is all that remains of a crash.
     """
-    before = logging.root.manager.disable
+    before, level = logging.root.manager.disable, logging.root.level
     with (
         _native_stdout_closed(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -81,6 +81,7 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
+            logging.root.setLevel(level)  # OpenVINO's converter raises it when it fails
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import numpy as np
@@ -81,9 +82,11 @@ def refuses_absent_devices(backend: scalelab.Backend) -> None:
 def names_the_operator(
     backend: scalelab.Backend, params: scalelab.BackendParams, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """An operator that does not convert is named in one line, and nothing is printed."""
+    """An operator that does not convert is named in one line; nothing is printed, or unheard afterwards."""
+    level = logging.root.level
     message = r"cannot convert the model on CPU in f32: .*bessel_j0"
     with pytest.raises(scalelab.BackendError, match=message) as caught:
         backend.load(params, Bessel(), EXAMPLE, "CPU", None)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+    assert logging.root.level == level
