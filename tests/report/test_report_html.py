@@ -146,7 +146,7 @@ def test_a_part_that_fails_does_not_take_the_page_with_it(grid_analysis):
     with pytest.raises(AttributeError):
         sections(broken)
     found = {one.key: one for one in sections(broken, whole=True, draw=True, on_error=said.append)}
-    assert "could not be made (AttributeError" in found["comparison"].reason
+    assert "could not be computed (AttributeError" in found["comparison"].reason
     assert found["laws"].tables
     wrong = replace(found["laws"].figures[0], panels=(None,))
     laws = replace(found["laws"], figures=(wrong,))
