@@ -51,7 +51,7 @@ def test_tests_run_where_they_lie(scaffolds):
     """The scaffold's own pytest settings find the plugin without installing it."""
     result = run_pytest(scaffolds["law"])
     assert result.returncode == 0, result.stdout[-3000:]
-    assert "8 passed" in result.stdout
+    assert "10 passed" in result.stdout
 
 
 def test_pip_installs_them_and_scalelab_finds_them(scaffolds, tmp_path):
