@@ -171,9 +171,6 @@ def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
                 level = theta[..., 0] + theta[..., 1] * frame.centers[0]
                 return frame.y_scale * np.stack([level, theta[..., 1]], axis=-1)
 
-            def internal(self, params):
-                return params
-
         @scalelab.hookimpl
         def scalelab_laws():
             return [Logarithmic()]

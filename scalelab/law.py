@@ -147,9 +147,15 @@ class Law(ABC):
             Public parameters in the units of the data, shape (..., parameters).
         """
 
-    @abstractmethod
     def internal(self, params: Array) -> Array:
-        """Translates public parameters, shape (..., parameters), to internal ones of the identity frame."""
+        """Translates public parameters, shape (..., parameters), to internal ones of the identity frame.
+
+        By default coefficients become their logarithms, and the other parameters stay what they are.
+        """
+        out = np.array(params, dtype=float)
+        logs = [self.params.index(name) for name in self.coefficients]
+        out[..., logs] = np.log(out[..., logs])
+        return out
 
     def specialize(self, axes: tuple[str, ...]) -> Law:  # noqa: ARG002, for laws of any axes
         """Returns the law for axes of these names; laws with a fixed number of parameters are their own."""

@@ -107,10 +107,6 @@ class _Shared(Law):
     def public(self, theta: Array, frame: Frame) -> Array:
         return theta
 
-    @override
-    def internal(self, params: Array) -> Array:
-        return params
-
 
 def exponent_test(a: Point, b: Point, names: tuple[str, str]) -> ExponentTest:
     """Tests shared against separate exponents; see `ExponentTest`."""

@@ -108,12 +108,6 @@ class DataConstrained(Law):
         out = [scale * theta[..., 0], size, data, theta[..., 3], theta[..., 4], worth[..., 0], worth[..., 1]]
         return np.stack(out, axis=-1)
 
-    @override
-    def internal(self, params: Array) -> Array:
-        out = np.array(params, dtype=float)
-        out[..., [1, 2, 5, 6]] = np.log(out[..., [1, 2, 5, 6]])
-        return out
-
 
 def _worth(repeats: Array, decay: Array) -> tuple[Array, Array, Array]:
     """Returns log(1 + R * (1 - exp(-r/R))) and its derivatives with respect to r and to log R."""

@@ -65,10 +65,6 @@ class LogLog(Law):
         return np.concatenate([(frame.y_scale * np.exp(power))[..., None], theta[..., 1:]], axis=-1)
 
     @override
-    def internal(self, params: Array) -> Array:
-        return np.concatenate([np.log(params[..., :1]), params[..., 1:]], axis=-1)
-
-    @override
     def covariance(self, u: Sequence[Array], y: Array) -> Array:
         from statsmodels.api import OLS
 

@@ -60,7 +60,3 @@ class M3(Law):
     def public(self, theta: Array, frame: Frame) -> Array:
         scale = frame.y_scale * np.exp(theta[..., 0] + theta[..., 1] * frame.centers[0])
         return np.stack([scale, theta[..., 1], np.exp(theta[..., 2] - frame.centers[0])], axis=-1)
-
-    @override
-    def internal(self, params: Array) -> Array:
-        return np.stack([np.log(params[..., 0]), params[..., 1], np.log(params[..., 2])], axis=-1)

@@ -69,12 +69,6 @@ class SumOfPowers(Law):
         parts = [frame.y_scale * theta[..., :first], frame.y_scale * heights, exponents]
         return np.concatenate(parts, axis=-1)
 
-    @override
-    def internal(self, params: Array) -> Array:
-        first, middle = self._parts
-        parts = [params[..., :first], np.log(params[..., first:middle]), params[..., middle:]]
-        return np.concatenate(parts, axis=-1)
-
 
 class Power(SumOfPowers):
     """`L(x) = A * x^-alpha` (M1 of Alabdulmohsin et al. 2022; Hestness et al. 2017).

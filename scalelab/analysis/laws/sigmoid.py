@@ -66,7 +66,3 @@ class SigmoidLink(Law):
         unit, center = frame.units[0], frame.centers[0]
         out = [theta[..., 0], theta[..., 1], theta[..., 2] / unit, center + unit * theta[..., 3]]
         return np.stack(out, axis=-1)
-
-    @override
-    def internal(self, params: Array) -> Array:
-        return np.array(params, dtype=float)
