@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from scalelab.constraints import Constraint, is_number
 from scalelab.errors import InputError, StudyError, brief, suggest
@@ -95,10 +95,6 @@ class Int:
             return list(range(self.low, self.high + 1, self.step))
         return sorted({round(value) for value in _spaced(self.low, self.high, _points(self, n), log=True)})
 
-    def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give `value`."""
-        return _is_int(value) and self.low <= value <= self.high and (value - self.low) % self.step == 0
-
 
 @dataclass(frozen=True, slots=True)
 class Float:
@@ -151,15 +147,6 @@ class Float:
         low, high = float(self.low), float(self.high)
         return [_tidy(value, low, high) for value in _spaced(low, high, self.size(n), log=self.log)]
 
-    def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give `value` (but for rounding)."""
-        if not (is_number(value) and self.low <= value <= self.high):
-            return False
-        if self.step is None:
-            return True
-        steps = (value - self.low) / self.step
-        return bool(abs(steps - round(steps)) < 1e-6)
-
 
 @dataclass(frozen=True, slots=True, init=False)
 class Choice:
@@ -170,6 +157,9 @@ class Choice:
     """
 
     values: tuple[Any, ...]
+
+    continuous: ClassVar[bool] = False
+    """A grid takes every value."""
 
     def __init__(self, values: Any) -> None:
         _require(isinstance(values, (list, tuple)), "values", values, "must be a list")
@@ -186,11 +176,6 @@ class Choice:
             _require(not twice, f"values[{index}]", value, "is listed twice")
         object.__setattr__(self, "values", frozen)
 
-    @property
-    def continuous(self) -> bool:
-        """Never: a grid takes every value."""
-        return False
-
     def size(self, n: int | None = None) -> int:  # noqa: ARG002 - the same signature for every dimension
         """Returns the number of values."""
         return len(self.values)
@@ -202,10 +187,6 @@ class Choice:
     def grid(self, n: int | None = None) -> list[object]:  # noqa: ARG002
         """Lists every value."""
         return list(self.values)
-
-    def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give `value`; `True` is not 1 here."""
-        return any(_same(_freeze(value), own) for own in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +201,12 @@ class Doubling:
     low: int
     high: int
 
+    continuous: ClassVar[bool] = False
+    """A grid takes every value."""
+
     def __post_init__(self) -> None:
         _require_range(self.low, self.high, False, _is_int, "whole number")
         _require(self.low >= 1, "low", self.low, "must be 1 or more")
-
-    @property
-    def continuous(self) -> bool:
-        """Never: a grid takes every value."""
-        return False
 
     def size(self, n: int | None = None) -> int:  # noqa: ARG002
         """Returns the number of values."""
@@ -240,10 +219,6 @@ class Doubling:
     def grid(self, n: int | None = None) -> list[int]:  # noqa: ARG002
         """Lists every value."""
         return [self.low << power for power in range(self.size())]
-
-    def contains(self, value: Any) -> bool:
-        """Tells whether the dimension can give `value`."""
-        return _is_int(value) and value in self.grid()
 
 
 Dimension = Int | Float | Choice | Doubling

@@ -7,7 +7,7 @@ gathers them and says in sentences which of them are out of the ordinary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Diagnostics:
     runs_p: float
     lack_of_fit: float | None
     agreeing_starts: float
+
+    json_fields: ClassVar = (
+        "condition", "at_bounds", "span_decades", "leverage", "influence", "near_duplicates", "trend",
+        "runs_p", "lack_of_fit", "agreeing_starts", "warnings",
+    )  # fmt: skip
 
     def warnings(self) -> list[str]:
         """Returns what is out of the ordinary, a sentence each; empty if nothing is."""
@@ -96,17 +101,6 @@ class Diagnostics:
         if self.agreeing_starts < 0.2:
             out.append(f"only {self.agreeing_starts:.0%} of the starting points agree on the optimum")
         return out
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the measurements as plain values, with the largest leverage and influence for all rows."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("leverage", "influence")}
-        return plain | {
-            "at_bounds": list(self.at_bounds),
-            "max_leverage": float(self.leverage.max()),
-            "max_influence": None if self.influence is None else float(np.nanmax(self.influence)),
-            "trend": {axis: list(pair) for axis, pair in self.trend.items()},
-            "warnings": self.warnings(),
-        }
 
 
 def diagnose(fit: Point) -> Diagnostics:

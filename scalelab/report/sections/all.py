@@ -1,6 +1,6 @@
 """The list of a report's sections, which terminal, page, Markdown and figures walk in this order.
 
-`Analysis.to_dict`, the JSON of `scalelab analyze`, has the same topics in the same order.
+`Analysis.json_fields`, the JSON of `scalelab analyze`, has the same topics in the same order.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 from scalelab.analysis.fits.checklist import checklist
 from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.inference.diagnostics import diagnose
+from scalelab.jsonable import jsonable
 
 X = np.geomspace(1e5, 1e9, 40)
 
@@ -26,7 +27,7 @@ def test_a_sound_fit_has_nothing_to_report():
     assert found.warnings() == []
     assert found.leverage.sum() == pytest.approx(2)
     assert found.span_decades == {"x": pytest.approx(4.0)}
-    assert found.to_dict()["warnings"] == []
+    assert jsonable(found)["warnings"] == []
 
 
 def test_the_wrong_shape_shows_in_the_residuals():
