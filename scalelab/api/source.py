@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from scalelab.law import Law
     from scalelab.plugins import Catalog
     from scalelab.store import Store
-    from scalelab.store.questions import StudySummary
     from scalelab.study import Study
 
     Source = Store | Path | str | pd.DataFrame
@@ -53,19 +52,6 @@ def opened(store: Store | Path | str, *, create: bool = False) -> Store:
     return open_store(store, create=create) if isinstance(store, (str, Path)) else store
 
 
-def known_studies(store: Store, study: str | None) -> dict[str, StudySummary]:
-    """Returns what a store holds of each study, or of one.
-
-    Raises:
-        InputError: The store has no such study.
-    """
-    known = {summary.study: summary for summary in store.studies()}
-    if study is not None and study not in known:
-        there = ", ".join(known) or "none"
-        raise InputError(f"{store.path} has no study {study!r}{suggest(study, known)}; it has {there}")
-    return known if study is None else {study: known[study]}
-
-
 def planned_trials(store: Store, study: str | None) -> dict[str, int]:
     """Returns how many trials each study asks for, after making sure that there is something to analyze.
 
@@ -73,7 +59,12 @@ def planned_trials(store: Store, study: str | None) -> dict[str, int]:
         InputError: The store has no such study, or none of its runs is finished.
     """
     path = store.path
-    wanted = known_studies(store, study)
+    known = {summary.study: summary for summary in store.studies()}
+    if study is not None and study not in known:
+        raise InputError(
+            f"{path} has no study {study!r}{suggest(study, known)}; it has {', '.join(known) or 'none'}"
+        )
+    wanted = known if study is None else {study: known[study]}
     if not any(summary.done for summary in wanted.values()):
         what = f"study {study!r} in {path}" if study else str(path)
         raise InputError(f"{what} has no finished runs yet; next: scalelab run STUDY.toml --store {path}")

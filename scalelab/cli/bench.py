@@ -11,7 +11,7 @@ import typer
 
 from scalelab.cli import options as opt
 from scalelab.cli.context import Context, duration, names, pairs, print_json, say
-from scalelab.errors import InputError
+from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,11 +106,14 @@ def _measured(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Returns what all machines measured of a study, or of all studies."""
     import scalelab
-    from scalelab.api.source import known_studies
 
     name = study if study_file is None else scalelab.load_study(study_file, catalog).name
     opened = scalelab.open_store(path)
-    known_studies(opened, name)
+    known = [summary.study for summary in opened.studies()]
+    if name is not None and name not in known:
+        raise InputError(
+            f"{path} has no study {name!r}{suggest(name, known)}; it has {', '.join(known) or 'none'}"
+        )
     latencies = opened.latencies(name)
     if latencies.empty:
         of_it = "" if name is None else f" of study {name!r}"
