@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, print_json, say
+from scalelab.cli.context import Context, duration, print_json, say
 from scalelab.errors import InputError, brief
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scalelab.analysis.families.advice import Advice
-    from scalelab.plugins import Catalog
     from scalelab.propose.budget import Proposal
 
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
@@ -61,8 +58,8 @@ def advise(
         store, study=study, dataset=dataset, architecture=architecture, optimizer=optimizer
     )
     if max_latency is not None:
-        catalog = ctx.obj.catalog(plugins_dir)
-        _within(runs, store, max_latency, device, batch_size, write, source, catalog, ctx.obj.plain, json)
+        given = {"store": store, "runs": runs, "study_file": source, "catalog": ctx.obj.catalog(plugins_dir)}
+        _within(ctx.obj, max_latency, device, batch_size, write, json, **given)
         return
     assert budget is not None
     advice = scalelab.advise(runs, budget, estimator=estimator, level=level)
@@ -72,30 +69,24 @@ def advise(
         catalog = ctx.obj.catalog(plugins_dir)
         proposal = scalelab.propose_run(advice, runs, store, write, study_file=source, catalog=catalog)
     if json:
-        _print_json(advice, cost, proposal)
-    else:
-        _print(advice, cost, proposal, store, plain=ctx.obj.plain)
+        written = None
+        if proposal is not None:
+            written = {**json_object(proposal), "loss": scalelab.expected_loss(advice, proposal)}
+        print_json({**json_object(advice), "cost": cost, "study": written})
+        return
+    _print(ctx.obj, advice, cost)
+    if proposal is not None:
+        _print_proposal(proposal, advice, store)
 
 
-def _print(
-    advice: Advice,
-    cost: dict[str, float | None],
-    proposal: Proposal | None,
-    store: Path,
-    *,
-    plain: bool,
-) -> None:
+def _print(context: Context, advice: Advice, cost: dict[str, float | None]) -> None:
     from scalelab.report.sections.advise import advice_tables
-    from scalelab.report.terminal import show
 
-    for table in advice_tables(advice):
-        show(table, plain=plain)
+    context.show(*advice_tables(advice))
     if cost["seconds"] is not None:
         print(f"about {duration(cost['seconds'])} at the pace of the runs nearest in compute")
     if cost["price"] is not None:
         print(f"cost: {cost['price']:.3g}")
-    if proposal is not None:
-        _print_proposal(proposal, advice, store)
 
 
 def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
@@ -119,24 +110,6 @@ def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
     print(f"next: scalelab plan {proposal.path} --store {store}")
 
 
-def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposal | None) -> None:
-    import scalelab
-
-    study: dict[str, Any] | None = None
-    if proposal is not None:
-        study = {
-            "path": str(proposal.path),
-            "text": proposal.text,
-            "n_params": proposal.cost.n_params,
-            "n_examples": proposal.trial.n_examples,
-            "examples_seen": proposal.n_seen,
-            "examples_available": proposal.available,
-            "train_flops": proposal.train_flops,
-            "loss": scalelab.expected_loss(advice, proposal),
-        }
-    print_json({**json_object(advice), "cost": cost, "study": study})
-
-
 def seconds_of(text: str) -> float:
     """Returns a duration such as `5ms`, `0.02s` or `800us` in seconds.
 
@@ -154,45 +127,32 @@ def seconds_of(text: str) -> float:
 
 
 def _within(
-    runs: pd.DataFrame,
-    store: Path,
+    context: Context,
     limit: str,
     device: str | None,
     batch_size: int,
     write: Path | None,
-    source: Path | None,
-    catalog: Catalog,
-    plain: bool,
     json: bool,
+    **given: Any,
 ) -> None:
     """Prints the networks within a limit, best first, and writes the study of the best one."""
     import scalelab
     from scalelab.report.sections.latency import within_table
-    from scalelab.report.terminal import show
 
     seconds = seconds_of(limit)
     if device is None:
         raise InputError("--max-latency needs --device, such as openvino:CPU:int8")
     folder = write.absolute().parent if write is not None else None
     advice = scalelab.advise_latency(
-        store,
-        runs,
-        seconds,
-        device,
-        batch_size=batch_size,
-        folder=folder,
-        study_file=source,
-        catalog=catalog,
+        seconds=seconds, device=device, batch_size=batch_size, folder=folder, **given
     )
-    text = None
+    written = None
     if write is not None:
-        text = scalelab.propose_network(
-            advice, store, runs, write, limit=limit, study_file=source, catalog=catalog
-        )
+        text = scalelab.propose_network(advice, path=write, limit=limit, **given)
+        written = {"path": write, "text": text}
     if json:
-        written = None if write is None else {"path": str(write), "text": text}
         print_json({**json_object(advice), "study": written})
         return
-    show(within_table(advice, limit), plain=plain)
+    context.show(within_table(advice, limit))
     if write is not None:
-        print(f"next: scalelab plan {write} --store {store}")
+        print(f"next: scalelab plan {write} --store {given['store']}")

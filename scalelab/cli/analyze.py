@@ -66,18 +66,14 @@ def analyze(
     if json:
         print_json(analysis)
     else:
-        _print(analysis, plain=ctx.obj.plain)
+        from scalelab.report.sections.all import sections
+        from scalelab.report.terminal import show_sections
+
+        show_sections(sections(analysis, on_error=warn), plain=ctx.obj.plain)
     if html or markdown or figures:
         _write(analysis, {"html": html, "markdown": markdown, "figures": figures}, study, store)
     if propose is not None:
         _propose(analysis, known, propose, catalog)
-
-
-def _print(analysis: Analysis, *, plain: bool) -> None:
-    from scalelab.report.sections.all import sections
-    from scalelab.report.terminal import show_sections
-
-    show_sections(sections(analysis, on_error=warn), plain=plain)
 
 
 def _write(analysis: Analysis, files: dict[str, Path | None], study: str | None, store: Path) -> None:

@@ -50,15 +50,8 @@ def _options(
     ctx.obj = Context(plain=plain or not sys.stdout.isatty())
 
 
-app.command()(run)
-app.command()(plan)
-app.command()(status)
-app.command()(analyze)
-app.command()(predict)
-app.command()(advise)
-app.command()(bench)
-app.command()(plugins)
-app.command()(new_plugin)
+for command in (run, plan, status, analyze, predict, advise, bench, plugins, new_plugin):
+    app.command()(command)
 app.command("import")(import_)
 app.command()(export)
 app.add_typer(data_app, name="data")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, names, pairs, print_json, say
+from scalelab.cli.context import Context, duration, names, pairs, print_json, say
 from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def bench(
     Trained or merely described; what was measured before is kept, what failed is retried with --retry. For
     example: scalelab bench study.toml --targets openvino:CPU,torch:cpu --precisions f32,int8 --top 5
     """
-    catalog, plain = ctx.obj.catalog(plugins_dir), ctx.obj.plain
+    catalog = ctx.obj.catalog(plugins_dir)
     asks: dict[str, Any] = {
         "precisions": names(precisions),
         "batch_sizes": _batch_sizes(batch_sizes),
@@ -59,7 +59,7 @@ def bench(
         "dry_run": dry_run,
     }
     if list_:
-        _list(catalog, threads, plain=plain, json=json)
+        _list(ctx.obj, catalog, threads, json=json)
         return
     if study_file is not None and study is not None:
         raise InputError("give a study file or --study NAME, not both")
@@ -72,7 +72,7 @@ def bench(
         asks |= {"time_limit": time_limit, "stall_seconds": stall_seconds}
         summary = _measure(loaded, opened, targets, asks, catalog)
         latencies, facts = opened.latencies(benchmark_ids=summary.ids), asdict(summary)
-    _show(latencies, facts, plain=plain, json=json)
+    _show(ctx.obj, latencies, facts, json=json)
     if summary is not None and not json:
         _say_what_was_done(summary, store, dry_run=dry_run)
     _draw(latencies, figures)
@@ -80,16 +80,15 @@ def bench(
         _exit(summary, latencies)
 
 
-def _list(catalog: Catalog, threads: int | None, *, plain: bool, json: bool) -> None:
+def _list(context: Context, catalog: Catalog, threads: int | None, *, json: bool) -> None:
     import scalelab
     from scalelab.report.sections.latency import devices_table
-    from scalelab.report.terminal import show
 
     rows = scalelab.list_devices(catalog, threads=threads or 1)
     if json:
         print_json(rows)
     else:
-        show(devices_table(rows), plain=plain)
+        context.show(devices_table(rows))
 
 
 def _refuse_heedless(given: dict[str, object]) -> None:
@@ -159,18 +158,16 @@ def _batch_sizes(text: str) -> list[int]:
         raise InputError(f"--batch-sizes {text!r}: must be whole numbers such as 1,8,64") from None
 
 
-def _show(latencies: pd.DataFrame, facts: dict[str, Any], *, plain: bool, json: bool) -> None:
+def _show(context: Context, latencies: pd.DataFrame, facts: dict[str, Any], *, json: bool) -> None:
     """Prints what measurements say; as JSON with `facts` before them."""
     from scalelab.analysis.latency.law import fit_laws
     from scalelab.report.sections.latency import bench_tables
-    from scalelab.report.terminal import show
 
     laws = fit_laws(latencies)
     if json:
         print_json({**facts, "laws": laws, "latencies": latencies})
-        return
-    for table in bench_tables(latencies, laws):
-        show(table, plain=plain)
+    else:
+        context.show(*bench_tables(latencies, laws))
 
 
 def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> None:

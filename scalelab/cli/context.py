@@ -14,11 +14,12 @@ from scalelab.jsonable import jsonable
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
+    from scalelab.report.parts import Table
 
 
 @dataclass
 class Context:
-    """The commands' way to the plugins.
+    """The commands' way to the plugins and to standard output.
 
     Attributes:
         plain: Whether output is plain text: asked for, or standard output is not a terminal.
@@ -34,6 +35,13 @@ class Context:
         for warning in catalog.warnings:
             warn(warning)
         return catalog
+
+    def show(self, *tables: Table) -> None:
+        """Prints tables."""
+        from scalelab.report.terminal import show
+
+        for table in tables:
+            show(table, plain=self.plain)
 
 
 def pairs(option: str, given: Sequence[str] | None, form: str) -> dict[str, str]:

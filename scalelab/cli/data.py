@@ -16,7 +16,7 @@ from scalelab.cli.context import names, pairs, print_json, say
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
-    from scalelab.components import Download, Inspection, Row
+    from scalelab.components import Download, Row
     from scalelab.report.parts import Table
 
 data_app = typer.Typer(help="Get, inspect and synthesize the files of datasets.", no_args_is_help=True)
@@ -38,10 +38,8 @@ def download(
     import scalelab
     from scalelab.report.work import work_display
 
-    given = {"sources": names(sources), "url": url, "jobs": jobs, **_more(option)}
-    catalog = ctx.obj.catalog(plugins_dir)
-    with work_display(sys.stderr) as progress:
-        plan = scalelab.plan_download(dataset, to, catalog=catalog, on_progress=progress, **given)
+    with _asked(ctx, plugins_dir, option, sources=names(sources), url=url, jobs=jobs) as asked:
+        plan = scalelab.plan_download(dataset, to, **asked)
     say(plan.title)
     for note in plan.notes:
         say(f"  {note}")
@@ -92,32 +90,19 @@ def inspect(
 ) -> None:
     """Read all files of a dataset and count them by source, label, rate, length, repair and rejection."""
     import scalelab
-    from scalelab.report.terminal import show
-    from scalelab.report.work import work_display
 
-    given = {"jobs": jobs, **_more(option)}
-    catalog = ctx.obj.catalog(plugins_dir)
-    with work_display(sys.stderr) as progress:
-        inspection = scalelab.inspect_data(dataset, folder, catalog=catalog, on_progress=progress, **given)
+    with _asked(ctx, plugins_dir, option, jobs=jobs) as asked:
+        inspection = scalelab.inspect_data(dataset, folder, **asked)
     if json:
-        print_json(_document(inspection, records=records))
+        shown = ("title", "tables", "notes", *(["records"] if records else []))
+        print_json({name: getattr(inspection, name) for name in shown})
         return
     print(f"{inspection.title}\n")
-    for title, rows in inspection.tables.items():
-        show(_table(title, rows), plain=ctx.obj.plain)
+    ctx.obj.show(*(_table(title, rows) for title, rows in inspection.tables.items()))
     if records:
-        show(_table("Records", inspection.records), plain=ctx.obj.plain)
+        ctx.obj.show(_table("Records", inspection.records))
     for note in inspection.notes:
         print(note)
-
-
-def _document(inspection: Inspection, *, records: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "title": inspection.title,
-        "tables": inspection.tables,
-        "notes": inspection.notes,
-    }
-    return document | {"records": inspection.records} if records else document
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
@@ -153,15 +138,24 @@ def synthesize(
 ) -> None:
     """Write synthetic records as files, so that everything that reads real ones can be tested at any size."""
     import scalelab
-    from scalelab.report.work import work_display
 
     given = {"wfdb": wfdb, "seed": seed, "rate": rate, "seconds": seconds, "source": source, "jobs": jobs}
-    catalog = ctx.obj.catalog(plugins_dir)
-    with _resumable(), work_display(sys.stderr) as progress:
-        written = scalelab.synthesize_data(
-            dataset, to, records, catalog=catalog, on_progress=progress, **given, **_more(option)
-        )
+    with _resumable(), _asked(ctx, plugins_dir, option, **given) as asked:
+        written = scalelab.synthesize_data(dataset, to, records, **asked)
     print(written)
+
+
+@contextmanager
+def _asked(
+    ctx: typer.Context, plugins_dir: Sequence[Path] | None, more: Sequence[str] | None, **given: Any
+) -> Iterator[dict[str, Any]]:
+    """Gives a call on files what it takes: the options, the plugins, and a display of its progress."""
+    from scalelab.report.work import work_display
+
+    given |= _more(more)
+    catalog = ctx.obj.catalog(plugins_dir)
+    with work_display(sys.stderr) as progress:
+        yield {**given, "catalog": catalog, "on_progress": progress}
 
 
 @contextmanager

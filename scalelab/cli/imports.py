@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import pairs, print_json, warn
+from scalelab.cli.context import Context, pairs, print_json, warn
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def import_(
     if json:
         print_json(result)
     else:
-        _print(result, store, plain=ctx.obj.plain)
+        _print(ctx.obj, result, store)
 
 
 def _remove(store: Path, study: str, *, json: bool) -> None:
@@ -74,13 +74,12 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
         print(f"{study}: {n_runs} runs removed from {store}")
 
 
-def _print(result: Import, store: Path, *, plain: bool) -> None:
+def _print(context: Context, result: Import, store: Path) -> None:
     from scalelab.report.parts import Table
-    from scalelab.report.terminal import show
 
     rows = tuple((item.column, item.expression, item.how) for item in result.mapped)
     taken = f"{result.n_runs:,} of {result.n_rows:,} rows"
-    show(Table(f"{result.source}: {taken}", ("column", "from", "how"), rows), plain=plain)
+    context.show(Table(f"{result.source}: {taken}", ("column", "from", "how"), rows))
     if result.outcome == "read":
         print(f"study {result.study}: nothing was stored; run without --dry-run to store it in {store}")
         return

@@ -3,124 +3,104 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 DEFAULT_STORE = Path("experiments.duckdb")
 
-Store = Annotated[
-    Path, typer.Option("--store", envvar="SCALELAB_STORE", help="The store's file.", show_default=True)
-]
+
+def _option(names: str, help: str, **more: Any) -> Any:
+    """Returns an option, given its names with blanks between them and its line of help."""
+    return typer.Option(*names.split(), help=help, **more)
+
+
+Store = Annotated[Path, _option("--store", "The store's file.", envvar="SCALELAB_STORE", show_default=True)]
 PluginsDir = Annotated[
-    list[Path] | None,
-    typer.Option("--plugins-dir", help="Folder of single-file plugins; may be given more than once."),
+    list[Path] | None, _option("--plugins-dir", "Folder of single-file plugins; may be given more than once.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-Figures = Annotated[
-    Path | None, typer.Option("--figures", help="Write every figure into this folder, as PNG and SVG.")
-]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Worker processes; 0 trains in this one.")]
+Json = Annotated[bool, _option("--json", "Print one JSON document instead.")]
+Figures = Annotated[Path | None, _option("--figures", "Write every figure into this folder, as PNG and SVG.")]
+Workers = Annotated[int, _option("--workers", "Worker processes; 0 trains in this one.", min=0)]
 
 # Which runs, and how they are fitted.
-Study = Annotated[str | None, typer.Option("--study", help="Only this study; all by default.")]
-Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
-Architecture = Annotated[str | None, typer.Option("--architecture", help="Only this architecture.")]
-Optimizer = Annotated[str | None, typer.Option("--optimizer", help="Only this optimizer.")]
-Estimator = Annotated[str, typer.Option("--estimator", help="What the fits minimize.")]
-Level = Annotated[float, typer.Option("--level", help="Coverage of the intervals.")]
+Study = Annotated[str | None, _option("--study", "Only this study; all by default.")]
+Dataset = Annotated[str | None, _option("--dataset", "Only this dataset.")]
+Architecture = Annotated[str | None, _option("--architecture", "Only this architecture.")]
+Optimizer = Annotated[str | None, _option("--optimizer", "Only this optimizer.")]
+Estimator = Annotated[str, _option("--estimator", "What the fits minimize.")]
+Level = Annotated[float, _option("--level", "Coverage of the intervals.")]
 StudyFile = Annotated[
-    Path | None,
-    typer.Option("--from", help="The runs' study file, where the store's copy cannot find its dataset."),
+    Path | None, _option("--from", "The runs' study file, where the store's copy cannot find its dataset.")
 ]
 
 # analyze and predict
 Law = Annotated[
-    str | None, typer.Option("--law", help="Form to fit, such as power, power-offset, m4, chinchilla, auto.")
+    str | None, _option("--law", "Form to fit, such as power, power-offset, m4, chinchilla, auto.")
 ]
 Axes = Annotated[
     list[str] | None,
-    typer.Option("--axis", help="n_params, n_examples, train_flops or joint; may be given more than once."),
+    _option("--axis", "n_params, n_examples, train_flops or joint; may be given more than once."),
 ]
-Trees = Annotated[bool, typer.Option("--trees/--no-trees", help="Fit tree models of the design.")]
-Design = Annotated[
-    bool, typer.Option("--design", help="Analyze the design space: three kinds of tree model and more.")
-]
+Trees = Annotated[bool, _option("--trees/--no-trees", "Fit tree models of the design.")]
+Design = Annotated[bool, _option("--design", "Analyze the design space: three kinds of tree model and more.")]
 Propose = Annotated[
     Path | None,
-    typer.Option(
-        "--propose",
-        help="Write a study file with the smaller space that holds the best models; implies --design.",
+    _option(
+        "--propose", "Write a study file with the smaller space that holds the best models; implies --design."
     ),
 ]
 Html = Annotated[
-    Path | None,
-    typer.Option("--html", help="Write one self-contained page here; '-' names it after the store."),
+    Path | None, _option("--html", "Write one self-contained page here; '-' names it after the store.")
 ]
 Markdown = Annotated[
     Path | None,
-    typer.Option(
-        "--markdown", help="Write the report as Markdown here, with --figures; '-' names it after the store."
-    ),
+    _option("--markdown", "Write the report as Markdown here, with --figures; '-' names it after the store."),
 ]
 At = Annotated[
-    list[str] | None,
-    typer.Option("--at", help="AXIS=NUMBER, such as n_params=1e9; once for each axis of the law."),
+    list[str] | None, _option("--at", "AXIS=NUMBER, such as n_params=1e9; once for each axis of the law.")
 ]
-Reach = Annotated[
-    float | None, typer.Option("--reach", help="The loss to reach: prints the scale that does.")
-]
+Reach = Annotated[float | None, _option("--reach", "The loss to reach: prints the scale that does.")]
 ReachAxes = Annotated[
-    list[str] | None,
-    typer.Option("--axis", help="With --reach: n_params, n_examples or train_flops (default)."),
+    list[str] | None, _option("--axis", "With --reach: n_params, n_examples or train_flops (default).")
 ]
 PredictLaw = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--law",
-        help="Form to fit; by default power-offset along one axis, chinchilla on two. auto averages forms.",
+        "Form to fit; by default power-offset along one axis, chinchilla on two. auto averages forms.",
     ),
 ]
 
 # advise
 Budget = Annotated[
-    float | None, typer.Option("--budget", help="Training FLOPs of the run to make.", show_default=False)
+    float | None, _option("--budget", "Training FLOPs of the run to make.", show_default=False)
 ]
 MaxLatency = Annotated[
     str | None,
-    typer.Option(
-        "--max-latency",
-        help="Instead of --budget: the best network within this latency per call, such as 5ms.",
+    _option(
+        "--max-latency", "Instead of --budget: the best network within this latency per call, such as 5ms."
     ),
 ]
-LimitDevice = Annotated[
-    str | None, typer.Option("--device", help="With --max-latency: such as openvino:CPU:int8.")
-]
-LimitBatch = Annotated[
-    int, typer.Option("--batch-size", min=1, help="With --max-latency: examples per call.")
-]
-PricePerFlop = Annotated[
-    float | None, typer.Option("--price-per-flop", help="Price of a FLOP, in any currency.")
-]
+LimitDevice = Annotated[str | None, _option("--device", "With --max-latency: such as openvino:CPU:int8.")]
+LimitBatch = Annotated[int, _option("--batch-size", "With --max-latency: examples per call.", min=1)]
+PricePerFlop = Annotated[float | None, _option("--price-per-flop", "Price of a FLOP, in any currency.")]
 PricePerHour = Annotated[
-    float | None,
-    typer.Option("--price-per-hour", help="Price of an hour on the machine that made the runs."),
+    float | None, _option("--price-per-hour", "Price of an hour on the machine that made the runs.")
 ]
 Write = Annotated[
-    Path | None,
-    typer.Option("--write", help="Write the best family's run as a study file that plan and run take."),
+    Path | None, _option("--write", "Write the best family's run as a study file that plan and run take.")
 ]
 
 # run
 Trained = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
-TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Retry failed trials.")]
+TrainDevice = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.")]
+RetryFailed = Annotated[bool, _option("--retry-failed", "Retry failed trials.")]
 KeepWeights = Annotated[
-    bool, typer.Option("--keep-weights", help="Keep final weights in the journal, for scalelab bench.")
+    bool, _option("--keep-weights", "Keep final weights in the journal, for scalelab bench.")
 ]
 Stall = Annotated[
-    float,
-    typer.Option("--stall-seconds", min=1.0, help="Seconds of silence after which a worker counts as hung."),
+    float, _option("--stall-seconds", "Seconds of silence after which a worker counts as hung.", min=1.0)
 ]
 
 # bench
@@ -128,93 +108,73 @@ Benched = Annotated[
     Path | None, typer.Argument(metavar="[STUDY]", help="The study's TOML file.", show_default=False)
 ]
 BenchedName = Annotated[
-    str | None, typer.Option("--study", help="A study of the store, whose own copy of the file is used.")
+    str | None, _option("--study", "A study of the store, whose own copy of the file is used.")
 ]
 Targets = Annotated[
     str | None,
-    typer.Option(
-        "--targets",
-        "--devices",
-        help="As backend:device or backend:device:precision, several as a,b; every usable device by default.",
+    _option(
+        "--targets --devices",
+        "As backend:device or backend:device:precision, several as a,b; every usable device by default.",
         show_default=False,
     ),
 ]
 Precisions = Annotated[
-    str | None, typer.Option("--precisions", help="Such as f32,bf16,int8, for targets that name none.")
+    str | None, _option("--precisions", "Such as f32,bf16,int8, for targets that name none.")
 ]
-BatchSizes = Annotated[str, typer.Option("--batch-sizes", help="Examples per call, several as a,b.")]
-Top = Annotated[
-    int | None, typer.Option("--top", min=1, help="Only the best K of each architecture, by objective.")
-]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads; all usable cores by default.")
-]
-BackendOptions = Annotated[
-    list[str] | None, typer.Option("--option", "-o", help="Another option of backends, KEY=VALUE.")
-]
-TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=0.01, help="Seconds of timing per network and target.")
-]
-Retry = Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")]
+BatchSizes = Annotated[str, _option("--batch-sizes", "Examples per call, several as a,b.")]
+Top = Annotated[int | None, _option("--top", "Only the best K of each architecture, by objective.", min=1)]
+Threads = Annotated[int | None, _option("--threads", "CPU threads; all usable cores by default.", min=1)]
+BackendOptions = Annotated[list[str] | None, _option("--option -o", "Another option of backends, KEY=VALUE.")]
+TimeLimit = Annotated[float, _option("--time-limit", "Seconds of timing per network and target.", min=0.01)]
+Retry = Annotated[bool, _option("--retry", "Measure again what failed before.")]
 BenchStall = Annotated[
-    float,
-    typer.Option("--stall-seconds", min=1.0, help="Seconds of silence after which a runtime counts as hung."),
+    float, _option("--stall-seconds", "Seconds of silence after which a runtime counts as hung.", min=1.0)
 ]
-ListDevices = Annotated[
-    bool, typer.Option("--list", help="List the available devices, and how to enable the others.")
-]
-DryBench = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, measure nothing.")]
+ListDevices = Annotated[bool, _option("--list", "List the available devices, and how to enable the others.")]
+DryBench = Annotated[bool, _option("--dry-run", "Show what would be measured, measure nothing.")]
 Measured = Annotated[
-    bool, typer.Option("--measured", help="Show what the store has, from all machines; measure nothing.")
+    bool, _option("--measured", "Show what the store has, from all machines; measure nothing.")
 ]
 
 # import
 Table = Annotated[Path | None, typer.Argument(help="CSV, Parquet or JSON lines.", show_default=False)]
 ImportedName = Annotated[
-    str | None, typer.Option("--study", help="Study name of the runs; the file's name by default.")
+    str | None, _option("--study", "Study name of the runs; the file's name by default.")
 ]
 Mapping = Annotated[
     list[str] | None,
-    typer.Option("--map", help='COLUMN="expression" over the file\'s columns; may be given more than once.'),
+    _option("--map", 'COLUMN="expression" over the file\'s columns; may be given more than once.'),
 ]
-Only = Annotated[str | None, typer.Option("--only", help="Condition: which rows to take.")]
-Metric = Annotated[
-    str | None, typer.Option("--metric", help="Column of the objective, if it is not the loss.")
-]
+Only = Annotated[str | None, _option("--only", "Condition: which rows to take.")]
+Metric = Annotated[str | None, _option("--metric", "Column of the objective, if it is not the loss.")]
 MetricDirection = Annotated[
-    str | None, typer.Option("--direction", help="Direction of the metric: minimize or maximize.")
+    str | None, _option("--direction", "Direction of the metric: minimize or maximize.")
 ]
 Rest = Annotated[
     str,
-    typer.Option(
-        "--rest", help="What other columns are: feature (a fact), or options of architecture, optimizer, …"
-    ),
+    _option("--rest", "What other columns are: feature (a fact), or options of architecture, optimizer, …"),
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace an earlier import of that name.")]
-Remove = Annotated[str | None, typer.Option("--remove", help="Remove the imported table of this name.")]
-DryImport = Annotated[
-    bool, typer.Option("--dry-run", help="Read and check the file, show the mapping, store nothing.")
-]
+Replace = Annotated[bool, _option("--replace", "Replace an earlier import of that name.")]
+Remove = Annotated[str | None, _option("--remove", "Remove the imported table of this name.")]
+DryImport = Annotated[bool, _option("--dry-run", "Read and check the file, show the mapping, store nothing.")]
 
 # data
 DatasetName = Annotated[str, typer.Argument(help="The dataset's name; scalelab plugins lists them.")]
-To = Annotated[Path, typer.Option("--to", help="Folder to write to; created if missing.")]
-Folder = Annotated[Path, typer.Option("--folder", help="Folder with the dataset's files.")]
-Sources = Annotated[str | None, typer.Option("--sources", help="Only these parts of the dataset, as a,b.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-Url = Annotated[str | None, typer.Option("--url", help="Another address, such as a mirror's.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", help="How many to do in parallel.")]
+To = Annotated[Path, _option("--to", "Folder to write to; created if missing.")]
+Folder = Annotated[Path, _option("--folder", "Folder with the dataset's files.")]
+Sources = Annotated[str | None, _option("--sources", "Only these parts of the dataset, as a,b.")]
+Yes = Annotated[bool, _option("--yes -y", "Do not ask for confirmation.")]
+Url = Annotated[str | None, _option("--url", "Another address, such as a mirror's.")]
+Jobs = Annotated[int | None, _option("--jobs", "How many to do in parallel.")]
 MoreOptions = Annotated[
-    list[str] | None,
-    typer.Option("--option", "-o", help="Another option of this dataset, KEY=VALUE; may be repeated."),
+    list[str] | None, _option("--option -o", "Another option of this dataset, KEY=VALUE; may be repeated.")
 ]
-ListRecords = Annotated[bool, typer.Option("--records", help="List every record too.")]
-Records = Annotated[int, typer.Option("--records", help="Number of records.")]
+ListRecords = Annotated[bool, _option("--records", "List every record too.")]
+Records = Annotated[int, _option("--records", "Number of records.")]
 Wfdb = Annotated[
-    bool | None,
-    typer.Option("--wfdb", help="Write WFDB headers and MATLAB v4 files.", show_default=False),
+    bool | None, _option("--wfdb", "Write WFDB headers and MATLAB v4 files.", show_default=False)
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
-Rate = Annotated[float | None, typer.Option("--rate", help="Sampling rate in Hz.")]
-Seconds = Annotated[float | None, typer.Option("--seconds", help="Length of a record.")]
-SourceName = Annotated[str | None, typer.Option("--source", help="Name of the records' folder.")]
+Seed = Annotated[int | None, _option("--seed", "Random seed.")]
+Rate = Annotated[float | None, _option("--rate", "Sampling rate in Hz.")]
+Seconds = Annotated[float | None, _option("--seconds", "Length of a record.")]
+SourceName = Annotated[str | None, _option("--source", "Name of the records' folder.")]

@@ -25,16 +25,13 @@ def plugins(
     json: opt.Json = False,
 ) -> None:
     """List the plugins: who provides them, their hooks, components and laws, and whether they are healthy."""
-    from scalelab.report.terminal import show
-
     catalog = ctx.obj.catalog(plugins_dir)
     if json:
         print_json(_document(catalog))
         return
-    show(_plugins_table(catalog), plain=ctx.obj.plain)
+    ctx.obj.show(_plugins_table(catalog))
     if verbose:
-        for kind, name, component in _components(catalog):
-            show(_options_table(kind, name, component), plain=ctx.obj.plain)
+        ctx.obj.show(*(_options_table(*one) for one in _components(catalog)))
 
 
 def _plugins_table(catalog: Catalog) -> Table:
@@ -69,11 +66,8 @@ def _options_table(kind: Kind, name: str, component: Provided) -> Table:
 
 def _option_line(option: Option) -> str:
     """Returns an option as it appears in a study file, its type and bounds, and its line of help."""
-    if option.required:
-        default = ""
-    else:
-        value = "none" if option.default is None else json_module.dumps(option.default, default=str)
-        default = f" = {value}"
+    value = "none" if option.default is None else json_module.dumps(option.default, default=str)
+    default = "" if option.required else f" = {value}"
     facts = ", ".join(filter(None, (option.type, option.bounds, "required" if option.required else "")))
     return f"  {option.name}{default}  ({facts}): {option.help}"
 

@@ -47,24 +47,24 @@ def predict(
         raise InputError("--axis goes with --reach; with --at the axes are those that it names")
     scale = _scale(at)
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
-    found: Sequence[Forecast | Target | Refusal]
     only = scalelab.Filters(study=study, dataset=dataset, architecture=architecture, optimizer=optimizer)
+    asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
+    from scalelab.report.sections.predict import forecast_table, target_table
+
+    found: Sequence[Forecast | Target | Refusal]
     if reach is None:
-        found = scalelab.predict(
-            store, scale, law=law, estimator=estimator, level=level, catalog=catalog, **only
-        )
+        found = forecasts = scalelab.predict(store, scale, **asked)
+        table = forecast_table(forecasts, level)
     else:
-        axes = axis or ["train_flops"]
-        found = scalelab.reach(
-            store, reach, axes=axes, law=law, estimator=estimator, level=level, catalog=catalog, **only
-        )
+        found = targets = scalelab.reach(store, reach, axes=axis or ["train_flops"], **asked)
+        table = target_table(targets, level)
     refusals = {one.reason for one in found if isinstance(one, Refusal)}
     if all(isinstance(one, Refusal) for one in found):
         raise InputError(f"the runs support no prediction: {'; '.join(sorted(refusals))}")
     if json:
         print_json(found)
-        return
-    _show(found, level, plain=ctx.obj.plain)
+    else:
+        ctx.obj.show(table)
 
 
 def _scale(at: list[str] | None) -> dict[str, float]:
@@ -76,13 +76,3 @@ def _scale(at: list[str] | None) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--at {axis}={number}: must be {form}") from None
     return scale
-
-
-def _show(found: Sequence[Forecast | Target | Refusal], level: float, *, plain: bool) -> None:
-    from scalelab.analysis.families.prediction import Target
-    from scalelab.report.sections.predict import forecast_table, target_table
-    from scalelab.report.terminal import show
-
-    is_target = any(isinstance(one, Target) for one in found)
-    table = target_table(found, level) if is_target else forecast_table(found, level)  # type: ignore[arg-type]
-    show(table, plain=plain)

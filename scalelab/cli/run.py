@@ -24,8 +24,7 @@ def _load(study: Path | None, catalog: Catalog) -> Study:
 
     if study is None:
         say("no study file given: running the embedded quick-start study on synthetic ECG")
-        return load_study(embedded_study_path(), catalog)
-    return load_study(study, catalog)
+    return load_study(study or embedded_study_path(), catalog)
 
 
 def run(
@@ -124,9 +123,8 @@ def plan(
         print_json(planned)
         return
     from scalelab.report.sections.studies import plan_table
-    from scalelab.report.terminal import show
 
-    show(plan_table(planned), plain=ctx.obj.plain)
+    ctx.obj.show(plan_table(planned))
     for reason in planned.skipped:
         say(f"left out: {reason}")
     flops = sum(row.train_flops for row in planned.pending)
@@ -146,9 +144,8 @@ def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.J
         print_json(studies)
         return
     from scalelab.report.sections.studies import studies_table
-    from scalelab.report.terminal import show
 
     if not studies:
         print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")
         return
-    show(studies_table(studies), plain=ctx.obj.plain)
+    ctx.obj.show(studies_table(studies))

@@ -109,6 +109,7 @@ def sql(
 
     For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
     """
+    from scalelab.report.terminal import aligned
     from scalelab.store import open_store
 
     if json and as_csv:
@@ -121,22 +122,8 @@ def sql(
         writer.writerow(names)
         writer.writerows(rows)
     else:
-        print(_table(names, rows))
-
-
-def _table(names: list[str], rows: list[tuple[object, ...]]) -> str:
-    """Returns aligned columns, numbers to the right."""
-    cells = [names, *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(names))]
-    lines = [
-        "  ".join(
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join(lines)
+        right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(names))]
+        print("\n".join(aligned([names, *(list(map(_cell, row)) for row in rows)], right)))
 
 
 def _cell(value: object) -> str:

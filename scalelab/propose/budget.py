@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalelab.components import locations
 from scalelab.errors import InputError, StudyError
@@ -55,6 +55,10 @@ class Proposal:
     cost: Complexity
     n_seen: int
     available: int
+    json_fields: ClassVar = (
+        "path", "text", "n_params=cost.n_params", "n_examples=trial.n_examples", "examples_seen=n_seen",
+        "examples_available=available", "train_flops",
+    )  # fmt: skip
 
     @property
     def train_flops(self) -> float:

@@ -46,12 +46,19 @@ def plain_lines(table: Table) -> list[str]:
     """Returns a table as aligned lines, with a blank one at the end."""
     lines = [table.title] if table.title else []
     if table.rows:
-        cells = [table.columns, *table.rows]
-        widths = list(table.widths.values())
         right = [name in table.numeric for name in table.columns]
-        rows = [_aligned(row, widths, right) for row in cells]
-        lines += [rows[0], "  ".join("-" * width for width in widths), *rows[1:]]
+        heads, *rows = aligned([table.columns, *table.rows], right)
+        lines += [heads, "  ".join("-" * width for width in table.widths.values()), *rows]
     return [*lines, *table.notes, ""]
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Returns rows of texts as lines with aligned columns, some of them at the right."""
+    columns = []
+    for column, at_right in zip(zip(*rows, strict=True), right, strict=True):
+        width = max(map(len, column))
+        columns.append([cell.rjust(width) if at_right else cell.ljust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def _printable(text: str) -> str:
@@ -69,14 +76,6 @@ def _clean(table: Table) -> Table:
         notes=tuple(map(_printable, table.notes)),
         optional=tuple(map(_printable, table.optional)),
     )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    cells = [
-        cell.rjust(width) if at_right else cell.ljust(width)
-        for cell, width, at_right in zip(row, widths, right, strict=True)
-    ]
-    return "  ".join(cells).rstrip()
 
 
 def _show_rich(table: Table) -> None:

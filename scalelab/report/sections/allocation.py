@@ -85,8 +85,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
-    del whole
+def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     yield optimum_table(analysis.optima, family_names(map(family_of, analysis.laws)))
 
 

@@ -39,8 +39,7 @@ def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
     return f"Comparison of {varies}s along {SYMBOLS[axis]}: {held} on {dataset}"
 
 
-def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
-    del whole
+def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     for group in analysis.comparisons:
         if isinstance(group, Refusal):
             yield Table(_title(**group.subject), notes=(f"refused: {group.reason}",))

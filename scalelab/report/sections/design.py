@@ -75,9 +75,7 @@ def _score_tables(design: DesignSpace) -> Iterator[Table]:
 
 
 def _importance_tables(design: DesignSpace) -> Iterator[Table]:
-    for (dataset, metric, scope), models in grouped(
-        design.trees.models, lambda model: (model.dataset, model.metric, model.scope)
-    ).items():
+    for (dataset, metric, scope), models in _of_tasks(design.trees.models).items():
         own = {model.learner: model for model in models}
         found = {
             title: own[learner].ranking(measure).set_index("choice") for learner, measure, title in MEASURES
@@ -196,9 +194,8 @@ def _p(value: float) -> str:
 
 
 def _front_tables(design: DesignSpace) -> Iterator[Table]:
-    for (dataset, error, cost), own in grouped(
-        design.fronts, lambda front: (front.dataset, front.error, front.cost)
-    ).items():
+    fronts = grouped(design.fronts, lambda front: (front.dataset, front.error, front.cost))
+    for (dataset, error, cost), own in fronts.items():
         start = max(float(front.band[cost].min()) for front in own)
         end = max(float(front.band[cost].max()) for front in own)
         budgets = np.unique(np.geomspace(start, end, _SHOWN_BUDGETS)) if end > start else np.array([end])
@@ -294,10 +291,14 @@ def _difference(row: Mapping[Any, Any]) -> str:
     )
 
 
+def _of_tasks(models: Sequence[TreeModel]) -> dict[tuple[str, str, str], list[TreeModel]]:
+    """Returns models by dataset, metric and scope."""
+    return grouped(models, lambda model: (model.dataset, model.metric, model.scope))
+
+
 def _best_models(models: Sequence[TreeModel]) -> list[TreeModel]:
     """Returns the model with the lowest error for every dataset, metric and scope."""
-    of_tasks = grouped(models, lambda model: (model.dataset, model.metric, model.scope)).values()
-    best = [min(own, key=lambda model: model.score("rmse")[0]) for own in of_tasks]
+    best = [min(own, key=lambda model: model.score("rmse")[0]) for own in _of_tasks(models).values()]
     return sorted(best, key=lambda model: (model.dataset, model.metric, model.scope != ALL))
 
 

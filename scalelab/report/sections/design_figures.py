@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from scalelab.report.numbers import percent
 from scalelab.report.parts import MAX_CHOICES, Figure, Line, Panel, Series, array
 from scalelab.report.sections.topic import figure
 from scalelab.report.sections.trees import bars, importance_bars, scope_words
-
-if TYPE_CHECKING:
-    pass
 
 MAX_PAIRS = 10
 MAX_EFFECTS = 8
@@ -44,17 +40,18 @@ def design_figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Fi
     for number, metric in enumerate(metrics):
         end = suffix + (f"-{number + 1}" if number else "")
         task = (dataset, metric)
+        words = {"dataset": dataset, "metric": metric, "level": percent(design.level)}
         models = [model for model in design.trees.models if (model.dataset, model.metric) == task]
         for index, (scope, own) in enumerate(grouped(models, lambda model: model.scope).items()):
-            yield _importances(own, end + (f"-{_file_name(scope, index)}" if index else ""), design.level)
+            yield _importances(own, end + (f"-{_file_name(scope, index)}" if index else ""), words)
         for effects in design.trees.effects:
             if (effects.dataset, effects.metric, effects.scope) == (*task, ALL):
-                yield from _effects(effects, end, design.level)
+                yield from _effects(effects, end, words)
         found = [one for one in design.distributions if (one.space.dataset, one.space.metric) == task]
-        yield from _distributions(found, end, design.level)
+        yield from _distributions(found, end, words)
         fronts = [front for front in design.fronts if (front.dataset, front.metric) == task]
         if fronts:
-            yield _fronts(fronts, end, design.level)
+            yield _fronts(fronts, end, words)
 
 
 def _file_name(name: str, index: int) -> str:
@@ -63,19 +60,17 @@ def _file_name(name: str, index: int) -> str:
     return safe if safe == name else f"{index}-{safe}".strip("-")
 
 
-def _importances(models: list[TreeModel], suffix: str, level: float) -> Figure:
+def _importances(models: list[TreeModel], suffix: str, words: Mapping[str, str]) -> Figure:
     first = models[0]
     own = {model.learner: model for model in models}
     choices = tuple(first.ranking()["choice"].head(MAX_CHOICES))
     panels = (
         importance_bars(head, own[learner].ranking(measure), choices) for learner, measure, head in MEASURES
     )
-    words = {"metric": first.metric, "dataset": first.dataset, "scope": scope_words(first.scope)}
-    return figure("design-importances", suffix, panels, **words, level=percent(level))
+    return figure("design-importances", suffix, panels, **words, scope=scope_words(first.scope))
 
 
-def _effects(effects: Effects, suffix: str, level: float) -> Iterator[Figure]:
-    words = {"dataset": effects.dataset, "metric": effects.metric, "level": percent(level)}
+def _effects(effects: Effects, suffix: str, words: Mapping[str, str]) -> Iterator[Figure]:
     pairs = effects.interactions.head(MAX_PAIRS)
     if len(pairs):
         rows = tuple(f"{a} × {b}" for a, b in zip(pairs["first"], pairs["second"], strict=True))
@@ -109,43 +104,34 @@ def _is_logarithmic(values: Array) -> bool:
     return low > 0 and high / low > _LOG_SPAN and float(np.median(values)) < (low + high) / 4
 
 
-def _distributions(found: list[Distribution], suffix: str, level: float) -> Iterator[Figure]:
+def _distributions(found: list[Distribution], suffix: str, words: Mapping[str, str]) -> Iterator[Figure]:
     if not found:
         return
-    dataset, error = found[0].space.dataset, found[0].space.error
+    label = f"Error: {found[0].space.error}"
     shares, best = [], []
     for by, own in grouped(found, lambda one: one.space.by).items():
         title = "" if by == "all" else f"by {by}"
-        lines = tuple(
-            Series(
-                label=f"{one.space.name} ({len(one.space.designs)})",
-                color=color,
-                line=Line(array(one.edf, "error", "share", "lower", "upper"), steps=True),
-            )
-            for color, one in enumerate(own)
-        )
-        shares.append(Panel(title, f"Error: {error}", "Share of designs", lines, log_x=False, log_y=False))
-        lines = tuple(
-            Series(
-                label=one.space.name,
-                color=color,
-                line=Line(array(one.best_of, "n", "error", "lower", "upper")),
-            )
-            for color, one in enumerate(own)
-        )
-        best.append(Panel(title, "Designs drawn", f"Error: {error}", lines, log_y=False))
-    yield figure("design-edf", suffix, shares, dataset=dataset, level=percent(level))
-    yield figure("design-best-of", suffix, best, dataset=dataset, level=percent(level))
+        below, drawn = [], []
+        for color, one in enumerate(own):
+            name, n = one.space.name, len(one.space.designs)
+            share = Line(array(one.edf, "error", "share", "lower", "upper"), steps=True)
+            below.append(Series(label=f"{name} ({n})", color=color, line=share))
+            lowest = Line(array(one.best_of, "n", "error", "lower", "upper"))
+            drawn.append(Series(label=name, color=color, line=lowest))
+        shares.append(Panel(title, label, "Share of designs", tuple(below), log_x=False, log_y=False))
+        best.append(Panel(title, "Designs drawn", label, tuple(drawn), log_y=False))
+    yield figure("design-edf", suffix, shares, **words)
+    yield figure("design-best-of", suffix, best, **words)
 
 
-def _fronts(fronts: list[FrontBand], suffix: str, level: float) -> Figure:
+def _fronts(fronts: list[FrontBand], suffix: str, words: Mapping[str, str]) -> Figure:
     optimizers = sorted({front.optimizer for front in fronts})
     label = f"Error: {fronts[0].error}"
     panels = []
     for cost, own in grouped(fronts, lambda front: front.cost).items():
         series = tuple(_front(front, optimizers.index(front.optimizer)) for front in own)
         panels.append(Panel("", cost, label, series, log_y=False))
-    return figure("design-fronts", suffix, panels, dataset=fronts[0].dataset, level=percent(level))
+    return figure("design-fronts", suffix, panels, **words)
 
 
 def _front(front: FrontBand, color: int) -> Series:

@@ -250,17 +250,9 @@ def within_table(advice: LatencyAdvice, limit: str, notes: Sequence[str] = ()) -
 
 def _problem_table(latencies: pd.DataFrame) -> Table:
     """Returns what could not be measured, with the reason."""
-    heads = {
-        "target": "target",
-        "batch": "batch_size",
-        "networks": "n",
-        "status": "status",
-        "reason": "reason",
-    }
-    rows = (
-        {head: str(row[name]) for head, name in heads.items()}
-        for row in problems(latencies).to_dict("records")
-    )
+    found = problems(latencies).rename(columns={"batch_size": "batch", "n": "networks"})
+    heads = ("target", "batch", "networks", "status", "reason")
+    rows = ({head: str(row[head]) for head in heads} for row in found.to_dict("records"))
     return Table.of("Not measured", rows, numbers=slice(1, 3))
 
 

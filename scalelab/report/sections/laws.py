@@ -84,15 +84,9 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     level = percent(analysis.level)
     rows = [row for law in analysis.fitted for row in _rows(law, name(law.family), level)]
-    notes = said_once(
-        [
-            *(
-                (name(law.family), f"{law_symbol(law)}: {law.law}, {law.points.selection}")
-                for law in analysis.fitted
-            ),
-            *((name(family_of(law)), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused),
-        ]
-    )
+    said = [(law.family, f"{law_symbol(law)}: {law.law}, {law.points.selection}") for law in analysis.fitted]
+    said += [(family_of(law), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused]
+    notes = said_once((name(family), words) for family, words in said)
     untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
     notes += [_BACKTEST] if rows else []
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]

@@ -78,8 +78,7 @@ def plan_table(plan: Plan) -> Table:
     return Table.of(f"study {plan.study}", rows, numbers=slice(2, None), optional=optional)
 
 
-def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
-    del whole
+def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     yield _runs_table(analysis.studies)
     for scale in analysis.scales:

@@ -59,12 +59,13 @@ def importance_bars(title: str, ranking: pd.DataFrame, choices: tuple[str, ...])
 
 def refused_table(trees: Iterable[TreeModel | Refusal]) -> Iterator[Table]:
     """Yields the table of what the runs cannot support, if there is any."""
-    refused = [one for one in trees if isinstance(one, Refusal)]
-    if refused:
-        about = (
-            (f"{one.subject['dataset']}, {scope_words(one.subject['scope'])}", one.reason) for one in refused
-        )
-        yield Table("Tree models refused", notes=tuple(f"{what}: {why}" for what, why in about))
+    notes = tuple(
+        f"{one.subject['dataset']}, {scope_words(one.subject['scope'])}: {one.reason}"
+        for one in trees
+        if isinstance(one, Refusal)
+    )
+    if notes:
+        yield Table("Tree models refused", notes=notes)
 
 
 def _missing(analysis: Analysis) -> str:
@@ -116,9 +117,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
 def _row(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
         "choice": row["choice"],
-        "importance": f"{row['importance']:.3f}",
-        "lower": f"{row['lower']:.3f}",
-        "upper": f"{row['upper']:.3f}",
+        **{name: f"{row[name]:.3f}" for name in ("importance", "lower", "upper")},
         "Spearman": f"{row['spearman']:+.2f}" if row["spearman"] == row["spearman"] else "",
         "": "" if row["matters"] else NOISE,
     }
