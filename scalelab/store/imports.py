@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from scalelab.records import Frozen, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import described
-from scalelab.store.schema import create_views, one, transaction
+from scalelab.store.kind import Latest
+from scalelab.store.schema import create_views, transaction
 
 if TYPE_CHECKING:
     import duckdb
-
-SUFFIX = ".import.json"
 
 
 class ImportHead(Frozen):
@@ -85,65 +84,93 @@ def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
     return json.dumps(given, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
-def name_of(table: ImportedTable) -> str:
-    """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
-    return f"{int(table.head.imported_at * 1e6):017d}-{table.digest}-{table.head.study}"
-
-
 def parts(name: str) -> tuple[str, str, str]:
     """Splits the name of a table's file: microseconds since the epoch, digest, the table's name."""
-    at, digest, study = name.removesuffix(SUFFIX).split("-", 2)
+    at, digest, study = name.split("-", 2)
     return at, digest, study
 
 
-def members(table: ImportedTable) -> dict[str, str]:
-    """Returns the members of its file."""
-    return {"import": canonical_json(table.head.model_dump(mode="json")), "rows": table.rows}
+class Imports(Latest[ImportedTable]):
+    """Imported tables as content of a store."""
 
+    name = "imported table"
+    model = ImportedTable
+    suffix = ".import.json"
+    folder = "imports"
+    keys = ("import", "rows")
+    table = "imports"
+    key = f"left(journal_file, -{len(suffix)})"
+    rows = "select *, epoch_us(imported_at) / 1e6 as at from imports where {piece}"
 
-def parse(_: str, members: list[Member]) -> ImportedTable:
-    """Reads its file."""
-    return ImportedTable(ImportHead.model_validate(members[0].value), members[1].text)
+    def name_of(self, table: ImportedTable) -> str:
+        """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
+        return f"{int(table.head.imported_at * 1e6):017d}-{table.digest}-{table.head.study}"
 
+    def members(self, table: ImportedTable) -> dict[str, str]:
+        """Returns the members of its file."""
+        return {"import": canonical_json(table.head.model_dump(mode="json")), "rows": table.rows}
 
-def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, ImportedTable]) -> set[str]:
-    """Puts each table in the place of the earlier one of its name; one that is older does nothing."""
-    return {name for name, table in entries.items() if _apply(connection, table, name + SUFFIX)}
+    def parse(self, _: str, members: list[Member]) -> ImportedTable:
+        """Reads its file."""
+        return ImportedTable(ImportHead.model_validate(members[0].value), members[1].text)
 
+    def apply(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable, name: str) -> bool:
+        """Puts a table in the place of the earlier one of its name; one that is older does nothing."""
+        head = table.head
+        last = self.last_of(connection, head.study)
+        if last is not None and last >= name:
+            return False
+        with transaction(connection):
+            connection.execute("delete from imported_runs where study = ?", [head.study])
+            connection.execute("delete from imports where study = ?", [head.study])
+            if head.n_runs:
+                connection.execute(
+                    "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
+                    [
+                        head.study, head.source, head.condition, canonical_json(head.mapping),
+                        canonical_json(head.columns), head.n_runs, name + self.suffix, head.imported_at,
+                    ],
+                )  # fmt: skip
+                _insert_rows(connection, table)
+            create_views(connection)
+        connection.execute("checkpoint")
+        return True
 
-def last_of(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
-    """Returns the journal file of the imported table of a name, `None` where there is none."""
-    file: str | None = one(
-        connection.execute("select max(journal_file) from imports where study = ?", [study])
-    )
-    return file
+    def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
+        """Returns the imported table of a row."""
+        names = list(_columns(connection))
+        values = connection.execute(
+            f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
+        ).fetchall()
+        content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+        content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
+        head = ImportHead(
+            mapping=json.loads(row["mapping"]),
+            columns=json.loads(row["columns"]),
+            imported_at=row["at"],
+            **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
+        )
+        return ImportedTable(head, rows_json(content))
+
+    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str]:
+        """Returns the names of tables that the database lacks, or holds in part or in an older version."""
+        found = connection.execute(
+            f"select study, {self.key}, "
+            "n_runs = (select count(*) from imported_runs r where r.study = i.study) from imports i"
+        ).fetchall()
+        current = {study: name for study, name, _ in found}
+        wrong = {study for study, _, whole in found if not whole}
+        for study, name in {parts(name)[2]: name for name in taken}.items():
+            removed = parts(name)[1] == nothing(study).digest
+            last = current.get(study)
+            if (last is None and not removed) or (last is not None and last < name):
+                wrong.add(study)
+        return sorted(wrong)
 
 
 def sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Returns how many runs each imported table has, by its name."""
     return dict(connection.execute("select study, n_runs from imports order by study").fetchall())
-
-
-def _apply(connection: duckdb.DuckDBPyConnection, table: ImportedTable, file: str) -> bool:
-    head = table.head
-    last = last_of(connection, head.study)
-    if last is not None and last >= file:
-        return False
-    with transaction(connection):
-        connection.execute("delete from imported_runs where study = ?", [head.study])
-        connection.execute("delete from imports where study = ?", [head.study])
-        if head.n_runs:
-            connection.execute(
-                "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
-                [
-                    head.study, head.source, head.condition, canonical_json(head.mapping),
-                    canonical_json(head.columns), head.n_runs, file, head.imported_at,
-                ],
-            )  # fmt: skip
-            _insert_rows(connection, table)
-        create_views(connection)
-    connection.execute("checkpoint")
-    return True
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -165,36 +192,3 @@ def _insert_rows(connection: duckdb.DuckDBPyConnection, table: ImportedTable) ->
         [table.head.study],
     )
     connection.execute("drop table staged")
-
-
-def restore(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
-    """Returns the imported table of a row."""
-    names = list(_columns(connection))
-    values = connection.execute(
-        f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
-    ).fetchall()
-    content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
-    content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
-    head = ImportHead(
-        mapping=json.loads(row["mapping"]),
-        columns=json.loads(row["columns"]),
-        imported_at=row["at"],
-        **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
-    )
-    return ImportedTable(head, rows_json(content))
-
-
-def missing(connection: duckdb.DuckDBPyConnection, taken: list[str], _: set[str]) -> list[str]:
-    """Returns the names of tables that the database lacks, or holds in part or in an older version."""
-    found = connection.execute(
-        "select study, journal_file, n_runs = (select count(*) from imported_runs r where r.study = i.study) "
-        "from imports i"
-    ).fetchall()
-    there = {study: file for study, file, _ in found}
-    wrong = {study for study, _, whole in found if not whole}
-    for study, name in {parts(name)[2]: name for name in taken}.items():
-        removed = parts(name)[1] == nothing(study).digest
-        file = there.get(study)
-        if (file is None and not removed) or (file is not None and file < name + SUFFIX):
-            wrong.add(study)
-    return sorted(wrong)
