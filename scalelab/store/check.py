@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import StoreDamagedError, StoreLockedError, StoreNewerError
+from scalelab.errors import StoreDamagedError
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
@@ -102,8 +102,6 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
             report.duplicates, report.orphans = (
                 schema.first_column(connection.execute(query)) for query in (_DUPLICATES, _ORPHANS)
             )
-    except (StoreLockedError, StoreNewerError):
-        raise
     except StoreDamagedError as error:
         report.problems.append(str(error))
     else:
