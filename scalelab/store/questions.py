@@ -302,22 +302,19 @@ with members as (
     left join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
     where m.planned
     union all select study, true, status, false from imported_runs),
-counts as (
-    select study, imported, count(*) as planned,
-           count(*) filter (status = 'done') as done,
-           count(*) filter (status = 'diverged') as diverged,
-           count(*) filter (status = 'failed' and not running) as failed,
-           count(*) filter (status = 'interrupted' and not running) as interrupted,
-           count(*) filter (running and (status is null or status in ('failed', 'interrupted'))) as running,
-           count(*) filter (status is null and not running) as pending
-    from members group by study, imported),
 named as (
     select study, false as imported, registered_at as since, null as source from studies
     union all select study, true, imported_at, source from imports)
-select study, coalesce(planned, 0), coalesce(done, 0), coalesce(diverged, 0), coalesce(failed, 0),
-       coalesce(interrupted, 0), coalesce(running, 0), coalesce(pending, 0),
-       strftime(since, '%Y-%m-%dT%H:%M:%SZ'), source
-from counts full join named using (study, imported)
+select study, count(running),
+       count(*) filter (status = 'done'),
+       count(*) filter (status = 'diverged'),
+       count(*) filter (status = 'failed' and not running),
+       count(*) filter (status = 'interrupted' and not running),
+       count(*) filter (running and (status is null or status in ('failed', 'interrupted'))),
+       count(*) filter (status is null and not running),
+       strftime(any_value(since), '%Y-%m-%dT%H:%M:%SZ'), any_value(source)
+from members full join named using (study, imported)
+group by study, imported
 order by study
 """
 
