@@ -97,7 +97,7 @@ class Kind(ABC, Generic[M, E]):
             return self.parse(name, members)
         except TornError:
             raise
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise TornError(
                 f"its content is not a valid {self.name}: {str(error).splitlines()[0]}"
             ) from error
