@@ -12,6 +12,7 @@ create table measurements (
 );
 """
 
+_STEPS = ("convert", "quantize", "compile", "load")
 # Columns of the view, in order: their type, where their values lie in the JSON of a measurement, their names;
 # {} stands for the name.
 _COLUMNS = (
@@ -31,10 +32,7 @@ _COLUMNS = (
     ("bigint", "$.{}", "n_calls", "n_rounds"),
     ("boolean", "$.{}", "settled"),
     ("double", "$.{}", "throughput", "throughput_async"),
-    ("double", "$.seconds.convert", "convert_seconds"),
-    ("double", "$.seconds.quantize", "quantize_seconds"),
-    ("double", "$.seconds.compile", "compile_seconds"),
-    ("double", "$.seconds.load", "load_seconds"),
+    *(("double", f"$.seconds.{step}", f"{step}_seconds") for step in _STEPS),
     ("bigint", "$.{}", "model_bytes", "peak_memory_bytes"),
     ("double", "$.{}", "max_abs_error", "relative_error", "rms_error", "agreement"),
     ("bigint", "$.{}", "n_compared"),

@@ -116,8 +116,7 @@ COUNTED = ("n_params", "n_params_body", "n_examples")
 
 CURVES = """
 create or replace view curves as
-select m.study, p.trial_id, p.attempt, p.step, p.n_seen, p.train_flops, p.wall_seconds, p.lr,
-       p.train_loss, p.loss, p.metrics
+select m.study, p.*
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join curve_points p on p.trial_id = b.trial_id and p.attempt = b.attempt
