@@ -122,7 +122,17 @@ class ComponentRef(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class Trial(Frozen):
+class Identified(Frozen):
+    """Base of what is named by its content."""
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
+        text = canonical_json({"identity": IDENTITY_VERSION, **self.model_dump(mode="json")})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Trial(Identified):
     """One fully resolved point of a study.
 
     Attributes:
@@ -144,11 +154,6 @@ class Trial(Frozen):
     data_seed: int = 0
     training: TrainingOptions = TrainingOptions()
     seed: int = Field(0, ge=0, lt=2**63)
-
-    @cached_property
-    def id(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
-        return _digest(self)
 
 
 class CurvePoint(Frozen):
@@ -230,7 +235,7 @@ class Record(Frozen):
         return f"{self.trial.id}-{self.attempt}"
 
 
-class Benchmark(Frozen):
+class Benchmark(Identified):
     """One network on one target: what is measured once is not measured again.
 
     Attributes:
@@ -258,11 +263,6 @@ class Benchmark(Frozen):
     batch_size: int = Field(1, ge=1)
     host: str
     packages: dict[str, str] = Field(default_factory=dict)
-
-    @cached_property
-    def id(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
-        return _digest(self)
 
     @property
     def precision(self) -> str:
@@ -377,8 +377,3 @@ class Measurement(Frozen):
     def id(self) -> str:
         """The benchmark's id and the attempt's number."""
         return f"{self.benchmark.id}-{self.attempt}"
-
-
-def _digest(content: Frozen) -> str:
-    text = canonical_json({"identity": IDENTITY_VERSION, **content.model_dump(mode="json")})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

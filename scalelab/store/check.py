@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import StoreDamagedError, StoreLockedError, StoreNewerError
+from scalelab.errors import StoreDamagedError
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
-from scalelab.store.kinds import KINDS, RECORDS, Kind
+from scalelab.store.kind import Kind
+from scalelab.store.kinds import KINDS, RECORDS
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,6 +21,8 @@ TABLES = (
     "imports", "imported_runs", "measurements",
 )  # fmt: skip
 SHOWN = 10
+_DUPLICATES = f"select {RECORDS.key} as id from records group by id having count(*) > 1 order by id"
+_ORPHANS = "select distinct trial_id from records anti join trials using (trial_id) order by 1"
 
 
 @dataclass
@@ -91,21 +94,14 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
             report.schema_version = schema.version_of(connection)
             _read_all(connection, report)
             for kind in KINDS:
-                there = set(_column(connection, f"select {kind.key} from {kind.table}"))
-                known = taken[kind.table]
-                if kind.missing is not None:
-                    report.missing[kind.table] = kind.missing(connection, known, there)
-                report.without_journal += len(there.difference(known, pending[kind.table]))
-            report.duplicates = _column(
-                connection,
-                f"select {RECORDS.key} as id from records group by id having count(*) > 1 order by id",
+                there = kind.held(connection)
+                missing = kind.missing(connection, taken[kind.table])
+                if missing is not None:
+                    report.missing[kind.table] = missing
+                report.without_journal += len(there.difference(taken[kind.table], pending[kind.table]))
+            report.duplicates, report.orphans = (
+                schema.first_column(connection.execute(query)) for query in (_DUPLICATES, _ORPHANS)
             )
-            report.orphans = _column(
-                connection,
-                "select distinct trial_id from records anti join trials using (trial_id) order by 1",
-            )
-    except (StoreLockedError, StoreNewerError):
-        raise
     except StoreDamagedError as error:
         report.problems.append(str(error))
     else:
@@ -120,17 +116,13 @@ def _read_all(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> Non
         report.rows[table] = row[0] if row else 0
 
 
-def _column(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
-    return [row[0] for row in connection.execute(query).fetchall()]
-
-
 def _names(kind: Kind[Any, Any], paths: list[Path]) -> list[str]:
     return [path.name.removesuffix(kind.suffix) for path in paths]
 
 
 def _judge(report: CheckReport) -> None:
     found = {
-        f"{kind.plural} of the journal are missing from the database, or incomplete": report.missing.get(
+        f"{kind.name}s of the journal are missing from the database, or incomplete": report.missing.get(
             kind.table
         )
         for kind in KINDS

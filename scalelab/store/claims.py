@@ -23,9 +23,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scalelab.errors import StoreLockedError
 from scalelab.records import Record, Status, Trial
-from scalelab.store.files import set_aside, writing
+from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, started, this_place
 
@@ -226,16 +225,9 @@ class Claims:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "claims.lock", timeout=LOCK_SECONDS, poll_interval=0.01)
-            try:
-                with lock:
-                    yield
-            except Timeout as error:
-                raise StoreLockedError(
-                    f"the claims in {self.folder} were locked by another process for {LOCK_SECONDS:.0f} s; "
-                    "see whether one hangs, then run again"
-                ) from error
+        refusal = (
+            f"the claims in {self.folder} were locked by another process for {LOCK_SECONDS:.0f} s; "
+            "see whether one hangs, then run again"
+        )
+        with writing(self.folder), locked(self.folder / "claims.lock", LOCK_SECONDS, refusal):
+            yield

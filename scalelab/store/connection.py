@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreDamagedError, StoreError, StoreLockedError, StoreNewerError
 from scalelab.store import schema
-from scalelab.store.files import sync_folder, writing
+from scalelab.store.files import locked, sync_folder, writing
 from scalelab.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -115,23 +115,13 @@ class Database:
             StoreLockedError: Another writer holds the lock for too long.
             StoreError: The journal's folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
         patience = self.wait if wait is None else wait
-        with writing(self.journal.folder):
-            self.journal.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.journal.folder / "write.lock", timeout=patience, poll_interval=0.01)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise StoreLockedError(
-                    f"another process has been writing to the store {self.path} for {patience:g} s; "
-                    "wait for it to end, then run again"
-                ) from error
-        try:
+        refusal = (
+            f"another process has been writing to the store {self.path} for {patience:g} s; "
+            "wait for it to end, then run again"
+        )
+        with locked(self.journal.folder / "write.lock", patience, refusal):
             yield
-        finally:
-            lock.release()
 
     def require(self) -> None:
         """Says clearly why the file cannot be a store, before DuckDB looks at it.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
@@ -33,28 +33,20 @@ def export(database: Database, folder: Path, study: str | None = None) -> list[P
         StoreError: The store cannot be read.
     """
     folder = folder.expanduser()
-    parts = {name: folder / f".{name}.parquet.{os.getpid()}" for name in EXPORTED}
+    names = {name: f"{name}.parquet" for name in EXPORTED}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with database.read() as connection:
-            if study is not None:
-                require_study(connection, study, database.path)
-            for name, part in parts.items():
-                part.touch()
-                query = f"select * from {name}{_only(name, study)}"
-                _copy(connection, query, part)
-        targets = [folder / f"{name}.parquet" for name in EXPORTED]
-        for part, target in zip(parts.values(), targets, strict=True):
-            part.replace(target)
+        with TemporaryDirectory(dir=folder, prefix=".export-", ignore_cleanup_errors=True) as scratch:
+            with database.read() as connection:
+                if study is not None:
+                    require_study(connection, study, database.path)
+                for name, file in names.items():
+                    _copy(connection, f"select * from {name}{_only(name, study)}", Path(scratch, file))
+            return [Path(scratch, file).replace(folder / file) for file in names.values()]
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written: {error.strerror or error}; choose another one"
         ) from error
-    finally:
-        for part in parts.values():
-            if folder.is_dir():
-                part.unlink(missing_ok=True)
-    return targets
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, part: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalelab.errors import StoreError
+from scalelab.errors import StoreError, StoreLockedError
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -51,6 +51,34 @@ def reading(what: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreError(f"{what} cannot be read: {error.strerror or error}; make it readable") from error
+
+
+@contextmanager
+def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
+    """Holds a lock file, whose folder is made; may not be nested.
+
+    Args:
+        file: The lock file.
+        wait: Seconds to wait for another process that holds it.
+        refusal: What is wrong where it is held for longer.
+
+    Raises:
+        StoreLockedError: Another process holds it for too long.
+        StoreError: The folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    with writing(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=wait, poll_interval=0.01)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise StoreLockedError(refusal) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sync_folder(folder: Path) -> None:

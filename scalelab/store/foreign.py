@@ -16,7 +16,7 @@ from scalelab.errors import InputError, brief, suggest
 from scalelab.store.connection import CONFIG
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
-from scalelab.store.schema import one, quoted
+from scalelab.store.schema import first_column, one, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -84,8 +84,7 @@ class Source:
 
     def rows(self) -> list[int]:
         """Returns the numbers of the rows that are kept, from 1."""
-        found = self._connection.execute(f"select {quoted(_ROW)} from kept order by all").fetchall()
-        return [row[0] for row in found]
+        return first_column(self._connection.execute(f"select {quoted(_ROW)} from kept order by all"))
 
     def numbers(self, column: str, expression: str) -> list[float | None]:
         """Returns the value of an expression for each row that is kept; `None` where it is missing.
@@ -129,10 +128,7 @@ class Source:
         return kind, self._values(shown)
 
     def _values(self, shown: str) -> list[Any]:
-        return [
-            row[0]
-            for row in self._connection.execute(f"select {shown} from evaluated order by place").fetchall()
-        ]
+        return first_column(self._connection.execute(f"select {shown} from evaluated order by place"))
 
     def _evaluate(self, what: str, expression: str) -> None:
         """Puts the values of an expression into the table `evaluated`."""

@@ -10,22 +10,22 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from scalelab.records import Frozen, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import described
-from scalelab.store.schema import create_views, one, transaction
+from scalelab.store.kind import Latest
+from scalelab.store.schema import create_views, transaction
 
 if TYPE_CHECKING:
     import duckdb
 
-SUFFIX = ".import.json"
 
-
-class ImportHead(Frozen):
-    """What is known of an imported table beside its rows.
+class ImportedTable(Frozen):
+    """An imported table as the journal holds it.
 
     Attributes:
         study: The name under which its rows are runs.
@@ -35,6 +35,7 @@ class ImportHead(Frozen):
         mapping: By column of `runs`, the expression that gave it.
         condition: Which rows of the file were taken; `None` for all.
         columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
+        rows: JSON of its columns: an object of equally long lists.
     """
 
     study: str
@@ -44,39 +45,24 @@ class ImportHead(Frozen):
     mapping: dict[str, str]
     condition: str | None = None
     columns: dict[str, Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedTable:
-    """An imported table as the journal holds it.
-
-    Attributes:
-        head: What is known of it beside its rows.
-        rows: JSON of its columns: an object of equally long lists.
-    """
-
-    head: ImportHead
-    rows: str
+    rows: str = Field(repr=False)
 
     @property
     def digest(self) -> str:
         """Changes when the name, the values or the columns' types do; not with time, file or expressions."""
-        columns = canonical_json(self.head.columns)
-        content = "\0".join([self.head.study, columns, self.rows])
+        content = "\0".join([self.study, canonical_json(self.columns), self.rows])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def after(self, last: str | None) -> ImportedTable:
         """Returns the table with the time of its import, after that of the earlier one's file."""
         # A clock that was set back must not make a replacement look older than what it replaces.
         at = time.time() if last is None else max(time.time(), (int(parts(last)[0]) + 2) / 1e6)
-        return replace(self, head=self.head.model_copy(update={"imported_at": at}))
+        return self.model_copy(update={"imported_at": at})
 
 
 def nothing(study: str) -> ImportedTable:
     """Returns the table that takes an earlier one of its name away."""
-    return ImportedTable(
-        ImportHead(study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={}), "{}"
-    )
+    return ImportedTable(study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={}, rows="{}")
 
 
 def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
@@ -85,65 +71,94 @@ def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
     return json.dumps(given, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
-def name_of(table: ImportedTable) -> str:
-    """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
-    return f"{int(table.head.imported_at * 1e6):017d}-{table.digest}-{table.head.study}"
-
-
 def parts(name: str) -> tuple[str, str, str]:
     """Splits the name of a table's file: microseconds since the epoch, digest, the table's name."""
-    at, digest, study = name.removesuffix(SUFFIX).split("-", 2)
+    at, digest, study = name.split("-", 2)
     return at, digest, study
 
 
-def members(table: ImportedTable) -> dict[str, str]:
-    """Returns the members of its file."""
-    return {"import": canonical_json(table.head.model_dump(mode="json")), "rows": table.rows}
+class Imports(Latest[ImportedTable]):
+    """Imported tables as content of a store."""
 
+    name = "imported table"
+    model = ImportedTable
+    suffix = ".import.json"
+    folder = "imports"
+    keys = ("import", "rows")
+    table = "imports"
+    key = f"left(journal_file, -{len(suffix)})"
+    rows = "select *, epoch_us(imported_at) / 1e6 as at from imports where {piece}"
 
-def parse(_: str, members: list[Member]) -> ImportedTable:
-    """Reads its file."""
-    return ImportedTable(ImportHead.model_validate(members[0].value), members[1].text)
+    def name_of(self, table: ImportedTable) -> str:
+        """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
+        return f"{int(table.imported_at * 1e6):017d}-{table.digest}-{table.study}"
 
+    def members(self, table: ImportedTable) -> dict[str, str]:
+        """Returns the members of its file."""
+        head = table.model_dump(mode="json", exclude={"rows"})
+        return {"import": canonical_json(head), "rows": table.rows}
 
-def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, ImportedTable]) -> set[str]:
-    """Puts each table in the place of the earlier one of its name; one that is older does nothing."""
-    return {name for name, table in entries.items() if _apply(connection, table, name + SUFFIX)}
+    def parse(self, _: str, members: list[Member]) -> ImportedTable:
+        """Reads its file."""
+        head, rows = members
+        return ImportedTable.model_validate({**head.value, "rows": rows.text})
 
+    def apply(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable, name: str) -> bool:
+        """Puts a table in the place of the earlier one of its name; one that is older does nothing."""
+        last = self.last_of(connection, table.study)
+        if last is not None and last >= name:
+            return False
+        with transaction(connection):
+            connection.execute("delete from imported_runs where study = ?", [table.study])
+            connection.execute("delete from imports where study = ?", [table.study])
+            if table.n_runs:
+                connection.execute(
+                    "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
+                    [
+                        table.study, table.source, table.condition, canonical_json(table.mapping),
+                        canonical_json(table.columns), table.n_runs, name + self.suffix, table.imported_at,
+                    ],
+                )  # fmt: skip
+                _insert_rows(connection, table)
+            create_views(connection)
+        connection.execute("checkpoint")
+        return True
 
-def last_of(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
-    """Returns the journal file of the imported table of a name, `None` where there is none."""
-    file: str | None = one(
-        connection.execute("select max(journal_file) from imports where study = ?", [study])
-    )
-    return file
+    def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
+        """Returns the imported table of a row."""
+        names = list(_columns(connection))
+        values = connection.execute(
+            f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
+        ).fetchall()
+        content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+        content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
+        return ImportedTable(
+            mapping=json.loads(row["mapping"]),
+            columns=json.loads(row["columns"]),
+            imported_at=row["at"],
+            rows=rows_json(content),
+            **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
+        )
+
+    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str]:
+        """Returns the names of tables that the database lacks, or holds in part or in an older version."""
+        found = connection.execute(
+            f"select study, {self.key}, "
+            "n_runs = (select count(*) from imported_runs r where r.study = i.study) from imports i"
+        ).fetchall()
+        current = {study: name for study, name, _ in found}
+        wrong = {study for study, _, whole in found if not whole}
+        for study, name in {parts(name)[2]: name for name in taken}.items():
+            removed = parts(name)[1] == nothing(study).digest
+            last = current.get(study)
+            if (last is None and not removed) or (last is not None and last < name):
+                wrong.add(study)
+        return sorted(wrong)
 
 
 def sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Returns how many runs each imported table has, by its name."""
     return dict(connection.execute("select study, n_runs from imports order by study").fetchall())
-
-
-def _apply(connection: duckdb.DuckDBPyConnection, table: ImportedTable, file: str) -> bool:
-    head = table.head
-    last = last_of(connection, head.study)
-    if last is not None and last >= file:
-        return False
-    with transaction(connection):
-        connection.execute("delete from imported_runs where study = ?", [head.study])
-        connection.execute("delete from imports where study = ?", [head.study])
-        if head.n_runs:
-            connection.execute(
-                "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
-                [
-                    head.study, head.source, head.condition, canonical_json(head.mapping),
-                    canonical_json(head.columns), head.n_runs, file, head.imported_at,
-                ],
-            )  # fmt: skip
-            _insert_rows(connection, table)
-        create_views(connection)
-    connection.execute("checkpoint")
-    return True
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -161,40 +176,7 @@ def _insert_rows(connection: duckdb.DuckDBPyConnection, table: ImportedTable) ->
     columns = ", ".join(f"unnest(rows.{column}) as {column}" for column in kinds)
     connection.execute(
         "insert into imported_runs by name "
-        f"select ?::varchar as study, unnest(range({table.head.n_runs})) as position, {columns} from staged",
-        [table.head.study],
+        f"select ?::varchar as study, unnest(range({table.n_runs})) as position, {columns} from staged",
+        [table.study],
     )
     connection.execute("drop table staged")
-
-
-def restore(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
-    """Returns the imported table of a row."""
-    names = list(_columns(connection))
-    values = connection.execute(
-        f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
-    ).fetchall()
-    content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
-    content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
-    head = ImportHead(
-        mapping=json.loads(row["mapping"]),
-        columns=json.loads(row["columns"]),
-        imported_at=row["at"],
-        **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
-    )
-    return ImportedTable(head, rows_json(content))
-
-
-def missing(connection: duckdb.DuckDBPyConnection, taken: list[str], _: set[str]) -> list[str]:
-    """Returns the names of tables that the database lacks, or holds in part or in an older version."""
-    found = connection.execute(
-        "select study, journal_file, n_runs = (select count(*) from imported_runs r where r.study = i.study) "
-        "from imports i"
-    ).fetchall()
-    there = {study: file for study, file, _ in found}
-    wrong = {study for study, _, whole in found if not whole}
-    for study, name in {parts(name)[2]: name for name in taken}.items():
-        removed = parts(name)[1] == nothing(study).digest
-        file = there.get(study)
-        if (file is None and not removed) or (file is not None and file < name + SUFFIX):
-            wrong.add(study)
-    return sorted(wrong)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from scalelab.store.connection import Database
 from scalelab.store.journal import Journal
-from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M
+from scalelab.store.kind import E, Kind, M
+from scalelab.store.kinds import KINDS, RECORDS
 
 if TYPE_CHECKING:
     import duckdb

@@ -46,26 +46,6 @@ def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, st
     return {row[0]: row[1] for row in connection.execute(f"describe {table}").fetchall()}
 
 
-def fresh(
-    connection: duckdb.DuckDBPyConnection, table: str, column: str, entries: Mapping[str, E]
-) -> dict[str, E]:
-    """Returns the entries, by name, that a table does not have.
-
-    Args:
-        connection: Of a store.
-        table: Has the columns `column` and `attempt`.
-        column: Of the ids that the names begin with; `-` and the attempt follow.
-        entries: By name.
-    """
-    found = connection.execute(
-        f"select {column} || '-' || attempt from {table} "
-        f"semi join (select unnest(?::varchar[]) as {column}) using ({column})",
-        [[name.rpartition("-")[0] for name in entries]],
-    )
-    known = {row[0] for row in found.fetchall()}
-    return {name: entry for name, entry in entries.items() if name not in known}
-
-
 @dataclass(frozen=True)
 class Room:
     """The columns that a table has for what plugins bring, and how DuckDB reads them from JSON.
@@ -118,7 +98,7 @@ def new_trials(
         "select trial_id from trials semi join (select unnest(?) as trial_id) using (trial_id)",
         [list(contents)],
     )
-    known = {row[0] for row in found.fetchall()}
+    known = set(schema.first_column(found))
     rows = [
         (_trial_row(key, *content), parameters.trial_values(content[1]))
         for key, content in contents.items()

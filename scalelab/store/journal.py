@@ -31,7 +31,8 @@ from scalelab.errors import StoreError
 from scalelab.records import Measurement, Record
 from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
 from scalelab.store.imports import ImportedTable
-from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M, kind_of, kind_of_file
+from scalelab.store.kind import E, Kind, M
+from scalelab.store.kinds import KINDS, RECORDS, kind_of, kind_of_file
 from scalelab.store.registrations import Registration
 
 log = logging.getLogger(__name__)

@@ -12,60 +12,39 @@ create table measurements (
 );
 """
 
-# Column of the view, its type, and where its value lies in the JSON of a measurement.
+_STEPS = ("convert", "quantize", "compile", "load")
+# Columns of the view, in order: their type, where their values lie in the JSON of a measurement, their names;
+# {} stands for the name.
 _COLUMNS = (
-    ("reason", "varchar", "$.reason"),
-    ("architecture", "varchar", "$.benchmark.architecture.name"),
-    ("target", "varchar", ""),
-    ("backend", "varchar", "$.benchmark.backend.name"),
-    ("device", "varchar", "$.benchmark.device"),
-    ("precision", "varchar", "$.benchmark.backend.params.precision"),
-    ("batch_size", "bigint", "$.benchmark.batch_size"),
-    ("threads", "bigint", "$.threads"),
-    ("host", "varchar", "$.benchmark.host"),
-    ("n_params", "bigint", "$.footprint.n_params"),
-    ("forward_flops", "double", "$.footprint.forward_flops"),
-    ("grouped_flops", "double", "$.footprint.grouped_flops"),
-    ("activation_bytes", "double", "$.footprint.activation_bytes"),
-    ("n_ops", "bigint", "$.footprint.n_ops"),
-    ("n_layers", "bigint", "$.footprint.n_layers"),
-    ("latency", "double", "$.latency"),
-    ("latency_low", "double", "$.latency_low"),
-    ("latency_high", "double", "$.latency_high"),
-    ("p90", "double", "$.p90"),
-    ("p99", "double", "$.p99"),
-    ("call_latency", "double", "$.call_latency"),
-    ("n_calls", "bigint", "$.n_calls"),
-    ("n_rounds", "bigint", "$.n_rounds"),
-    ("settled", "boolean", "$.settled"),
-    ("throughput", "double", "$.throughput"),
-    ("throughput_async", "double", "$.throughput_async"),
-    ("convert_seconds", "double", "$.seconds.convert"),
-    ("quantize_seconds", "double", "$.seconds.quantize"),
-    ("compile_seconds", "double", "$.seconds.compile"),
-    ("load_seconds", "double", "$.seconds.load"),
-    ("model_bytes", "bigint", "$.model_bytes"),
-    ("peak_memory_bytes", "bigint", "$.peak_memory_bytes"),
-    ("max_abs_error", "double", "$.max_abs_error"),
-    ("relative_error", "double", "$.relative_error"),
-    ("rms_error", "double", "$.rms_error"),
-    ("agreement", "double", "$.agreement"),
-    ("n_compared", "bigint", "$.n_compared"),
-    ("objective_f32", "double", "$.objective_f32"),
-    ("objective_here", "double", "$.objective_here"),
-    ("weights", "varchar", "$.benchmark.weights"),
-)
-_JSON_COLUMNS = (
-    ("scores_f32", "$.scores_f32"),
-    ("scores_here", "$.scores_here"),
-    ("options", "$.benchmark.architecture.params"),
-    ("input_shape", "$.benchmark.input_shape"),
-    ("backend_options", "$.benchmark.backend.params"),
-    ("packages", "$.benchmark.packages"),
-    ("facts", "$.facts"),
-    ("machine", "$.machine"),
-    ("environment", "$.environment"),
-    ("plugins", "$.provenance"),
+    ("varchar", "$.{}", "reason"),
+    ("varchar", "$.benchmark.{}.name", "architecture"),
+    ("varchar", "", "target"),
+    ("varchar", "$.benchmark.{}.name", "backend"),
+    ("varchar", "$.benchmark.{}", "device"),
+    ("varchar", "$.benchmark.backend.params.{}", "precision"),
+    ("bigint", "$.benchmark.{}", "batch_size"),
+    ("bigint", "$.{}", "threads"),
+    ("varchar", "$.benchmark.{}", "host"),
+    ("bigint", "$.footprint.{}", "n_params"),
+    ("double", "$.footprint.{}", "forward_flops", "grouped_flops", "activation_bytes"),
+    ("bigint", "$.footprint.{}", "n_ops", "n_layers"),
+    ("double", "$.{}", "latency", "latency_low", "latency_high", "p90", "p99", "call_latency"),
+    ("bigint", "$.{}", "n_calls", "n_rounds"),
+    ("boolean", "$.{}", "settled"),
+    ("double", "$.{}", "throughput", "throughput_async"),
+    *(("double", f"$.seconds.{step}", f"{step}_seconds") for step in _STEPS),
+    ("bigint", "$.{}", "model_bytes", "peak_memory_bytes"),
+    ("double", "$.{}", "max_abs_error", "relative_error", "rms_error", "agreement"),
+    ("bigint", "$.{}", "n_compared"),
+    ("double", "$.{}", "objective_f32", "objective_here"),
+    ("varchar", "$.benchmark.{}", "weights"),
+    ("json", "$.{}", "scores_f32", "scores_here"),
+    ("json", "$.benchmark.architecture.params", "options"),
+    ("json", "$.benchmark.{}", "input_shape"),
+    ("json", "$.benchmark.backend.params", "backend_options"),
+    ("json", "$.benchmark.{}", "packages"),
+    ("json", "$.{}", "facts", "machine", "environment"),
+    ("json", "$.provenance", "plugins"),
 )
 _TARGET = (
     "concat_ws(':', content->>'$.benchmark.backend.name', content->>'$.benchmark.device', "
@@ -74,15 +53,14 @@ _TARGET = (
 
 
 def _value(name: str, kind: str, path: str) -> str:
+    if kind == "json":
+        return f"content->'{path}' as {name}"
     value = _TARGET if name == "target" else f"content->>'{path}'"
     return f"({value})::{kind} as {name}"
 
 
 _VALUES = ",\n       ".join(
-    [
-        *(_value(*column) for column in _COLUMNS),
-        *(f"content->'{path}' as {name}" for name, path in _JSON_COLUMNS),
-    ]
+    _value(name, kind, path.format(name)) for kind, path, *names in _COLUMNS for name in names
 )
 
 # The attempt that counts is the last successful one, else the last one. The objective is the best that

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from scalelab.errors import InputError, brief, suggest
 from scalelab.records import UNSPECIFIED, Direction, Status
 from scalelab.store.foreign import Source, opened
-from scalelab.store.imports import ImportedTable, ImportHead, rows_json
+from scalelab.store.imports import ImportedTable, rows_json
 from scalelab.store.parameters import COMPONENTS, PREFIXES, Kind, free_name
 from scalelab.store.schema import COUNTED, quoted
 
@@ -100,7 +100,7 @@ class Import:
 
     json_fields: ClassVar[tuple[str, ...]] = (
         "study", "source", "outcome", "n_rows", "n_runs", "mapped", "statuses",
-        "condition=table.head.condition", "notes",
+        "condition=table.condition", "notes",
     )  # fmt: skip
     """Everything but the rows."""
 
@@ -123,8 +123,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
     _check_scales(columns, rows, where)
     _complete(columns, rows, where, wanted)
     kinds |= {name: _count_kind(columns[name]) for name in COUNTED if name in columns}
-    content = _content(columns, extra, len(rows))
-    head = ImportHead(
+    imported = ImportedTable(
         study=study,
         source=source.name,
         imported_at=0.0,
@@ -132,6 +131,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         mapping={item.column: item.expression for item in mapped},
         condition=wanted.only,
         columns=kinds,
+        rows=rows_json(_content(columns, extra, len(rows))),
     )
     return Import(
         study,
@@ -141,7 +141,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         tuple(mapped),
         dict(Counter(columns["status"])),
         _notes(columns, extra),
-        table=ImportedTable(head, rows_json(content)),
+        table=imported,
     )
 
 
@@ -279,19 +279,16 @@ def _complete(columns: Columns, rows: Sequence[int], where: str, wanted: Wanted)
     """Fills in what follows from other columns: names, status, objective."""
     for name in COMPONENTS:
         columns[name] = [value or UNSPECIFIED for value in columns[name]]
-    for name, value in (("metric", wanted.metric), ("direction", wanted.direction)):
-        if value is not None:
-            columns[name] = [value] * len(rows)
     columns["status"] = _statuses(columns, rows, where)
     for name in OUTCOMES:
         if name in columns:
             columns[name] = [v if v is not None and math.isfinite(v) else None for v in columns[name]]
+    metric, direction = wanted.metric, wanted.direction
     if "objective" not in columns:
-        columns |= {
-            "objective": columns["loss"],
-            "metric": ["loss"] * len(rows),
-            "direction": ["minimize"] * len(rows),
-        }
+        columns["objective"] = columns["loss"]
+        metric, direction = "loss", "minimize"
+    if metric is not None:
+        columns |= {"metric": [metric] * len(rows), "direction": [direction] * len(rows)}
     for name in ("metric", "direction"):
         if None in columns.get(name, [None]):
             raise InputError("the objective has no name or no direction; say --metric NAME and --direction …")

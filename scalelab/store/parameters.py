@@ -11,7 +11,7 @@ filled again from the JSON, so that a rebuilt store shows the same values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,27 +51,23 @@ def sql_type(kind: Kind) -> str:
 
 def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the columns of a trial show, by JSON pointer into its content."""
-    values: dict[str, Any] = {}
-    for component in COMPONENTS:
-        _flatten(content[component]["params"], f"/{component}/params", values)
-    _flatten(content["training"], "/training", values)
-    return values
+    places = {f"/{component}/params": content[component]["params"] for component in COMPONENTS}
+    places["/training"] = content["training"]
+    return {key: value for place, values in places.items() for key, value in _flat(values, place)}
 
 
 def feature_values(features: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the columns of a record's features show, by JSON pointer into them."""
-    values: dict[str, Any] = {}
-    _flatten(features, "", values)
-    return values
+    return dict(_flat(features, ""))
 
 
-def _flatten(mapping: Mapping[str, Any], pointer: str, into: dict[str, Any]) -> None:
+def _flat(mapping: Mapping[str, Any], pointer: str) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         here = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
         if type(value) is dict and value:
-            _flatten(value, here, into)
+            yield from _flat(value, here)
         else:
-            into[here] = value
+            yield here, value
 
 
 def kind_of(value: Any) -> Kind:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.records import Direction, Measurement, MeasurementStatus, Status, Trial
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database
+from scalelab.store.schema import first_column
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+T = TypeVar("T")
 _NULLABLE = {f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)}
 _AMONG = "in (select unnest(?::varchar[]))"
 
@@ -159,23 +161,23 @@ class Questions:
             trial_ids: The trials; by default all.
         """
         only, values = ("", []) if trial_ids is None else (f"where trial_id {_AMONG}", [list(trial_ids)])
-        rows = self._ask(
+        return self._by_id(
+            Outcome,
             "select trial_id, any_value(r.status) filter (r.attempt = b.attempt), max(r.attempt), "
             "any_value(r.error) filter (r.attempt = b.attempt) "
             f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
             *values,
         )
-        return {trial_id: Outcome(*outcome) for trial_id, *outcome in rows}
 
     def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
         """Returns what trials reached, by id; those that are not done are left out."""
-        rows = self._ask(
+        return self._by_id(
+            Objective,
             "select trial_id, objective, direction "
             "from records semi join best_attempts using (trial_id, attempt) "
             f"where status = 'done' and objective is not null and trial_id {_AMONG}",
             list(trial_ids),
         )
-        return {trial_id: Objective(value, direction) for trial_id, value, direction in rows}
 
     def measurement(self, benchmark_id: str) -> Measurement | None:
         """Returns the measurement of a benchmark that counts: the last successful one, else the last.
@@ -192,13 +194,13 @@ class Questions:
 
     def tried(self, benchmark_ids: Iterable[str]) -> dict[str, Tried]:
         """Returns how far benchmarks have come, by id; those that were never attempted are left out."""
-        rows = self._ask(
+        return self._by_id(
+            Tried,
             "select measurement_id, l.status, max(m.attempt), l.reason "
             "from latencies l join measurements m using (measurement_id) "
             f"where measurement_id {_AMONG} group by all",
             list(benchmark_ids),
         )
-        return {benchmark_id: Tried(*tried) for benchmark_id, *tried in rows}
 
     def runs(self, study: str | None = None) -> pd.DataFrame:
         """Returns a row for each attempted trial of a study, or of all studies: the view `runs`.
@@ -252,6 +254,10 @@ class Questions:
         with self.database.read() as connection:
             return connection.execute(query, values).fetchall()
 
+    def _by_id(self, answer: Callable[..., T], query: str, *values: object) -> dict[str, T]:
+        """Returns an answer for each row of a query, by the row's first column."""
+        return {key: answer(*row) for key, *row in self._ask(query, *values)}
+
     def _view(
         self, view: str, order: str, study: str | None, key: str = "", ids: Iterable[str] | None = None
     ) -> pd.DataFrame:
@@ -290,31 +296,26 @@ class Questions:
 
 _SUMMARIES = """
 with members as (
-    select m.study, m.trial_id, r.status, m.trial_id in (select unnest(?::varchar[])) as running
+    select m.study, false as imported, r.status, m.trial_id in (select unnest(?::varchar[])) as running
     from study_trials m
     left join best_attempts b on b.trial_id = m.trial_id
     left join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
-    where m.planned),
-counts as (
-    select study, count(*) as planned,
-           count(*) filter (status = 'done') as done,
-           count(*) filter (status = 'diverged') as diverged,
-           count(*) filter (status = 'failed' and not running) as failed,
-           count(*) filter (status = 'interrupted' and not running) as interrupted,
-           count(*) filter (running and (status is null or status in ('failed', 'interrupted'))) as running,
-           count(*) filter (status is null and not running) as pending
-    from members group by study)
-select coalesce(c.study, s.study), coalesce(planned, 0), coalesce(done, 0), coalesce(diverged, 0),
-       coalesce(failed, 0), coalesce(interrupted, 0), coalesce(running, 0), coalesce(pending, 0),
-       strftime(s.registered_at, '%Y-%m-%dT%H:%M:%SZ'), null
-from counts c full join studies s on s.study = c.study
-union all
-select i.study, count(*),
-       count(*) filter (status = 'done'), count(*) filter (status = 'diverged'),
-       count(*) filter (status = 'failed'), count(*) filter (status = 'interrupted'), 0, 0,
-       strftime(any_value(i.imported_at), '%Y-%m-%dT%H:%M:%SZ'), any_value(i.source)
-from imports i join imported_runs r on r.study = i.study group by i.study
-order by 1
+    where m.planned
+    union all select study, true, status, false from imported_runs),
+named as (
+    select study, false as imported, registered_at as since, null as source from studies
+    union all select study, true, imported_at, source from imports)
+select study, count(running),
+       count(*) filter (status = 'done'),
+       count(*) filter (status = 'diverged'),
+       count(*) filter (status = 'failed' and not running),
+       count(*) filter (status = 'interrupted' and not running),
+       count(*) filter (running and (status is null or status in ('failed', 'interrupted'))),
+       count(*) filter (status is null and not running),
+       strftime(any_value(since), '%Y-%m-%dT%H:%M:%SZ'), any_value(source)
+from members full join named using (study, imported)
+group by study, imported
+order by study
 """
 
 
@@ -325,7 +326,7 @@ def require_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path)
         InputError: It does not; the message names close matches and what there is.
     """
     found = connection.execute("select study from study_trials union select study from imports order by 1")
-    names = [row[0] for row in found.fetchall()]
+    names = first_column(found)
     if study not in names:
         there = ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "none"
         raise InputError(f"the store {path} has no study {study!r}{suggest(study, names)} (studies: {there})")

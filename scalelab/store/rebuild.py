@@ -105,15 +105,11 @@ def _swap(database: Database, part: Path) -> tuple[Path, ...]:
     moved: list[Path] = []
     with writing(quarantine):
         quarantine.mkdir(parents=True, exist_ok=True)
-        wal = Path(f"{database.path}.wal")
-        if wal.exists():
-            target = quarantine / f"{stamp}-{wal.name}"
-            wal.rename(target)
-            moved.append(target)
-        if database.path.exists():
-            target = quarantine / f"{stamp}-{database.path.name}"
-            _second_name(database.path, target)
-            moved.append(target)
+        for path, move in ((Path(f"{database.path}.wal"), Path.rename), (database.path, _second_name)):
+            if path.exists():
+                target = quarantine / f"{stamp}-{path.name}"
+                move(path, target)
+                moved.append(target)
         part.replace(database.path)
         sync_folder(database.path.parent)
     return tuple(moved)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scalelab.records import Frozen, Trial, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import check_trial, insert_trials, new_trials
-from scalelab.store.schema import one, transaction
+from scalelab.store.kind import Latest
+from scalelab.store.schema import transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,53 +39,72 @@ class Registration(Frozen):
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def name_of(registration: Registration) -> str:
-    """Returns the name of its file: the time, so that names sort by it, and the digest."""
-    return f"{int(registration.registered_at * 1e6):017d}-{registration.digest}"
+class Registrations(Latest[Registration]):
+    """Registrations as content of a store."""
 
+    name = "registration"
+    model = Registration
+    suffix = ".study.json"
+    folder = "studies"
+    keys = ("registration",)
+    table = "studies"
+    key = "registration"
+    rows = "select *, epoch_us(registered_at) / 1e6 as at from studies where {piece}"
 
-def members(registration: Registration) -> dict[str, str]:
-    """Returns the members of its file."""
-    for trial in registration.trials:
-        check_trial(trial)
-    return {"registration": canonical_json(registration.model_dump(mode="json"))}
+    def name_of(self, registration: Registration) -> str:
+        """Returns the name of its file: the time, so that names sort by it, and the digest."""
+        return f"{int(registration.registered_at * 1e6):017d}-{registration.digest}"
 
+    def members(self, registration: Registration) -> dict[str, str]:
+        """Returns the members of its file."""
+        for trial in registration.trials:
+            check_trial(trial)
+        return {"registration": canonical_json(registration.model_dump(mode="json"))}
 
-def parse(_: str, members: list[Member]) -> Registration:
-    """Reads its file."""
-    return Registration.model_validate_json(members[0].text)
+    def parse(self, _: str, members: list[Member]) -> Registration:
+        """Reads its file."""
+        return Registration.model_validate_json(members[0].text)
 
-
-def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Registration]) -> set[str]:
-    """Notes what studies ask for; a registration older than the study's last one adds its trials only."""
-    return {name for name, registration in entries.items() if _apply(connection, registration, name)}
-
-
-def _apply(connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> bool:
-    trials = {trial.id: trial for trial in (*registration.trials, *registration.former)}
-    contents = {key: trial.model_dump(mode="json") for key, trial in trials.items()}
-    rows = new_trials(connection, {key: (canonical_json(value), value) for key, value in contents.items()})
-    study = registration.study
-    with transaction(connection):
-        insert_trials(connection, rows)
-        last = last_of(connection, study)
-        newest = last is None or last < name
-        if newest:
-            _replace(connection, registration, name)
-        connection.execute(
-            "insert into study_trials select ?, trial_id, null, false from (select unnest(?) as trial_id) "
-            "anti join (select trial_id from study_trials where study = ?) using (trial_id)",
-            [study, list(trials), study],
+    def apply(self, connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> bool:
+        """Notes what a study asks for; a registration older than its last one adds trials only."""
+        trials = {trial.id: trial for trial in (*registration.trials, *registration.former)}
+        contents = {key: trial.model_dump(mode="json") for key, trial in trials.items()}
+        rows = new_trials(
+            connection, {key: (canonical_json(value), value) for key, value in contents.items()}
         )
-    return newest
+        study = registration.study
+        with transaction(connection):
+            insert_trials(connection, rows)
+            last = self.last_of(connection, study)
+            newest = last is None or last < name
+            if newest:
+                _replace(connection, registration, name)
+            connection.execute(
+                "insert into study_trials "
+                "select ?, trial_id, null, false from (select unnest(?) as trial_id) "
+                "anti join (select trial_id from study_trials where study = ?) using (trial_id)",
+                [study, list(trials), study],
+            )
+        return newest
 
+    def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Registration:
+        """Returns the registration of a row."""
+        members = connection.execute(
+            "select m.planned, t.content from study_trials m join trials t using (trial_id) "
+            "where m.study = ? order by m.position",
+            [row["study"]],
+        ).fetchall()
+        trials = [(planned, Trial.model_validate_json(content)) for planned, content in members]
+        return Registration(
+            study=row["study"],
+            text=row["text"],
+            registered_at=row["at"],
+            trials=tuple(trial for planned, trial in trials if planned),
+            former=tuple(trial for planned, trial in trials if not planned),
+        )
 
-def last_of(connection: duckdb.DuckDBPyConnection, study: str) -> str | None:
-    """Returns the name of a study's last registration, `None` where there is none."""
-    name: str | None = one(
-        connection.execute("select max(registration) from studies where study = ?", [study])
-    )
-    return name
+    def missing(self, *_: object) -> None:
+        """The table has the last one of each study, and the names of files do not tell whose they are."""
 
 
 def ran(connection: duckdb.DuckDBPyConnection, study: str) -> bool:
@@ -108,21 +127,4 @@ def _replace(connection: duckdb.DuckDBPyConnection, registration: Registration, 
     connection.execute("update study_trials set planned = false, position = null where study = ?", [study])
     connection.execute(
         "insert into study_trials select ?, unnest(?), unnest(range(?)), true", [study, asked, len(asked)]
-    )
-
-
-def restore(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Registration:
-    """Returns the registration of a row."""
-    members = connection.execute(
-        "select m.planned, t.content from study_trials m join trials t using (trial_id) "
-        "where m.study = ? order by m.position",
-        [row["study"]],
-    ).fetchall()
-    trials = [(planned, Trial.model_validate_json(content)) for planned, content in members]
-    return Registration(
-        study=row["study"],
-        text=row["text"],
-        registered_at=row["at"],
-        trials=tuple(trial for planned, trial in trials if planned),
-        former=tuple(trial for planned, trial in trials if not planned),
     )

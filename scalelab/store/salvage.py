@@ -21,7 +21,8 @@ from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import writing
 from scalelab.store.journal import Journal
-from scalelab.store.kinds import KINDS, RECORDS, E, Kind, M
+from scalelab.store.kind import E, Kind, M
+from scalelab.store.kinds import KINDS, RECORDS
 
 if TYPE_CHECKING:
     import duckdb

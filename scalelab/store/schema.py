@@ -104,16 +104,11 @@ from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
 join trials t on t.trial_id = m.trial_id
-union all
-select study, trial_id, status, 1, 1, error,
-       dataset, architecture, optimizer, seed, null,
-       n_params::{n_params}, n_params_body::{n_params_body}, n_examples::{n_examples},
-       forward_flops, train_flops, n_steps, epochs,
-       loss, loss, objective, objective, null, metric, direction,
-       batch_size, null, null, wall_seconds, null,
-       null, null, null, null,
-       null, null,
-       null, null, null, null, null, true{imported}
+union all by name
+select * exclude (position, extra)
+       replace (n_params::{n_params} as n_params, n_params_body::{n_params_body} as n_params_body,
+                n_examples::{n_examples} as n_examples),
+       1 as attempt, 1 as attempts, loss as loss_last, objective as objective_last, true as planned{imported}
 from imported_runs
 """
 COUNTED = ("n_params", "n_params_body", "n_examples")
@@ -121,8 +116,7 @@ COUNTED = ("n_params", "n_params_body", "n_examples")
 
 CURVES = """
 create or replace view curves as
-select m.study, p.trial_id, p.attempt, p.step, p.n_seen, p.train_flops, p.wall_seconds, p.lr,
-       p.train_loss, p.loss, p.metrics
+select m.study, p.*
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join curve_points p on p.trial_id = b.trial_id and p.attempt = b.attempt
@@ -182,6 +176,11 @@ def one(result: duckdb.DuckDBPyConnection) -> Any:
     return row[0] if row else None
 
 
+def first_column(result: duckdb.DuckDBPyConnection) -> list[Any]:
+    """Returns the values of a result's first column."""
+    return [row[0] for row in result.fetchall()]
+
+
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Commits at the block's end, or rolls all of it back where it raised."""
@@ -231,7 +230,8 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         shown = sql_type(wider(column.kind, kind) if column else kind)
         value = f"{tables[column.holder]}.{quoted(column.name)}" if column else "null"
         columns += f",\n       {value}::{shown} as {quoted(names[key])}"
-        here += f",\n       (extra->>{literal(key)})::{shown}" if key in imported else ",\n       null"
+        if key in imported:
+            here += f",\n       (extra->>{literal(key)})::{shown} as {quoted(names[key])}"
     connection.execute(BEST_ATTEMPTS)
     connection.execute(RUNS.format(columns=columns, imported=here, **counted))
     connection.execute(CURVES)

@@ -15,6 +15,7 @@ from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
 from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal, resolve
+from scalelab.store.kinds import IMPORTS, REGISTRATIONS
 from scalelab.store.questions import Questions
 from scalelab.store.registrations import Registration
 
@@ -81,11 +82,11 @@ class Store(Questions):
         """
         registration = Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
         with self.database.read() as connection:
-            if imports.last_of(connection, study) is not None:
+            if IMPORTS.last_of(connection, study) is not None:
                 raise InputError(
                     f"{self.path} has an imported table of the name {study!r}; give the study another name"
                 )
-            last = registrations.last_of(connection, study)
+            last = REGISTRATIONS.last_of(connection, study)
         if last is None or not last.endswith(registration.digest):
             self.journal.write(registration)
             self.ingest()
@@ -108,23 +109,21 @@ class Store(Questions):
         """
         self.ingest()
         study, table = read.study, read.table
-        with self.database.alone():
-            with self.database.opened() as connection:
-                if registrations.ran(connection, study):
-                    raise InputError(
-                        f"{self.path} has a study {study!r} that was run, not imported; "
-                        "give the table another name with --study"
-                    )
-                last = imports.last_of(connection, study)
-                if last is not None and imports.parts(last)[1] == table.digest:
-                    return replaced(read, outcome="unchanged")
-                if last is not None and not replace:
-                    raise InputError(
-                        f"{self.path} has other runs under the name {study!r}; replace them with "
-                        "--replace, or give these another name with --study"
-                    )
-                path = self._put(connection, table.after(last))
-            self.journal.keep([path])
+        with self.database.write() as connection:
+            if registrations.ran(connection, study):
+                raise InputError(
+                    f"{self.path} has a study {study!r} that was run, not imported; "
+                    "give the table another name with --study"
+                )
+            last = IMPORTS.last_of(connection, study)
+            if last is not None and imports.parts(last)[1] == table.digest:
+                return replaced(read, outcome="unchanged")
+            if last is not None and not replace:
+                raise InputError(
+                    f"{self.path} has other runs under the name {study!r}; replace them with "
+                    "--replace, or give these another name with --study"
+                )
+            self._put(connection, table.after(last))
         return replaced(read, outcome="imported" if last is None else "replaced")
 
     def remove_import(self, study: str) -> int:
@@ -138,22 +137,20 @@ class Store(Questions):
             StoreError: The store cannot be written.
         """
         self.ingest()
-        with self.database.alone():
-            with self.database.opened() as connection:
-                there = imports.sizes(connection)
-                if study not in there:
-                    hint = f"{suggest(study, there)} (there are: {', '.join(there) or 'none'})"
-                    raise InputError(f"{self.path} has no imported table {study!r}{hint}")
-                last = imports.last_of(connection, study)
-                path = self._put(connection, imports.nothing(study).after(last))
-            self.journal.keep([path])
+        with self.database.write() as connection:
+            there = imports.sizes(connection)
+            if study not in there:
+                hint = f"{suggest(study, there)} (there are: {', '.join(there) or 'none'})"
+                raise InputError(f"{self.path} has no imported table {study!r}{hint}")
+            last = IMPORTS.last_of(connection, study)
+            self._put(connection, imports.nothing(study).after(last))
         return there[study]
 
-    def _put(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> Path:
-        """Takes an imported table into journal and database; returns its file, which is to be kept."""
+    def _put(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> None:
+        """Takes an imported table into journal and database, which commits it before its file is kept."""
         path = self.journal.write(table)
-        imports.insert(connection, {imports.name_of(table): table})
-        return path
+        IMPORTS.insert(connection, {IMPORTS.name_of(table): table})
+        self.journal.keep([path])
 
     def check(self) -> CheckReport:
         """Reads all of the store and compares it with its journal; changes nothing.

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import StoreDamagedError
 from scalelab.records import CurvePoint, Record, canonical_json
 from scalelab.store import parameters
-from scalelab.store.envelope import Member, TornError
+from scalelab.store.envelope import Member
 from scalelab.store.insert import (
     check_fit,
     check_trial,
     described,
-    fresh,
     insert_trials,
     make_room,
     new_trials,
 )
+from scalelab.store.kind import Attempts
 from scalelab.store.schema import transaction
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
 _BESIDE = ("attempt", "features")
 _JSON = ("metrics", "features", "machine")
-ROWS = """
+_ROWS = """
 with piece as (select * from records where {piece})
 select r.*, t.content, c.curve
 from piece r
@@ -63,70 +63,92 @@ class Entry:
     record: str
 
 
-def members(record: Record) -> dict[str, str]:
-    """Returns the members of its file."""
-    check_trial(record.trial)
-    numbers = {name: getattr(record, name) for name in _WHOLE}
-    numbers["step"] = max((point.step for point in record.curve), default=None)
-    numbers["n_seen"] = max((point.n_seen for point in record.curve), default=None)
-    check_fit(numbers)
-    return {
-        "trial_id": json.dumps(record.trial.id),
-        "attempt": str(record.attempt),
-        "features": canonical_json(record.features),
-        "trial": canonical_json(record.trial.model_dump(mode="json")),
-        "record": record.model_dump_json(exclude={"trial", "features"}),
-    }
+class Records(Attempts[Record, Entry]):
+    """Records as content of a store."""
 
+    name = "record"
+    model = Record
+    suffix = ".json"
+    folder = None
+    keys = ("trial_id", "attempt", "features", "trial", "record")
+    table = "records"
+    rows = _ROWS
 
-def parse(name: str, members: list[Member]) -> Entry:
-    """Reads its file."""
-    trial_id, attempt, features, trial, record = members
-    if name != f"{trial_id.value}-{attempt.value}":
-        raise TornError(f"it holds record {trial_id.value}-{attempt.value}")
-    return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
+    def members(self, record: Record) -> dict[str, str]:
+        """Returns the members of its file."""
+        check_trial(record.trial)
+        numbers = {name: getattr(record, name) for name in _WHOLE}
+        numbers["step"] = max((point.step for point in record.curve), default=None)
+        numbers["n_seen"] = max((point.n_seen for point in record.curve), default=None)
+        check_fit(numbers)
+        return {
+            "trial_id": json.dumps(record.trial.id),
+            "attempt": str(record.attempt),
+            "features": canonical_json(record.features),
+            "trial": canonical_json(record.trial.model_dump(mode="json")),
+            "record": record.model_dump_json(exclude={"trial", "features"}),
+        }
 
+    def parse(self, name: str, members: list[Member]) -> Entry:
+        """Reads its file."""
+        self.check_name(name, members)
+        trial_id, attempt, features, trial, record = members
+        return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
 
-def insert(connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> set[str]:
-    """Inserts the records that the database does not have, with their trials, curves and memberships.
+    def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> None:
+        """Inserts records that the table does not have, with their trials, curves and memberships."""
+        trials = new_trials(connection, {entry.trial_id: entry.trial for entry in entries.values()})
+        features = {name: parameters.feature_values(entry.features) for name, entry in entries.items()}
+        room = make_room(connection, "records", features.values())
+        payload = [
+            f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
+            f'"features":{json.dumps(canonical_json(entry.features))},'
+            f'"columns":{json.dumps(room.named(features[name]))}}}'
+            for name, entry in entries.items()
+        ]
+        # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
+        record = {
+            name: kind
+            for name, kind in described(connection, "records").items()
+            if name in Record.model_fields and name not in _BESIDE
+        }
+        layout = {
+            "trial_id": "VARCHAR",
+            "attempt": "BIGINT",
+            "record": {**record, "provenance": "JSON", "curve": "JSON"},
+            "features": "VARCHAR",
+            **room.layout,
+        }
+        with transaction(connection):
+            insert_trials(connection, trials)
+            connection.execute(
+                "create or replace temp table staged as "
+                f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
+                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+                ["[" + ",".join(payload) + "]", json.dumps([layout])],
+            )
+            _insert_staged(connection)
 
-    Returns:
-        The names of those that it did not have.
-    """
-    new = fresh(connection, "records", "trial_id", entries)
-    if not new:
-        return set()
-    trials = new_trials(connection, {entry.trial_id: entry.trial for entry in new.values()})
-    features = {name: parameters.feature_values(entry.features) for name, entry in new.items()}
-    room = make_room(connection, "records", features.values())
-    payload = [
-        f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
-        f'"features":{json.dumps(canonical_json(entry.features))},'
-        f'"columns":{json.dumps(room.named(features[name]))}}}'
-        for name, entry in new.items()
-    ]
-    # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
-    own = {
-        name: kind for name, kind in described(connection, "records").items() if name in Record.model_fields
-    }
-    record = {name: kind for name, kind in own.items() if name not in _BESIDE}
-    layout = {
-        "trial_id": "VARCHAR",
-        "attempt": "BIGINT",
-        "record": {**record, "provenance": "JSON", "curve": "JSON"},
-        "features": "VARCHAR",
-        **room.layout,
-    }
-    with transaction(connection):
-        insert_trials(connection, trials)
-        connection.execute(
-            "create or replace temp table staged as "
-            f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
-            "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
-            ["[" + ",".join(payload) + "]", json.dumps([layout])],
+    def restore(self, _: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Record:
+        """Returns the record of a row of `ROWS`.
+
+        Raises:
+            StoreDamagedError: Its trial is another one than it says.
+        """
+        row["provenance"] = json.loads(row["plugins"] or "{}")
+        record = Record.model_validate(
+            {
+                **_given(row, Record.model_fields, _JSON),
+                "curve": [
+                    _given(point, CurvePoint.model_fields, ("metrics",)) for point in row["curve"] or ()
+                ],
+                "trial": json.loads(row["content"] or "{}"),
+            }
         )
-        _insert_staged(connection)
-    return set(new)
+        if record.trial.id != row["trial_id"]:
+            name = f"{row['trial_id']}-{row['attempt']}"
+            raise StoreDamagedError(f"record {name} of the old database holds trial {record.trial.id}")
+        return record
 
 
 def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
@@ -148,26 +170,6 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
         "anti join study_trials using (study, trial_id)"
     )
     connection.execute("drop table staged")
-
-
-def restore(_: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Record:
-    """Returns the record of a row of `ROWS`.
-
-    Raises:
-        StoreDamagedError: Its trial is another one than it says.
-    """
-    row["provenance"] = json.loads(row["plugins"] or "{}")
-    record = Record.model_validate(
-        {
-            **_given(row, Record.model_fields, _JSON),
-            "curve": [_given(point, CurvePoint.model_fields, ("metrics",)) for point in row["curve"] or ()],
-            "trial": json.loads(row["content"] or "{}"),
-        }
-    )
-    if record.trial.id != row["trial_id"]:
-        name = f"{row['trial_id']}-{row['attempt']}"
-        raise StoreDamagedError(f"record {name} of the old database holds trial {record.trial.id}")
-    return record
 
 
 def _given(row: Mapping[str, Any], names: Mapping[str, object], in_json: Sequence[str]) -> dict[str, Any]:
