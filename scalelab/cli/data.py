@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from scalelab.components import Download, Row
     from scalelab.report.parts import Table
 
+_ARGUMENTS = {"dataset", "folder", "to", "records", "catalog", "on_progress"}
+"""What the calls on files take themselves."""
+
 data_app = typer.Typer(help="Get, inspect and synthesize the files of datasets.", no_args_is_help=True)
 
 
@@ -152,7 +155,10 @@ def _asked(
     """Gives a call on files what it takes: the options, the plugins, and a display of its progress."""
     from scalelab.report.work import work_display
 
-    given |= _more(more)
+    for key, value in _more(more).items():
+        if key in _ARGUMENTS or given.get(key) is not None:
+            raise InputError(f"--option {key}: it is an argument or was given already; leave it out")
+        given[key] = value
     catalog = ctx.obj.catalog(plugins_dir)
     with work_display(sys.stderr) as progress:
         yield {**given, "catalog": catalog, "on_progress": progress}

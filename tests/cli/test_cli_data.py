@@ -165,6 +165,9 @@ download shells --to x --jobs 3  no option 'jobs' here; its options: to, sources
 download shells --to x -o mod=1  has no option 'mod' here; did you mean 'mood'?
 download shells --to x -o fail=-1         dataset 'shells': fail = -1: must be at least 0
 download shells --to x -o fail            must be KEY=VALUE
+download shells --to x -o to=y            --option to: it is an argument or was given already; leave it out
+download shells --to x -o catalog=y       --option catalog: it is an argument or was given already
+download shells --to x --jobs 3 -o jobs=2  --option jobs: it is an argument or was given already
 download physionet2021 --to x --sources umich  hidden test data, never published; leave umich out
 download physionet2021 --to x --sources ptbxl  did you mean 'ptb-xl'
 download physionet2021 --to x --jobs 99   jobs = 99: must be at most 16
