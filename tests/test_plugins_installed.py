@@ -277,15 +277,13 @@ def test_unknown_selection_is_one_line_and_exit_code_2(site):
     )
 
 
-def test_loading_is_quick(site):
-    """Finding and importing the bundled plugins takes under 60 ms; 150 leaves room for a busy machine."""
+def test_loading_the_bundled_plugins_imports_none_of_their_libraries(site):
     code = textwrap.dedent("""
-        import time
-        import scalelab.components, scalelab.records, pluggy, importlib.metadata
-        start = time.process_time()
+        import sys
         from scalelab.plugins import load_plugins
-        load_plugins(select="mitbih,synthetic-ecg,convnext1d,optimizers,torch-backend")
-        print(time.process_time() - start)
+        load_plugins(select="mitbih,synthetic-ecg,physionet2021,convnext1d,regnet1d,optimizers,torch-backend,"
+                            "openvino-backend,onnxruntime-backend")
+        heavy = {"torch", "wfdb", "openvino", "onnxruntime", "nncf", "pandas", "scipy", "duckdb", "requests"}
+        print(sorted(heavy & set(sys.modules)))
     """)
-    seconds = min(float(run(site, "-c", code).stdout) for _ in range(3))
-    assert seconds < 0.15
+    assert run(site, "-c", code).stdout.strip() == "[]"

@@ -1,6 +1,5 @@
 """The whole MIT-BIH Arrhythmia Database against its published counts."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +82,11 @@ def test_swapped_leads_of_114_come_back_in_order(inter_patient):
     assert any(np.allclose(row[0], mlii, atol=2e-3) for row in data.validation.inputs[:5])
 
 
-def test_reopening_takes_less_than_a_tenth_of_a_second(inter_patient):
+def test_reopening_reads_no_record(inter_patient, monkeypatch):
     params, first, _ = inter_patient
-    best = np.inf
-    for _ in range(3):
-        start = time.process_time()
-        again = open_mitbih(params)
-        best = min(best, time.process_time() - start)
-    assert best < 0.1
+    monkeypatch.setattr(wfdb, "rdrecord", None)
+    monkeypatch.setattr("scalelab_plugins.file_digests._lines", None)
+    again = open_mitbih(params)
     assert again.fingerprint == first.fingerprint
     assert np.asarray(again.train.targets[:50]).tolist() == np.asarray(first.train.targets[:50]).tolist()
 

@@ -205,7 +205,7 @@ def test_a_writer_elsewhere_is_waited_for_and_named(store):
             StoreLockedError, match=rf"held by process {holder.process.pid} \(python"
         ) as caught:
             open_store(store.path, wait=0.3)
-        assert 0.3 <= time.monotonic() - begun < 3
+        assert 0.3 <= time.monotonic() - begun < 30
         assert "\n" not in str(caught.value)
         with pytest.raises(StoreLockedError):
             store.ingest(wait=0.1)

