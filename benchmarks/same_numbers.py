@@ -1,6 +1,7 @@
 """Whether two checkouts say the same numbers of the committed stores: `analyze`, `predict`, `advise`.
 
-Only words, the order of keys and the names of keys in `RENAMED` may differ.
+Only words, the order of keys and the names of keys in `RENAMED` may differ. What has no value counts as
+absent, whether a document leaves it out or says null (or NaN, which is not JSON).
 
     python benchmarks/same_numbers.py OTHER_CHECKOUT [--design]
 """
@@ -50,14 +51,14 @@ def answer(root: Path, store: Path, question: tuple[str, ...]) -> Any:
 
 
 def numbers(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields every number, truth value and null of a document with its place; words are left out."""
+    """Yields every number and truth value of a document with its place; words and nulls are left out."""
     if isinstance(value, dict):
         for key, one in value.items():
             yield from numbers(one, f"{path}.{RENAMED.get(key, key)}")
     elif isinstance(value, list):
         for index, one in enumerate(value):
             yield from numbers(one, f"{path}[{index}]")
-    elif not isinstance(value, str):
+    elif not isinstance(value, str) and value is not None and value == value:
         yield path, value
 
 
