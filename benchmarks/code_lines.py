@@ -56,8 +56,9 @@ def long_functions(text: str) -> Iterator[tuple[str, int]]:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Yields the program's files below a checkout: those of `scalelab/` and `plugins/`."""
+    """Yields the program's files below a checkout, stubs among them: those of `scalelab/` and `plugins/`."""
     for folder in ("scalelab", "plugins"):
+        yield from sorted((root / folder).rglob("*.py[i]"))
         yield from sorted((root / folder).rglob("*.py"))
 
 

@@ -33,7 +33,7 @@ def one(seed: int) -> scalelab.Fit:
 
 def resident() -> float:
     """Returns the resident memory of this process in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 

@@ -1,7 +1,8 @@
 """Whether two checkouts say the same numbers of the committed stores: `analyze`, `predict`, `advise`.
 
 Only words, the order of keys and the names of keys in `RENAMED` may differ. What has no value counts as
-absent, whether a document leaves it out or says null (or NaN, which is not JSON).
+absent, whether a document leaves it out or says null (or NaN, which is not JSON). Values that only the later
+checkout gives are counted apart.
 
     python benchmarks/same_numbers.py OTHER_CHECKOUT [--design]
 """
@@ -23,8 +24,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 STORES = ("experiments.duckdb", "examples/mitbih-design.duckdb", "examples/mitbih-hardware.duckdb")
 RENAMED = {
-    "low": "lower", "high": "upper", "distance_normalised": "distance_normalized",
-    "p_normalised": "p_normalized",
+    "low": "lower", "high": "upper", "ice_low": "ice_lower", "ice_high": "ice_upper",
+    "distance_normalised": "distance_normalized", "p_normalised": "p_normalized",
 }  # fmt: skip
 QUESTIONS = (
     ("analyze",),
@@ -63,14 +64,13 @@ def numbers(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """Returns where two documents differ in a number, a line each."""
-    old, new = dict(numbers(before)), dict(numbers(after))
-    lines = [f"{place}: only before" for place in old.keys() - new.keys()]
-    lines += [f"{place}: only after" for place in new.keys() - old.keys()]
-    for place in old.keys() & new.keys():
-        if not same(old[place], new[place]):
-            lines.append(f"{place}: {old[place]!r} before, {new[place]!r} after")
-    return sorted(lines)
+    """Returns where a document lacks a number of an earlier one or has another, a line each."""
+    new = dict(numbers(after))
+    return sorted(
+        f"{place}: {value!r} before, {new.get(place, 'nothing')!r} after"
+        for place, value in numbers(before)
+        if place not in new or not same(value, new[place])
+    )
 
 
 def same(before: Any, after: Any) -> bool:
@@ -96,8 +96,10 @@ def main() -> None:
             after = answer(ROOT, store, question)
             found = differences(before, after)
             n_different += len(found)
-            print(f"{store.name}: {' '.join(question)}: {sum(1 for _ in numbers(after)):,} values, "
-                  f"{len(found)} differ", flush=True)  # fmt: skip
+            said, more = (sum(1 for _ in numbers(document)) for document in (before, after))
+            print(f"{store.name}: {' '.join(question)}: {said:,} values, {len(found)} differ, "
+                  f"{more - said + len(found)} new" + ("; refused" if "exit code" in after else ""),
+                  flush=True)  # fmt: skip
             for line in found[:20]:
                 print(f"  {line}")
     sys.exit(1 if n_different else 0)

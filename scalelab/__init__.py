@@ -1,8 +1,8 @@
 """scalelab: how performance grows with model size, data, compute and design, and what to train next.
 
 Everything here is the public API, imported only when it is first used, so that `import scalelab` costs
-nothing. Each name stands once, in `__init__.pyi`. Plugins import from here and from `scalelab.testing`, and
-from nowhere else.
+nothing. Each name is written once, in `__init__.pyi`. Plugins import from here and from `scalelab.testing`
+alone.
 """
 
 from scalelab.lazy import lazy_package

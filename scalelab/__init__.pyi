@@ -26,7 +26,9 @@ from scalelab.analysis.inference.diagnostics import Diagnostics as Diagnostics
 from scalelab.analysis.inference.diagnostics import diagnose as diagnose
 from scalelab.analysis.inference.intervals import Prediction as Prediction
 from scalelab.analysis.inference.quantities import allocation_exponent as allocation_exponent
+from scalelab.analysis.inference.quantities import flops_for_loss as flops_for_loss
 from scalelab.analysis.inference.quantities import optimal_params as optimal_params
+from scalelab.analysis.inference.quantities import scale_for_loss as scale_for_loss
 from scalelab.analysis.latency.advice import LatencyAdvice as LatencyAdvice
 from scalelab.analysis.latency.law import LatencyLaw as LatencyLaw
 from scalelab.analysis.latency.law import fit_laws as fit_laws
@@ -47,6 +49,7 @@ from scalelab.api.files import new_plugin as new_plugin
 from scalelab.api.files import plan_download as plan_download
 from scalelab.api.files import synthesize_data as synthesize_data
 from scalelab.api.latency import advise_latency as advise_latency
+from scalelab.api.latency import draw_latencies as draw_latencies
 from scalelab.api.latency import propose_network as propose_network
 from scalelab.api.proposals import expected_loss as expected_loss
 from scalelab.api.proposals import propose_run as propose_run
@@ -124,6 +127,7 @@ from scalelab.store import StudySummary as StudySummary
 from scalelab.store import open_store as open_store
 from scalelab.store.mapping import Import as Import
 from scalelab.study import Study as Study
+from scalelab.study import embedded_study_path as embedded_study_path
 from scalelab.study import load_study as load_study
 from scalelab.train.device import seed_everything as seed_everything
 from scalelab.train.groups import parameter_groups as parameter_groups

@@ -1,7 +1,5 @@
 """The one error tree; what a user sees when something is wrong.
 
-::
-
     ScalelabError                 exit code 1
     ├── InputError                exit code 2   something the user gave is wrong
     │   ├── StudyError                a study file, or a value in it

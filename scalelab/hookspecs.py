@@ -25,8 +25,7 @@ hookimpl = pluggy.HookimplMarker("scalelab")
 def scalelab_datasets() -> list[Dataset]:  # type: ignore[empty-body]
     """Datasets that studies can train on.
 
-    Example::
-
+    Example:
         import numpy as np
         import scalelab
 
@@ -48,8 +47,7 @@ def scalelab_datasets() -> list[Dataset]:  # type: ignore[empty-body]
 def scalelab_architectures() -> list[Architecture]:  # type: ignore[empty-body]
     """Families of models that studies can train.
 
-    Example::
-
+    Example:
         import math
         from pydantic import Field
         import scalelab
@@ -76,8 +74,7 @@ def scalelab_architectures() -> list[Architecture]:  # type: ignore[empty-body]
 def scalelab_optimizers() -> list[Optimizer]:  # type: ignore[empty-body]
     """Optimizers that studies can train with.
 
-    Example::
-
+    Example:
         from pydantic import Field
         import scalelab
 
@@ -100,8 +97,7 @@ def scalelab_optimizers() -> list[Optimizer]:  # type: ignore[empty-body]
 def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
     """Runtimes that trained models are timed on.
 
-    Example::
-
+    Example:
         import copy
         import time
         from typing import Literal
@@ -143,8 +139,7 @@ def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
 def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
     """Forms of scaling laws that runs can be fitted with.
 
-    Example::
-
+    Example:
         import numpy as np
         import scalelab
 

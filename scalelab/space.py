@@ -74,7 +74,7 @@ class Int:
 
     @property
     def continuous(self) -> bool:
-        """Whether a grid must be told how many points to take."""
+        """Whether somebody has to say how many points a grid takes."""
         return self.log
 
     def size(self, n: int | None = None) -> int:
@@ -121,7 +121,7 @@ class Float:
 
     @property
     def continuous(self) -> bool:
-        """Whether a grid must be told how many points to take."""
+        """Whether somebody has to say how many points a grid takes."""
         return self.step is None
 
     def size(self, n: int | None = None) -> int:

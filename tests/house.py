@@ -28,7 +28,7 @@ def stub_names(package):
     stub = FILES[package].with_suffix(".pyi")
     if not stub.exists():
         return {}
-    tree = ast.parse(stub.read_text())
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module for node in imports for alias in node.names}
 
@@ -40,7 +40,7 @@ def imports(path):
     """Every name that a file imports, wherever it stands, or names in a text; with the line."""
     package = module_name(path).split(".") if path.is_relative_to(ROOT) else []
     package = package if path.name == "__init__.py" else package[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -54,7 +54,7 @@ def imports(path):
 
 
 def file_of(name):
-    """The module of the program that a dotted name lies in, ``None`` for other packages.
+    """The module of the program that a dotted name lies in, `None` for other packages.
 
     A name that a lazy package gives lies where its stub says.
     """

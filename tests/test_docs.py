@@ -12,7 +12,9 @@ from scalelab import errors
 from scalelab.plugins.verify import HOOKS
 
 BUNDLED = ",".join(
-    tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["scalelab"]
+    tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        "scalelab"
+    ]
 )
 
 
@@ -30,7 +32,7 @@ def test_the_tree_in_the_errors_module_is_the_tree_of_the_classes():
 
 
 def docs():
-    return {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+    return {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -70,7 +70,7 @@ def test_every_import_is_declared(folder, declared):
 
 
 def test_every_pin_of_a_dependency_is_allowed_by_it():
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split())
     pins = {normalized(name): version for name, version in pins.items()}
     floors = subprocess.run(
         [sys.executable, ROOT / ".ci" / "lowest.py"], capture_output=True, text=True, check=True

@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def blocks(language):
-    text = (DOCS / "writing-a-plugin.md").read_text()
+    text = (DOCS / "writing-a-plugin.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -152,7 +152,7 @@ class TestExampleLaw(testing.LawContract):
 
 
 def test_pages_name_every_fixture_and_attribute_of_the_contracts():
-    page = (DOCS / "writing-a-plugin.md").read_text()
+    page = (DOCS / "writing-a-plugin.md").read_text(encoding="utf-8")
     row = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if "Contract` |" in line}
     for name in (n for n in testing.__all__ if n.endswith("Contract")):
         contract = getattr(testing, name)

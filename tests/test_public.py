@@ -21,12 +21,12 @@ def test_public_name_resolves(name):
 
 
 def test_every_public_name_is_written_once():
-    stub = (CORE / "__init__.pyi").read_text()
+    stub = (CORE / "__init__.pyi").read_text(encoding="utf-8")
     imported = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
     names = [alias.name for node in imported for alias in node.names]
     assert len(names) == len(set(names))
     assert {*names, "__version__"} == set(scalelab.__all__)
-    assert re.findall(r"\w+", (CORE / "__init__.py").read_text()).count("fit_law") == 0
+    assert re.findall(r"\w+", (CORE / "__init__.py").read_text(encoding="utf-8")).count("fit_law") == 0
 
 
 def test_names_are_not_those_of_rooms():
@@ -76,7 +76,7 @@ def test_public_call_is_documented(name):
 
 @pytest.mark.parametrize("path", OUTSIDE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_use_the_public_api_alone(path):
-    refuse_private(path.read_text(), imports(path))
+    refuse_private(path.read_text(encoding="utf-8"), imports(path))
 
 
 def refuse_private(code, imported):
@@ -101,7 +101,7 @@ FENCE = re.compile(r"^```(python|pycon|console|sh|bash)?\n(.*?)^```", re.DOTALL 
 
 def blocks():
     for page in PAGES:
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         for found in FENCE.finditer(text):
             code = found[2]
             if found[1] == "pycon":
@@ -122,6 +122,6 @@ def test_pages_use_the_public_api_alone(where, tmp_path):
 
 
 def test_every_public_name_is_on_the_page_of_the_api():
-    page = (ROOT / "docs" / "python-api.md").read_text()
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
     missing = [name for name in scalelab.__all__ if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)]
     assert not missing, f"docs/python-api.md does not name {', '.join(missing)}"

@@ -11,7 +11,7 @@ import tomllib
 import pytest
 from house import CORE, EXAMPLES, FILES, PLUGINS, ROOT, circles, file_of, graph, imports, python_files
 
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FLOORS = {
     "errors": 0, "constraints": 0, "space": 0, "components": 0, "records": 0, "cache": 0, "law": 0,
     "lazy": 0, "arrays": 0, "version": 0, "jsonable": 0,
@@ -122,7 +122,7 @@ def test_rooms_other_than_the_command_line_import_no_front_door():
 def test_core_names_no_bundled_plugin():
     for path in CORE.rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
-            assert "scalelab_plugins" not in path.read_text(), path
+            assert "scalelab_plugins" not in path.read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("room", ["analysis", "report"])
@@ -178,7 +178,7 @@ def test_sql_is_seen():
 def test_sql_is_written_in_the_store_alone():
     for path in [*python_files(CORE), *python_files(PLUGINS), *python_files(EXAMPLES)]:
         if CORE / "store" not in path.parents:
-            found = [f"{path}:{line}: {text}" for line, text in sql_in(path.read_text())]
+            found = [f"{path}:{line}: {text}" for line, text in sql_in(path.read_text(encoding="utf-8"))]
             assert not found, f"ask the store instead: {found}"
 
 
@@ -243,6 +243,6 @@ def test_every_data_file_is_in_the_wheel():
 
 @pytest.mark.parametrize("path", FILES.values(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_small(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= code_lines.LONGEST_FILE, "find the rooms in it"
     assert not list(code_lines.long_functions(text)), "find the steps in them"

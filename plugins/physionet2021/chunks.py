@@ -102,7 +102,7 @@ def windows_path(folder: Path, number: int) -> Path:
 
 def read_rows(folder: Path, number: int) -> list[Row]:
     """Returns the rows of a chunk that is done."""
-    return [Row(**row) for row in json.loads(rows_path(folder, number).read_text())]
+    return [Row(**row) for row in json.loads(rows_path(folder, number).read_text(encoding="utf-8"))]
 
 
 def make_chunks(folder: Path, recipe: Recipe, chunks: Sequence[tuple[int, Sequence[Path]]]) -> None:

@@ -51,8 +51,8 @@ def read_index(path: Path) -> pd.DataFrame:
 
     try:
         with duckdb.connect() as connection:
-            table: pd.DataFrame = connection.read_parquet(str(path)).order("row NULLS LAST").df()
-            return table
+            table: pd.DataFrame = connection.read_parquet(str(path)).df()
+        return table.sort_values("row", kind="stable", ignore_index=True)
     except duckdb.Error as error:
         raise scalelab.DataError(
             f"the index {path} cannot be read; delete {path.with_suffix('')} and it is prepared again"
@@ -65,10 +65,9 @@ def _line(row: Row, fold: int | None, start: float | None) -> dict[str, object]:
 
 
 _TYPES = {
-    "row": "BIGINT", "record": "VARCHAR", "source": "VARCHAR", "fold": "TINYINT", "start": "DOUBLE",
-    "classes": "VARCHAR", "codes": "VARCHAR", "age": "DOUBLE", "sex": "VARCHAR", "rate": "DOUBLE",
-    "n_samples": "BIGINT", "status": "VARCHAR", "repairs": "VARCHAR", "reason": "VARCHAR",
-    "signal": "VARCHAR",
+    "row": "Int64", "record": "string", "source": "string", "fold": "Int8", "start": "float64",
+    "classes": "string", "codes": "string", "age": "float64", "sex": "string", "rate": "float64",
+    "n_samples": "Int64", "status": "string", "repairs": "string", "reason": "string", "signal": "string",
 }  # fmt: skip
 
 
@@ -77,11 +76,10 @@ def _write(path: Path, lines: list[dict[str, object]]) -> None:
     import pandas as pd
 
     table = pd.DataFrame({name: [line[name] for line in lines] for name in _TYPES}, dtype=object)
-    columns = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in _TYPES.items())
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with duckdb.connect() as connection:
-            connection.from_df(table).project(columns).write_parquet(str(part))
+            connection.from_df(table.astype(_TYPES)).write_parquet(str(part))
         part.replace(path)
     except (OSError, duckdb.Error) as error:
         part.unlink(missing_ok=True)

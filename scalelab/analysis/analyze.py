@@ -221,7 +221,7 @@ def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) ->
     if diverged:
         lines.append(
             f"{diverged} of {trials} trials diverged and are left out, which biases the remaining runs "
-            "towards lower loss"
+            "toward lower loss"
         )
     if failed:
         lines.append(f"{failed} of {trials} trials failed and are left out; see: scalelab status")

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     from scalelab.store import Store
 
 
+def draw_latencies(latencies: pd.DataFrame, folder: Path | str) -> list[Path]:
+    """Draws what measurements say, as PNG and SVG.
+
+    Args:
+        latencies: One row per measurement, as `Store.latencies` gives them.
+        folder: Where to; made where it is missing.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    from scalelab.report.drawing.figure import save
+    from scalelab.report.sections.latency_figures import latency_figures
+
+    return save(latency_figures(latencies), Path(folder))
+
+
 def advise_latency(
     store: Store | Path | str,
     runs: pd.DataFrame,

@@ -26,7 +26,7 @@ class Filters(TypedDict, total=False):
 
     Attributes:
         study: Only this study.
-        dataset: Only this dataset; it may be named with the options that tell it from another one.
+        dataset: Only this dataset; it may be named with the options that set it apart from another one.
         architecture: Only this architecture.
         optimizer: Only this optimizer.
     """
@@ -76,8 +76,8 @@ def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
 
     Args:
         source: A store, its file, or a table of runs.
-        only: Which runs are meant: `study`, `dataset` (which may be named with the options that tell it from
-            another one), `architecture`, `optimizer`.
+        only: Which runs are meant: `study`, `dataset` (which may be named with the options that set it apart
+            from another one), `architecture`, `optimizer`.
 
     Raises:
         InputError: There are none, or none of that name.

@@ -181,11 +181,10 @@ def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> 
 
 
 def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
-    from scalelab.report.drawing.figure import save
-    from scalelab.report.sections.latency_figures import latency_figures
+    import scalelab
 
     if folder is not None:
-        say(f"wrote {len(save(latency_figures(latencies), folder))} files to {folder}")
+        say(f"wrote {len(scalelab.draw_latencies(latencies, folder))} files to {folder}")
 
 
 def _exit(summary: BenchSummary, latencies: pd.DataFrame) -> None:

@@ -89,8 +89,7 @@ def warn(line: str) -> None:
 def duration(seconds: float) -> str:
     """Returns a time as people say it.
 
-    Example::
-
+    Example:
         >>> duration(0.25), duration(75), duration(7260)
         ('0.2 s', '1 min 15 s', '2 h 1 min')
     """

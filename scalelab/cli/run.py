@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def _load(study: Path | None, catalog: Catalog) -> Study:
-    from scalelab.study import embedded_study_path, load_study
+    import scalelab
 
     if study is None:
         say("no study file given: running the embedded quick-start study on synthetic ECG")
-    return load_study(study or embedded_study_path(), catalog)
+    return scalelab.load_study(study or scalelab.embedded_study_path(), catalog)
 
 
 def run(

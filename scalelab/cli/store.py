@@ -56,9 +56,7 @@ def _print_report(report: CheckReport) -> None:
         if count:
             print(f"  {count} {what}")
     if report.wal is not None:
-        print(
-            f"  a WAL of {report.wal} bytes stands beside the database; DuckDB replays it, do not delete it"
-        )
+        print(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
     for path in report.quarantined:
         print(f"    {path}")
     for problem in report.problems:

@@ -63,8 +63,7 @@ def build_model(
         PluginError: No healthy plugin provides the architecture.
         InputError: An option is wrong, or the options do not fit the input.
 
-    Example::
-
+    Example:
         model = scalelab.build_model("convnext1d", {"width": 16}, (12, 1000), 9)
     """
     component = (catalog or load_plugins()).architecture(architecture)

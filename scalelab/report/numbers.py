@@ -20,8 +20,7 @@ AXIS_WORDS = {"n_params": "model size", "n_examples": "data size", "train_flops"
 def short(value: float | None, unit: str = "", digits: int = 3) -> str:
     """Returns a number with its thousands as a prefix; an empty string where there is none.
 
-    Example::
-
+    Example:
         >>> short(3_364_586), short(480), short(1.2e9, "FLOP")
         ('3.36M', '480', '1.20 GFLOP')
     """
@@ -39,8 +38,7 @@ def short(value: float | None, unit: str = "", digits: int = 3) -> str:
 def plain(value: float | None, digits: int = 3) -> str:
     """Returns a number to some significant digits, without exponents where it is of ordinary size.
 
-    Example::
-
+    Example:
         >>> plain(0.41999), plain(12.0), plain(3.4e-7), plain(None)
         ('0.420', '12.0', '3.40e-07', '')
     """
@@ -57,8 +55,7 @@ def plain(value: float | None, digits: int = 3) -> str:
 def interval(estimate: Estimate, digits: int = 3) -> str:
     """Returns an estimate with its interval in brackets, all to the same decimal place.
 
-    Example::
-
+    Example:
         >>> interval(Estimate(0.4213, 0.38, 0.4671)), interval(Estimate(2.0, None, None))
         ('0.421 [0.380, 0.467]', '2.00')
     """

@@ -1,7 +1,7 @@
 """The journal: the folder beside a store that holds every record as a file of its own.
 
 A record counts as kept when `Journal.write` returns; the database is made from these files and can be made
-again from them. Folders::
+again from them. Folders:
 
     new/             records that the database has not taken in yet
     kept/<2 hex>/    records that it has, by the first two digits of the trial's id

@@ -221,9 +221,7 @@ def _resolve(component: ComponentT, entry: ComponentEntry, study: Study, key: Ke
         if name not in known:
             raise StudyError(one_line(f"{where}.{join_keys('space', name)}: {_no_option(component, name)}"))
         if name in entry.options:
-            raise StudyError(
-                f"{where}.space.{name}: also stands in options; an option is a constant or varies"
-            )
+            raise StudyError(f"{where}.space.{name}: is in options too; an option is a constant or varies")
     constraints = _own_constraints(component, where) + entry.constraints
     for constraint in constraints:
         for name in sorted(constraint.names.difference(known)):

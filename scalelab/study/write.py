@@ -20,8 +20,7 @@ def study_text(values: Mapping[str, Any], own: str = "") -> str:
         own: The text of the study that the values are derived from. Its comments, order and layout stay, but
             for the keys whose values change. By default there is none.
 
-    Example::
-
+    Example:
         >>> print(study_text({"name": "x", "data": {"sizes": [100, "all"]}}))
         name = "x"
         <BLANKLINE>

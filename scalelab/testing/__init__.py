@@ -1,6 +1,6 @@
 """For the tests of plugin authors: contract tests to subclass, and toy components that train in a second.
 
-A contract is a pytest class. Subclass it with a fixture that gives the component, and every check runs::
+A contract is a pytest class. Subclass it with a fixture that gives the component, and every check runs:
 
     import pytest
     from scalelab.testing import DatasetContract

@@ -135,7 +135,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
         elif platform.system() == "Linux":
             try:
-                Path("/proc/self/clear_refs").write_text("5")
+                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
             except OSError:
                 return  # a sandbox may forbid it: the mark is then that of the whole process
 
@@ -146,7 +146,7 @@ class PeakMemory:
 
             return int(torch.cuda.max_memory_allocated(self._device))
         if platform.system() == "Linux":
-            for line in Path("/proc/self/status").read_text().splitlines():
+            for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
             return None

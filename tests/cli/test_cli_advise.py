@@ -60,7 +60,7 @@ def test_the_study_that_is_written_plans_and_runs(advise, scalelab_command, plug
     assert abs(study["n_params"] / best["n_params"]["value"] - 1) < 0.1
     assert study["train_flops"] == pytest.approx(3e8, rel=0.02)
     assert study["loss"]["lower"] < best["loss"]["value"] * 1.02
-    assert path.read_text() == study["text"]
+    assert path.read_text(encoding="utf-8") == study["text"]
     other = tmp_path / "next.duckdb"
     code, out, _ = scalelab_command("plan", path, "--store", other, "--plugins-dir", plugins, "--json")
     assert code == 0
@@ -115,7 +115,7 @@ def test_a_file_is_never_overwritten(advise, tmp_path):
     code, _, err = advise("--budget", "3e8", "--write", path)
     assert code == 2
     assert "already exists" in err
-    assert path.read_text() == "mine"
+    assert path.read_text(encoding="utf-8") == "mine"
 
 
 def test_a_dataset_that_cannot_be_found_asks_for_the_study(scalelab_command, plugins, tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_dataset_that_cannot_be_found_asks_for_the_study(scalelab_command, plu
     source = ("--from", tmp_path / "studies" / "isoflop.toml")
     code, _, _ = scalelab_command(*command, "--write", tmp_path / "next.toml", *source)
     assert code == 0
-    assert 'folder = "studies/here"' in (tmp_path / "next.toml").read_text()
+    assert 'folder = "studies/here"' in (tmp_path / "next.toml").read_text(encoding="utf-8")
 
 
 def test_a_store_without_runs_says_what_to_do(scalelab_command, tmp_path):

@@ -147,7 +147,7 @@ def test_a_limit_gives_the_best_network_that_is_fast_enough_as_a_study_that_plan
     best = document["candidates"][0]
     assert best["objective"] == max(row["objective"] for row in document["candidates"])
     assert best["latency"] < 0.05
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert document["study"]["text"] == text
     assert f"width = {best['options']['width']}" in text
     plan = json.loads(command("plan", path, "--json").out)

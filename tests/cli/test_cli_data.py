@@ -100,7 +100,7 @@ def test_third_party_download(data, tmp_path):
     )
     assert "shells\n  handle with care\n  2 files, 2.50 MB\n" in done.err
     assert "downloading 2 B of 2 B" in done.err
-    assert (to / "b").read_text() == "calm"
+    assert (to / "b").read_text(encoding="utf-8") == "calm"
     again = data("download", "shells", "--to", to, "--yes")
     assert (again.code, again.out) == (0, f"nothing to fetch: {to} is complete\n")
 
@@ -262,7 +262,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def blocks(page, language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```(\w*)\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     return [code for its, code in found if its == language]
 
 
@@ -305,7 +307,7 @@ def test_code_of_the_page_on_physionet2021_runs(scalelab_command, tmp_path, monk
 def test_table_of_sources_is_that_of_the_plugin():
     from scalelab_plugins.physionet2021.sources import SOURCES
 
-    text = (DOCS / "physionet2021.md").read_text()
+    text = (DOCS / "physionet2021.md").read_text(encoding="utf-8")
     for name, source in SOURCES.items():
         size = source.n_records * source.bytes_per_record / 1e9
         cells = (f"`{name}`", source.title, f"{source.n_records:,}", f"{source.rate:,}")

@@ -180,7 +180,7 @@ def test_a_file_that_is_there_is_not_overwritten(analyze, tmp_path):
     path = tmp_path / "there.toml"
     path.write_text("mine")
     code, _, err = analyze("--propose", path)
-    assert (code, path.read_text()) == (2, "mine")
+    assert (code, path.read_text(encoding="utf-8")) == (2, "mine")
     assert err.splitlines()[-1].startswith(f"error: {path} already exists")
     code, _, err = analyze("--from", path)
     assert (code, "--from goes with --propose" in err) == (2, True)

@@ -72,7 +72,7 @@ def test_the_page_lists_every_known_name():
 
 
 def test_json_and_the_cases_of_one_name(here, scalelab_command):
-    Path("t.csv").write_text("N,D,loss\n1,2,3\n4,5,6\n")
+    Path("t.csv").write_text("N,D,loss\n1,2,3\n4,5,6\n", encoding="utf-8")
     store = here / "x.duckdb"
     dry = scalelab_command("import", "t.csv", "--store", store, "--dry-run", "--json")
     assert json.loads(dry.out)["outcome"] == "read"
@@ -173,7 +173,7 @@ def test_gemstones(here, scalelab_command, name, n_runs):
         "import", folder / f"wandb_df_for_fitting_{name}.jsonl", "--map", "n_params=params_active_precise"
     )
     (law,) = laws(scalelab_command, "--law", "chinchilla")
-    published = json.loads((folder / f"published_delta1e-3_{name}.json").read_text())
+    published = json.loads((folder / f"published_delta1e-3_{name}.json").read_text(encoding="utf-8"))
     assert len(law["points"]) == n_runs
     assert law["fit"]["objective"] <= published["loss"]["0"] + 0.5e-10
 

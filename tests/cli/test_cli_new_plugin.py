@@ -90,7 +90,7 @@ def test_study_of_the_readme_is_valid(scaffolds, kind, tmp_path):
     from scalelab.study import load_study
     from scalelab.study.resolve import resolve
 
-    readme = (scaffolds[kind] / "README.md").read_text()
+    readme = (scaffolds[kind] / "README.md").read_text(encoding="utf-8")
     (tmp_path / "study.toml").write_text(re.search(r"```toml\n(.*?)```", readme, re.DOTALL)[1])
     catalog = load_plugins(plugins_dirs=[scaffolds[kind] / "src"])
     resolved = resolve(load_study(tmp_path / "study.toml", catalog), catalog)
@@ -113,10 +113,10 @@ def test_one_line_says_what_to_do_next(scalelab_command, tmp_path):
         "src/scalelab_wavelet_net.py",
         "tests/test_scalelab_wavelet_net.py",
     ]
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["scalelab"] == {"wavelet-net": "scalelab_wavelet_net"}
-    assert "class WaveletNetParams(" in (folder / "src/scalelab_wavelet_net.py").read_text()
-    assert not any("$" in path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert "class WaveletNetParams(" in (folder / "src/scalelab_wavelet_net.py").read_text(encoding="utf-8")
+    assert not any("$" in path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file())
 
 
 def test_prefix_is_not_doubled_and_here_is_the_default(scalelab_command, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def strike(process: subprocess.Popen, rng: random.Random) -> bool:
 
 def acknowledged(log_path: Path) -> list[str]:
     """Returns the trials that a coordinator said are done, in order."""
-    return re.findall(r"\] done ([0-9a-f]{16})", log_path.read_text())
+    return re.findall(r"\] done ([0-9a-f]{16})", log_path.read_text(encoding="utf-8"))
 
 
 def wait_a_while(process: subprocess.Popen, log_path: Path, rng: random.Random) -> None:

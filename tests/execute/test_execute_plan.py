@@ -39,7 +39,7 @@ def test_the_plan_agrees_with_what_running_records(lab):
 
 
 def test_isoflop_budgets_are_met_to_a_step(lab):
-    text = lab.study().read_text().replace("length = { steps = 4 }\n", "")
+    text = lab.study().read_text(encoding="utf-8").replace("length = { steps = 4 }\n", "")
     text += "[sampling]\nmethod = 'isoflop'\nbudgets = [2e5, 4e5]\nmodels = 2\n"
     text += "min_steps = 2\nmax_epochs = 1000\n"
     path = lab.folder / "isoflop.toml"
@@ -77,7 +77,9 @@ def test_a_cost_is_measured_once_and_again_when_the_code_changes(lab, monkeypatc
     assert len(measured) == 2
     plugin = lab.plugins / "toys.py"
     plugin.write_text(
-        plugin.read_text().replace("nn.ReLU()", "nn.ReLU(), nn.Linear(params.width, params.width)")
+        plugin.read_text(encoding="utf-8").replace(
+            "nn.ReLU()", "nn.ReLU(), nn.Linear(params.width, params.width)"
+        )
     )
     assert total() > first
     assert len(measured) == 4

@@ -48,7 +48,7 @@ def test_a_component_that_raises_fails_its_trials_and_says_why_in_one_line(lab):
     assert "\n" not in reason
     logs = list((lab.folder / "store.duckdb.journal" / "logs").iterdir())
     assert len(logs) == 4
-    assert "Traceback" in logs[0].read_text()
+    assert "Traceback" in logs[0].read_text(encoding="utf-8")
 
 
 def test_failed_trials_are_tried_again_only_on_request(lab):

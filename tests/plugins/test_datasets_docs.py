@@ -14,7 +14,7 @@ from scalelab_plugins.physionet2021 import Physionet2021Params
 from scalelab_plugins.synthetic_ecg import SyntheticEcgParams
 from scalelab_plugins.synthetic_ecg.conditions import CONDITIONS
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
 
 
 def section(title):

@@ -69,14 +69,16 @@ def test_the_shapes_of_long_sources(tmp_path, rate, seconds, n_samples):
 
 def test_groups_of_a_thousand_and_their_lists(tmp_path):
     write(tmp_path, 1001, rate=50, seconds=2)
-    assert (tmp_path / "RECORDS").read_text() == "training/synthetic/g1/\ntraining/synthetic/g2/\n"
+    assert (tmp_path / "RECORDS").read_text(
+        encoding="utf-8"
+    ) == "training/synthetic/g1/\ntraining/synthetic/g2/\n"
     for group, n in (("g1", 1000), ("g2", 1)):
         folder = tmp_path / "training" / "synthetic" / group
-        listed = (folder / "RECORDS").read_text().splitlines()
+        listed = (folder / "RECORDS").read_text(encoding="utf-8").splitlines()
         assert listed == sorted(path.stem for path in folder.glob("*.hea"))
         assert len(listed) == n
     write(tmp_path, 1, source="another")
-    assert (tmp_path / "RECORDS").read_text().endswith("g2/\ntraining/another/g1/\n")
+    assert (tmp_path / "RECORDS").read_text(encoding="utf-8").endswith("g2/\ntraining/another/g1/\n")
 
 
 def test_more_records_and_more_processes_change_none(tmp_path):

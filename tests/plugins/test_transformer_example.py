@@ -165,7 +165,7 @@ def test_readme_says_what_the_options_are(environment):
         "print(json.dumps([[n, str(f.default)] for n, f in fields.items()]))"
     )
     options = json.loads(environment.run("-c", code).stdout)
-    lines = (EXAMPLE / "README.md").read_text().splitlines()
+    lines = (EXAMPLE / "README.md").read_text(encoding="utf-8").splitlines()
     rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
     assert [[cell.strip(" `") for cell in row] for row in rows] == options
 
@@ -203,6 +203,6 @@ def test_studies_of_the_examples_are_valid(environment):
 
 
 def test_its_only_tie_is_the_entry_point():
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["scalelab"] == {"transformer": "scalelab_transformer"}
     assert project["dependencies"] == ["scalelab>=0.1", "torch>=2.6"]

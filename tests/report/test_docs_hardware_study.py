@@ -11,7 +11,7 @@ from scalelab.analysis.latency.law import fit_laws
 from scalelab.report.sections.latency import bench_tables
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/hardware-study.md").read_text()
+PAGE = (ROOT / "docs/hardware-study.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -195,9 +195,9 @@ def _attempt(store, trial, attempt, marks, violations, dice) -> None:
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            with Path(violations).open("a") as file:
+            with Path(violations).open("a", encoding="utf-8") as file:
                 file.write(f"{trial.id} at the same time\n")
         status = "failed" if dice.random() < 0.2 else "done"
         store.journal.write(a_record(trial, attempt, status))
-        with Path(violations + ".attempts").open("a") as file:
+        with Path(violations + ".attempts").open("a", encoding="utf-8") as file:
             file.write(f"{trial.id}-{attempt}\n")

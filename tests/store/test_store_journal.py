@@ -43,7 +43,7 @@ def test_the_file_is_one_json_object(tmp_path):
     journal.write(record)
     (path,) = journal.pending()
     assert path == tmp_path / "x.duckdb.journal" / "new" / f"{record.id}.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["trial_id"] == record.trial.id
     assert content["record"]["status"] == "done"
     assert content["trial"]["architecture"]["params"] == {"width": 8, "depths": [1, 2]}
@@ -166,4 +166,4 @@ def test_links_lead_to_one_journal(tmp_path):
 def test_checkpoints_and_logs_have_their_places(tmp_path):
     journal = Journal(tmp_path / "x.duckdb")
     assert journal.checkpoint("abc").parent.is_dir()
-    assert journal.write_log("abc-1", "a traceback").read_text() == "a traceback"
+    assert journal.write_log("abc-1", "a traceback").read_text(encoding="utf-8") == "a traceback"

@@ -23,7 +23,7 @@ def wait_for_lines(path: Path, count: int) -> None:
 
 
 def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def test_no_acknowledged_record_is_lost_or_doubled_by_kills(store, spawn, tmp_path):

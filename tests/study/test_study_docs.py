@@ -22,7 +22,7 @@ from scalelab.study import (
     parse_study,
 )
 
-PAGE = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text(encoding="utf-8")
 REST = {
     "name": '"example"',
     "dataset": '{ name = "synthetic-ecg" }',

@@ -18,7 +18,7 @@ ISOFLOP = toml(
     '[sampling]\nmethod = "isoflop"\nbudgets = [1e9]\nmodels = 3\n[training]\nbatch_size = 8',
     architecture='[[architecture]]\nname = "mlp"\nspace = "default"\nconstraints = ["width >= depth"]',
 )
-VALID = (FULL, GRID, ISOFLOP, toml(), embedded_study_path().read_text())
+VALID = (FULL, GRID, ISOFLOP, toml(), embedded_study_path().read_text(encoding="utf-8"))
 MANY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KEYS = st.text(max_size=5) | st.sampled_from(

@@ -42,7 +42,7 @@ def test_what_is_written_over_another_text_reads_the_same(values, others):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_that_does_not_change_keeps_every_letter(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert study_text(tomllib.loads(text), text) == text
 
 

@@ -93,7 +93,7 @@ class Target(Fitted):
 
     @property
     def floor(self) -> float | None:
-        """What the law falls towards, where it has an irreducible loss."""
+        """What the law falls toward, where it has an irreducible loss."""
         return self.best.irreducible
 
     @property

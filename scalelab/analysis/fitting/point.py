@@ -125,7 +125,7 @@ class Point:
 
     @property
     def irreducible(self) -> float | None:
-        """What the law falls towards, where it has an irreducible loss."""
+        """What the law falls toward, where it has an irreducible loss."""
         return None if self.law.irreducible is None else self.params[self.law.irreducible]
 
     def draws(self, theta: Array | None = None) -> Draws:

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 import scalelab
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs/design-study.md").read_text()
+PAGE = (ROOT / "docs/design-study.md").read_text(encoding="utf-8")
 FEATURES = ("architecture_depth", "feature_n_stages", "n_params", "optimizer_lr")
 
 

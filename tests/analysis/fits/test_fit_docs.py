@@ -10,7 +10,7 @@ from scalelab.analysis.fitting.estimators import ESTIMATORS
 from scalelab.analysis.inference.intervals import METHODS
 from scalelab.analysis.laws import LAWS
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "laws.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "laws.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [*LAWS, *ESTIMATORS, *METHODS])

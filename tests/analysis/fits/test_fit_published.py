@@ -50,7 +50,9 @@ def test_chinchilla_mean_squares_below_1e21_flops():
 @pytest.mark.parametrize("name", ["hot", "slim_chinchilla"])
 @pytest.mark.parametrize("delta", ["1e-3", "1e-4"])
 def test_gemstones_objectives_are_no_higher_than_published(name, delta):
-    published = json.loads((REFERENCE / "gemstones" / f"published_delta{delta}_{name}.json").read_text())
+    published = json.loads(
+        (REFERENCE / "gemstones" / f"published_delta{delta}_{name}.json").read_text(encoding="utf-8")
+    )
     fit = fit_law("chinchilla", *gemstones_rows(name), delta=float(delta))
     # Ten digits were published: half a unit of the last one is all that rounding may hide.
     assert fit.objective <= published["loss"]["0"] + 0.5e-10

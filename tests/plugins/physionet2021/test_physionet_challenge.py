@@ -15,7 +15,11 @@ from sklearn.metrics import roc_auc_score
 import scalelab
 
 REFERENCE = REAL.parents[1] / "reference" / "challenge-metric"
-CASES = json.loads((REFERENCE / "expected.json").read_text())["cases"] if REFERENCE.is_dir() else []
+CASES = (
+    json.loads((REFERENCE / "expected.json").read_text(encoding="utf-8"))["cases"]
+    if REFERENCE.is_dir()
+    else []
+)
 NUMBERS = (
     "challenge_metric", "auroc", "auprc", "accuracy", "f_measure",
     "auroc_per_class", "auprc_per_class", "f_per_class",

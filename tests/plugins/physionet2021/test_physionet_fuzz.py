@@ -37,7 +37,7 @@ def originals():
     for path in ("georgia/g1/E00001", "ningbo/g1/JS45542"):
         header = (REAL / "training" / path).with_suffix(".hea")
         if header.is_file():
-            text = header.read_text().replace(header.stem, "A1")
+            text = header.read_text(encoding="utf-8").replace(header.stem, "A1")
             found.append((text.encode(), header.with_suffix(".mat").read_bytes()))
     return found
 

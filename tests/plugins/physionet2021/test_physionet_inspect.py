@@ -38,7 +38,7 @@ def test_table_of_the_real_records():
     codes = Counter(
         code
         for path in REAL.rglob("*.hea")
-        for line in path.read_text().splitlines()
+        for line in path.read_text(encoding="utf-8").splitlines()
         if "Dx:" in line
         for code in line.split(":")[1].strip().split(",")
     )

@@ -54,7 +54,7 @@ def test_codes_are_those_of_the_official_mapping():
 
 @pytest.mark.skipif(not EXPECTED.is_file(), reason=f"no official scores in {EXPECTED}")
 def test_order_is_that_of_the_official_scores():
-    classes = [set(name.split("|")) for name in json.loads(EXPECTED.read_text())["classes"]]
+    classes = [set(name.split("|")) for name in json.loads(EXPECTED.read_text(encoding="utf-8"))["classes"]]
     assert classes == [set(scored.codes) for scored in CLASSES]
 
 

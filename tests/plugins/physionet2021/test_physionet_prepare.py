@@ -177,7 +177,7 @@ def test_fingerprint_is_of_content_and_options_not_of_places(folder, tmp_path, m
     for same in ({"augment": 0}, {"loss": "bce"}, {"threshold": "global"}, {"length": 128}):
         assert open_physionet2021(params(folder, **same)).fingerprint == first
     header = next(folder.rglob("*.hea"))
-    header.write_text(header.read_text().replace("# Rx: Unknown", "# Rx: known"))
+    header.write_text(header.read_text(encoding="utf-8").replace("# Rx: Unknown", "# Rx: known"))
     assert open_physionet2021(params(folder)).fingerprint != first
 
 
