@@ -45,6 +45,7 @@ def analyze(
 
     if source is not None and propose is None:
         raise InputError("--from goes with --propose: it says where the new study's settings come from")
+    files = _files(store, html=html, markdown=markdown)
     opened = scalelab.open_store(store)
     catalog = ctx.obj.catalog(plugins_dir) if propose is not None or plugins_dir else None
     known = study_to_narrow(opened, study, propose, source, catalog) if propose and catalog else None
@@ -58,7 +59,7 @@ def analyze(
         level=level,
         trees=trees,
         design=design or propose is not None,
-        curves=any((html, markdown, figures)),
+        curves=bool(files or figures),
         catalog=catalog,
     )
     for line in analysis.warnings:
@@ -70,27 +71,45 @@ def analyze(
         from scalelab.report.terminal import show_sections
 
         show_sections(sections(analysis, on_error=warn), plain=ctx.obj.plain)
-    if html or markdown or figures:
-        _write(analysis, {"html": html, "markdown": markdown, "figures": figures}, study, store)
+    if files or figures:
+        _write(analysis, files, figures, study, store)
     if propose is not None:
         _propose(analysis, known, propose, catalog)
 
 
-def _write(analysis: Analysis, files: dict[str, Path | None], study: str | None, store: Path) -> None:
+def _files(store: Path, **asked: Path | None) -> dict[str, Path]:
+    """Returns the files to write, those called `-` named after the store, before anything is computed.
+
+    Raises:
+        InputError: One is the store, another one of them, or a folder.
+    """
+    endings = {"html": "html", "markdown": "md"}
+    files: dict[str, Path] = {}
+    taken = {store.resolve(): "--store"}
+    for name, path in asked.items():
+        if path is None:
+            continue
+        path = Path(f"{store.stem}-report.{endings[name]}") if str(path) == "-" else path
+        other = "a folder" if path.is_dir() else taken.get(path.resolve())
+        if other is not None:
+            raise InputError(f"--{name} {path}: it is {other}; choose another file")
+        files[name] = path
+        taken[path.resolve()] = f"--{name}"
+    return files
+
+
+def _write(
+    analysis: Analysis, files: dict[str, Path], figures: Path | None, study: str | None, store: Path
+) -> None:
     from scalelab.report.files import write_report
 
-    for name, ending in (("html", "html"), ("markdown", "md")):
-        if str(files[name]) == "-":
-            files[name] = Path(f"{store.stem}-report.{ending}")
     title = f"Scaling report: {study or store.stem}"
-    written = write_report(analysis, **files, title=title, source=store.name, on_error=warn)
-    folder = files["figures"]
-    n_drawn = sum(path.parent == folder for path in written)
+    written = write_report(analysis, **files, figures=figures, title=title, source=store.name, on_error=warn)
+    n_drawn = sum(path.parent == figures for path in written)
     if n_drawn:
-        say(f"wrote {n_drawn} files to {folder}")
-    for path in (files["html"], files["markdown"]):
-        if path is not None:
-            say(f"wrote {path}")
+        say(f"wrote {n_drawn} files to {figures}")
+    for path in files.values():
+        say(f"wrote {path}")
 
 
 def _propose(analysis: Analysis, study: Study | None, path: Path, catalog: Catalog | None) -> None:

@@ -233,7 +233,7 @@ class Questions:
         return self._view("latencies", order, study, "measurement_id", benchmark_ids)
 
     def sql(self, query: str) -> pd.DataFrame:
-        """Returns the result of a query; the database is open for reading only.
+        """Returns the result of a query, which can change neither the store nor another file.
 
         Raises:
             InputError: The query is wrong, or would change the store.
@@ -279,6 +279,10 @@ class Questions:
 
         with self.database.read() as connection:
             try:
+                # Opened for reading only, the database stays as it is; so must all other files.
+                writes = {duckdb.StatementType.COPY, duckdb.StatementType.EXPORT}
+                if any(statement.type in writes for statement in connection.extract_statements(query)):
+                    raise InputError("the query would write a file; scalelab export writes tables as Parquet")
                 result: duckdb.DuckDBPyConnection | None = connection.execute(query)
                 if result is None or result.description is None:
                     raise InputError("the query is empty; give one such as: select * from runs limit 5")

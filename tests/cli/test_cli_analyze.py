@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,26 @@ def test_wrong_input_is_one_line_and_code_2(store, options, words):
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--html", "STORE"), "it is --store; choose another file"),
+        (("--markdown", "STORE"), "it is --store; choose another file"),
+        (("--markdown", "FOLDER/same", "--html", "FOLDER/./same"), "it is --html; choose another file"),
+        (("--html", "FOLDER"), "it is a folder; choose another file"),
+    ],
+)
+def test_no_output_takes_the_place_of_something_else(store, tmp_path, options, words):
+    before = Path(store).read_bytes()
+    given = [each.replace("STORE", str(store)).replace("FOLDER", str(tmp_path)) for each in options]
+    done = run("analyze", "--store", store, *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(words)
+    assert Path(store).read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_store_says_what_to_do(tmp_path):

@@ -90,6 +90,16 @@ def test_sql(filled):
     assert dates[0]["started_at"].startswith("2027-01-15 08:00:01")
 
 
+def test_sql_writes_no_file(filled, tmp_path):
+    victim, before = tmp_path / "victim", filled.path.read_bytes()
+    victim.write_text("kept", encoding="utf-8")
+    for target in (victim, filled.path):
+        with pytest.raises(InputError, match="the query would write a file"):
+            call("store", "sql", f"copy (select 1) to '{target}'", "--store", filled.path)
+    assert victim.read_text(encoding="utf-8") == "kept"
+    assert filled.path.read_bytes() == before
+
+
 def test_sql_that_is_wrong(filled):
     with pytest.raises(InputError, match="the query cannot be run"):
         call("store", "sql", "selct", "--store", filled.path)

@@ -334,7 +334,9 @@ class _Profile:
             # The spring's tension times its extension is what the last bit of the way would cost.
             held = (bare + 2.0 * (total - bare)).reshape(-1, n)
             rise = np.maximum(held / np.maximum(simulation.lowest, 1e-300) - 1.0, 0.0)
-            out += [float(np.quantile(row[np.isfinite(row)], level)) for row in rise]
+            # Where no simulation has a value (a scale where the law is infinite), nothing can be ruled out.
+            known = [row[np.isfinite(row)] for row in rise]
+            out += [float(np.quantile(row, level)) if row.size else np.inf for row in known]
         return out
 
     def _simulated(self, n: int, seed: int) -> _Simulation:

@@ -33,6 +33,12 @@ def test_an_exact_fit_has_no_width_and_no_error():
     assert profile_interval(fit, "alpha", 0.9) == pytest.approx((0.4, 0.4), rel=1e-6)
 
 
+def test_what_is_infinite_in_every_simulation_is_not_ruled_out():
+    fit = fit_law("power-offset", X, noisy(1.5 + 300 * X**-0.4, 0.01))
+    ends = profile_interval(fit, lambda draws: np.full(len(draws), np.inf), 0.9, n=20)
+    assert not np.isfinite(ends).any()
+
+
 def test_a_valley_of_traded_parameters_does_not_hide_the_truth():
     # Rows of power-offset leave two of the five parameters of m4 open; its E must not look certain for that.
     inside = 0
