@@ -36,7 +36,8 @@ REPEATED_LAW = "data-constrained"
 LINK: Final = "sigmoid"
 _ALIASES = {"n_tokens": "n_examples"}
 _MIN_LINK = 6
-_LARGEST = 1e150
+_LEAST, _LARGEST = 1e-150, 1e150
+_POSITIVE = f"must be a positive number, from {_LEAST:g} to {_LARGEST:g}"
 _AROUND = 10.0 ** np.array([-3.0, -1.5, -0.6, 0.0, 0.6, 1.5, 3.0, 6.0])
 _FINER = 2000
 
@@ -169,8 +170,8 @@ def reach(
     """
     check_level(level)
     Estimator.named(estimator)
-    if not (math.isfinite(loss) and 0 < loss < _LARGEST):
-        raise InputError(f"the loss to reach must be a positive number, got {loss:g}")
+    if not _LEAST < loss < _LARGEST:
+        raise InputError(f"the loss to reach {_POSITIVE}, got {loss:g}")
     for axis in axes:
         if axis not in AXES:
             raise InputError(f"unknown axis {axis!r}{suggest(axis, AXES)}; there are {', '.join(AXES)}")
@@ -197,8 +198,8 @@ def read_scale(at: Mapping[str, float]) -> dict[str, float]:
     for axis, value in at.items():
         if axis not in known:
             raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(KNOWN)}")
-        if not (math.isfinite(value) and 0 < value < _LARGEST):
-            raise InputError(f"{axis} = {value:g}: a scale must be a positive number")
+        if not _LEAST < value < _LARGEST:
+            raise InputError(f"{axis} = {value:g}: a scale {_POSITIVE}")
     given = {_ALIASES.get(axis, axis): float(value) for axis, value in at.items()}
     for axes in (*((axis,) for axis in AXES), GRID_AXES, (*GRID_AXES, "epochs")):
         if set(axes) == set(given) and len(given) == len(at):

@@ -138,6 +138,7 @@ def test_a_target_below_the_floor_is_never_reached(table):
         ({"n_params": 0.0}, "must be a positive number"),
         ({"n_params": -1.0}, "must be a positive number"),
         ({"n_params": math.inf}, "must be a positive number"),
+        ({"n_params": 1e-300}, "must be a positive number, from 1e-150 to 1e\\+150"),
         ({"n_params": math.nan}, "must be a positive number"),
         ({}, "no law has the axes"),
         ({"epochs": 3.0}, "no law has the axes epochs"),
