@@ -83,11 +83,8 @@ def devices() -> list[scalelab.Device]:
     found = [scalelab.Device(name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in names]
     families = {name.partition(".")[0] for name in names}
     found += [scalelab.Device(name, why, False) for name, why in ABSENT.items() if name not in families]
-    if names:
-        auto = scalelab.Device("AUTO", f"the runtime chooses among {', '.join(names)}")
-    else:
-        auto = scalelab.Device("AUTO", "there is no device to choose", False)
-    return [auto, *found]
+    choice = f"the runtime chooses among {', '.join(names)}" if names else "there is no device to choose"
+    return [scalelab.Device("AUTO", choice, bool(names)), *found]
 
 
 def load(

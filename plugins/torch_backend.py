@@ -32,23 +32,17 @@ def devices() -> list[scalelab.Device]:
     """Lists the CPU, every CUDA device and Apple's MPS, each with its name or the reason why not."""
     import torch
 
-    found = [scalelab.Device("cpu", scalelab.machine_facts("cpu", threads=1).cpu)]
+    cpu = scalelab.Device("cpu", scalelab.machine_facts("cpu", threads=1).cpu)
     if torch.cuda.is_available():
-        found += [
-            scalelab.Device(f"cuda:{i}", torch.cuda.get_device_name(i))
-            for i in range(torch.cuda.device_count())
-        ]
-    elif torch.version.cuda is None:
-        found.append(
-            scalelab.Device("cuda:0", "this torch is built without CUDA; see pytorch.org/get-started", False)
-        )
+        names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+        cuda = [scalelab.Device(f"cuda:{i}", name) for i, name in enumerate(names)]
     else:
-        found.append(scalelab.Device("cuda:0", "torch sees no GPU; check the driver with nvidia-smi", False))
-    if torch.backends.mps.is_available():
-        found.append(scalelab.Device("mps", "Apple GPU"))
-    else:
-        found.append(scalelab.Device("mps", "needs macOS on Apple silicon", False))
-    return found
+        unbuilt = "this torch is built without CUDA; see pytorch.org/get-started"
+        unseen = "torch sees no GPU; check the driver with nvidia-smi"
+        cuda = [scalelab.Device("cuda:0", unbuilt if torch.version.cuda is None else unseen, False)]
+    apple = torch.backends.mps.is_available()
+    mps = scalelab.Device("mps", "Apple GPU" if apple else "needs macOS on Apple silicon", apple)
+    return [cpu, *cuda, mps]
 
 
 def load(
@@ -94,10 +88,7 @@ def load(
             torch.set_num_threads(before)
 
     checked = loading.guarded(infer, example.shape)
-    if params.compile:
-        with loading.step("compile"):
-            checked(example)
-    else:
+    with loading.step("compile") if params.compile else nullcontext():
         checked(example)
     return scalelab.Executable(
         infer=checked, seconds=loading.seconds, model_bytes=model_bytes, threads=threads, facts=facts

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -165,31 +166,21 @@ def _signal_line(line: str) -> SignalLine:
     stored = _FORMAT.fullmatch(words[1]) if len(words) > 1 else None
     if stored is None:
         raise scalelab.DataError(f"signal line: {_shown(line)} gives no storage format")
-    scale = _GAIN.fullmatch(words[2]) if len(words) > 2 else None
-    if len(words) > 2 and scale is None:
+    scale = _GAIN.fullmatch(words[2] if len(words) > 2 else "0")
+    if scale is None or not math.isfinite(float(scale["gain"])):
         raise scalelab.DataError(f"signal line: {_shown(words[2])} is not a gain")
-    numbers: list[int] = []
-    for word in words[3:8]:
-        number = _integer(word)
-        if number is None:
-            break
-        numbers.append(number)
-    zero, initial, checksum = (
-        numbers[place] if len(numbers) > place else None for place in (1, 2, 3)
-    )  # the ADC's resolution stands before them
-    gain = float(scale["gain"]) if scale else 0.0
-    if not math.isfinite(gain):
-        raise scalelab.DataError(f"signal line: {_shown(words[2])} is not a gain")
-    baseline = scale["baseline"] if scale else None
+    numbers = [int(word) for word in takewhile(_INTEGER.fullmatch, words[3:8])]
+    # The ADC's resolution stands first; what the line leaves out is unknown.
+    _, zero, initial, checksum, *_ = (*numbers, None, None, None, None)
     return SignalLine(
         file=words[0],
         format=stored["format"],
         frame=int(stored["frame"] or 1),
         skew=int(stored["skew"] or 0),
         offset=int(stored["offset"] or 0),
-        gain=gain or None,
-        baseline=int(baseline) if baseline else zero or 0,
-        units=(scale["units"] if scale else None) or "mV",
+        gain=float(scale["gain"]) or None,
+        baseline=int(scale["baseline"] or zero or 0),
+        units=scale["units"] or "mV",
         initial=initial,
         checksum=checksum,
         lead=" ".join(words[3 + len(numbers) :]),

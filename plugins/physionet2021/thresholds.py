@@ -34,10 +34,8 @@ def decide(outputs: np.ndarray, targets: np.ndarray, threshold: ThresholdName) -
         return zero
     answers = np.empty(outputs.shape, dtype=bool)
     middle = len(outputs) // 2
-    for judged, fitted in (
-        (slice(middle), slice(middle, None)),
-        (slice(middle, None), slice(middle)),
-    ):
+    first, second = slice(middle), slice(middle, None)
+    for judged, fitted in ((first, second), (second, first)):
         answers[judged] = outputs[judged] > fit_thresholds(outputs[fitted], targets[fitted], threshold)
     return answers
 

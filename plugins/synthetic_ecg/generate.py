@@ -14,7 +14,7 @@ import numpy as np
 
 from .conditions import CONDITIONS, ConditionName, SplitName
 from .leads import LEADS, LEADS_OF_ELECTRODES, lead_names, torso
-from .morphology import WINDOW, Beats, make_beats
+from .morphology import WINDOW, Waves, make_beats
 from .noise import electrode_noise
 from .params import SyntheticEcgParams
 from .rhythm import Rhythm, make_rhythm
@@ -113,7 +113,7 @@ def _begin(
     return rng, params.classes[shown], label
 
 
-def _dipole(rhythm: Rhythm, beats: Beats, n: int, rate: int) -> np.ndarray:
+def _dipole(rhythm: Rhythm, beats: Waves, n: int, rate: int) -> np.ndarray:
     """Returns the heart's dipole (3, n) in mV.
 
     Sampling is preceded by a Gaussian anti-aliasing filter of SD 0.35 samples, which turns a Gaussian into a

@@ -44,16 +44,10 @@ _TERRITORIES = np.array([[0.2, 0.1, -1.0], [0.1, 1.0, 0.1], [1.0, -0.2, 0.1], [0
 
 @dataclass
 class Waves:
-    """The Gaussians of one kind of beat: centers and widths (waves,) in seconds, vectors (waves, 3) in mV."""
+    """Gaussians: centers and widths (waves,) in seconds, vectors (waves, 3) in mV.
 
-    centers: np.ndarray
-    widths: np.ndarray
-    vectors: np.ndarray
-
-
-@dataclass
-class Beats:
-    """The Gaussians of all beats: centers and widths (beats, waves) in seconds, vectors (beats, waves, 3)."""
+    Those of one kind of beat; or of all beats of a record, with an axis for the beats in front.
+    """
 
     centers: np.ndarray
     widths: np.ndarray
@@ -62,7 +56,7 @@ class Beats:
 
 def make_beats(
     name: str, strength: float, difficulty: float, rhythm: Rhythm, rng: np.random.Generator
-) -> Beats:
+) -> Waves:
     """Draws the morphology of a subject with a condition, and lays it over the beats of a rhythm."""
     subject = _subject(name, difficulty, rng)
     _conduct(subject, name, strength, difficulty, rng)
@@ -72,7 +66,7 @@ def make_beats(
         pr = 0.21 + 0.09 * strength + 0.04 * rng.random()
     qt = 0.39 + 0.02 * rng.normal()
     n = len(rhythm.times)
-    beats = Beats(
+    beats = Waves(
         np.tile(subject.centers, (n, 1)), np.tile(subject.widths, (n, 1)), np.tile(subject.vectors, (n, 1, 1))
     )
     _replace_ectopics(beats, rhythm, subject, strength, rng)
@@ -148,7 +142,7 @@ def _repolarize(
 
 
 def _replace_ectopics(
-    beats: Beats, rhythm: Rhythm, subject: Waves, strength: float, rng: np.random.Generator
+    beats: Waves, rhythm: Rhythm, subject: Waves, strength: float, rng: np.random.Generator
 ) -> None:
     atrial = rhythm.origin == ATRIAL
     if atrial.any():

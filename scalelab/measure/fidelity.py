@@ -7,7 +7,7 @@ not tell: the objective on validation data does. So both stand beside each other
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from scalelab.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import nn
 
 Infer = Callable[["np.ndarray"], "np.ndarray"]
@@ -84,18 +85,15 @@ def compare(
     difference = np.abs(outputs - exact)
     largest = max(float(np.abs(exact).max()), np.finfo(float).tiny)
     scale = max(float(np.sqrt((exact**2).mean())), np.finfo(float).tiny)
-    axis = -1
-    if outputs.ndim > 1 and outputs.shape[-1] > 1:
-        same = (outputs.argmax(axis) == reference.argmax(axis)).reshape(len(outputs), -1)
-    else:
-        same = ((outputs > 0) == (reference > 0)).reshape(len(outputs), -1)
+    several = outputs.ndim > 1 and outputs.shape[-1] > 1
+    same = outputs.argmax(-1) == reference.argmax(-1) if several else (outputs > 0) == (reference > 0)
     scored = score is not None and targets is not None
     return Fidelity(
         n_examples=len(outputs),
         max_error=float(difference.max()),
         relative_error=float(difference.max()) / largest,
         rms_error=float(np.sqrt((difference**2).mean())) / scale,
-        agreement=float(same.all(axis=1).mean()),
+        agreement=float(same.reshape(len(outputs), -1).all(axis=1).mean()),
         scores=dict(score(outputs, targets)) if scored else {},  # type: ignore[misc, arg-type]
         reference_scores=dict(score(reference, targets)) if scored else {},  # type: ignore[misc, arg-type]
     )
@@ -103,16 +101,11 @@ def compare(
 
 def reference_outputs(module: nn.Module, inputs: np.ndarray) -> np.ndarray:
     """Returns what a copy of the module answers in evaluation mode, in f32 on the CPU: (n, n_outputs)."""
-    import numpy as np
     import torch
 
     model = copy.deepcopy(module).cpu().float().eval()
     with torch.inference_mode():
-        batches = [
-            model(torch.from_numpy(np.array(inputs[first : first + REFERENCE_BATCH], dtype=np.float32)))
-            for first in range(0, len(inputs), REFERENCE_BATCH)
-        ]
-        outputs: np.ndarray = torch.cat(batches).numpy()
+        outputs: np.ndarray = torch.cat([model(batch) for batch in _batches(inputs)]).numpy()
     return outputs
 
 
@@ -136,17 +129,22 @@ def outputs_of(infer: Infer, inputs: np.ndarray, batch_size: int) -> np.ndarray:
 
 def model_inputs(data: OpenDataset, inputs: np.ndarray, n: int | None = None) -> np.ndarray:
     """Returns the first n examples as a model sees them without augmentation: (n, *input_shape), float32."""
+    import torch
+
+    batches = _batches(inputs[: len(inputs) if n is None else n])
+    prepared = list(batches if data.prepare is None else map(data.prepare, batches))
+    if not prepared:
+        raise InputError("there are no examples to run")
+    return torch.cat(prepared).numpy()
+
+
+def _batches(inputs: np.ndarray) -> Iterator[torch.Tensor]:
+    """Yields copies of all examples in float32, `REFERENCE_BATCH` at a time."""
     import numpy as np
     import torch
 
-    chosen = inputs[: len(inputs) if n is None else n]
-    batches = []
-    for first in range(0, len(chosen), REFERENCE_BATCH):
-        batch = torch.from_numpy(np.array(chosen[first : first + REFERENCE_BATCH], dtype=np.float32))
-        batches.append(batch if data.prepare is None else data.prepare(batch))
-    if not batches:
-        raise InputError("there are no examples to run")
-    return torch.cat(batches).numpy()
+    for first in range(0, len(inputs), REFERENCE_BATCH):
+        yield torch.from_numpy(np.array(inputs[first : first + REFERENCE_BATCH], dtype=np.float32))
 
 
 def calibration_inputs(data: OpenDataset, n: int, seed: int = 0) -> np.ndarray:

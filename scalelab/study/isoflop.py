@@ -67,15 +67,12 @@ class Profiles:
     ) -> Iterator[tuple[Candidate, Length]]:
         """Yields the models of each budget, with their training length."""
         for budget in self.study.sampling.budgets:
-            fit: list[Candidate] = []
-            misfits: dict[str, list[Candidate]] = {}
+            by_reason: dict[str, list[Candidate]] = {}
             for candidate in candidates:
                 reason = self._misfit(candidate.cost, budget, n_examples)
-                if reason:
-                    misfits.setdefault(reason, []).append(candidate)
-                else:
-                    fit.append(candidate)
-            for reason, left_out in misfits.items():
+                by_reason.setdefault(reason, []).append(candidate)
+            fit = by_reason.pop("", [])
+            for reason, left_out in by_reason.items():
                 sizes = f"n_params {left_out[0].cost.n_params:,} to {left_out[-1].cost.n_params:,}"
                 self.skipped.append(
                     f"{architecture.where}: budget {budget:g} FLOPs, {n_examples:,} examples: "
@@ -85,6 +82,7 @@ class Profiles:
                 yield candidate, Length(flops=budget)
 
     def _misfit(self, cost: Complexity, budget: float, n_examples: int) -> str:
+        """Returns why a budget cannot train a model; empty where it can."""
         if not (cost.n_params > 0 and cost.train_flops_per_example > 0):
             return "no parameters or no FLOPs"
         sampling, batch_size = self.study.sampling, self.study.training.batch_size

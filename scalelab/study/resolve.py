@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from scalelab.plugins import Catalog
 
 Key = tuple[str | int, ...]
-ComponentT = TypeVar("ComponentT", Architecture, Optimizer)
+ComponentT = TypeVar("ComponentT", Dataset, Architecture, Optimizer)
+VariedT = TypeVar("VariedT", Architecture, Optimizer)
 
 
 @dataclass(frozen=True)
 class Resolved(Generic[ComponentT]):
-    """One architecture or optimizer of a study, with everything that its points need.
+    """One component of a study, with everything that its points need; a dataset has no space, and one point.
 
     Attributes:
         component: What the plugin describes.
@@ -65,11 +66,25 @@ class Resolved(Generic[ComponentT]):
         Raises:
             StudyError: The component refuses the point.
         """
-        return _params(self.component, self.options, self.study, self.key, point)
+        component = self.component
+        try:
+            params = _validated(component, {**self.options, **point})
+        except ValidationError as error:
+            # Blames the constants or, where it varies, the point's value.
+            problem = first_problem(error, component.params)
+            assert problem is not None, "a ValidationError without errors"
+            table = () if not problem.path else ("space",) if problem.path[0] in point else ("options",)
+            at = f" (at the point {brief(dict(point), 200)})" if point else ""
+            message = problem.at(*self.key, *table, *problem.path)
+            raise StudyError(one_line(f"{self.study.source}: {message}{at}")) from error
+        return params.model_copy(update=_absolute(params, self.study))
 
     def ref(self, point: Mapping[str, Any]) -> ComponentRef:
         """Returns the component at a point, as a trial names it."""
-        return _ref(self.component, self.params(point))
+        component = self.component
+        return ComponentRef(
+            name=component.name, version=component.version, params=identity_of(self.params(point))
+        )
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
@@ -107,12 +122,12 @@ def resolve(study: Study, catalog: Catalog) -> ResolvedStudy:
         StudyError: An option, a dimension or a constraint is wrong.
         PluginError: A component is unknown, or its plugin is broken.
     """
-    dataset = _component(catalog, "dataset", study.dataset, study, ("dataset",))
-    params = _params(dataset, study.dataset.options, study, ("dataset",), {})
+    found: Dataset = _component(catalog, "dataset", study.dataset, study, ("dataset",))
+    dataset = Resolved(found, ("dataset",), study.dataset.options, {}, (), study)
     return ResolvedStudy(
-        dataset=dataset,
-        dataset_params=params,
-        dataset_ref=_ref(dataset, params),
+        dataset=found,
+        dataset_params=dataset.params({}),
+        dataset_ref=dataset.ref({}),
         architectures=_resolved(catalog, "architecture", study.architectures, study),
         optimizers=_resolved(catalog, "optimizer", study.optimizers, study),
     )
@@ -133,30 +148,6 @@ def _component(catalog: Catalog, kind: str, entry: DatasetEntry, study: Study, k
     except PluginError as error:
         where = f"{study.source}: {join_keys(*key)}.name = {brief(entry.name)}"
         raise PluginError(one_line(f"{where}: {error}")) from error
-
-
-def _ref(component: Dataset | Architecture | Optimizer, params: Params) -> ComponentRef:
-    return ComponentRef(name=component.name, version=component.version, params=identity_of(params))
-
-
-def _params(
-    component: Dataset | Architecture | Optimizer,
-    options: Mapping[str, Any],
-    study: Study,
-    key: Key,
-    point: Mapping[str, Any],
-) -> Params:
-    """Returns validated options; an error blames the constants or, where it varies, the point's value."""
-    try:
-        params = _validated(component, {**options, **point})
-    except ValidationError as error:
-        problem = first_problem(error, component.params)
-        assert problem is not None, "a ValidationError without errors"
-        table = () if not problem.path else ("space",) if problem.path[0] in point else ("options",)
-        at = f" (at the point {brief(dict(point), 200)})" if point else ""
-        message = problem.at(*key, *table, *problem.path)
-        raise StudyError(one_line(f"{study.source}: {message}{at}")) from error
-    return params.model_copy(update=_absolute(params, study))
 
 
 def _validated(component: Dataset | Architecture | Optimizer, options: Mapping[str, Any]) -> Params:
@@ -209,7 +200,7 @@ def _absolute(params: Params, study: Study) -> dict[str, Path]:
         raise StudyError(one_line(f"{study.source}: {brief(given)}: {error}")) from error
 
 
-def _resolve(component: ComponentT, entry: ComponentEntry, study: Study, key: Key) -> Resolved[ComponentT]:
+def _resolve(component: VariedT, entry: ComponentEntry, study: Study, key: Key) -> Resolved[VariedT]:
     where = f"{study.source}: {join_keys(*key)}"
     space = entry.space
     if space == "default":

@@ -16,9 +16,11 @@ from scalelab.errors import InputError
 from scalelab.testing.common import (
     ComponentContract,
     attempt,
+    infer,
     refuses,
     sampled_options,
     seeded,
+    unequal,
     untouched,
     validated,
 )
@@ -98,7 +100,7 @@ class ArchitectureContract(ComponentContract):
     ) -> None:
         """(batch, *input_shape) becomes (batch, n_outputs), finite, for batches of any size."""
         for batch in (inputs, inputs[:1]):
-            outputs = _infer(model, batch)
+            outputs = infer(model, batch)
             expected = (len(batch), n_outputs)
             assert tuple(outputs.shape) == expected, (
                 f"the model maps {tuple(batch.shape)} to {tuple(outputs.shape)}, expected {expected}"
@@ -109,18 +111,14 @@ class ArchitectureContract(ComponentContract):
 
     def test_same_seed_gives_the_same_model(self, build: Build) -> None:
         """Initial weights come from torch's global generator, and from nothing else."""
-        import torch
-
         first, second, other = (build(seed=seed).state_dict() for seed in (0, 0, 1))
         assert list(first) == list(second), "building twice gave different parameter names"
-        unequal = [name for name in first if not torch.equal(first[name], second[name])]
-        assert not unequal, (
-            f"building twice with one seed gave different {_some(unequal)}: draw initial weights with torch, "
-            "without a generator of your own"
+        different = unequal(first, second)
+        assert not different, (
+            f"building twice with one seed gave different {_some(different)}: draw initial weights with "
+            "torch, without a generator of your own"
         )
-        assert any(not torch.equal(first[name], other[name]) for name in first), (
-            "two seeds gave the same weights: do not seed inside build()"
-        )
+        assert unequal(first, other), "two seeds gave the same weights: do not seed inside build()"
 
     def test_models_share_nothing(self, build: Build) -> None:
         """Training one model does not change another one."""
@@ -143,7 +141,7 @@ class ArchitectureContract(ComponentContract):
         import torch
 
         with untouched("the forward pass in evaluation mode"):
-            first, second = _infer(model, inputs), _infer(model, inputs)
+            first, second = infer(model, inputs), infer(model, inputs)
         assert torch.equal(first, second), (
             "two evaluations differ: switch randomness off where not self.training"
         )
@@ -162,10 +160,9 @@ class ArchitectureContract(ComponentContract):
                     model(inputs).square().mean().backward()
                     optimizer.step()
             trained.append(_tensors(model))
-        first, second = trained
-        unequal = [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]
-        assert not unequal, (
-            f"training twice with one seed gave different {_some(unequal)}: draw with torch, without a "
+        different = unequal(*trained)
+        assert not different, (
+            f"training twice with one seed gave different {_some(different)}: draw with torch, without a "
             "generator of your own, and keep nothing between models"
         )
 
@@ -173,8 +170,8 @@ class ArchitectureContract(ComponentContract):
         """In evaluation mode an example's output does not depend on the rest of its batch."""
         import torch
 
-        alone = torch.cat([_infer(model, inputs[i : i + 1]) for i in range(len(inputs))])
-        together = _infer(model, inputs)
+        alone = torch.cat([infer(model, inputs[i : i + 1]) for i in range(len(inputs))])
+        together = infer(model, inputs)
         assert torch.allclose(alone, together, rtol=self.tolerance, atol=self.tolerance), (
             f"an example alone and in a batch differ by up to {(alone - together).abs().max():.2g}: the "
             "model mixes examples; check dimensions that are reshaped or normalized"
@@ -223,7 +220,7 @@ class ArchitectureContract(ComponentContract):
         attempt(
             lambda: other.load_state_dict(state), "a saved state must load into a model of the same options"
         )
-        assert torch.equal(_infer(model, inputs), _infer(other, inputs)), (
+        assert torch.equal(infer(model, inputs), infer(other, inputs)), (
             "a model with a loaded state gives other outputs: keep all state in parameters and buffers"
         )
 
@@ -239,7 +236,7 @@ class ArchitectureContract(ComponentContract):
                 copied,
                 f"a model must survive being {how}: define its classes and functions at the top of a module",
             )
-            assert torch.equal(_infer(model, inputs), _infer(other, inputs)), (
+            assert torch.equal(infer(model, inputs), infer(other, inputs)), (
                 f"a {how} model gives other outputs: keep all state in parameters and buffers"
             )
 
@@ -263,7 +260,7 @@ class ArchitectureContract(ComponentContract):
 
         with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs = attempt(
-                lambda: _infer(model, inputs), "the model must run under torch.autocast(bfloat16)"
+                lambda: infer(model, inputs), "the model must run under torch.autocast(bfloat16)"
             )
         assert outputs.isfinite().all(), "under bfloat16 autocast the outputs hold NaN or infinity"
 
@@ -324,7 +321,7 @@ class ArchitectureContract(ComponentContract):
 
         model = build(input_shape=shape)
         advice = f"a model built for input {shape} must run on it; raise scalelab.InputError in build()"
-        attempt(lambda: _infer(model, torch.zeros(2, *shape)), advice)
+        attempt(lambda: infer(model, torch.zeros(2, *shape)), advice)
 
     def test_default_space_builds(
         self,
@@ -341,7 +338,7 @@ class ArchitectureContract(ComponentContract):
                 model = build(params=params)
             except InputError:
                 continue  # the point does not fit this input, and says so
-            outputs = attempt(functools.partial(_infer, model, inputs), f"the model at {point} must run")
+            outputs = attempt(functools.partial(infer, model, inputs), f"the model at {point} must run")
             assert tuple(outputs.shape) == (len(inputs), n_outputs), (
                 f"the model at {point} gives {tuple(outputs.shape)}"
             )
@@ -356,14 +353,6 @@ def _build(
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _infer(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    with torch.no_grad():
-        outputs: torch.Tensor = model.eval()(inputs)
-    return outputs
 
 
 def _some(names: list[str], limit: int = 5) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from scalelab.components import Backend, Device, Executable, Params
 from scalelab.errors import InputError
-from scalelab.testing.common import ComponentContract, refuses, seeded, untouched
+from scalelab.testing.common import ComponentContract, infer, refuses, seeded, unequal, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,8 +153,9 @@ class BackendContract(ComponentContract):
     ) -> None:
         """Outputs are those of the module in evaluation mode."""
         import numpy as np
+        import torch
 
-        expected = _eager(module, example)
+        expected = infer(copy.deepcopy(module), torch.from_numpy(example)).numpy()
         for device, executable in executables:
             outputs = executable.infer(example.copy())
             assert isinstance(outputs, np.ndarray), (
@@ -175,16 +176,15 @@ class BackendContract(ComponentContract):
         import numpy as np
 
         for device, executable in executables:
-            infer = executable.infer
             inputs = example.copy()
-            first = infer(inputs)
+            first = executable.infer(inputs)
             kept = first.copy()
-            infer(-example)
+            executable.infer(-example)
             assert np.array_equal(first, kept), (
                 f"on {device} a later call overwrites earlier outputs: return a copy of the runtime's buffer"
             )
             assert np.array_equal(inputs, example), f"on {device} infer() changes its inputs: copy them first"
-            again = infer(inputs)
+            again = executable.infer(inputs)
             assert np.allclose(again, kept, rtol=self.tolerance, atol=self.tolerance), (
                 f"on {device} two calls differ by up to {np.abs(again - kept).max():.2g}"
             )
@@ -217,17 +217,13 @@ class BackendContract(ComponentContract):
         available: list[str],
     ) -> None:
         """Loading changes neither the module's weights, nor its mode, nor global state."""
-        import torch
-
         before = copy.deepcopy(module.state_dict())
         for device in available:
             with untouched(f"load() on {device}"):
                 backend.load(params, module, example, device, calibration).infer(example.copy())
-            unequal = [
-                name for name, value in module.state_dict().items() if not torch.equal(value, before[name])
-            ]
-            assert not unequal, (
-                f"load() on {device} changed {', '.join(unequal)}: work on a copy of the module"
+            changed = unequal(module.state_dict(), before)
+            assert not changed, (
+                f"load() on {device} changed {', '.join(changed)}: work on a copy of the module"
             )
             assert module.training, f"load() on {device} left the module in evaluation mode: work on a copy"
 
@@ -242,11 +238,3 @@ class BackendContract(ComponentContract):
             mention="no-such-device",
         )
         assert refused, "load() accepted the device 'no-such-device'; raise scalelab.InputError"
-
-
-def _eager(module: nn.Module, example: np.ndarray) -> np.ndarray:
-    import torch
-
-    with torch.inference_mode():
-        outputs: np.ndarray = copy.deepcopy(module).eval()(torch.from_numpy(example)).numpy()
-    return outputs

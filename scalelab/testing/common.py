@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -17,6 +17,10 @@ from scalelab.components import Architecture, Component, Optimizer, Params
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, ScalelabError
 from scalelab.plugins import verify_component
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 MANY = 10_000
 
@@ -233,6 +237,22 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+def infer(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Returns what a model answers in evaluation mode, in which it stays."""
+    import torch
+
+    with torch.no_grad():
+        outputs: torch.Tensor = model.eval()(inputs)
+    return outputs
+
+
+def unequal(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> list[str]:
+    """Returns the names of the tensors that are not bit for bit those of the same name in `other`."""
+    import torch
+
+    return [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
 
 
 def attempt(call: Callable[[], Result], advice: str) -> Result:

@@ -81,12 +81,9 @@ class DatasetContract(ComponentContract):
         assert len(task.classes) in (0, task.n_outputs), (
             f"task.classes has {len(task.classes)} names for {task.n_outputs} outputs: give one each, or none"
         )
-        for call in (
-            lambda: resolve_loss(task.loss),
-            lambda: resolve_metrics(task),
-            lambda: objective_of(task),
-        ):
-            attempt(call, "fix the task")
+        attempt(lambda: resolve_loss(task.loss), "fix the task")
+        attempt(lambda: resolve_metrics(task), "fix the task")
+        attempt(lambda: objective_of(task), "fix the task")
 
     def test_splits_are_sound(self, opened: OpenDataset) -> None:
         """Inputs and targets are as long as each other, of the right type, and not empty."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scalelab.components import Optimizer, Params
-from scalelab.testing.common import ComponentContract, sampled_options, seeded, untouched, validated
+from scalelab.testing.common import ComponentContract, sampled_options, seeded, unequal, untouched, validated
 
 if TYPE_CHECKING:
     import torch
@@ -166,8 +166,5 @@ def _steps(module: nn.Module, optimizer: torch.optim.Optimizer, n: int) -> list[
 
 
 def _assert_equal(one: nn.Module, other: nn.Module, advice: str) -> None:
-    import torch
-
-    pairs = zip(one.named_parameters(), other.parameters(), strict=True)
-    unequal = [name for (name, a), b in pairs if not torch.equal(a, b)]
-    assert not unequal, f"{advice} ({', '.join(unequal)})"
+    different = unequal(dict(one.named_parameters()), dict(other.named_parameters()))
+    assert not different, f"{advice} ({', '.join(different)})"

@@ -258,9 +258,7 @@ def toy_catalog(
 
 def write_toy_plugin(folder: Path) -> Path:
     """Writes the toys as a single-file plugin, for `--plugins-dir`, and returns the folder."""
-    names = ", ".join(
-        ("scalelab_architectures", "scalelab_backends", "scalelab_datasets", "scalelab_optimizers")
-    )
+    names = "scalelab_architectures, scalelab_backends, scalelab_datasets, scalelab_optimizers"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "toys.py").write_text(f"from scalelab.testing.toys import {names}  # noqa: F401\n")
     return folder

@@ -45,31 +45,70 @@ class Position:
     wall_seconds: float = 0.0
 
 
-def save_checkpoint(
-    path: Path,
-    trial_id: str,
-    position: Position,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    augment_generator: torch.Generator,
-) -> None:
-    """Writes a checkpoint whole or not at all: a temporary file, fsync, rename.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The checkpoint of one run, and all that it keeps.
 
-    A disk that is full (or any other refusal of the system) is a warning: training can go on without.
+    Attributes:
+        path: The file.
+        trial_id: What is trained; a file of another trial is not used.
+        module: Saved, and restored in place, as the optimizer and the generators are.
+        optimizer: Over the module's parameters.
+        augment_generator: What augmentations draw from; torch's own generators are kept beside it.
     """
-    state = {
-        "format": FORMAT,
-        "trial_id": trial_id,
-        **{name: getattr(position, name) for name in _PLACE},
-        "curve": [point.model_dump() for point in position.curve],
-        "module": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": _random_state(augment_generator),
-    }
-    try:
-        _write_whole(path, state)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        warnings.warn(f"checkpoint {path} could not be written ({error}); training goes on", stacklevel=2)
+
+    path: Path
+    trial_id: str
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    augment_generator: torch.Generator
+
+    def save(self, position: Position) -> None:
+        """Writes a checkpoint whole or not at all: a temporary file, fsync, rename.
+
+        A disk that is full (or any other refusal of the system) is a warning: training can go on without.
+        """
+        state = {
+            "format": FORMAT,
+            "trial_id": self.trial_id,
+            **{name: getattr(position, name) for name in _PLACE},
+            "curve": [point.model_dump() for point in position.curve],
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": _random_state(self.augment_generator),
+        }
+        try:
+            _write_whole(self.path, state)
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+            said = f"checkpoint {self.path} could not be written ({error}); training goes on"
+            warnings.warn(said, stacklevel=2)
+
+    def load(self) -> Position:
+        """Restores module, optimizer and random generators, and returns where the checkpoint was taken.
+
+        Where there is none, nothing changes and the position is that of a fresh start. Where the file is
+        damaged, of another trial or of another format, it is renamed to end in `.set-aside`, with a warning,
+        and the position is that of a fresh start too; module and optimizer are as they were, random
+        generators perhaps not.
+        """
+        path = self.path
+        if not path.exists():
+            return Position()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            _check(state, self.trial_id, self.module)
+            curve = tuple(CurvePoint(**point) for point in state["curve"])
+            position = Position(curve=curve, **{name: state[name] for name in _PLACE})
+            _restore_random_state(state["random"], self.augment_generator)
+            self.optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
+            self.module.load_state_dict(state["module"])
+        except Exception as error:  # a damaged pickle can raise anything
+            aside = path.with_name(path.name + ".set-aside")
+            os.replace(path, aside)
+            said = f"checkpoint {path} cannot be used ({_reason(error)}); kept as {aside.name}"
+            warnings.warn(f"{said}, training starts over", stacklevel=2)
+            return Position()
+        return position
 
 
 def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
@@ -112,45 +151,12 @@ def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
         _check(state, trial_id, module)
         module.load_state_dict(state["module"])
     except Exception as error:  # a damaged pickle can raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        message = f"weights {path} cannot be used: {reason}; remove the file to continue without it"
+        message = f"weights {path} cannot be used: {_reason(error)}; remove the file to continue without it"
         raise TrainingError(message) from error
 
 
-def load_checkpoint(
-    path: Path,
-    trial_id: str,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    augment_generator: torch.Generator,
-) -> Position:
-    """Restores module, optimizer and random generators from a checkpoint, and returns where it was taken.
-
-    Where there is none, nothing changes and the position is that of a fresh start. Where the file is
-    damaged, of another trial or of another format, it is renamed to end in `.set-aside`, with a warning,
-    and the position is that of a fresh start too; module and optimizer are as they were, random generators
-    perhaps not.
-    """
-    if not path.exists():
-        return Position()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        _check(state, trial_id, module)
-        curve = tuple(CurvePoint(**point) for point in state["curve"])
-        position = Position(curve=curve, **{name: state[name] for name in _PLACE})
-        _restore_random_state(state["random"], augment_generator)
-        optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
-        module.load_state_dict(state["module"])
-    except Exception as error:  # a damaged pickle can raise anything
-        aside = path.with_name(path.name + ".set-aside")
-        os.replace(path, aside)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        warnings.warn(
-            f"checkpoint {path} cannot be used ({reason}); kept as {aside.name}, training starts over",
-            stacklevel=2,
-        )
-        return Position()
-    return position
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check(state: Any, trial_id: str, module: nn.Module) -> None:

@@ -38,12 +38,10 @@ def resolve_device(name: str = "auto") -> torch.device:
             f"unknown device {name!r}{suggest(name, ('auto', 'cpu', 'cuda', 'mps'))}; "
             "known are auto, cpu, cuda, cuda:N and mps"
         )
-    if kind == "cpu":
-        return torch.device("cpu")
-    if kind == "mps":
-        if not torch.backends.mps.is_available():
-            raise InputError("device 'mps' needs macOS on Apple silicon and a torch built for it; use 'auto'")
-        return torch.device("mps")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device 'mps' needs macOS on Apple silicon and a torch built for it; use 'auto'")
+    if kind != "cuda":
+        return torch.device(kind)
     if not torch.cuda.is_available():
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
         raise InputError(f"device {name!r} cannot be used: {why}; use 'auto' or 'cpu'")

@@ -26,7 +26,7 @@ from scalelab.components import OpenDataset
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint, Measured, Trial
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
-from scalelab.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.device import (
     PeakMemory,
     autocast,
@@ -115,7 +115,10 @@ class _Run:
         self.device = resolve_device(device)
         self.precision = resolve_precision(self.options.precision, self.device)
         self.flops = train_flops_per_example
-        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.generator = torch.Generator(self.device)
+        kept = (trial.id, module, optimizer, self.generator)
+        self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
+        self.checkpoint_seconds = checkpoint_seconds
         self.loss_function = resolve_loss(data.task.loss)
         self.metrics = resolve_metrics(data.task)
         self.objective, self.direction = objective_of(data.task)
@@ -131,12 +134,7 @@ class _Run:
         self.module.to(self.device).train()
         self.examples = Examples(self.data.train, self.subset, self.device)
         self.validation = Examples(self.data.validation, None, self.device)
-        self.generator = torch.Generator(self.device)
-        position = Position()
-        if self.checkpoint is not None:
-            position = load_checkpoint(
-                self.checkpoint, self.trial.id, self.module, self.optimizer, self.generator
-            )
+        position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
             seed_everything(self.trial.seed)
             self.generator.manual_seed(self.trial.seed)
@@ -254,12 +252,9 @@ class _Run:
     def save(self, step: int) -> None:
         """Writes a checkpoint, where the run keeps one."""
         if self.checkpoint is not None:
-            position = Position(
-                step, tuple(self.curve), self.loss_sum.item(), self.loss_count, self.seconds()
-            )
-            save_checkpoint(
-                self.checkpoint, self.trial.id, position, self.module, self.optimizer, self.generator
-            )
+            loss_sum = self.loss_sum.item()
+            position = Position(step, tuple(self.curve), loss_sum, self.loss_count, self.seconds())
+            self.checkpoint.save(position)
 
     def result(
         self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
