@@ -339,8 +339,7 @@ def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: f
 
 
 def _bins(flops: Array) -> Index:
-    labels: Index = np.floor(np.log10(flops) * 8).astype(int)
-    return labels
+    return np.asarray(np.floor(np.log10(flops) * 8), dtype=int)
 
 
 def _line(flops: Array, sizes: Array) -> tuple[float, float]:
