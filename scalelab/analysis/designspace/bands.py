@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scalelab.analysis.designspace.spaces import MIN_DESIGNS, ends, tasks
+from scalelab.analysis.designspace.spaces import MIN_DESIGNS, tasks
+from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.frontier import COSTS
 from scalelab.analysis.trees.scores import resamples
@@ -83,23 +83,14 @@ def _band(
     best = np.minimum.accumulate(known, axis=1)
     last = np.flatnonzero(np.append(np.diff(costs) > 0, True))
     last = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), MAX_BUDGETS)).round().astype(int))]
-    lower, upper = (_quantile(best[:, last], end) for end in ends(level))
+    lower, upper = (_quantile(best[:, last], end) for end in tails(level))
     all_best = np.minimum.accumulate(errors)
     band = pd.DataFrame({cost: costs[last], "error": all_best[last], "lower": lower, "upper": upper})
     mine = errors < np.append(np.inf, all_best[:-1])
-    without = _best_of_others(errors, mine)
+    without = np.append(np.nan, all_best[:-1])
     shown = [cost, "error", "architecture", "n_params"]
     members = rows.assign(without=without).loc[mine, [*shown, "without"]].reset_index(drop=True)
     return band, members, rows.loc[~mine, [cost, "error"]].reset_index(drop=True)
-
-
-def _best_of_others(errors: Array, mine: NDArray[np.bool_]) -> Array:
-    """Returns for each marked design the best error of all that cost no more, NaN where there is none."""
-    found = np.full(errors.size, np.nan)
-    for place in np.flatnonzero(mine):
-        if place:
-            found[place] = errors[:place].min()
-    return found
 
 
 def _quantile(values: Array, share: float) -> Array:

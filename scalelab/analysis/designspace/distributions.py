@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.designspace.spaces import Space, ends
+from scalelab.analysis.designspace.spaces import Space
 from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.exponent_test import holm
 from scalelab.analysis.trees.scores import resamples
 from scalelab.arrays import Array
@@ -60,28 +61,24 @@ def distribution(space: Space, *, level: float, seed: int) -> Distribution:
 
     errors = np.sort(space.errors)
     counts = resamples(np.arange(errors.size), seed)
-    tails = ends(level)
+    ends = tails(level)
     places = np.unique(np.linspace(0, errors.size - 1, min(errors.size, MAX_POINTS)).round().astype(int))
     grid = errors[places]
     shares = np.cumsum(counts, axis=1) / errors.size
     at = np.searchsorted(errors, grid, side="right") - 1
-    band = np.quantile(shares[:, at], tails, axis=0)
+    band = np.quantile(shares[:, at], ends, axis=0)
     edf = pd.DataFrame({"error": grid, "share": (at + 1) / errors.size, "lower": band[0], "upper": band[1]})
     drawn = np.array([np.repeat(errors, row.astype(int)) for row in counts])
-    sizes = _sizes(errors.size)
+    # Numbers of draws up to all, dense where they are small.
+    sizes = np.unique(np.geomspace(1, errors.size, 40).round().astype(np.int64))
     weights = np.array([best_weights(errors.size, size) for size in sizes])
-    band = np.quantile(drawn @ weights.T, tails, axis=0)
+    band = np.quantile(drawn @ weights.T, ends, axis=0)
     best_of = pd.DataFrame({"n": sizes, "error": weights @ errors, "lower": band[0], "upper": band[1]})
     summary = {}
     for name, share in (("best", 0.0), ("decile", 0.1), ("median", 0.5)):
-        spread = np.quantile(np.quantile(drawn, share, axis=1), tails)
+        spread = np.quantile(np.quantile(drawn, share, axis=1), ends)
         summary[name] = Estimate.of(np.quantile(errors, share), *spread)
     return Distribution(space, edf, best_of, summary)
-
-
-def _sizes(n: int) -> NDArray[np.int64]:
-    """Returns numbers of draws from one to n, dense where they are small."""
-    return np.unique(np.geomspace(1, n, 40).round().astype(np.int64))
 
 
 def best_weights(n: int, draws: int) -> Array:

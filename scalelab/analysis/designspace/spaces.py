@@ -129,8 +129,3 @@ def _groupings(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
                     yield f"{by}, {optimizer}", by, own
         else:
             yield by, by, rows
-
-
-def ends(level: float) -> tuple[float, float]:
-    """Returns the quantiles that bound the middle part of a distribution."""
-    return 0.5 - level / 2, 0.5 + level / 2

@@ -10,10 +10,10 @@ import numpy as np
 from scalelab.analysis.designspace.bands import FrontBand, front_bands
 from scalelab.analysis.designspace.distributions import Distribution, compare, distribution
 from scalelab.analysis.designspace.narrowing import Range, ranges_of
-from scalelab.analysis.designspace.spaces import design_table, ends, spaces_of, tasks
-from scalelab.analysis.runs.designs import split
+from scalelab.analysis.designspace.spaces import design_table, spaces_of
+from scalelab.analysis.inference.bootstrap import tails
+from scalelab.analysis.trees.fit import tasks
 from scalelab.analysis.trees.full import FullTrees, full_trees
-from scalelab.analysis.trees.result import ALL
 from scalelab.analysis.trees.scores import correlation, resamples
 
 if TYPE_CHECKING:
@@ -92,16 +92,14 @@ def derived_trends(table: pd.DataFrame, *, level: float, seed: int) -> pd.DataFr
     columns = ["dataset", "metric", "scope", "feature", "n_designs", "spearman", "lower", "upper"]
     rows = []
     features = [name for name in table.columns if name in _COSTS or name.startswith("feature_")]
-    for dataset, metric, _, task in tasks(table):
-        optimizers = [(str(name), own) for (name,), own in split(task, ["optimizer"])]
-        for scope, own in [(ALL, task), *(optimizers if len(optimizers) > 1 else [])]:
-            for feature in features:
-                values = pd.to_numeric(own[feature], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-                known = np.isfinite(values)
-                if known.sum() >= MIN_DESIGNS and np.unique(values[known]).size > 1:
-                    objective = own["objective"].to_numpy(dtype=float)[known]
-                    trend = _trend(values[known], objective, level, seed)
-                    rows.append((dataset, metric, scope, feature, int(known.sum()), *trend))
+    for dataset, metric, scope, own in tasks(table):
+        for feature in features:
+            values = pd.to_numeric(own[feature], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+            known = np.isfinite(values)
+            if known.sum() >= MIN_DESIGNS and np.unique(values[known]).size > 1:
+                objective = own["objective"].to_numpy(dtype=float)[known]
+                trend = _trend(values[known], objective, level, seed)
+                rows.append((dataset, metric, scope, feature, int(known.sum()), *trend))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -110,5 +108,5 @@ def _trend(values: Any, objective: Any, level: float, seed: int) -> tuple[float,
 
     a, b = rankdata(values), rankdata(objective)
     drawn = correlation(a, b, resamples(np.arange(values.size), seed))
-    lower, upper = np.quantile(drawn, ends(level))
+    lower, upper = np.quantile(drawn, tails(level))
     return float(correlation(a, b, np.ones((1, values.size)))[0]), float(lower), float(upper)

@@ -24,6 +24,7 @@ from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import (
     examples_per_param,
     log_loss_at,
+    log_of,
     loss_at_budget,
     optimal_examples,
     optimal_params,
@@ -170,8 +171,8 @@ def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> F
     centers = [fit.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
-    logs = [lambda draws, q=quantity: np.log(q(draws)) for quantity in made]
-    ends = [np.exp(np.clip(pair, -690, 690)) for pair in intervals(fit, logs, level)]
+    logs = intervals(fit, [log_of(quantity) for quantity in made], level)
+    ends = [np.exp(np.clip(pair, -690, 690)) for pair in logs]
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
     _refuse_nothing(budget, n.value, d.value)
     flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
@@ -278,12 +279,7 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
         best: The family.
         runs: Finished runs with their `trial_id`.
     """
-    dataset, architecture, optimizer = best.family
-    own = runs[
-        (runs["dataset_label"] == dataset)
-        & (runs["architecture"] == architecture)
-        & (runs["optimizer"] == optimizer)
-    ]
+    own = runs[(runs[["dataset_label", "architecture", "optimizer"]] == list(best.family)).all(axis=1)]
     return str(own.sort_values("loss", kind="stable")["trial_id"].iloc[0])
 
 

@@ -243,7 +243,7 @@ def fit_family(
             raise FitError("no finished run records its loss, and laws are fitted to the loss; map or add it")
         axes = form.axes if form else GRID_AXES
         points = grid_points(known, axes) if axis == JOINT else axis_points(known, axis)
-        fit = fit_points(law, points, estimator, seed)
+        fit = fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
         params, ahead = _estimates(points, fit, level)
         return FittedLaw(
             family=family, points=points, fit=fit, axis=axis, params=params,
@@ -251,11 +251,6 @@ def fit_family(
         )  # fmt: skip
 
     return attempt(subject, fitted)
-
-
-def fit_points(law: str | Law, points: Points, estimator: str, seed: int) -> Fit | AutoFit[Fit]:
-    """Fits a law, or for `auto` a mean of laws, to points."""
-    return fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
 
 
 def run_at(fit: Fit | AutoFit[Fit], scale: Mapping[str, float], level: float) -> Estimate:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, fit_points, run_at
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, run_at
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
@@ -135,7 +135,7 @@ def forecast(
     Estimator.named(estimator)
     scale = read_scale(at)
     form = _form(law, tuple(scale))
-    asked = {"axes": tuple(scale), "law": _name(form)}
+    asked = {"axes": tuple(scale), "law": form if isinstance(form, str) else form.name}
     options = (form, scale, estimator, level, seed)
     return tuple(
         attempt({"family": family, **asked}, _forecast, family, rows, *options)
@@ -232,16 +232,12 @@ def _form(law: str | Law | None, axes: tuple[str, ...]) -> str | Law:
     return form
 
 
-def _name(form: str | Law) -> str:
-    return form if isinstance(form, str) else form.name
-
-
 def _forecast(
     family: Family, rows: pd.DataFrame, form: str | Law, scale: dict[str, float],
     estimator: str, level: float, seed: int,
 ) -> Forecast:  # fmt: skip
     points = axis_points(rows, *scale) if len(scale) == 1 else grid_points(rows, tuple(scale))
-    fit = fit_points(form, points, estimator, seed)
+    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     loss = run_at(fit, scale, level)
     metric, objective, why = _objective(fit, rows, scale, level, seed)
     return Forecast(

@@ -274,8 +274,7 @@ def _multiplier(first: Draws, second: Draws, scale: float) -> Array:
     def loss(z: Array) -> Array:
         return first.at(((z - first.frame.centers[0])[:, None],))[:, 0]
 
-    found: Array = np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale))
-    return found
+    return np.asarray(np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale)))
 
 
 def _crossing(first: Draws, second: Draws, grid: Array) -> Array:

@@ -14,13 +14,13 @@ what the law says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
@@ -120,18 +120,12 @@ class ComputeOptimal:
         """Returns one row per approach: exponents of N (with interval) and D, coefficient, optima found."""
         import pandas as pd
 
-        rows = {
-            name: {
-                "a": one.exponent,
-                "lower": one.lower,
-                "upper": one.upper,
-                "b": 1.0 - one.exponent,
-                "coefficient": one.coefficient,
-                "optima": len(one.flops),
-            }
-            for name, one in self.approaches.items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        rows = [
+            (one.exponent, one.lower, one.upper, 1.0 - one.exponent, one.coefficient, len(one.flops))
+            for one in self.approaches.values()
+        ]
+        columns = ["a", "lower", "upper", "b", "coefficient", "optima"]
+        return pd.DataFrame(rows, index=list(self.approaches), columns=columns)
 
 
 def compute_optimal(
@@ -171,29 +165,22 @@ def compute_optimal(
     if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
         raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
     labels = budgets_of(c, budget)
-    fit: Fit | None = None
-
-    def by_law() -> Allocation:
-        nonlocal fit
-        fit = fit_law(get_law(law), {"n_params": n, "n_examples": d}, y, seed=seed, **options)
-        return parametric(fit, c, flops_per=flops_per, level=level)
-
-    found: dict[str, Allocation] = {}
-    missing: dict[str, str] = {}
-    work: dict[str, Callable[[], Allocation]] = {
-        "envelope": lambda: envelope(c, n, y, level=level, seed=seed),
-        "parabola": lambda: parabola(c, n, y, labels, level=level, seed=seed),
-        "parametric": by_law,
+    x = {"n_params": n, "n_examples": d}
+    fit = attempt({}, lambda: fit_law(get_law(law), x, y, seed=seed, **options))
+    results = {
+        "envelope": attempt({}, envelope, c, n, y, level=level, seed=seed),
+        "parabola": attempt({}, parabola, c, n, y, labels, level=level, seed=seed),
+        "parametric": fit
+        if isinstance(fit, Refusal)
+        else attempt({}, parametric, fit, c, flops_per=flops_per, level=level),
     }
-    for name, approach in work.items():
-        try:
-            found[name] = approach()
-        except FitError as error:
-            missing[name] = str(error)
+    found = {name: one for name, one in results.items() if isinstance(one, Allocation)}
+    missing = {name: one.reason for name, one in results.items() if isinstance(one, Refusal)}
     if not found:
         raise FitError(f"no approach has the rows it needs; {missing['parametric']}")
-    bias = None if fit is None or "parabola" not in found else _bias(fit, c, n, d, labels)
-    return ComputeOptimal(found, missing, fit, bias, level)
+    fitted = None if isinstance(fit, Refusal) else fit
+    bias = None if fitted is None or "parabola" not in found else _bias(fitted, c, n, d, labels)
+    return ComputeOptimal(found, missing, fitted, bias, level)
 
 
 def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) -> float | None:
@@ -352,8 +339,7 @@ def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: f
 
 
 def _bins(flops: Array) -> Index:
-    labels: Index = np.floor(np.log10(flops) * 8).astype(int)
-    return labels
+    return np.asarray(np.floor(np.log10(flops) * 8), dtype=int)
 
 
 def _line(flops: Array, sizes: Array) -> tuple[float, float]:

@@ -92,18 +92,11 @@ class Fit(Point):
         """
         import pandas as pd
 
-        ends = intervals(self, list(self.params), level, method=method)
-        rows = {
-            name: {
-                "estimate": value,
-                "stderr": stderr(self, name, method),
-                "lower": lower,
-                "upper": upper,
-                "at_bound": name in self.at_bounds,
-            }
-            for (name, value), (lower, upper) in zip(self.params.items(), ends, strict=True)
-        }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        names = list(self.params)
+        table = pd.DataFrame({"estimate": self.params})
+        table["stderr"] = [stderr(self, name, method) for name in names]
+        table[["lower", "upper"]] = intervals(self, names, level, method=method)
+        return table.assign(at_bound=[name in self.at_bounds for name in names])
 
     def curve(
         self, *, axis: str | None = None, level: float = 0.9, decades_beyond: float = 1.0

@@ -112,8 +112,7 @@ class Point:
     @property
     def residuals(self) -> Array:
         """Residuals in the space of the estimator (prediction minus outcome, or of logs), shape (n,)."""
-        found: Array = self.problem.residuals(self.theta[None])[0][0]
-        return found
+        return np.asarray(self.problem.residuals(self.theta[None])[0][0])
 
     @property
     def at_bounds(self) -> tuple[str, ...]:
@@ -145,8 +144,7 @@ class Point:
 
     def value(self, x: Any) -> Array:
         """Returns the predicted outcomes at scales given as in `fit_law`, shape (n,)."""
-        found: Array = self.draws().at(self.inward(x))[0]
-        return found
+        return np.asarray(self.draws().at(self.inward(x))[0])
 
     def scores(self, theta: Array, u: tuple[Array, ...]) -> Array:
         """Returns predictions in the space of the residuals, shape (draws, n).

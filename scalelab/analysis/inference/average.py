@@ -241,5 +241,4 @@ def _quantile(values: Array, mass: Array, share: float) -> Array:
     order = np.argsort(values, axis=0)
     total = np.cumsum(mass[order], axis=0)
     index = np.minimum((total < share).sum(axis=0), len(values) - 1)
-    found: Array = np.take_along_axis(np.take_along_axis(values, order, 0), index[None], 0)[0]
-    return found
+    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, 0), index[None], 0)[0])

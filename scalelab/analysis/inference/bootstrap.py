@@ -87,11 +87,10 @@ class Bootstrap:
         """Returns one row per parameter: estimate, standard error and interval."""
         import pandas as pd
 
-        rows = {}
-        for name, value in self.fit.params.items():
-            lower, upper = self.interval(name, level, method)
-            rows[name] = {"estimate": value, "stderr": self.stderr(name), "lower": lower, "upper": upper}
-        return pd.DataFrame.from_dict(rows, orient="index")
+        table = pd.DataFrame({"estimate": self.fit.params})
+        table["stderr"] = [self.stderr(name) for name in self.fit.params]
+        table[["lower", "upper"]] = [self.interval(name, level, method) for name in self.fit.params]
+        return table
 
     def _bca_tails(self, quantity: Quantity, values: Array, shares: list[float]) -> list[float]:
         normal = NormalDist()
@@ -171,8 +170,13 @@ def _jackknife(fit: Point) -> Draws:
     """Returns refits without one row, cluster or, of more than 400 rows, block each."""
     table = fit.table
     blocks = table.groups if table.groups is not None else np.arange(len(table)) % _BLOCKS
-    kept = blocks[None, :] != np.unique(blocks)[:, None]
-    return fit.draws(refit(smooth_problem(fit), fit.theta, kept * table.weights)[0])
+    return without_each(fit, blocks)
+
+
+def without_each(fit: Point, labels: Index) -> Draws:
+    """Returns refits without the rows of one label each, in the order of the labels."""
+    kept = labels[None, :] != np.unique(labels)[:, None]
+    return fit.draws(refit(smooth_problem(fit), fit.theta, kept * fit.table.weights)[0])
 
 
 def refit(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index]:
@@ -285,12 +289,9 @@ def tails(level: float) -> list[float]:
 
 def _counts(fit: Point, kind: str, rng: np.random.Generator, size: int) -> Array:
     """Returns how often each row was drawn, shape (size, n)."""
-    n = len(fit.table)
-    if kind == "pairs":
-        return rng.multinomial(n, np.full(n, 1.0 / n), size).astype(float)
-    if fit.table.groups is None:
+    groups = None if kind == "pairs" else fit.table.groups
+    if kind == "clusters" and groups is None:
         raise InputError("clusters need groups: pass groups= to fit_law, one label per row")
-    n_groups = int(fit.table.groups.max()) + 1
-    return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size).astype(float)[
-        :, fit.table.groups
-    ]
+    n = len(fit.table) if groups is None else int(groups.max()) + 1
+    counts = rng.multinomial(n, np.full(n, 1.0 / n), size).astype(float)
+    return counts if groups is None else counts[:, groups]

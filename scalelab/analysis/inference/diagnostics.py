@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.bootstrap import refit, smooth_problem
+from scalelab.analysis.inference.bootstrap import without_each
 from scalelab.analysis.inference.noise import noise
 from scalelab.arrays import Array
 
@@ -142,9 +142,7 @@ def influence(fit: Point) -> Array | None:
     names = np.unique(labels)
     if len(fit.table) > _MANY_ROWS or not fit.law.exponents:
         return None
-    kept = labels[None, :] != names[:, None]
-    theta, _ = refit(smooth_problem(fit), fit.theta, kept * fit.table.weights)
-    left_out = fit.draws(theta).params
+    left_out = without_each(fit, labels).params
     changes = []
     for name in fit.law.exponents:
         error = float(np.std(left_out[name])) * np.sqrt(len(names))

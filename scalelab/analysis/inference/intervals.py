@@ -29,6 +29,7 @@ from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_le
 from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
+from scalelab.analysis.inference.quantities import log_of
 from scalelab.arrays import Array
 from scalelab.errors import InputError
 
@@ -73,16 +74,12 @@ def intervals(
     check_level(level)
     method = _method(fit, method)
     logs = [isinstance(quantity, str) and quantity in fit.law.coefficients for quantity in quantities]
-    asked = [_log_of(str(q)) if log else q for q, log in zip(quantities, logs, strict=True)]
+    asked = [log_of(q) if log else q for q, log in zip(quantities, logs, strict=True)]
     ends = _intervals(fit, asked, level, method, seed)
     return [
         (float(np.exp(lower)), float(np.exp(upper))) if log else (lower, upper)
         for (lower, upper), log in zip(ends, logs, strict=True)
     ]
-
-
-def _log_of(name: str) -> Quantity:
-    return lambda draws: np.asarray(np.log(draws.params[name]))
 
 
 def stderr(fit: Point, quantity: Quantity, method: str = "covariance") -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.point import Point
 from scalelab.arrays import Array
 from scalelab.errors import FitError
@@ -28,9 +28,9 @@ def loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
     return lambda draws: draws.at(u)[:, 0]
 
 
-def log_of(quantity: Callable[[Draws], Array]) -> Callable[[Draws], Array]:
+def log_of(quantity: Quantity) -> Callable[[Draws], Array]:
     """Returns the quantity: the logarithm of another one, which is positive."""
-    return lambda draws: np.asarray(np.log(quantity(draws)))
+    return lambda draws: np.asarray(np.log(evaluate(quantity, draws)))
 
 
 def log_loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:

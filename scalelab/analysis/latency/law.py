@@ -7,7 +7,7 @@ it is says another cross-validation around that, whose networks neither the choi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.latency.models import MODELS, NEEDED, Fitted
 from scalelab.analysis.runs.designs import split
-from scalelab.arrays import Array, Index
+from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
@@ -163,34 +163,33 @@ def fit_law(rows: pd.DataFrame, place: Place) -> LatencyLaw:
     if rows["forward_flops"].nunique() < FEWEST // 2:
         raise FitError("the networks are too similar for a law; measure other sizes")
     seconds = rows["latency"].to_numpy(dtype=float)
-    predicted = np.empty(len(rows))
-    for held_out in _folds(len(rows), FOLDS, seed=0):
-        learn = np.setdiff1d(np.arange(len(rows)), held_out)
-        own = rows.iloc[learn]
-        name, _ = _choose(own, seconds[learn], place.batch_size)
-        fitted = MODELS[name](own, seconds[learn], place.batch_size)
-        predicted[held_out] = fitted.predict(rows.iloc[held_out], place.batch_size)
-    name, choices = _choose(rows, seconds, place.batch_size)
+    fitted, choices = _best(rows, seconds, place.batch_size)
+    predicted = _held_out(lambda *known: _best(*known)[0], rows, seconds, place.batch_size, FOLDS, seed=0)
     kept = rows[["network_id", "architecture", *NEEDED, "latency"]].assign(predicted=predicted)
-    return LatencyLaw(place, MODELS[name](rows, seconds, place.batch_size), kept, choices)
+    return LatencyLaw(place, fitted, kept, choices)
 
 
-def _choose(rows: pd.DataFrame, seconds: Array, batch_size: int) -> tuple[str, dict[str, float]]:
-    """Returns the name of the simplest model that none beats clearly, and the error of each."""
-    errors: dict[str, list[Array]] = {name: [] for name in MODELS}
-    for held_out in _folds(len(rows), INNER_FOLDS, seed=1):
-        learn = np.setdiff1d(np.arange(len(rows)), held_out)
-        for name, fit in MODELS.items():
-            found = fit(rows.iloc[learn], seconds[learn], batch_size).predict(rows.iloc[held_out], batch_size)
-            errors[name].append(np.abs(found - seconds[held_out]) / seconds[held_out])
-    medians = {name: float(np.median(np.concatenate(found))) for name, found in errors.items()}
+def _best(rows: pd.DataFrame, seconds: Array, batch_size: int) -> tuple[Fitted, dict[str, float]]:
+    """Fits the simplest model that none beats clearly; returns it, and the error of each."""
+    medians = {}
+    for name, fit in MODELS.items():
+        found = _held_out(fit, rows, seconds, batch_size, INNER_FOLDS, seed=1)
+        medians[name] = float(np.median(np.abs(found - seconds) / seconds))
     best = next(iter(medians))
     for name, error in medians.items():
         if error < EARNED * medians[best]:
             best = name
-    return best, medians
+    return MODELS[best](rows, seconds, batch_size), medians
 
 
-def _folds(n: int, k: int, seed: int) -> list[Index]:
-    """Returns k parts of the numbers below n, drawn at random; each network is in one of them."""
-    return [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(n), k)]
+def _held_out(
+    fit: Callable[[pd.DataFrame, Array, int], Fitted], rows: pd.DataFrame, seconds: Array, batch_size: int,
+    n_folds: int, seed: int,
+) -> Array:  # fmt: skip
+    """Predicts each network by a model of those in the other folds, which are drawn at random; (rows,)."""
+    predicted = np.empty(len(rows))
+    for part in np.array_split(np.random.default_rng(seed).permutation(len(rows)), n_folds):
+        test = np.isin(np.arange(len(rows)), part)
+        fitted = fit(rows[~test], seconds[~test], batch_size)
+        predicted[test] = fitted.predict(rows[test], batch_size)
+    return predicted

@@ -123,14 +123,9 @@ def _changes(trained: pd.DataFrame) -> Iterator[MetricChange]:
     for name in [*objectives, *(name for name in before if name not in objectives)]:
         change = after[name] - before[name]
         if change.notna().any():
-            largest = float(change[change.abs().idxmax()])
-            yield MetricChange(
-                str(name),
-                float(before[name].mean()),
-                float(after[name].mean()),
-                float(change.mean()),
-                largest,
-            )
+            largest = change[change.abs().idxmax()]
+            numbers = (before[name].mean(), after[name].mean(), change.mean(), largest)
+            yield MetricChange(str(name), *map(float, numbers))
 
 
 @dataclass(frozen=True, eq=False)

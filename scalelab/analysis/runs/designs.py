@@ -8,11 +8,12 @@ optimizer on one dataset: what has a scaling law.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scalelab.arrays import Index
 from scalelab.errors import InputError
 from scalelab.records import canonical_json
 
@@ -119,7 +120,7 @@ def _hashable(value: Any) -> Any:
     return canonical_json(value) if isinstance(value, (list, tuple, dict)) else value
 
 
-def design_ids(done: pd.DataFrame) -> np.ndarray:
+def design_ids(done: pd.DataFrame) -> Index:
     """Numbers the designs: runs with the same number differ in their seeds at most.
 
     Args:
@@ -128,13 +129,17 @@ def design_ids(done: pd.DataFrame) -> np.ndarray:
     Returns:
         Whole numbers from 0, shape (n,).
     """
+    return row_ids(done, ["dataset_label", "architecture", "optimizer", *SCALES, *option_columns(done)])
+
+
+def row_ids(table: pd.DataFrame, names: Sequence[str]) -> Index:
+    """Numbers the different rows of some columns from 0, in the order in which they come; shape (rows,)."""
     import pandas as pd
 
-    names = ["dataset_label", "architecture", "optimizer", *SCALES, *option_columns(done)]
-    codes = {name: pd.factorize(hashable(done[name]), use_na_sentinel=False)[0] for name in names}
+    codes = {name: pd.factorize(hashable(table[name]), use_na_sentinel=False)[0] for name in names}
     varying = {name: code for name, code in codes.items() if code.size and code.max() > 0}
     if not varying:
-        return np.zeros(len(done), dtype=np.int64)
+        return np.zeros(len(table), dtype=np.int64)
     return pd.DataFrame(varying).groupby(list(varying), sort=False).ngroup().to_numpy()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = ("forward_flops", "train_flops")
+_SHOWN = ("objective", "objective_std", "n_runs", "architecture", "n_params", "n_examples")
 
 
 def pareto_mask(cost: ArrayLike, outcome: ArrayLike, direction: Direction = "minimize") -> NDArray[np.bool_]:
@@ -103,16 +104,7 @@ def pareto_fronts(designs: pd.DataFrame, costs: Sequence[str] = COSTS) -> tuple[
                 mask = pareto_mask(rows[cost], rows["objective"], direction)
                 if not mask.any():
                     continue
-                shown = [
-                    cost,
-                    "objective",
-                    "objective_std",
-                    "n_runs",
-                    "architecture",
-                    "n_params",
-                    "n_examples",
-                ]
-                points = rows.loc[mask, shown].sort_values(cost, ignore_index=True)
+                points = rows.loc[mask, [cost, *_SHOWN]].sort_values(cost, ignore_index=True)
                 others = rows.loc[~mask, [cost, "objective"]].dropna().reset_index(drop=True)
                 fronts.append(Front(dataset, str(optimizer), metric, direction, cost, points, others))
     return tuple(fronts)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.runs.designs import hashable, option_columns
+from scalelab.analysis.runs.designs import hashable, option_columns, row_ids
 from scalelab.analysis.trees.leakage import refuse_leaks
 from scalelab.arrays import Array
 
@@ -79,7 +79,7 @@ def choice_columns(done: pd.DataFrame) -> list[str]:
 def count_designs(done: pd.DataFrame, choices: Sequence[str] | None = None) -> int:
     """Returns how many designs there are: different rows of the choices."""
     names = choice_columns(done) if choices is None else choices
-    return len(np.unique(_ids(done, [name for name in names if name in done.columns]))) if len(done) else 0
+    return len(np.unique(row_ids(done, [name for name in names if name in done.columns]))) if len(done) else 0
 
 
 def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Design:
@@ -118,24 +118,14 @@ def design_of(done: pd.DataFrame, choices: Sequence[str] | None = None) -> Desig
         blocks.append(block)
         width += block.shape[1]
     matrix = np.concatenate(blocks, axis=1) if blocks else np.empty((len(done), 0))
-    groups = _ids(done, wanted)
+    groups = row_ids(done, wanted)
     of_network = [name for name in wanted if name.startswith("architecture")]
-    networks = _ids(done, of_network)
+    networks = row_ids(done, of_network)
     many = bool(of_network) and networks.size > 0 and networks.max() + 1 >= MIN_DESIGNS
     return Design(
         matrix, columns, ordered, names, applies, groups, networks if many else groups,
         frozenset(name for name in columns if many and name.startswith("architecture")),
     )  # fmt: skip
-
-
-def _ids(done: pd.DataFrame, names: Sequence[str]) -> Ids:
-    """Numbers the different rows of some columns, in the order in which they come."""
-    import pandas as pd
-
-    if not names or done.empty:
-        return np.zeros(len(done), dtype=np.int64)
-    codes = {name: pd.factorize(hashable(done[name]), use_na_sentinel=False)[0] for name in names}
-    return np.asarray(pd.DataFrame(codes).groupby(list(codes), sort=False).ngroup(), dtype=np.int64)
 
 
 def _component(name: str) -> str | None:
