@@ -10,10 +10,11 @@ import os
 
 from scalelab.errors import InputError
 
-STEP_FLOPS = 1e9
-"""FLOPs of a step, forward and backward, that each further thread must have to itself.
+STEP_FLOPS = 5e9
+"""FLOPs of a step, forward and backward, that each of several threads must have.
 
-`benchmarks/threads.py` measures below which size a second thread gains nothing.
+Below, a second thread gains up to a third on an idle machine and costs up to thirty times as much on a busy
+one, see `benchmarks/threads.py`.
 """
 
 
