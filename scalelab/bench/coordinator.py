@@ -113,8 +113,7 @@ def bench_study(
         raise InputError("batch sizes must be 1 or more and the time limit positive")
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
-    networks = networks_of(study, catalog, store, top=top)
-    threads = asked_threads(threads) or usable_cores()
+    networks, threads = networks_of(study, catalog, store, top=top), asked_threads(threads) or usable_cores()
     asked = [parse_target(one) if isinstance(one, str) else one for one in targets]
     if not asked:
         rows = list_devices(catalog, threads=threads, patience=stall_seconds)

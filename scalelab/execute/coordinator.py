@@ -149,13 +149,9 @@ def run_study(
     on_event = on_event or (lambda _event: None)
     run = _Run(study, store, catalog, device, max_attempts, stop or StopSignal(), on_event, keep_weights)
     run.prepare(retry_failed)
-    crew = None
-    if run.pending and executor is None:
-        crew = Crew.of(workers, asked, len(run.pending))
-    elif executor is not None:
-        crew = Crew(workers=executor.slots, threads=executor.threads, fewer=asked is None)
+    crew = _crew(executor, workers, asked, len(run.pending))
     run.announce(crew)
-    if crew is None or not run.pending:
+    if crew is None:
         return run.summary()
     with run.stop, ExitStack() as ends:
         ends.callback(run.settle)
@@ -174,6 +170,15 @@ def _check(workers: int, device: str) -> None:
         from scalelab.train.device import resolve_device
 
         resolve_device(device)
+
+
+def _crew(executor: Executor | None, workers: int, threads: int | None, n_trials: int) -> Crew | None:
+    """Returns who does so many trials; `None` where there are none."""
+    if not n_trials:
+        return None
+    if executor is None:
+        return Crew.of(workers, threads, n_trials)
+    return Crew(workers=executor.slots, threads=executor.threads, fewer=threads is None)
 
 
 def _local_executor(crew: Crew, stall_seconds: float, run: _Run) -> Executor:

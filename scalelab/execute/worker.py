@@ -101,9 +101,8 @@ def _attempt(
     params = params_of(architecture, trial.architecture.params)
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
-    threads = job.threads
-    if job.fewer_threads:
-        threads = worthwhile_threads(trial.training.batch_size * cost.train_flops_per_example, threads)
+    step_flops = trial.training.batch_size * cost.train_flops_per_example
+    threads = worthwhile_threads(step_flops, job.threads) if job.fewer_threads else job.threads
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, trial.optimizer.params)
     device = resolve_device(job.device)
