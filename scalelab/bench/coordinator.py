@@ -25,6 +25,7 @@ from scalelab.components import Device
 from scalelab.errors import InputError, StoreLockedError
 from scalelab.measure.machine import usable_cores
 from scalelab.measure.targets import Target, find_device, parse_target
+from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import MeasurementStatus
 from scalelab.store import Store, open_store
@@ -94,7 +95,7 @@ def bench_study(
         precisions: For targets that name none; each backend's default one by default.
         batch_sizes: Examples per call.
         top: Only so many networks of each architecture, those with the best objective.
-        threads: CPU threads; all cores that the process may use by default.
+        threads: CPU threads; by default those of `OMP_NUM_THREADS`, else all cores that the process may use.
         options: Further options of backends, for those that know them.
         time_limit: Seconds of timing for each network on each target, all rounds together.
         retry: Whether to measure again what failed before.
@@ -112,7 +113,7 @@ def bench_study(
         raise InputError("batch sizes must be 1 or more and the time limit positive")
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
-    networks, threads = networks_of(study, catalog, store, top=top), threads or usable_cores()
+    networks, threads = networks_of(study, catalog, store, top=top), asked_threads(threads) or usable_cores()
     asked = [parse_target(one) if isinstance(one, str) else one for one in targets]
     if not asked:
         rows = list_devices(catalog, threads=threads, patience=stall_seconds)

@@ -123,7 +123,13 @@ Precisions = Annotated[
 ]
 BatchSizes = Annotated[str, _option("--batch-sizes", "Examples per call, several as a,b.")]
 Top = Annotated[int | None, _option("--top", "Only the best K of each architecture, by objective.", min=1)]
-Threads = Annotated[int | None, _option("--threads", "CPU threads; all usable cores by default.", min=1)]
+TrainThreads = Annotated[
+    int | None,
+    _option("--threads", "CPU threads of each worker, instead of as many as pay off.", min=1),
+]
+Threads = Annotated[
+    int | None, _option("--threads", "CPU threads, instead of OMP_NUM_THREADS or all usable cores.", min=1)
+]
 BackendOptions = Annotated[list[str] | None, _option("--option -o", "Another option of backends, KEY=VALUE.")]
 TimeLimit = Annotated[float, _option("--time-limit", "Seconds of timing per network and target.", min=0.01)]
 Retry = Annotated[bool, _option("--retry", "Measure again what failed before.")]

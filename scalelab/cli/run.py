@@ -32,6 +32,7 @@ def run(
     study: opt.Trained = None,
     store: opt.Store = opt.DEFAULT_STORE,
     workers: opt.Workers = 1,
+    threads: opt.TrainThreads = None,
     device: opt.TrainDevice = "auto",
     retry_failed: opt.RetryFailed = False,
     stall_seconds: opt.Stall = 900.0,
@@ -54,6 +55,7 @@ def run(
             loaded,
             store,
             workers=workers,
+            threads=threads,
             device=device,
             retry_failed=retry_failed,
             stall_seconds=stall_seconds,
@@ -110,6 +112,7 @@ def plan(
     study: opt.Trained = None,
     store: opt.Store = opt.DEFAULT_STORE,
     workers: opt.Workers = 1,
+    threads: opt.TrainThreads = None,
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
@@ -118,7 +121,9 @@ def plan(
 
     catalog = ctx.obj.catalog(plugins_dir)
     opened = scalelab.open_store(store) if store.exists() else None
-    planned = scalelab.plan_study(_load(study, catalog), opened, workers=max(1, workers), catalog=catalog)
+    planned = scalelab.plan_study(
+        _load(study, catalog), opened, workers=workers, threads=threads, catalog=catalog
+    )
     if json:
         print_json(planned)
         return
@@ -128,10 +133,9 @@ def plan(
     for reason in planned.skipped:
         say(f"left out: {reason}")
     flops = sum(row.train_flops for row in planned.pending)
-    crew = "1 worker" if planned.workers == 1 else f"{planned.workers} workers"
     print(
         f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops:.3g} FLOPs, "
-        f"about {duration(planned.seconds)} with {crew} on this machine"
+        f"about {duration(planned.seconds)} with {planned.crew} on this machine"
     )
 
 

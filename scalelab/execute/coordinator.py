@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, StoreError, StoreLockedError
+from scalelab.execute.crew import Crew
 from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.local import LocalExecutor
 from scalelab.measure.models import costs
+from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Frozen, Status, Trial
 from scalelab.store import Store, open_store
@@ -42,6 +44,7 @@ class Planned(Frozen):
     n_kept: int
     n_elsewhere: int
     n_pending: int
+    crew: Crew | None
     skipped: tuple[str, ...] = ()
 
 
@@ -122,7 +125,8 @@ def run_study(
         device: Where to train; `"auto"` takes a GPU where there is one.
         retry_failed: Whether to attempt trials again that failed in an earlier run.
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
-        threads: CPU threads for each worker; by default the cores divided by the workers.
+        threads: CPU threads for each worker. By default those of `OMP_NUM_THREADS`, else the cores that this
+            process may use divided by the workers, and fewer for a trial whose steps are too small for them.
         stall_seconds: How long a worker may be silent before it counts as hung.
         keep_weights: Whether to keep each trial's final weights in the journal, for `bench_study`. Trials
             that are done already have none, unless they were kept then.
@@ -139,17 +143,20 @@ def run_study(
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
     _check(workers, device)
+    asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
     on_event = on_event or (lambda _event: None)
     run = _Run(study, store, catalog, device, max_attempts, stop or StopSignal(), on_event, keep_weights)
     run.prepare(retry_failed)
-    if not run.pending:
+    crew = _crew(executor, workers, asked, len(run.pending))
+    run.announce(crew)
+    if crew is None:
         return run.summary()
     with run.stop, ExitStack() as ends:
         ends.callback(run.settle)
         if executor is None:
-            executor = _local_executor(workers, threads, stall_seconds, run)
+            executor = _local_executor(crew, stall_seconds, run)
             ends.callback(executor.close)
         run.work(executor)
     return run.summary()
@@ -165,10 +172,19 @@ def _check(workers: int, device: str) -> None:
         resolve_device(device)
 
 
-def _local_executor(workers: int, threads: int | None, stall_seconds: float, run: _Run) -> Executor:
-    if workers == 0:
-        return InlineExecutor(run.catalog, threads=threads, should_stop=lambda: run.stop.level > 0)
-    return LocalExecutor(min(workers, len(run.pending)), threads=threads, stall_seconds=stall_seconds)
+def _crew(executor: Executor | None, workers: int, threads: int | None, n_trials: int) -> Crew | None:
+    """Returns who does so many trials; `None` where there are none."""
+    if not n_trials:
+        return None
+    if executor is None:
+        return Crew.of(workers, threads, n_trials)
+    return Crew(workers=executor.slots, threads=executor.threads, fewer=threads is None)
+
+
+def _local_executor(crew: Crew, stall_seconds: float, run: _Run) -> Executor:
+    if crew.workers == 0:
+        return InlineExecutor(run.catalog, threads=crew.threads, should_stop=lambda: run.stop.level > 0)
+    return LocalExecutor(crew.workers, threads=crew.threads, stall_seconds=stall_seconds)
 
 
 @dataclass
@@ -183,7 +199,9 @@ class _Run:
     stop: StopSignal
     on_event: Callable[[RunEvent], None]
     keep_weights: bool
+    crew: Crew | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
     dataset_options: dict[str, object] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
@@ -197,6 +215,7 @@ class _Run:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
         expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
         self.trials = {trial.id: trial for trial in expansion.trials}
+        self.skipped = expansion.skipped
         self.dataset_options = expansion.dataset_params.model_dump(mode="json")
         self.store.register(self.study.name, self.study.text, expansion.trials)
         self.store.claims.reap()
@@ -214,14 +233,19 @@ class _Run:
                 self.count["elsewhere"] += 1
             else:
                 self.pending.append(trial_id)
+
+    def announce(self, crew: Crew | None) -> None:
+        """Tells how much is to be done, and by whom."""
+        self.crew = crew
         self.on_event(
             Planned(
                 study=self.study.name,
-                trials=expansion.trials,
+                trials=tuple(self.trials.values()),
                 n_kept=self.count["kept"],
                 n_elsewhere=self.count["elsewhere"],
                 n_pending=len(self.pending),
-                skipped=expansion.skipped,
+                crew=crew,
+                skipped=self.skipped,
             )
         )
 
@@ -268,6 +292,7 @@ class _Run:
             store=str(self.store.path),
             device=self.device,
             threads=executor.threads,
+            fewer_threads=self.crew is not None and self.crew.fewer,
             keep_weights=self.keep_weights,
             plugins=Selection.of(self.catalog),
         )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.execute.worker import attempt_job
-from scalelab.measure.machine import usable_cores
 from scalelab.plugins import Catalog
 from scalelab.supervise.workbench import Workbench
 
@@ -20,7 +19,7 @@ class InlineExecutor:
 
     Args:
         catalog: The plugins to use, so that components made in a notebook can be run.
-        threads: CPU threads; by default all cores.
+        threads: CPU threads.
         should_stop: Asked at every step; true makes the job end as interrupted.
     """
 
@@ -30,10 +29,10 @@ class InlineExecutor:
         self,
         catalog: Catalog | None = None,
         *,
-        threads: int | None = None,
+        threads: int,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.threads = threads or usable_cores()
+        self.threads = threads
         self._bench = Workbench(catalog)
         self._job: Job | None = None
         self._should_stop = should_stop

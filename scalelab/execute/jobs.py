@@ -26,6 +26,7 @@ class Job(Frozen):
         store: Path of the store, whose journal gets the record.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         threads: CPU threads for torch.
+        fewer_threads: Whether a training step too small for so many gets fewer.
         keep_weights: Whether the trained weights go into the journal.
         plugins: Which plugins to load.
     """
@@ -37,6 +38,7 @@ class Job(Frozen):
     store: str
     device: str = "auto"
     threads: int = Field(1, ge=1)
+    fewer_threads: bool = False
     keep_weights: bool = False
     plugins: Selection = Selection()
 
@@ -93,7 +95,7 @@ class Executor(Protocol):
     slots: int
     """How many jobs may be under way at once."""
     threads: int
-    """CPU threads that each job gets."""
+    """CPU threads that there are for each job."""
 
     def worker_pid(self) -> int | None:
         """Returns the local process that the next job will run in, or `None` where that means nothing."""

@@ -11,14 +11,8 @@ import sys
 import time
 
 from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, event_from_json
-from scalelab.measure.machine import usable_cores
 from scalelab.supervise.process import Supervised
 from scalelab.supervise.workbench import INTERRUPT_LINE
-
-
-def threads_per_worker(workers: int, cores: int | None = None) -> int:
-    """Returns the CPU threads for each worker: the cores this process may use, divided, at least 1."""
-    return max(1, (cores or usable_cores()) // max(1, workers))
 
 
 class LocalExecutor:
@@ -29,13 +23,13 @@ class LocalExecutor:
 
     Args:
         workers: How many processes.
-        threads: CPU threads each; by default the cores divided by the workers.
+        threads: CPU threads each.
         stall_seconds: A worker at a job that says nothing for so long counts as hung and is killed.
     """
 
-    def __init__(self, workers: int, *, threads: int | None = None, stall_seconds: float = 900.0) -> None:
+    def __init__(self, workers: int, *, threads: int, stall_seconds: float = 900.0) -> None:
         self.slots = workers
-        self.threads = threads or threads_per_worker(workers)
+        self.threads = threads
         self._stall = stall_seconds
         self._heard: queue.SimpleQueue[tuple[Supervised[Event], Event | None]] = queue.SimpleQueue()
         self._workers: dict[Supervised[Event], tuple[Job, float] | None] = {}

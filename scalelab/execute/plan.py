@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from scalelab.components import Task
-from scalelab.execute.local import threads_per_worker
+from scalelab.execute.crew import Crew
 from scalelab.measure.models import costs, network
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Complexity, Trial
@@ -36,13 +36,14 @@ class PlannedTrial:
         train_flops: FLOPs of the whole training.
         n_steps: Optimizer steps.
         epochs: Passes over the trial's unique examples.
+        threads: CPU threads that train it.
         seconds: Estimated wall time on this machine.
         status: What the store has of it: `"pending"` or the status of its record.
     """
 
     json_fields: ClassVar[tuple[str, ...]] = (
         "trial_id=trial.id", "status", "n_params", "n_examples=trial.n_examples", "forward_flops",
-        "train_flops", "n_steps", "epochs", "seconds", "trial",
+        "train_flops", "n_steps", "epochs", "threads", "seconds", "trial",
     )  # fmt: skip
 
     trial: Trial
@@ -51,6 +52,7 @@ class PlannedTrial:
     train_flops: float
     n_steps: int
     epochs: float
+    threads: int
     seconds: float
     status: str
 
@@ -63,15 +65,17 @@ class Plan:
         study: The study's name.
         trials: In the order in which they would run.
         skipped: Points that sampling left out, each with the reason.
-        workers: The number of workers that `seconds` is for.
+        crew: The workers that `seconds` is for, and their threads.
     """
 
-    json_fields: ClassVar[tuple[str, ...]] = ("study", "workers", "seconds", "skipped", "trials")
+    json_fields: ClassVar[tuple[str, ...]] = (
+        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "skipped", "trials",
+    )  # fmt: skip
 
     study: str
     trials: tuple[PlannedTrial, ...]
     skipped: tuple[str, ...]
-    workers: int
+    crew: Crew
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
@@ -83,7 +87,7 @@ class Plan:
         """Estimated wall time of the pending trials, shared by the workers."""
         rows = self.pending
         longest = max((row.seconds for row in rows), default=0.0)
-        return max(longest, sum(row.seconds for row in rows) / self.workers)
+        return max(longest, sum(row.seconds for row in rows) / max(1, self.crew.workers))
 
 
 def plan_study(
@@ -91,6 +95,7 @@ def plan_study(
     store: Store | str | Path | None = None,
     *,
     workers: int = 1,
+    threads: int | None = None,
     catalog: Catalog | None = None,
 ) -> Plan:
     """Returns what running a study would do; nothing is trained and nothing is written to the store.
@@ -99,7 +104,8 @@ def plan_study(
         study: A study, or the path of its file.
         store: A store, or the path of its file, where to look up what is done already; `None` counts
             everything as pending.
-        workers: How many workers would share the trials.
+        workers: How many workers would share the trials; 0 is this process.
+        threads: CPU threads of each, see `run_study`.
         catalog: The plugins; the installed ones by default.
 
     Raises:
@@ -116,7 +122,8 @@ def plan_study(
     measured = [
         (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
     ]
-    clock = _clock(measured, task, catalog, threads_per_worker(workers))
+    crew = Crew.of(workers, threads, len(measured))
+    clock = _clock(measured, task, catalog, crew)
     outcomes = open_store(store).outcomes([trial.id for trial in expansion.trials]) if store else {}
     rows = []
     for trial, costed in measured:
@@ -132,30 +139,39 @@ def plan_study(
                 train_flops=n_seen * costed.train_flops_per_example,
                 n_steps=n_steps,
                 epochs=n_seen / trial.n_examples,
+                threads=crew.threads_for(_step_flops(trial, costed)),
                 seconds=clock(costed) * n_passed,
                 status=outcomes[trial.id].status if trial.id in outcomes else "pending",
             )
         )
-    return Plan(study.name, tuple(rows), expansion.skipped, workers)
+    return Plan(study.name, tuple(rows), expansion.skipped, crew)
 
 
 def _clock(
-    measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, threads: int
+    measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, crew: Crew
 ) -> Callable[[Complexity], float]:
     """Returns seconds an example as a function of its FLOPs, from a few timed models."""
     import numpy as np
     import torch
 
-    by_flops = sorted({cost.train_flops_per_example: trial for trial, cost in measured}.items())
-    chosen = sorted({0, len(by_flops) // 2, len(by_flops) - 1}) if by_flops else []
+    by_flops = {cost.train_flops_per_example: (trial, cost) for trial, cost in measured}
+    ordered = [by_flops[flops] for flops in sorted(by_flops)]
+    chosen = [ordered[i] for i in sorted({0, len(ordered) // 2, len(ordered) - 1})] if ordered else []
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    times = []
     try:
-        times = [_time_example(by_flops[i][1], by_flops[i][0], task, catalog) for i in chosen]
+        for trial, cost in chosen:
+            torch.set_num_threads(crew.threads_for(_step_flops(trial, cost)))
+            times.append(_time_example(trial, cost.train_flops_per_example, task, catalog))
     finally:
         torch.set_num_threads(before)
-    known = np.log([by_flops[i][0] for i in chosen]), np.log(times)
+    known = np.log([cost.train_flops_per_example for _, cost in chosen]), np.log(times)
     return lambda cost: float(np.exp(np.interp(np.log(cost.train_flops_per_example), *known)))
+
+
+def _step_flops(trial: Trial, cost: Complexity) -> float:
+    """Returns the FLOPs of a training step."""
+    return trial.training.batch_size * cost.train_flops_per_example
 
 
 def _time_example(trial: Trial, flops: float, task: Task, catalog: Catalog) -> float:

@@ -85,6 +85,7 @@ def _attempt(
 
     from scalelab.measure.flops import complexity
     from scalelab.measure.machine import machine_facts
+    from scalelab.measure.threads import worthwhile_threads
     from scalelab.train.checkpoint import save_weights
     from scalelab.train.device import resolve_device, seed_everything
     from scalelab.train.loop import train_model
@@ -96,11 +97,13 @@ def _attempt(
     architecture = catalog.architecture(trial.architecture.name)
     optimizer = catalog.optimizer(trial.optimizer.name)
     task = data.task
-    torch.set_num_threads(job.threads)
     seed_everything(trial.seed)
     params = params_of(architecture, trial.architecture.params)
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
+    step_flops = trial.training.batch_size * cost.train_flops_per_example
+    threads = worthwhile_threads(step_flops, job.threads) if job.fewer_threads else job.threads
+    torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, trial.optimizer.params)
     device = resolve_device(job.device)
     module.to(device)
@@ -126,7 +129,7 @@ def _attempt(
         "direction": direction,
         "train_flops": result.n_steps * trial.training.batch_size * cost.train_flops_per_example,
         "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
-        "machine": machine_facts(result.device, threads=job.threads),
+        "machine": machine_facts(result.device, threads=threads),
         "scalelab_version": __version__,
         "provenance": {kind: catalog.provenance(kind, getattr(trial, kind).name) for kind in _KINDS},
     }

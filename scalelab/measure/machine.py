@@ -49,10 +49,10 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use, which a container can make fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Returns how many cores this process may use: of its affinity, within its control group's limit."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def _device_name(device: str) -> str:

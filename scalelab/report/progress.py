@@ -56,7 +56,7 @@ class RunDisplay:
             elsewhere = f", {event.n_elsewhere} running elsewhere" if event.n_elsewhere else ""
             self.say(
                 f"study {event.study}: {len(event.trials)} trials, {event.n_kept} done before, "
-                f"{event.n_pending} to do{elsewhere}"
+                f"{event.n_pending} to do{elsewhere}" + (f"; {event.crew}" if event.crew else "")
             )
             for reason in event.skipped:
                 self.say(f"left out: {reason}", "dim")

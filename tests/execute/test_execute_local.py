@@ -5,14 +5,6 @@ from __future__ import annotations
 import pytest
 
 from scalelab.execute.jobs import Finished, Lost, Progressed, event_from_json
-from scalelab.execute.local import threads_per_worker
-
-
-@pytest.mark.parametrize(
-    ("workers", "cores", "threads"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (2, 16, 8), (3, 16, 5), (0, 4, 4)]
-)
-def test_threads_share_the_cores(workers, cores, threads):
-    assert threads_per_worker(workers, cores) == threads
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
+import pytest
 import torch
 
 from scalelab.measure.machine import machine_facts
@@ -27,3 +29,11 @@ def test_the_device_is_told_without_its_number(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
     facts = machine_facts("cuda:1", threads=1)
     assert (facts.device, facts.device_name) == ("cuda", "GPU cuda:1")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cores_that_a_process_may_not_use_do_not_count() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+    code += "from scalelab.measure.machine import usable_cores; print(usable_cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

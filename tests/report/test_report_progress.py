@@ -7,6 +7,7 @@ import io
 import pytest
 
 from scalelab.execute.coordinator import Planned, Retried, Started
+from scalelab.execute.crew import Crew
 from scalelab.execute.jobs import Finished, Progressed
 from scalelab.records import ComponentRef, Trial
 from scalelab.report.progress import LiveDisplay, PlainDisplay
@@ -26,7 +27,13 @@ def trial(width: int, n: int = 100, seed: int = 0) -> Trial:
 
 def events(*trials: Trial):
     yield Planned(
-        study="s", trials=trials, n_kept=0, n_elsewhere=1, n_pending=len(trials), skipped=("too large",)
+        study="s",
+        trials=trials,
+        n_kept=0,
+        n_elsewhere=1,
+        n_pending=len(trials),
+        crew=Crew(workers=2, threads=1, fewer=False),
+        skipped=("too large",),
     )
     for one in trials:
         yield Started(trial=one, attempt=1)
@@ -57,7 +64,7 @@ def test_plain_lines_say_what_a_log_needs():
         display.stopping(1)
     lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
     one = trial(8).id
-    assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 running elsewhere"
+    assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 running elsewhere; 2 workers of 1 thread"
     assert lines[1] == "left out: too large"
     assert lines[2] == f"lost {one}: its worker was killed; it will be tried again"
     assert lines[3] == f"[1/2] failed {one} loss 0.2500 in 1.2 s  net(width=8) sgd: why"
