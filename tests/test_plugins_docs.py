@@ -24,7 +24,7 @@ def blocks(language):
 
 def hook_example(name):
     text = inspect.getdoc(getattr(hookspecs, name))
-    return textwrap.dedent(text.split("Example::\n")[1])
+    return textwrap.dedent(text.split("Example:\n")[1])
 
 
 def loaded(folder, file, code):

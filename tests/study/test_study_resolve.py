@@ -36,7 +36,7 @@ def adam(body):
         (mlp("options = { width = 8, groups = 3 }"), "architecture[0]: groups must divide width"),
         (mlp("options = { width = 8, groups = 0, dropout = 3 }"), "architecture[0].options.dropout = 3: must be below 1 (and 1 more)"),
         (mlp("space = { widht = [8] }"), "architecture[0].space.widht: 'mlp' has no such option; did you mean 'width'? (it has width, depth, depths, dropout, norm, groups, bias, ratio)"),
-        (mlp("space = { width = [8] }\noptions = { width = 8 }"), "architecture[0].space.width: also stands in options; an option is a constant or varies"),
+        (mlp("space = { width = [8] }\noptions = { width = 8 }"), "architecture[0].space.width: is in options too; an option is a constant or varies"),
         (mlp("space = { width = { type = 'int', low = 0, high = 8 } }"), "architecture[0].space.width.low = 0: must be at least 1"),
         (mlp("space = { width = { type = 'doubling', low = 8, high = 9000 } }"), "architecture[0].space.width.high = 8192: must be at most 4096"),
         (mlp("space = { dropout = { type = 'float', low = 0, high = 1 } }"), "architecture[0].space.dropout.high = 1.0: must be below 1"),
