@@ -21,6 +21,7 @@ from store import record
 
 import scalelab
 from scalelab.store import open_store
+from scalelab.study import expand
 
 PLUGINS = """
 import time
@@ -70,8 +71,8 @@ def rows(repeats: int, folder: Path) -> Iterator[tuple[str, float]]:
     (folder / "study.toml").write_text(STUDY)
     catalog = scalelab.load_plugins()
     study = scalelab.load_study(folder / "study.toml", catalog)
-    n_trials = len(scalelab.expand(study, catalog).trials)
-    yield f"expand a study of {n_trials} trials", seconds(lambda: scalelab.expand(study, catalog), repeats)
+    n_trials = len(expand(study, catalog).trials)
+    yield f"expand a study of {n_trials} trials", seconds(lambda: expand(study, catalog), repeats)
 
     store = open_store(folder / "store.duckdb", create=True)
     records = [record(i) for i in range(1000)]
