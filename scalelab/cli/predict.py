@@ -40,6 +40,7 @@ def predict(
     """
     import scalelab
     from scalelab.analysis.estimate import Refusal
+    from scalelab.report.sections.predict import forecast_table, target_table
 
     if bool(at) == (reach is not None):
         raise InputError("give either --at AXIS=NUMBER, such as --at n_params=1e9, or --reach LOSS")
@@ -49,8 +50,6 @@ def predict(
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
     only = scalelab.Filters(study=study, dataset=dataset, architecture=architecture, optimizer=optimizer)
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
-    from scalelab.report.sections.predict import forecast_table, target_table
-
     found: Sequence[Forecast | Target | Refusal]
     if reach is None:
         found = forecasts = scalelab.predict(store, scale, **asked)

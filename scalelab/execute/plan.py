@@ -17,7 +17,7 @@ from scalelab.components import Task
 from scalelab.execute.crew import Crew
 from scalelab.measure.models import costs, network
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import Complexity, Trial
+from scalelab.records import FINAL_STATUSES, Complexity, Trial
 from scalelab.store import Store, open_store
 from scalelab.study import Study, expand, load_study
 
@@ -80,7 +80,7 @@ class Plan:
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
         """The trials that a run would attempt."""
-        return tuple(row for row in self.trials if row.status not in ("done", "diverged"))
+        return tuple(row for row in self.trials if row.status not in FINAL_STATUSES)
 
     @property
     def seconds(self) -> float:
@@ -122,9 +122,10 @@ def plan_study(
     measured = [
         (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
     ]
-    crew = Crew.of(workers, threads, len(measured))
-    clock = _clock(measured, task, catalog, crew)
     outcomes = open_store(store).outcomes([trial.id for trial in expansion.trials]) if store else {}
+    finished = sum(outcome.status in FINAL_STATUSES for outcome in outcomes.values())
+    crew = Crew.of(workers, threads, len(measured) - finished or len(measured))
+    clock = _clock(measured, task, catalog, crew)
     rows = []
     for trial, costed in measured:
         n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)
