@@ -280,10 +280,11 @@ class _Run:
                 self.count["elsewhere"] += 1
                 continue
             self.under_way[trial_id] = claim
-            executor.submit(self._job(trial_id, attempt, executor))
+            executor.submit(self._job(trial_id, attempt))
             self.on_event(Started(trial=self.trials[trial_id], attempt=attempt))
 
-    def _job(self, trial_id: str, attempt: int, executor: Executor) -> Job:
+    def _job(self, trial_id: str, attempt: int) -> Job:
+        assert self.crew is not None, "there are trials to do"
         return Job(
             trial=self.trials[trial_id],
             study=self.study.name,
@@ -291,8 +292,7 @@ class _Run:
             dataset_options=self.dataset_options,
             store=str(self.store.path),
             device=self.device,
-            threads=executor.threads,
-            fewer_threads=self.crew is not None and self.crew.fewer,
+            crew=self.crew,
             keep_weights=self.keep_weights,
             plugins=Selection.of(self.catalog),
         )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, TypeAdapter
 
+from scalelab.execute.crew import Crew
 from scalelab.records import Frozen, Status, Trial
 from scalelab.supervise.workbench import Selection
 
@@ -25,8 +26,7 @@ class Job(Frozen):
         dataset_options: The dataset's resolved options, locations included, as JSON values.
         store: Path of the store, whose journal gets the record.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
-        threads: CPU threads for torch.
-        fewer_threads: Whether a training step too small for so many gets fewer.
+        crew: The workers that it is one of, with the CPU threads that there are for it.
         keep_weights: Whether the trained weights go into the journal.
         plugins: Which plugins to load.
     """
@@ -36,9 +36,8 @@ class Job(Frozen):
     attempt: int = Field(ge=1)
     dataset_options: dict[str, Any]
     store: str
+    crew: Crew
     device: str = "auto"
-    threads: int = Field(1, ge=1)
-    fewer_threads: bool = False
     keep_weights: bool = False
     plugins: Selection = Selection()
 

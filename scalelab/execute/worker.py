@@ -85,7 +85,6 @@ def _attempt(
 
     from scalelab.measure.flops import complexity
     from scalelab.measure.machine import machine_facts
-    from scalelab.measure.threads import worthwhile_threads
     from scalelab.train.checkpoint import save_weights
     from scalelab.train.device import resolve_device, seed_everything
     from scalelab.train.loop import train_model
@@ -102,7 +101,7 @@ def _attempt(
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
     step_flops = trial.training.batch_size * cost.train_flops_per_example
-    threads = worthwhile_threads(step_flops, job.threads) if job.fewer_threads else job.threads
+    threads = job.crew.threads_for(step_flops)
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, trial.optimizer.params)
     device = resolve_device(job.device)
