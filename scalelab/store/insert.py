@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from scalelab.records import Trial
 from scalelab.store import parameters, schema
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import duckdb
 
 Row = dict[str, Any]
-E = TypeVar("E")
 
 
 def check_trial(trial: Trial) -> None:
