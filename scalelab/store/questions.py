@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -280,8 +281,7 @@ class Questions:
         with self.database.read() as connection:
             try:
                 # Opened for reading only, the database stays as it is; so must all other files.
-                writes = {duckdb.StatementType.COPY, duckdb.StatementType.EXPORT}
-                if any(statement.type in writes for statement in connection.extract_statements(query)):
+                if any(map(_writes, connection.extract_statements(query))):
                     raise InputError("the query would write a file; scalelab export writes tables as Parquet")
                 result: duckdb.DuckDBPyConnection | None = connection.execute(query)
                 if result is None or result.description is None:
@@ -296,6 +296,13 @@ class Questions:
                 helps = lines[1:2] and lines[1].startswith(("Candidate", "Did you mean"))
                 shown = " ".join(lines[: 2 if helps else 1])
                 raise InputError(f"the query cannot be run: {shown}") from error
+
+
+def _writes(statement: duckdb.Statement) -> bool:
+    """Tells whether a statement may write a file; what is prepared or explained hides its own type."""
+    kind = statement.type.name
+    hidden = kind == "EXPLAIN" and re.search(r"\b(copy|export)\b", statement.query, re.IGNORECASE)
+    return kind in ("COPY", "EXPORT", "PREPARE", "EXECUTE") or bool(hidden)
 
 
 _SUMMARIES = """

@@ -94,8 +94,15 @@ def test_sql_writes_no_file(filled, tmp_path):
     victim, before = tmp_path / "victim", filled.path.read_bytes()
     victim.write_text("kept", encoding="utf-8")
     for target in (victim, filled.path):
-        with pytest.raises(InputError, match="the query would write a file"):
-            call("store", "sql", f"copy (select 1) to '{target}'", "--store", filled.path)
+        copy = f"copy (select 1) to '{target}'"
+        for query in (
+            copy,
+            f"select 1; {copy}",
+            f"explain analyze {copy}",
+            f"prepare p as {copy}; execute p",
+        ):
+            with pytest.raises(InputError, match="the query would write a file"):
+                call("store", "sql", query, "--store", filled.path)
     assert victim.read_text(encoding="utf-8") == "kept"
     assert filled.path.read_bytes() == before
 
