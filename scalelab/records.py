@@ -103,8 +103,15 @@ class TrainingOptions(Frozen):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="bf16 autocast, or auto: bf16 where the device is fast at it"
     )
-    validations: int = Field(
-        10, ge=1, le=10_000, description="validations, evenly spaced, the last at the end"
+    validations: int | None = Field(
+        None, ge=1, le=10_000, description="validations, evenly spaced, the last at the end; default up to 10"
+    )
+    # Not in the identity where it is left open: it does not change what is trained.
+    validation_examples: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda examples: examples is None,
+        description="validation examples of a point; the best and the last always have the whole split",
     )
 
     @model_validator(mode="after")
@@ -167,6 +174,7 @@ class CurvePoint(Frozen):
     train_loss: Measured = Field(description="mean over the steps since the last point")
     loss: Measured = Field(description="validation loss")
     metrics: dict[str, Measured] = Field(default_factory=dict, description="validation metrics by name")
+    n_validated: int | None = Field(None, description="validation examples that both were measured on")
 
 
 class Machine(Frozen):
@@ -195,8 +203,9 @@ class Provenance(Frozen):
 class Record(Frozen):
     """What one attempt at a trial produced.
 
-    `loss` and `objective` are the best values over the curve, `loss_last` and `objective_last` those
-    of its last point. Quantities that an attempt did not live to measure are `None`.
+    `loss` and `objective` are the best values over the points of the curve that have the whole validation
+    split, `loss_last` and `objective_last` those of its last point. Quantities that an attempt did not live
+    to measure are `None`.
     """
 
     trial: Trial
@@ -212,6 +221,7 @@ class Record(Frozen):
     objective_last: Measured = None
     best_step: int | None = None
     metrics: dict[str, Measured] = Field(default_factory=dict, description="at the best step")
+    n_validated: int | None = Field(None, description="validation examples behind loss, objective, metrics")
     curve: tuple[CurvePoint, ...] = ()
     n_params: int | None = None
     n_params_body: int | None = Field(None, description="parameters without the head")
@@ -222,6 +232,7 @@ class Record(Frozen):
     features: dict[str, int | float | str] = Field(default_factory=dict)
     precision: str | None = None
     wall_seconds: float | None = None
+    validation_seconds: float | None = Field(None, description="the part of it that validation took")
     peak_memory_bytes: int | None = None
     machine: Machine | None = None
     provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")

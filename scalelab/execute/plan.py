@@ -112,7 +112,7 @@ def plan_study(
         InputError: The study, a component or the dataset is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.train.schedules import resolve_steps
+    from scalelab.train.schedules import Validations, resolve_steps
 
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
@@ -130,7 +130,8 @@ def plan_study(
     for trial, costed in measured:
         n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)
         n_seen = n_steps * trial.training.batch_size
-        validated = trial.training.validations * len(expansion.dataset.validation)
+        n_validation = len(expansion.dataset.validation)
+        validated = Validations.of(trial.training, n_steps, n_validation).passed(n_validation)
         n_passed = n_seen + validated * costed.forward_flops / costed.train_flops_per_example
         rows.append(
             PlannedTrial(

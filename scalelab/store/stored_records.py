@@ -28,7 +28,9 @@ from scalelab.store.schema import transaction
 if TYPE_CHECKING:
     import duckdb
 
-_WHOLE = ("attempt", "best_step", "n_params", "n_params_body", "n_steps", "peak_memory_bytes")
+_WHOLE = (
+    "attempt", "best_step", "n_validated", "n_params", "n_params_body", "n_steps", "peak_memory_bytes",
+)  # fmt: skip
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
 _BESIDE = ("attempt", "features")

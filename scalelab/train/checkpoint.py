@@ -11,7 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from torch import nn  # noqa: TID253
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
-FORMAT = 1
-_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds")
-"""The plain fields of a position, as a checkpoint has them."""
+FORMAT, WEIGHTS_FORMAT = 2, 1
+_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds", "validation_seconds", "kept")
+"""The fields of a position that a checkpoint has as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Position:
         loss_sum: Sum of the training losses since the curve's last point.
         loss_count: Number of losses in that sum.
         wall_seconds: Time in the loop so far.
+        validation_seconds: The part of it that validation took.
+        kept: Weights of the steps that may be the best, by step.
     """
 
     step: int = 0
@@ -43,6 +45,8 @@ class Position:
     loss_sum: float = 0.0
     loss_count: int = 0
     wall_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Checkpoint:
             return Position()
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            _check(state, self.trial_id, self.module)
+            _check(state, FORMAT, self.trial_id, self.module)
             curve = tuple(CurvePoint(**point) for point in state["curve"])
             position = Position(curve=curve, **{name: state[name] for name in _PLACE})
             _restore_random_state(state["random"], self.augment_generator)
@@ -134,7 +138,7 @@ def save_weights(path: Path, trial_id: str, module: nn.Module) -> None:
     """
     weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
     try:
-        _write_whole(path, {"format": FORMAT, "trial_id": trial_id, "module": weights})
+        _write_whole(path, {"format": WEIGHTS_FORMAT, "trial_id": trial_id, "module": weights})
     except (OSError, RuntimeError) as error:
         message = f"weights cannot be kept in {path}: {error}; free some space and run again"
         raise TrainingError(message) from error
@@ -148,7 +152,7 @@ def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        _check(state, trial_id, module)
+        _check(state, WEIGHTS_FORMAT, trial_id, module)
         module.load_state_dict(state["module"])
     except Exception as error:  # a damaged pickle can raise anything
         message = f"weights {path} cannot be used: {_reason(error)}; remove the file to continue without it"
@@ -159,10 +163,10 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _check(state: Any, trial_id: str, module: nn.Module) -> None:
+def _check(state: Any, expected: int, trial_id: str, module: nn.Module) -> None:
     """Refuses a state before anything is restored from it, since a half-restored module would be worse."""
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError("it is not a checkpoint of this version of scalelab")
+    if not isinstance(state, dict) or state.get("format") != expected:
+        raise ValueError("its format is not that of this version of scalelab")
     if state["trial_id"] != trial_id:
         raise ValueError(f"it belongs to trial {state['trial_id']}, not {trial_id}")
     here = {name: tuple(value.shape) for name, value in module.state_dict().items()}

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch  # noqa: TID253 - scalelab.train imports this module when training starts
 from torch import nn  # noqa: TID253
 
 from scalelab.components import OpenDataset
 from scalelab.errors import TrainingError
-from scalelab.records import CurvePoint, Measured, Trial
+from scalelab.records import CurvePoint, Trial
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.device import (
@@ -36,18 +35,16 @@ from scalelab.train.device import (
     seed_everything,
 )
 from scalelab.train.losses import resolve_loss
-from scalelab.train.metrics import objective_of, resolve_metrics
+from scalelab.train.metrics import objective_of
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
-from scalelab.train.schedules import lr_factor, resolve_steps, validation_steps
+from scalelab.train.schedules import Validations, lr_factor, resolve_steps
+from scalelab.train.validation import Contenders, Score, Validator, measured
 
 CHECK_STEPS = 50
 """How often, in steps, the sum of losses is checked to be finite."""
 
 PROGRESS_SECONDS = 0.25
 """How long at least between two calls of `on_progress`."""
-
-VALIDATION_BATCH = 64
-"""Validation uses batches of this size, or of the training batch size where that is larger."""
 
 
 def train_model(
@@ -120,9 +117,9 @@ class _Run:
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
         self.loss_function = resolve_loss(data.task.loss)
-        self.metrics = resolve_metrics(data.task)
         self.objective, self.direction = objective_of(data.task)
         self.n_steps = resolve_steps(self.options, trial.n_examples, train_flops_per_example)
+        self.validations = Validations.of(self.options, self.n_steps, len(data.validation))
         self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
         self.order = BatchOrder(trial.n_examples, self.options.batch_size, trial.seed)
         self.peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -133,14 +130,17 @@ class _Run:
         self.memory = PeakMemory(self.device)
         self.module.to(self.device).train()
         self.examples = Examples(self.data.train, self.subset, self.device)
-        self.validation = Examples(self.data.validation, None, self.device)
+        self.validator = Validator(
+            self.data, self.validations.examples, self.options.batch_size, self.device, self.precision
+        )
         position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
             seed_everything(self.trial.seed)
             self.generator.manual_seed(self.trial.seed)
         self.first_step = position.step + 1
         self.curve = list(position.curve)
-        self.best = best_point(self.curve, self.objective, self.direction)
+        self.contenders = Contenders(self.objective, self.direction, position.kept)
+        self.validation_seconds = position.validation_seconds
         accumulator = torch.float32 if self.device.type == "mps" else torch.float64
         self.loss_sum = torch.tensor(position.loss_sum, device=self.device, dtype=accumulator)
         self.loss_count = position.loss_count
@@ -150,7 +150,7 @@ class _Run:
         self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
     ) -> TrainResult:
         """Takes every step that is left."""
-        validate_at = frozenset(validation_steps(self.n_steps, self.options.validations))
+        validate_at = frozenset(self.validations.steps)
         reported = saved = time.perf_counter()
         reported_step = self.first_step - 1
         for step in range(self.first_step, self.n_steps + 1):
@@ -167,10 +167,8 @@ class _Run:
             reporting = validating or (on_progress is not None and now - reported >= PROGRESS_SECONDS)
             train_loss = self.train_loss() if reporting else math.nan
             if validating:
-                loss, metrics = self.validate()
-                if not math.isfinite(loss):
+                if not self.validate(step, train_loss):
                     return self.result("diverged", step, f"the validation loss is not finite at step {step}")
-                self.add_point(step, train_loss, loss, metrics)
                 now = time.perf_counter()
             if on_progress is not None and math.isfinite(train_loss):
                 rate = (step - reported_step) * self.options.batch_size / (now - reported)
@@ -208,59 +206,63 @@ class _Run:
         """Returns the mean training loss since the curve's last point; waits for the device."""
         return self.loss_sum.item() / self.loss_count
 
-    @torch.no_grad()
-    def validate(self) -> tuple[float, dict[str, Measured]]:
-        """Returns the loss and the metrics over the whole validation split, in one fixed order of batches."""
-        size = max(VALIDATION_BATCH, self.options.batch_size)
-        positions = np.arange(len(self.validation))
-        batches = []
-        self.module.eval()
-        for first in range(0, len(positions), size):
-            inputs, _ = self.validation.batch(positions[first : first + size])
-            if self.data.prepare is not None:
-                inputs = self.data.prepare(inputs)
-            with autocast(self.device, self.precision):
-                batches.append(self.module(inputs).float())
-        self.module.train()
-        outputs = torch.cat(batches)
-        loss = float(self.loss_function(outputs, self.validation.targets))
-        if not math.isfinite(loss):
-            return loss, {}
-        answers = outputs.cpu().numpy()
-        return loss, {
-            metric.name: metric.compute(answers, self.data.validation.targets) for metric in self.metrics
-        }
+    def validate(self, step: int, train_loss: float) -> bool:
+        """Adds a point to the curve and starts the next mean of training losses; false where it diverged."""
+        began = time.perf_counter()
+        if step == self.n_steps:
+            score, compared = self.validator.whole(self.module)
+        else:
+            score = compared = self.validator.part(self.module)
+        self.validation_seconds += time.perf_counter() - began
+        if not math.isfinite(score.loss):
+            return False
+        self.curve.append(self.point(step, train_loss, score))
+        if step == self.n_steps:
+            self.settle([*self.curve[:-1], measured(self.curve[-1], compared)])
+        elif self.validator.partial:
+            self.contenders.keep(self.curve, self.module)
+        self.loss_sum.zero_()
+        self.loss_count = 0
+        return True
 
-    def add_point(self, step: int, train_loss: float, loss: float, metrics: dict[str, Measured]) -> None:
-        """Adds a point to the curve and starts the next mean of training losses."""
+    def settle(self, compared: Sequence[CurvePoint]) -> None:
+        """Measures the best points on the whole split, chosen among those that are compared."""
+        began = time.perf_counter()
+        self.curve = self.contenders.settle(self.curve, compared, self.validator, self.module)
+        self.validation_seconds += time.perf_counter() - began
+
+    def point(self, step: int, train_loss: float, score: Score) -> CurvePoint:
+        """Returns the point of the curve after so many steps."""
         n_seen = step * self.options.batch_size
-        point = CurvePoint(
+        return CurvePoint(
             step=step,
             n_seen=n_seen,
             train_flops=n_seen * self.flops,
             wall_seconds=self.seconds(),
             lr=self.optimizer.param_groups[0]["lr"],
             train_loss=train_loss,
-            loss=loss,
-            metrics=metrics,
+            loss=score.loss,
+            metrics=score.metrics,
+            n_validated=score.n_validated,
         )
-        self.curve.append(point)
-        self.best = best_point([self.best, point] if self.best else [point], self.objective, self.direction)
-        self.loss_sum.zero_()
-        self.loss_count = 0
 
     def save(self, step: int) -> None:
         """Writes a checkpoint, where the run keeps one."""
         if self.checkpoint is not None:
             loss_sum = self.loss_sum.item()
-            position = Position(step, tuple(self.curve), loss_sum, self.loss_count, self.seconds())
-            self.checkpoint.save(position)
+            seconds = self.seconds(), self.validation_seconds
+            kept = self.contenders.kept
+            self.checkpoint.save(Position(step, tuple(self.curve), loss_sum, self.loss_count, *seconds, kept))
 
     def result(
         self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
     ) -> TrainResult:
         """Returns the outcome of the run after `step` steps."""
-        losses = [point.loss for point in self.curve if point.loss is not None]
+        if status == "diverged":
+            self.settle(self.curve)
+        whole = [point for point in self.curve if point.n_validated == len(self.data.validation)]
+        losses = [point.loss for point in whole if point.loss is not None]
+        best = best_point(whole, self.objective, self.direction)
         last = self.curve[-1] if self.curve else None
         return TrainResult(
             status=status,
@@ -270,20 +272,23 @@ class _Run:
             epochs=step * self.options.batch_size / self.trial.n_examples,
             loss=min(losses, default=None),
             loss_last=last.loss if last else None,
-            objective=self.best_objective(),
+            objective=objective_at(best, self.objective) if best else None,
             objective_last=objective_at(last, self.objective) if last else None,
-            best_step=self.best.step if self.best else None,
-            metrics=dict(self.best.metrics) if self.best else {},
+            best_step=best.step if best else None,
+            metrics=dict(best.metrics) if best else {},
+            n_validated=best.n_validated if best else None,
             precision=self.precision,
             device=str(self.device),
             wall_seconds=self.seconds(),
+            validation_seconds=self.validation_seconds,
             peak_memory_bytes=self.memory.bytes(),
             resumed_from=self.first_step - 1,
         )
 
     def best_objective(self) -> float | None:
-        """Returns the best objective so far."""
-        return objective_at(self.best, self.objective) if self.best else None
+        """Returns the best objective of the curve so far."""
+        best = best_point(self.curve, self.objective, self.direction)
+        return objective_at(best, self.objective) if best else None
 
     def seconds(self) -> float:
         """Returns the time in the loop so far, that before a resume included."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scalelab.records import CurvePoint, Direction, Measured
+from scalelab.train.device import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,18 @@ class TrainResult:
         curve: One point a validation.
         n_steps: Optimizer steps taken, those before a resume included.
         epochs: Passes over the trial's examples.
-        loss: The lowest validation loss of the curve.
+        loss: The lowest validation loss of the points that have the whole split; those are the last of a run
+            that is done, and what was best on the curve's part of the split.
         loss_last: The validation loss of the last point.
-        objective: The best objective of the curve.
+        objective: The best objective of those points.
         objective_last: The objective of the last point.
         best_step: The step of the best objective, the earliest of equals.
         metrics: Validation metrics at that step.
+        n_validated: Validation examples that they were measured on: the whole split.
         precision: `"fp32"` or `"bf16"`, as used.
         device: Such as `"cpu"` or `"cuda:0"`, as used.
         wall_seconds: Time in the loop, validation and time before a resume included.
+        validation_seconds: The part of it that validation took.
         peak_memory_bytes: Highest memory in use: of the device on CUDA, else resident memory of the process.
         resumed_from: The step of the checkpoint this began from, 0 for a fresh start.
     """
@@ -62,9 +66,11 @@ class TrainResult:
     objective_last: float | None = None
     best_step: int | None = None
     metrics: dict[str, Measured] = field(default_factory=dict)
-    precision: str
+    n_validated: int | None = None
+    precision: Precision
     device: str
     wall_seconds: float
+    validation_seconds: float = 0.0
     peak_memory_bytes: int | None = None
     resumed_from: int = 0
 

@@ -7,8 +7,16 @@ Steps count from 1 to `n_steps`: step t is the t-th update, taken with the peak 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 from scalelab.records import TrainingOptions
+
+CURVE_SHARE = 0.01
+"""What all validations but the last may cost, in FLOPs of the training."""
+
+LEAST_EXAMPLES = 128
+MOST_POINTS, FEWEST_POINTS = 10, 3
 
 
 def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_example: float) -> int:
@@ -33,10 +41,46 @@ def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_ex
     return max(1, math.ceil(steps - 1e-9 * max(1.0, steps)))
 
 
-def validation_steps(n_steps: int, validations: int) -> tuple[int, ...]:
-    """Returns the steps after which to validate: evenly spaced, the last at the end, at most one a step."""
-    count = min(validations, n_steps)
-    return tuple(round(i * n_steps / count) for i in range(1, count + 1))
+@dataclass(frozen=True, slots=True)
+class Validations:
+    """When a run is validated, and on how much.
+
+    Attributes:
+        steps: The steps after which to validate: evenly spaced, the last at the end, at most one a step.
+        examples: Validation examples of every point but the last, which has the whole split.
+    """
+
+    steps: tuple[int, ...]
+    examples: int
+
+    @classmethod
+    def of(cls, training: TrainingOptions, n_steps: int, n_validation: int) -> Self:
+        """Returns the validations of a run, a function of nothing that is measured.
+
+        What the options leave open is chosen so that all points but the last cost `CURVE_SHARE` of the
+        training, a forward pass being a third of a step: at most `MOST_POINTS` points, fewer where they would
+        have less than `LEAST_EXAMPLES`, but `FEWEST_POINTS` however short the run.
+
+        Args:
+            training: The options; `batch_size`, `validations` and `validation_examples` are read.
+            n_steps: Optimizer steps of the run.
+            n_validation: Examples of the validation split.
+        """
+        affordable = int(3 * CURVE_SHARE * n_steps * training.batch_size)
+        each = training.validation_examples
+        wanted = training.validations
+        if wanted is None:
+            most = 1 + affordable // min(each or LEAST_EXAMPLES, n_validation)
+            wanted = max(FEWEST_POINTS, min(most, MOST_POINTS))
+        count = min(wanted, n_steps)
+        if each is None:
+            each = max(LEAST_EXAMPLES, affordable // max(1, count - 1))
+        steps = tuple(round(i * n_steps / count) for i in range(1, count + 1))
+        return cls(steps, min(each, n_validation))
+
+    def passed(self, n_validation: int) -> int:
+        """Returns the validation examples of a run whose best point is its last, repeats counted."""
+        return (len(self.steps) - 1) * self.examples + n_validation
 
 
 def lr_factor(step: int, n_steps: int, training: TrainingOptions) -> float:

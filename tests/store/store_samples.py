@@ -52,16 +52,17 @@ def a_record(
         CurvePoint(
             step=10 * k, n_seen=80 * k, train_flops=1e6 * k, wall_seconds=0.1 * k, lr=1e-3 / k,
             train_loss=1 / k, loss=None if k == 2 else 1.1 / k, metrics={"accuracy": 1 - 1 / (3 * k)},
+            n_validated=40,
         )
         for k in range(1, points + 1)
     )  # fmt: skip
     values = {
         "loss": 0.1 + trial.seed / 7, "loss_last": 0.2, "objective": 0.9, "objective_last": 0.8,
-        "best_step": 20, "metric": "accuracy", "direction": "maximize",
+        "best_step": 20, "n_validated": 40, "metric": "accuracy", "direction": "maximize",
         "metrics": {"accuracy": 0.9, "auroc": None},
         "n_params": 1000 + trial.seed % 1000, "n_params_body": 900, "forward_flops": 1e6,
         "train_flops": 1e12 / 3, "n_steps": 30, "epochs": 3.75, "features": {"stages": 4},
-        "precision": "fp32", "wall_seconds": 12.25, "peak_memory_bytes": 2**31,
+        "precision": "fp32", "wall_seconds": 12.25, "validation_seconds": 0.5, "peak_memory_bytes": 2**31,
         "machine": Machine(
             host="h", pid=7, platform="Linux", cpu="x", cores=2, threads=1, python="3.11", torch="2.6",
             device="cpu",

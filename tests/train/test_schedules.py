@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scalelab.records import Length, TrainingOptions
-from scalelab.train.schedules import lr_factor, resolve_steps, validation_steps
+from scalelab.train.schedules import Validations, lr_factor, resolve_steps
 
 SCHEDULES = ("cosine", "constant", "exponential", "linear-cooldown")
 
@@ -103,9 +103,12 @@ def test_rounding_error_adds_no_step() -> None:
 
 
 def test_validation_steps_are_even_and_end_at_the_end() -> None:
-    assert validation_steps(100, 4) == (25, 50, 75, 100)
-    assert validation_steps(10, 3) == (3, 7, 10)
-    assert validation_steps(3, 10) == (1, 2, 3)
+    def steps(n_steps: int, validations: int) -> tuple[int, ...]:
+        return Validations.of(options(validations=validations), n_steps, 100).steps
+
+    assert steps(100, 4) == (25, 50, 75, 100)
+    assert steps(10, 3) == (3, 7, 10)
+    assert steps(3, 10) == (1, 2, 3)
 
 
 def test_planning_needs_no_torch() -> None:

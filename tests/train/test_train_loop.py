@@ -260,11 +260,11 @@ def test_validation_uses_prepare_and_never_augments(problem: Problem) -> None:
 
     short = problem.with_training(length=Length(steps=2), validations=1)
     result = short.with_data(prepare=prepare, augment=augment).train()
-    assert seen == ["augment", "augment", "prepare", "prepare"]  # 100 validation examples are two batches
+    assert seen == ["augment", "augment", "prepare"]  # 100 validation examples are one batch
     assert result.metrics["accuracy"] is not None
     seen.clear()
     short.with_training(augment=False).with_data(prepare=prepare, augment=augment).train()
-    assert seen == ["prepare"] * 4
+    assert seen == ["prepare"] * 3
 
 
 def test_validation_is_exact_whatever_the_batches(problem: Problem) -> None:

@@ -1,0 +1,172 @@
+"""Validation: the curve on a fixed part of the split, what is reported on the whole of it.
+
+A point of the curve shows how training goes, and which step may be the best; a part of the split, the same
+for all points and all trials of a study, says that at a fraction of the cost. The last point and the best
+ones are measured on the whole split, for which weights that may be the best are kept until the end.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch  # noqa: TID253 - only the training loop imports this module
+from torch import nn  # noqa: TID253
+
+from scalelab.components import OpenDataset
+from scalelab.records import CurvePoint, Direction, Measured
+from scalelab.train.batches import Examples, subset_indices
+from scalelab.train.device import Precision, autocast
+from scalelab.train.losses import resolve_loss
+from scalelab.train.metrics import resolve_metrics
+from scalelab.train.results import best_point
+
+BATCH_SIZE = 128
+"""Validation uses batches of this size, or of the training batch size where that is larger."""
+
+Weights = Mapping[str, Any]
+"""A module's state, on whatever device it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Loss and metrics of a module.
+
+    Attributes:
+        loss: Mean over the examples.
+        metrics: By name; empty where the loss is not finite.
+        n_validated: Validation examples that they were measured on.
+    """
+
+    loss: float
+    metrics: dict[str, Measured]
+    n_validated: int
+
+
+class Validator:
+    """Scores a module on the validation split, without gradients and without augmentation.
+
+    Args:
+        data: The dataset.
+        n_part: Examples of the part that the curve is measured on, drawn once for all.
+        batch_size: Of the training.
+        device: Where the module is.
+        precision: Of the forward pass.
+    """
+
+    def __init__(
+        self, data: OpenDataset, n_part: int, batch_size: int, device: torch.device, precision: Precision
+    ) -> None:
+        n = len(data.validation)
+        self.n_part = min(n_part, n)
+        drawn = subset_indices(n, n, 0)
+        # Sorted, so that a memory map is read from its beginning to its end.
+        rows = np.concatenate([np.sort(drawn[: self.n_part]), np.sort(drawn[self.n_part :])])
+        self._examples = Examples(data.validation, rows, device)
+        self._targets = np.asarray(data.validation.targets)[rows]
+        self._size = max(BATCH_SIZE, batch_size)
+        self._prepare, self._device, self._precision = data.prepare, device, precision
+        self._loss, self._metrics = resolve_loss(data.task.loss), resolve_metrics(data.task)
+
+    def part(self, module: nn.Module) -> Score:
+        """Returns the score on the curve's part of the split."""
+        return self._score(self._outputs(module, self.n_part))
+
+    def whole(self, module: nn.Module) -> tuple[Score, Score]:
+        """Returns the score on the whole split, and from the same outputs that on the curve's part of it."""
+        outputs = self._outputs(module, len(self._examples))
+        whole = self._score(outputs)
+        return whole, self._score(outputs[: self.n_part]) if self.partial else whole
+
+    @property
+    def partial(self) -> bool:
+        """Whether the part is less than the whole."""
+        return self.n_part < len(self._examples)
+
+    @torch.no_grad()
+    def _outputs(self, module: nn.Module, n: int) -> torch.Tensor:
+        """Returns the module's outputs for the first n examples, shape (n, n_outputs), of float32."""
+        positions = np.arange(n)
+        batches = []
+        module.eval()
+        for first in range(0, n, self._size):
+            inputs, _ = self._examples.batch(positions[first : first + self._size])
+            if self._prepare is not None:
+                inputs = self._prepare(inputs)
+            with autocast(self._device, self._precision):
+                batches.append(module(inputs).float())
+        module.train()
+        return torch.cat(batches)
+
+    def _score(self, outputs: torch.Tensor) -> Score:
+        n = len(outputs)
+        loss = float(self._loss(outputs, self._examples.targets[:n]))
+        if not np.isfinite(loss):
+            return Score(loss, {}, n)
+        answers, targets = outputs.cpu().numpy(), self._targets[:n]
+        return Score(loss, {metric.name: metric.compute(answers, targets) for metric in self._metrics}, n)
+
+
+class Contenders:
+    """The steps whose loss or objective may be the best of a run, with their weights.
+
+    Args:
+        objective: Name of the objective.
+        direction: Its direction.
+        kept: Weights by step, as a checkpoint had them.
+    """
+
+    def __init__(self, objective: str, direction: Direction, kept: Mapping[int, Weights]) -> None:
+        self._ways: tuple[tuple[str, Direction], ...] = (("loss", "minimize"), (objective, direction))
+        self.kept = dict(kept)
+
+    def keep(self, curve: Sequence[CurvePoint], module: nn.Module) -> None:
+        """Keeps the weights of the curve's last point, if it is the best so far, and drops those it beat."""
+        best = self._best(curve)
+        self.kept = {step: weights for step, weights in self.kept.items() if step in best}
+        if curve[-1].step in best:
+            self.kept[curve[-1].step] = copy.deepcopy(module.state_dict())
+
+    def settle(
+        self,
+        curve: Sequence[CurvePoint],
+        compared: Sequence[CurvePoint],
+        validator: Validator,
+        module: nn.Module,
+    ) -> list[CurvePoint]:
+        """Measures the best points on the whole split; the module ends with the weights that it had.
+
+        Args:
+            curve: The curve.
+            compared: The same with every point measured on the curve's part of the split, by which the best
+                are chosen.
+            validator: Measures.
+            module: What was trained.
+
+        Returns:
+            The curve with those points as measured now.
+        """
+        best = self._best(compared)
+        wanted = {step: weights for step, weights in self.kept.items() if step in best}
+        if not wanted:
+            return list(curve)
+        last = copy.deepcopy(module.state_dict())
+        found = {}
+        for step, weights in wanted.items():
+            module.load_state_dict(weights)
+            found[step], _ = validator.whole(module)
+        module.load_state_dict(last)
+        return [measured(point, found[point.step]) if point.step in found else point for point in curve]
+
+    def _best(self, curve: Sequence[CurvePoint]) -> set[int]:
+        found = (best_point(curve, *way) for way in self._ways)
+        return {point.step for point in found if point is not None}
+
+
+def measured(point: CurvePoint, score: Score) -> CurvePoint:
+    """Returns a point of the curve with another score."""
+    changes = {"loss": score.loss, "metrics": score.metrics, "n_validated": score.n_validated}
+    return CurvePoint.model_validate({**dict(point), **changes})
