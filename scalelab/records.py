@@ -186,6 +186,7 @@ class Machine(Frozen):
     cpu: str
     cores: int
     threads: int
+    workers: int | None = Field(None, description="worker processes that shared the machine")
     python: str
     torch: str
     device: str = Field(description="device type that trained, such as cpu or cuda")

@@ -98,3 +98,13 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+
+
+def span(low: float, high: float) -> str:
+    """Returns a range of times as people say it.
+
+    Example:
+        >>> span(70, 130), span(0.0, 0.0)
+        ('1 min 10 s to 2 min 10 s', '0.0 s')
+    """
+    return duration(low) if low == high else f"{duration(low)} to {duration(high)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import duration, print_json, say
+from scalelab.cli.context import duration, print_json, say, span
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
         "running elsewhere": summary.elsewhere,
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)})")
+    said = f"; the plan said {span(*summary.forecast)}" if summary.forecast else ""
+    print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)}{said})")
     for trial_id, reason in list(summary.failed.items())[:10]:
         print(f"  failed {trial_id}: {reason}")
     if len(summary.failed) > 10:
@@ -113,6 +114,7 @@ def plan(
     store: opt.Store = opt.DEFAULT_STORE,
     workers: opt.Workers = 1,
     threads: opt.TrainThreads = None,
+    device: opt.TrainDevice = "auto",
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
@@ -122,7 +124,13 @@ def plan(
     catalog = ctx.obj.catalog(plugins_dir)
     opened = scalelab.open_store(store) if store.exists() else None
     planned = scalelab.plan_study(
-        _load(study, catalog), opened, workers=workers, threads=threads, catalog=catalog
+        _load(study, catalog),
+        opened,
+        workers=workers,
+        threads=threads,
+        device=device,
+        catalog=catalog,
+        on_timing=lambda: say("timing some of the study's networks here"),
     )
     if json:
         print_json(planned)
@@ -133,10 +141,11 @@ def plan(
     for reason in planned.skipped:
         say(f"left out: {reason}")
     flops = sum(row.train_flops for row in planned.pending)
-    print(
-        f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops:.3g} FLOPs, "
-        f"about {duration(planned.seconds)} with {planned.crew} on this machine"
-    )
+    if planned.seconds is None:
+        time = f"time unknown: {planned.unknown}"
+    else:
+        time = f"{span(planned.seconds.low, planned.seconds.high)} with {planned.crew} on this machine"
+    print(f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops:.3g} FLOPs, {time}")
 
 
 def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:

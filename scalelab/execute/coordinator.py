@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, StoreError, StoreLockedError
 from scalelab.execute.crew import Crew
+from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.local import LocalExecutor
@@ -81,6 +82,8 @@ class RunSummary:
         elsewhere: Trials that another coordinator is at.
         stopped: Whether somebody asked to stop.
         seconds: Wall time of the run.
+        forecast: The least and the most seconds that the last plan of just these trials gave for this crew,
+            where there was one and they were all finished.
     """
 
     study: str
@@ -93,6 +96,7 @@ class RunSummary:
     elsewhere: int
     stopped: bool
     seconds: float
+    forecast: Forecast | None
 
     @property
     def complete(self) -> bool:
@@ -200,6 +204,7 @@ class _Run:
     on_event: Callable[[RunEvent], None]
     keep_weights: bool
     crew: Crew | None = None
+    forecast: Forecast | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     dataset_options: dict[str, object] = field(default_factory=dict)
@@ -237,6 +242,7 @@ class _Run:
     def announce(self, crew: Crew | None) -> None:
         """Tells how much is to be done, and by whom."""
         self.crew = crew
+        self.forecast = recall(self.pending, crew) if crew else None
         self.on_event(
             Planned(
                 study=self.study.name,
@@ -348,6 +354,7 @@ class _Run:
     def summary(self) -> RunSummary:
         """Returns how it went."""
         count = self.count
+        finished = count["done"] + count["diverged"]
         return RunSummary(
             study=self.study.name,
             n_trials=len(self.trials),
@@ -359,4 +366,5 @@ class _Run:
             elsewhere=count["elsewhere"],
             stopped=self.stop.level > 0,
             seconds=time.perf_counter() - self.began,
+            forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,
         )

@@ -1,28 +1,30 @@
 """What a study would do: its trials with parameters, FLOPs and estimated time, without training any.
 
-The time is estimated by timing forward and backward passes of up to three of the study's models (smallest,
-middle, largest) on random input, and interpolating between them in the logarithms of FLOPs and seconds. It
-counts validation passes but not data preparation, and assumes that the machine stays as busy as it is now.
+The time is a range, from what the store has of such trials on such a machine, else from timing some of them
+now; see `scalelab.execute.clock`. It assumes that the machine stays as busy as it is.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from scalelab.components import Task
+from scalelab.errors import InputError
 from scalelab.execute.crew import Crew
-from scalelab.measure.models import costs, network
+from scalelab.execute.forecast import remember
+from scalelab.execute.jobs import Job
+from scalelab.execute.work import Span, Work, makespan
+from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import FINAL_STATUSES, Complexity, Trial
+from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.store import Store, open_store
-from scalelab.study import Study, expand, load_study
+from scalelab.study import CostFunction, Expansion, Study, expand, load_study
+from scalelab.supervise.workbench import Selection
 
-TIMED_FLOPS = 2e10
-TIMED_STEPS = 3
+if TYPE_CHECKING:
+    from scalelab.execute.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class PlannedTrial:
         n_steps: Optimizer steps.
         epochs: Passes over the trial's unique examples.
         threads: CPU threads that train it.
-        seconds: Estimated wall time on this machine.
+        seconds: Wall time on this machine: an estimate, or what it took where it is done; `None` where it
+            cannot be known.
         status: What the store has of it: `"pending"` or the status of its record.
     """
 
@@ -53,7 +56,7 @@ class PlannedTrial:
     n_steps: int
     epochs: float
     threads: int
-    seconds: float
+    seconds: Span | None
     status: str
 
 
@@ -66,28 +69,25 @@ class Plan:
         trials: In the order in which they would run.
         skipped: Points that sampling left out, each with the reason.
         crew: The workers that `seconds` is for, and their threads.
+        seconds: Estimated wall time of the pending trials; `None` where it cannot be known.
+        unknown: Why it cannot be known, in one line.
     """
 
     json_fields: ClassVar[tuple[str, ...]] = (
-        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "skipped", "trials",
+        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "skipped", "trials",
     )  # fmt: skip
 
     study: str
     trials: tuple[PlannedTrial, ...]
     skipped: tuple[str, ...]
     crew: Crew
+    seconds: Span | None
+    unknown: str | None
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
         """The trials that a run would attempt."""
         return tuple(row for row in self.trials if row.status not in FINAL_STATUSES)
-
-    @property
-    def seconds(self) -> float:
-        """Estimated wall time of the pending trials, shared by the workers."""
-        rows = self.pending
-        longest = max((row.seconds for row in rows), default=0.0)
-        return max(longest, sum(row.seconds for row in rows) / max(1, self.crew.workers))
 
 
 def plan_study(
@@ -96,9 +96,13 @@ def plan_study(
     *,
     workers: int = 1,
     threads: int | None = None,
+    device: str = "auto",
     catalog: Catalog | None = None,
+    on_timing: Callable[[], None] | None = None,
 ) -> Plan:
     """Returns what running a study would do; nothing is trained and nothing is written to the store.
+
+    Sizes of networks whose times the store does not know are timed here, which takes some seconds each.
 
     Args:
         study: A study, or the path of its file.
@@ -106,86 +110,99 @@ def plan_study(
             everything as pending.
         workers: How many workers would share the trials; 0 is this process.
         threads: CPU threads of each, see `run_study`.
+        device: Where they would train; `"auto"` takes a GPU where there is one.
         catalog: The plugins; the installed ones by default.
+        on_timing: Called before trials are timed, if any are.
 
     Raises:
         InputError: The study, a component or the dataset is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.train.schedules import Validations, resolve_steps
-
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
+    opened = open_store(store) if store else None
+    outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
+    status = {trial.id: "pending" for trial in expansion.trials}
+    status |= {trial_id: outcome.status for trial_id, outcome in outcomes.items()}
+    works = [_work(trial, expansion, cost) for trial in expansion.trials]
+    pending = [work for work in works if status[work.trial.id] not in FINAL_STATUSES]
+    crew = Crew.of(workers, threads, len(pending) or len(works))
+    took = {key: outcome.seconds for key, outcome in outcomes.items() if status[key] in FINAL_STATUSES}
+    clock, unknown = None, None
+    if pending:
+        job = _job(study, expansion, crew, device, catalog)
+        try:
+            clock = _clock(pending, opened, job, on_timing)
+        except InputError as error:
+            unknown = str(error)
+    rows = tuple(_row(work, crew, status[work.trial.id], clock, took) for work in works)
+    return Plan(study.name, rows, expansion.skipped, crew, _together(rows, crew, clock), unknown)
+
+
+def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
+    from scalelab.train.schedules import resolve_steps
+
     task = expansion.dataset.task
-    measured = [
-        (trial, cost(trial.architecture, task.input_shape, task.n_outputs)) for trial in expansion.trials
-    ]
-    outcomes = open_store(store).outcomes([trial.id for trial in expansion.trials]) if store else {}
-    finished = sum(outcome.status in FINAL_STATUSES for outcome in outcomes.values())
-    crew = Crew.of(workers, threads, len(measured) - finished or len(measured))
-    clock = _clock(measured, task, catalog, crew)
-    rows = []
-    for trial, costed in measured:
-        n_steps = resolve_steps(trial.training, trial.n_examples, costed.train_flops_per_example)
-        n_seen = n_steps * trial.training.batch_size
-        n_validation = len(expansion.dataset.validation)
-        validated = Validations.of(trial.training, n_steps, n_validation).passed(n_validation)
-        n_passed = n_seen + validated * costed.forward_flops / costed.train_flops_per_example
-        rows.append(
-            PlannedTrial(
-                trial=trial,
-                n_params=costed.n_params,
-                forward_flops=costed.forward_flops,
-                train_flops=n_seen * costed.train_flops_per_example,
-                n_steps=n_steps,
-                epochs=n_seen / trial.n_examples,
-                threads=crew.threads_for(_step_flops(trial, costed)),
-                seconds=clock(costed) * n_passed,
-                status=outcomes[trial.id].status if trial.id in outcomes else "pending",
-            )
-        )
-    return Plan(study.name, tuple(rows), expansion.skipped, crew)
+    found = cost(trial.architecture, task.input_shape, task.n_outputs)
+    n_steps = resolve_steps(trial.training, trial.n_examples, found.train_flops_per_example)
+    return Work(trial, found, n_steps, len(expansion.dataset.validation))
 
 
-def _clock(
-    measured: Sequence[tuple[Trial, Complexity]], task: Task, catalog: Catalog, crew: Crew
-) -> Callable[[Complexity], float]:
-    """Returns seconds an example as a function of its FLOPs, from a few timed models."""
-    import numpy as np
-    import torch
-
-    by_flops = {cost.train_flops_per_example: (trial, cost) for trial, cost in measured}
-    ordered = [by_flops[flops] for flops in sorted(by_flops)]
-    chosen = [ordered[i] for i in sorted({0, len(ordered) // 2, len(ordered) - 1})] if ordered else []
-    before = torch.get_num_threads()
-    times = []
-    try:
-        for trial, cost in chosen:
-            torch.set_num_threads(crew.threads_for(_step_flops(trial, cost)))
-            times.append(_time_example(trial, cost.train_flops_per_example, task, catalog))
-    finally:
-        torch.set_num_threads(before)
-    known = np.log([cost.train_flops_per_example for _, cost in chosen]), np.log(times)
-    return lambda cost: float(np.exp(np.interp(np.log(cost.train_flops_per_example), *known)))
+def _job(study: Study, expansion: Expansion, crew: Crew, device: str, catalog: Catalog) -> Job:
+    """Returns the first trial as a worker would get it."""
+    return Job(
+        trial=expansion.trials[0],
+        study=study.name,
+        attempt=1,
+        dataset_options=expansion.dataset_params.model_dump(mode="json"),
+        store="",
+        device=device,
+        crew=crew,
+        plugins=Selection.of(catalog),
+    )
 
 
-def _step_flops(trial: Trial, cost: Complexity) -> float:
-    """Returns the FLOPs of a training step."""
-    return trial.training.batch_size * cost.train_flops_per_example
+def _clock(pending: list[Work], store: Store | None, job: Job, on_timing: Callable[[], None] | None) -> Clock:
+    from scalelab.execute.clock import make_clock
+
+    trial = job.trial
+    known = store.timings(trial.fingerprint, trial.training.batch_size) if store else []
+    return make_clock(pending, known, job, on_timing or (lambda: None))
 
 
-def _time_example(trial: Trial, flops: float, task: Task, catalog: Catalog) -> float:
-    """Returns seconds an example of a training step of the trial's model, in the middle of a few steps."""
-    import torch
+def _row(
+    work: Work, crew: Crew, status: str, clock: Clock | None, took: dict[str, float | None]
+) -> PlannedTrial:
+    trial, n_seen = work.trial, work.n_steps * work.trial.training.batch_size
+    seconds = None
+    if trial.id in took:
+        known = took[trial.id]
+        seconds = None if known is None else Span.exactly(known)
+    elif clock is not None:
+        seconds = clock(work)
+    return PlannedTrial(
+        trial=trial,
+        n_params=work.cost.n_params,
+        forward_flops=work.cost.forward_flops,
+        train_flops=n_seen * work.cost.train_flops_per_example,
+        n_steps=work.n_steps,
+        epochs=n_seen / trial.n_examples,
+        threads=crew.threads_for(work.step_flops),
+        seconds=seconds,
+        status=status,
+    )
 
-    model = network(trial.architecture, task.input_shape, task.n_outputs, catalog)
-    batch = max(1, min(trial.training.batch_size, int(TIMED_FLOPS / flops)))
-    inputs = torch.randn(batch, *task.input_shape, generator=torch.Generator().manual_seed(0))
-    times = []
-    for _ in range(1 + TIMED_STEPS):
-        start = time.perf_counter()
-        model(inputs).square().mean().backward()
-        times.append(time.perf_counter() - start)
-    return sorted(times[1:])[TIMED_STEPS // 2] / batch
+
+def _together(rows: tuple[PlannedTrial, ...], crew: Crew, clock: Clock | None) -> Span | None:
+    """Returns what the pending trials take the crew, and keeps it for their run to be held against."""
+    pending = [row for row in rows if row.status not in FINAL_STATUSES]
+    if not pending:
+        return Span.exactly(0.0)
+    if clock is None:
+        return None
+    spans = [row.seconds for row in pending if row.seconds is not None]
+    seconds = makespan(spans, crew, clock.opening)
+    remember((seconds.low, seconds.high), (row.trial.id for row in pending), crew)
+    return seconds

@@ -10,18 +10,23 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, params_of
-from scalelab.records import Frozen, Record
+from scalelab.records import Complexity, Frozen, Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from scalelab.components import OpenDataset, Params
     from scalelab.plugins import Kind
     from scalelab.train.results import Progress
 
@@ -73,22 +78,39 @@ def run_job(
     return record
 
 
-def _attempt(
-    job: Job,
-    bench: Workbench,
-    journal: Journal,
-    on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], bool] | None,
-) -> dict[str, Any]:
-    """Returns the fields of the record of an attempt that got as far as training."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A trial that is ready to be trained.
+
+    Attributes:
+        data: Its dataset.
+        module: Freshly initialized, on the device.
+        optimizer: Over the module's parameters.
+        params: Options of its architecture.
+        cost: What an example costs.
+        device: Where it is trained.
+        threads: CPU threads that train it, which torch was told.
+    """
+
+    data: OpenDataset
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    params: Params
+    cost: Complexity
+    device: torch.device
+    threads: int
+
+
+def prepare(job: Job, bench: Workbench) -> Ready:
+    """Makes a trial ready to be trained in this process.
+
+    Raises:
+        ScalelabError: A component or an option is wrong, or the dataset is another one by now.
+    """
     import torch
 
     from scalelab.measure.flops import complexity
-    from scalelab.measure.machine import machine_facts
-    from scalelab.train.checkpoint import save_weights
     from scalelab.train.device import resolve_device, seed_everything
-    from scalelab.train.loop import train_model
-    from scalelab.train.metrics import objective_of
 
     trial = job.trial
     catalog = bench.catalog(job.plugins)
@@ -100,35 +122,55 @@ def _attempt(
     params = params_of(architecture, trial.architecture.params)
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
-    step_flops = trial.training.batch_size * cost.train_flops_per_example
-    threads = job.crew.threads_for(step_flops)
+    threads = job.crew.threads_for(trial.training.batch_size * cost.train_flops_per_example)
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, trial.optimizer.params)
     device = resolve_device(job.device)
     module.to(device)
+    return Ready(data, module, optimizer.build(optimizer_params, module), params, cost, device, threads)
+
+
+def _attempt(
+    job: Job,
+    bench: Workbench,
+    journal: Journal,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> dict[str, Any]:
+    """Returns the fields of the record of an attempt that got as far as training."""
+    from scalelab.measure.machine import machine_facts
+    from scalelab.train.checkpoint import save_weights
+    from scalelab.train.loop import train_model
+    from scalelab.train.metrics import objective_of
+
+    trial = job.trial
+    ready = prepare(job, bench)
+    flops = ready.cost.train_flops_per_example
     result = train_model(
         trial,
-        data,
-        module,
-        optimizer.build(optimizer_params, module),
-        device=str(device),
+        ready.data,
+        ready.module,
+        ready.optimizer,
+        device=str(ready.device),
         checkpoint=journal.checkpoint(trial.id),
         on_progress=on_progress,
         should_stop=should_stop,
-        train_flops_per_example=cost.train_flops_per_example,
+        train_flops_per_example=flops,
     )
     if job.keep_weights and result.status == "done":
-        save_weights(journal.weights(trial.id), trial.id, module)
+        save_weights(journal.weights(trial.id), trial.id, ready.module)
+    task = ready.data.task
     metric, direction = objective_of(task)
-    features = architecture.features
+    catalog = bench.catalog(job.plugins)
+    features = catalog.architecture(trial.architecture.name).features
     return {
-        **_shared(Record, cost),
+        **_shared(Record, ready.cost),
         **_shared(Record, result),
         "metric": metric,
         "direction": direction,
-        "train_flops": result.n_steps * trial.training.batch_size * cost.train_flops_per_example,
-        "features": dict(features(params, task.input_shape, task.n_outputs)) if features else {},
-        "machine": machine_facts(result.device, threads=threads),
+        "train_flops": result.n_steps * trial.training.batch_size * flops,
+        "features": dict(features(ready.params, task.input_shape, task.n_outputs)) if features else {},
+        "machine": machine_facts(result.device, threads=ready.threads, workers=job.crew.workers),
         "scalelab_version": __version__,
         "provenance": {kind: catalog.provenance(kind, getattr(trial, kind).name) for kind in _KINDS},
     }

@@ -11,12 +11,13 @@ from pathlib import Path
 from scalelab.records import Machine
 
 
-def machine_facts(device: str, threads: int | None = None) -> Machine:
+def machine_facts(device: str, threads: int | None = None, workers: int | None = None) -> Machine:
     """Returns where this process runs.
 
     Args:
         device: What trains or infers, such as `"cpu"` or `"cuda:0"`.
         threads: CPU threads in use; torch's setting by default.
+        workers: Worker processes that share the machine; 0 is the coordinator's own.
     """
     if threads is None:
         import torch
@@ -29,6 +30,7 @@ def machine_facts(device: str, threads: int | None = None) -> Machine:
         cpu=cpu_name(),
         cores=usable_cores(),
         threads=threads,
+        workers=workers,
         python=platform.python_version(),
         torch=version("torch"),
         device=device.partition(":")[0],

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from scalelab.analysis.estimate import Refusal
-from scalelab.analysis.families.laws import FittedLaw
-from scalelab.analysis.latency.law import Place
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, SYMBOLS
 from scalelab.records import UNSPECIFIED
+
+if TYPE_CHECKING:
+    from scalelab.analysis.families.laws import FittedLaw
 
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key", bound=Hashable)
@@ -75,6 +76,8 @@ AnyPlace = tuple[str, str, int, int]
 
 def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
     """Returns a function that names where a latency was measured: target, and what else tells it apart."""
+    from scalelab.analysis.latency.law import Place
+
     known = [Place(*place) for place in places]
     several = {name: len({getattr(place, name) for place in known}) > 1 for name in Place._fields}
 
@@ -91,5 +94,5 @@ def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
 
 def law_symbol(law: FittedLaw | Refusal) -> str:
     """Returns a law's left side: `L(N)`, `L(D)`, `L(C)` or, on a grid, `L(N, D)`."""
-    axes = law.points.axes if isinstance(law, FittedLaw) else (law.subject["axis"],)
+    axes = (law.subject["axis"],) if isinstance(law, Refusal) else law.points.axes
     return "L(N, D)" if axes == (JOINT,) else f"L({', '.join(SYMBOLS.get(axis, axis) for axis in axes)})"

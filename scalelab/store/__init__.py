@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.journal import Journal
-from scalelab.store.questions import Objective, Outcome, StoredStudy, StudySummary, Tried
+from scalelab.store.questions import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
 from scalelab.store.store import Store, open_store
 
 __all__ = [
-    "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Tried",
-    "open_store",
+    "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Timing",
+    "Tried", "open_store",
 ]  # fmt: skip

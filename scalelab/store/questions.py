@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from scalelab.errors import InputError, suggest
-from scalelab.records import Direction, Measurement, MeasurementStatus, Status, Trial
+from scalelab.records import Direction, Machine, Measurement, MeasurementStatus, Status, Trial
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database
 from scalelab.store.schema import first_column
@@ -30,11 +30,13 @@ class Outcome(NamedTuple):
         status: That of the attempt that counts: the last one that is done or diverged, else the last.
         attempts: The highest number of an attempt so far; the next attempt gets one more.
         error: The reason, where the attempt that counts failed or was interrupted.
+        seconds: What the training of that attempt took.
     """
 
     status: Status
     attempts: int
     error: str | None
+    seconds: float | None
 
 
 class Tried(NamedTuple):
@@ -49,6 +51,26 @@ class Tried(NamedTuple):
     status: MeasurementStatus
     attempts: int
     reason: str | None
+
+
+class Timing(NamedTuple):
+    """How long a finished trial took.
+
+    Attributes:
+        trial: The trial.
+        machine: Where it was trained.
+        step_flops: FLOPs of a step.
+        step: Seconds a step, without validation.
+        validation: Seconds a validation example.
+        overhead: Seconds of the attempt outside of the training loop.
+    """
+
+    trial: Trial
+    machine: Machine
+    step_flops: float
+    step: float
+    validation: float
+    overhead: float
 
 
 class Objective(NamedTuple):
@@ -165,7 +187,8 @@ class Questions:
         return self._by_id(
             Outcome,
             "select trial_id, any_value(r.status) filter (r.attempt = b.attempt), max(r.attempt), "
-            "any_value(r.error) filter (r.attempt = b.attempt) "
+            "any_value(r.error) filter (r.attempt = b.attempt), "
+            "any_value(r.wall_seconds) filter (r.attempt = b.attempt) "
             f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
             *values,
         )
@@ -179,6 +202,25 @@ class Questions:
             f"where status = 'done' and objective is not null and trial_id {_AMONG}",
             list(trial_ids),
         )
+
+    def timings(self, fingerprint: str, batch_size: int) -> list[Timing]:
+        """Returns how long the last thousand finished trials on some data took, those that say so."""
+        rows = self._ask(
+            "select content, machine, train_flops / n_steps, (wall_seconds - validation_seconds) / n_steps, "
+            "validation_seconds / passed, greatest(finished_at - started_at - wall_seconds, 0) "
+            "from records semi join best_attempts using (trial_id, attempt) join trials using (trial_id) "
+            "join (select trial_id, attempt, sum(n_validated) as passed from curve_points group by all) "
+            "using (trial_id, attempt) "
+            "where status = 'done' and attempt = 1 and wall_seconds > validation_seconds and passed > 0 "
+            "and n_steps > 0 and machine is not null and fingerprint = ? and batch_size = ? "
+            "order by finished_at desc limit 1000",
+            fingerprint,
+            batch_size,
+        )
+        return [
+            Timing(Trial.model_validate_json(content), Machine.model_validate_json(machine), *numbers)
+            for content, machine, *numbers in rows
+        ]
 
     def measurement(self, benchmark_id: str) -> Measurement | None:
         """Returns the measurement of a benchmark that counts: the last successful one, else the last.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from scalelab.analysis.analyze import Analysis, ScaleTable
 from scalelab.report.names import family_names, family_of, grouped
 from scalelab.report.numbers import percent, plain, short
 from scalelab.report.parts import Table
@@ -15,6 +14,7 @@ from scalelab.report.trial_names import TrialNames
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scalelab.analysis.analyze import Analysis, ScaleTable
     from scalelab.execute.plan import Plan, PlannedTrial
 
 
@@ -68,7 +68,7 @@ def plan_table(plan: Plan) -> Table:
     rows = (
         {
             **dict(cells),
-            "time": f"{plain(sum(row.seconds for row in own))} s",
+            "time": _time(own),
             "seeds": str(len(own)),
             "done": str(sum(row.status in ("done", "diverged") for row in own)),
         }
@@ -76,6 +76,15 @@ def plan_table(plan: Plan) -> Table:
     )
     optional = ("epochs", "steps", "forward", "training", "done")
     return Table.of(f"study {plan.study}", rows, numbers=slice(2, None), optional=optional)
+
+
+def _time(rows: Sequence[PlannedTrial]) -> str:
+    """Returns what rows take or took together, as a range where it is an estimate."""
+    spans = [row.seconds for row in rows]
+    if None in spans:
+        return ""
+    low, high = (sum(getattr(span, end) for span in spans) for end in ("low", "high"))
+    return f"{plain(low)} s" if low == high else f"{plain(low)} to {plain(high)} s"
 
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:

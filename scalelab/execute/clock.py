@@ -1,0 +1,179 @@
+"""How long trials will take on this machine, as a range.
+
+What the store has of such trials on such a machine comes first: the same data, batches and threads, as many
+workers, the same processor and torch. Sizes that it does not cover are timed, three of each architecture at
+most. Between sizes, seconds a step are interpolated in logarithms and never fall as a network grows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from scalelab.execute.jobs import Job
+from scalelab.execute.timing import time_jobs
+from scalelab.execute.work import Span, Work
+from scalelab.measure.machine import machine_facts
+from scalelab.store import Timing
+from scalelab.train.schedules import Validations
+
+MARGIN, MOST = 1.37, 2.0
+"""The range is the middle divided and multiplied by the first, by up to the second where times differed."""
+NEAR = 1.5
+"""A size within this factor of one whose times are known needs no timing of its own."""
+SIZES = 3
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the steps of one network take.
+
+    Attributes:
+        flops: FLOPs of a step.
+        step: Seconds a step.
+        validation: Seconds a validation example.
+        spread: How many times as long the slow looks took as the fast ones.
+    """
+
+    flops: float
+    step: float
+    validation: float
+    spread: float
+
+
+class Clock:
+    """Says how long trials take.
+
+    Args:
+        rates: Known rates by architecture.
+        opening: Seconds until a worker is at its first trial.
+        setup: Seconds from there until the first step, and of each later trial likewise.
+    """
+
+    def __init__(self, rates: dict[str, list[Rate]], opening: float, setup: float) -> None:
+        self._rates = {name: sorted(known, key=lambda rate: rate.flops) for name, known in rates.items()}
+        self._setup = setup
+        self.opening = Span.around(opening, MARGIN)
+
+    def __call__(self, work: Work) -> Span:
+        """Returns how long a trial takes."""
+        rates = self._rates[work.trial.architecture.name]
+        sizes = np.log([rate.flops for rate in rates])
+        at = math.log(work.step_flops)
+        step = math.exp(_rising(sizes, np.log([rate.step for rate in rates]), at))
+        validation = math.exp(_rising(sizes, np.log([rate.validation for rate in rates]), at))
+        spread = float(np.interp(at, sizes, [rate.spread for rate in rates]))
+        factor = min(MARGIN * math.sqrt(spread), MOST)
+        passed = Validations.of(work.trial.training, work.n_steps, work.n_validation).passed(
+            work.n_validation
+        )
+        trained = Span.around(self._setup + work.n_steps * step + passed * validation, factor)
+        # The best point may be another one than the last.
+        again = work.n_validation * validation
+        return trained + Span(0.0, again / 2, again)
+
+
+def _rising(sizes: np.ndarray, values: np.ndarray, at: float) -> float:
+    """Interpolates values that never fall with size; beyond the largest they grow as the size does."""
+    rising = isotonic_regression(values).x
+    return float(np.interp(at, sizes, rising)) + max(0.0, at - float(sizes[-1]))
+
+
+def make_clock(
+    pending: Sequence[Work], known: Sequence[Timing], job: Job, on_timing: Callable[[], None]
+) -> Clock:
+    """Returns a clock for trials that are to be done.
+
+    Args:
+        pending: The trials.
+        known: What the store has of trials on the same data.
+        job: One of the trials as a worker would get it; the others differ in nothing but the trial.
+        on_timing: Called before trials are timed, if any are.
+
+    Raises:
+        InputError: A trial cannot be trained here.
+    """
+    alike = _alike(known, job)
+    rates = _recorded(alike)
+    unknown = _unknown(pending, rates)
+    overheads = sorted(timing.overhead for timing in alike) or [0.0]
+    setup = overheads[len(overheads) // 2]
+    opening = overheads[-1] - setup
+    if unknown:
+        on_timing()
+        times = time_jobs([job.model_copy(update={"trial": work.trial}) for work in unknown])
+        opening = times.opening
+        setup = float(np.mean([timed.setup for found in times.trials.values() for timed in found]))
+        for work in unknown:
+            found = times.trials[work.trial.id]
+            looks = [look for timed in found for look in timed.looks]
+            rate = Rate(
+                work.step_flops,
+                float(np.mean([timed.step for timed in found])),
+                float(np.mean([timed.validation for timed in found])),
+                _spread(looks),
+            )
+            rates[work.trial.architecture.name].append(rate)
+    return Clock(rates, opening, setup)
+
+
+def _spread(seconds: Sequence[float]) -> float:
+    fast, slow = np.quantile(seconds, [0.1, 0.9])
+    return float(slow / fast)
+
+
+def _alike(known: Sequence[Timing], job: Job) -> list[Timing]:
+    """Returns the timings of the same options on the same kind of machine, shared by as many workers."""
+    from scalelab.train.device import resolve_device
+
+    here = machine_facts(str(resolve_device(job.device)), threads=1, workers=job.crew.workers)
+    names = ("cpu", "cores", "torch", "device", "device_name", "workers")
+    training = job.trial.training
+
+    def same(timing: Timing) -> bool:
+        other = timing.trial.training
+        return (
+            all(getattr(timing.machine, name) == getattr(here, name) for name in names)
+            and timing.machine.threads == job.crew.threads_for(timing.step_flops)
+            and (other.batch_size, other.augment, other.precision)
+            == (training.batch_size, training.augment, training.precision)
+        )
+
+    return [timing for timing in known if same(timing)]
+
+
+def _recorded(timings: Sequence[Timing]) -> dict[str, list[Rate]]:
+    """Returns the rates of recorded trials: of each size the median, with the spread of all around theirs."""
+    sizes: dict[tuple[str, float], list[Timing]] = defaultdict(list)
+    for timing in timings:
+        sizes[timing.trial.architecture.name, timing.step_flops].append(timing)
+    medians = {size: float(np.median([timing.step for timing in own])) for size, own in sizes.items()}
+    ratios = [timing.step / medians[size] for size, own in sizes.items() for timing in own]
+    rates: dict[str, list[Rate]] = defaultdict(list)
+    for (architecture, flops), own in sizes.items():
+        validation = float(np.median([timing.validation for timing in own]))
+        rates[architecture].append(Rate(flops, medians[architecture, flops], validation, _spread(ratios)))
+    return rates
+
+
+def _unknown(pending: Sequence[Work], rates: dict[str, list[Rate]]) -> list[Work]:
+    """Returns trials to time: of each architecture's sizes that are not known a few, ends and middle."""
+    sizes: dict[str, dict[float, Work]] = defaultdict(dict)
+    for work in pending:
+        architecture, flops = work.trial.architecture.name, work.step_flops
+        known = [rate.flops for rate in rates.get(architecture, ())]
+        near = any(flops / NEAR <= size <= flops * NEAR for size in known)
+        between = bool(known) and min(known) <= flops <= max(known)
+        if not (near or between):
+            sizes[architecture].setdefault(flops, work)
+    chosen = []
+    for own in sizes.values():
+        ordered = [own[flops] for flops in sorted(own)]
+        places = np.unique(np.linspace(0, len(ordered) - 1, SIZES).round().astype(int))
+        chosen += [ordered[place] for place in places]
+    return chosen

@@ -1,0 +1,212 @@
+"""How long trials take here: timed by the training loop itself, in processes like a run's workers.
+
+`python -m scalelab.execute.timing` answers to a job with a `Timed`: it sets the trial up as a worker does and
+trains it for a moment, data, augmentation and optimizer included, and passes validation examples. As many of
+these processes as there will be workers do so at once, since workers slow each other down.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scalelab.errors import InputError
+from scalelab.execute.jobs import Job
+from scalelab.execute.worker import prepare
+from scalelab.records import Frozen, Length
+from scalelab.supervise.process import Supervised
+from scalelab.supervise.workbench import Workbench, one_line, serve
+
+if TYPE_CHECKING:
+    import torch
+
+WARM_STEPS = 3
+LEAST_STEPS = 8
+LEAST_SECONDS, MOST_SECONDS = 1.0, 6.0
+"""Steps are timed for so long; the longer where they are so slow that there are less than `LEAST_STEPS`."""
+LOOK_SECONDS = 0.1
+VALIDATED = 512
+
+
+class Timed(Frozen):
+    """What a trial took in one process.
+
+    Attributes:
+        trial_id: The trial.
+        first: Whether it was the first trial of its process.
+        seconds: Seconds of all this, but for what a process does once.
+        setup: Seconds until the first step.
+        step: Seconds a step, over all of them.
+        looks: The same, in looks of a tenth of a second or of one step.
+        validation: Seconds a validation example.
+        error: Why it cannot be trained, in one line.
+    """
+
+    trial_id: str
+    first: bool
+    seconds: float = 0.0
+    setup: float = 0.0
+    step: float = 0.0
+    looks: tuple[float, ...] = ()
+    validation: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """What the processes found, together.
+
+    Attributes:
+        opening: Seconds until a worker is at its first trial.
+        trials: By trial id what every process found.
+    """
+
+    opening: float
+    trials: dict[str, list[Timed]]
+
+
+def time_jobs(jobs: Sequence[Job]) -> Times:
+    """Times some trials, one after the other, in as many processes at once as their crew has workers.
+
+    Raises:
+        InputError: A trial cannot be trained, or a process was lost.
+    """
+    crew = jobs[0].crew
+    heard: queue.SimpleQueue[tuple[Supervised[Timed], Timed | None]] = queue.SimpleQueue()
+    began = time.perf_counter()
+    last_words: list[str] = []
+    processes = [
+        Supervised(
+            "scalelab.execute.timing",
+            Timed.model_validate_json,
+            threads=crew.threads,
+            tell=last_words.append,
+            heard=heard,
+        )
+        for _ in range(max(1, crew.workers))
+    ]
+    found: dict[str, list[Timed]] = {job.trial.id: [] for job in jobs}
+    opening = 0.0
+    try:
+        for process in processes:
+            for job in jobs:
+                process.send(job)
+        for _ in range(len(jobs) * len(processes)):
+            process, timed = heard.get()
+            if timed is None:
+                raise InputError(f"the study's networks cannot be timed: {process.why_lost()}")
+            if timed.error is not None:
+                raise InputError(f"trial {timed.trial_id} cannot be timed: {timed.error}")
+            if timed.first:
+                opening = max(opening, time.perf_counter() - began - timed.seconds)
+            found[timed.trial_id].append(timed)
+    finally:
+        for process in processes:
+            process.kill()
+    return Times(opening, found)
+
+
+def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
+    """Times a trial in this process.
+
+    Args:
+        job: The trial and where it would be trained.
+        bench: What stays open from trial to trial.
+        first: Whether nothing is open yet.
+    """
+    from scalelab.train.loop import train_model
+    from scalelab.train.validation import Validator
+
+    if first:
+        prepare(job, bench)  # which imports torch and opens the dataset
+    began = time.perf_counter()
+    ready = prepare(job, bench)
+    # No validation among the steps, and no end to them.
+    training = job.trial.training.model_copy(update={"length": Length(steps=10**9), "validations": 1})
+    stopwatch = Stopwatch(ready.device)
+    result = train_model(
+        job.trial.model_copy(update={"training": training}),
+        ready.data,
+        ready.module,
+        ready.optimizer,
+        device=str(ready.device),
+        should_stop=stopwatch,
+        train_flops_per_example=ready.cost.train_flops_per_example,
+    )
+    validator = Validator(ready.data, VALIDATED, training.batch_size, ready.device, result.precision)
+    validating = time.perf_counter()
+    validator.part(ready.module)
+    validated = time.perf_counter() - validating
+    return Timed(
+        trial_id=job.trial.id,
+        first=first,
+        seconds=time.perf_counter() - began,
+        setup=stopwatch.first - began,
+        step=stopwatch.step,
+        looks=tuple(stopwatch.looks),
+        validation=validated / validator.n_part,
+    )
+
+
+class Stopwatch:
+    """A `should_stop` that times the steps between its calls, and stops when it has seen enough."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.looks: list[float] = []
+        self.first = self.step = 0.0
+        self._device = device
+        self._calls = self._warm = self._seen = 0
+        self._began = self._look = 0.0
+
+    def __call__(self) -> bool:
+        """Notes that a step ends and another one begins, and tells whether that is enough."""
+        now = time.perf_counter()
+        taken, self._calls = self._calls, self._calls + 1
+        self.first = self.first or now
+        if taken <= WARM_STEPS and now - self.first < MOST_SECONDS:
+            self._began = self._look = self._now()
+            self._warm = self._seen = taken
+            return False
+        if now - self._look >= LOOK_SECONDS:
+            now = self._now()
+            self.looks.append((now - self._look) / (taken - self._seen))
+            self.step = (now - self._began) / (taken - self._warm)
+            self._look, self._seen = now, taken
+        seconds = now - self._began
+        enough = bool(self.looks) and seconds >= LEAST_SECONDS
+        return enough and (taken - self._warm >= LEAST_STEPS or seconds >= MOST_SECONDS)
+
+    def _now(self) -> float:
+        """Waits for a GPU, which runs behind."""
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def main() -> None:
+    """Times jobs from standard input until it ends."""
+    bench = Workbench()
+    seen = False
+
+    def work(line: str, send: Callable[[Frozen], None], _should_stop: Callable[[], bool]) -> None:
+        nonlocal seen
+        job = Job.model_validate_json(line)
+        try:
+            timed = time_job(job, bench, first=not seen)
+        except Exception as error:
+            timed = Timed(trial_id=job.trial.id, first=not seen, error=one_line(error))
+        seen = True
+        send(timed)
+
+    serve(work)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
