@@ -132,6 +132,7 @@ from scalelab.study import load_study as load_study
 from scalelab.train.device import seed_everything as seed_everything
 from scalelab.train.groups import parameter_groups as parameter_groups
 from scalelab.train.loop import train_model as train_model
+from scalelab.train.losses import constant_loss as constant_loss
 from scalelab.train.results import TrainResult as TrainResult
 
 __version__: str

@@ -73,3 +73,48 @@ def check_targets(targets: np.ndarray, task: Task, where: str) -> None:
         )
     elif task.loss == "bce" and len(targets) and (targets.min() < 0 or targets.max() > 1):
         raise DataError(f"{where} targets run from {targets.min()} to {targets.max()}; bce needs 0 to 1")
+
+
+def constant_loss(targets: np.ndarray, task: Task) -> float | None:
+    """Returns the loss of the best constant answer: what a model has that makes nothing of its inputs.
+
+    Runs too small to learn have it, and no law of the loss should say more for them. Take the targets of the
+    split that the losses are of, which is the validation split.
+
+    - `"cross-entropy"`: the entropy of the classes' frequencies, in nats.
+    - `"bce"`: the entropy of each output's mean target, averaged over outputs.
+    - `"mse"`: the variance of each output, averaged over outputs.
+
+    Args:
+        targets: Targets of n examples, as in `Split`.
+        task: What they are targets of.
+
+    Returns:
+        The loss, or `None` where the task's loss is a function of its own.
+
+    Raises:
+        DataError: There are no targets, or they do not fit the task's loss.
+        InputError: There is no built-in loss of that name.
+    """
+    import numpy as np
+
+    resolve_loss(task.loss)
+    if not isinstance(task.loss, str):
+        return None
+    targets = np.asarray(targets)
+    check_targets(targets, task, "these")
+    if not len(targets):
+        raise DataError("there are no targets, so that no answer to them is the best one")
+    if task.loss == "mse":
+        return float(np.var(targets, axis=0, dtype=float).mean())
+    if task.loss == "bce":
+        means = targets.mean(axis=0, dtype=float)
+        return _entropy(np.stack([means, 1.0 - means])) / task.n_outputs
+    return _entropy(np.bincount(targets) / len(targets))
+
+
+def _entropy(shares: np.ndarray) -> float:
+    import numpy as np
+
+    known = shares[shares > 0]
+    return float(-(known * np.log(known)).sum())

@@ -6,7 +6,7 @@ import torch
 
 from scalelab.components import Task
 from scalelab.errors import DataError, InputError
-from scalelab.train.losses import check_targets, resolve_loss
+from scalelab.train.losses import check_targets, constant_loss, resolve_loss
 
 
 def test_cross_entropy_of_uniform_outputs_is_the_log_of_the_classes() -> None:
@@ -49,3 +49,56 @@ def test_an_unknown_loss_is_answered_with_close_matches() -> None:
 def test_targets_that_a_loss_would_misread_are_refused(loss: str, targets: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_targets(targets, Task(input_shape=(1, 8), n_outputs=3, loss=loss), "training")
+
+
+def task_of(loss: str, n_outputs: int = 3) -> Task:
+    return Task(input_shape=(1, 8), n_outputs=n_outputs, loss=loss)
+
+
+def answers(loss: str, targets: np.ndarray, outputs: np.ndarray) -> list[float]:
+    """The loss of each row of outputs, given as the answer to every target."""
+    own = torch.from_numpy(targets)
+    rows = torch.from_numpy(outputs)
+    return [resolve_loss(loss)(row.expand(len(own), -1), own).item() for row in rows]
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "bce", "mse"])
+def test_no_constant_answer_is_better_than_the_best_one(loss: str) -> None:
+    draws = np.random.default_rng(0)
+    classes = draws.choice(3, 200, p=[0.7, 0.2, 0.1])
+    if loss == "cross-entropy":
+        targets, best = classes, np.log(np.bincount(classes) / 200)
+    elif loss == "bce":
+        targets = np.eye(3)[classes]
+        best = np.log(targets.mean(0) / (1 - targets.mean(0)))
+    else:
+        targets = draws.normal([1, 2, 3], [1, 5, 0.1], (200, 3))
+        best = targets.mean(0)
+    found = constant_loss(targets, task_of(loss))
+    assert found is not None
+    assert answers(loss, targets, best[None])[0] == pytest.approx(found)
+    assert min(answers(loss, targets, best + draws.normal(0, 0.3, (100, 3)))) > found
+
+
+def test_an_output_that_never_varies_costs_nothing() -> None:
+    assert constant_loss(np.zeros(5, int), task_of("cross-entropy")) == 0.0
+    assert constant_loss(np.array([[0.0, 1.0], [1.0, 1.0]]), task_of("bce", 2)) == pytest.approx(
+        np.log(2) / 2
+    )
+    assert constant_loss(np.full((4, 1), 7.0), task_of("mse", 1)) == 0.0
+
+
+def test_the_best_constant_answer_to_a_loss_of_ones_own_is_not_known() -> None:
+    own = Task(
+        input_shape=(1, 8), n_outputs=1, loss=lambda outputs, targets: (outputs - targets).abs().mean()
+    )
+    assert constant_loss(np.zeros((4, 1)), own) is None
+
+
+def test_no_targets_and_wrong_ones_have_no_best_answer() -> None:
+    with pytest.raises(DataError, match="no targets"):
+        constant_loss(np.zeros((0, 3)), task_of("mse"))
+    with pytest.raises(DataError, match="class indices"):
+        constant_loss(np.zeros((4, 3)), task_of("cross-entropy"))
+    with pytest.raises(InputError, match="unknown loss"):
+        constant_loss(np.zeros((4, 3)), task_of("crossentropy"))
