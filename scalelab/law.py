@@ -95,7 +95,7 @@ class Law(ABC):
     """
 
     name: ClassVar[str]
-    equation: ClassVar[str]
+    equation: str
     paper: ClassVar[str]
     axes: tuple[str, ...]
     params: tuple[str, ...]

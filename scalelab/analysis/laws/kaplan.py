@@ -1,4 +1,4 @@
-"""The law of model size and data of Kaplan et al."""
+"""The law of model size and data of Kaplan et al., as it is and with an irreducible loss."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from scalelab.analysis.laws.starts import mesh, solve_linear
+from scalelab.analysis.laws.powers import split_powers
+from scalelab.analysis.laws.starts import mesh, solve_root
 from scalelab.arrays import Array
 from scalelab.law import Frame, Law, sigmoid, stack
 
 _LEAST, _MOST = 1e-3, 5.0
-_STEEP = 100.0
+_RATES = np.geomspace(0.02, 2.0, 9)
+_FLOORS = (0.0, 0.4, 0.7, 0.9, 0.98)
 
 
 class Kaplan(Law):
@@ -35,7 +37,7 @@ class Kaplan(Law):
     paper = "Kaplan et al. 2020, Scaling Laws for Neural Language Models, arXiv:2001.08361, eq. 1.5"
     n_starts = 24
     axes = ("n_params", "n_examples")
-    params = ("N_c", "D_c", "alpha_N", "alpha_D")
+    params: tuple[str, ...] = ("N_c", "D_c", "alpha_N", "alpha_D")
     exponents = ("alpha_N", "alpha_D")
     coefficients = ("N_c", "D_c")
     in_auto = True
@@ -58,16 +60,8 @@ class Kaplan(Law):
 
     @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
-        nodes = mesh(np.geomspace(0.02, 2.0, 9), np.geomspace(0.02, 2.0, 9))
-        by_n, by_d = nodes[:, :1], nodes[:, 1:]
-        # Relative errors of the root count, so that the largest losses do not decide alone.
-        root = np.log(y) / by_d
-        powers = np.stack([-by_n * u[0] / by_d - root, -u[1] - root], axis=1)
-        terms = np.exp(np.clip(powers, -_STEEP, _STEEP))
-        coefficients = solve_linear(terms, np.ones_like(root))
-        # A term that came out negative starts at a tenth of the other, which is small but can still grow.
-        least = 0.1 * np.abs(coefficients).max(axis=1, keepdims=True) + 1e-12
-        return np.column_stack([np.log(np.maximum(coefficients, least)) * by_d, nodes])
+        nodes = mesh(_RATES, _RATES)
+        return _starts(nodes, np.zeros(len(nodes)), u, y)
 
     @override
     def public(self, theta: Array, frame: Frame) -> Array:
@@ -81,3 +75,71 @@ class Kaplan(Law):
     def internal(self, params: Array) -> Array:
         by_n, by_d = params[..., 2], params[..., 3]
         return np.stack([by_n * np.log(params[..., 0]), by_d * np.log(params[..., 1]), by_n, by_d], axis=-1)
+
+    @override
+    def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array]:
+        # The loss rises with the sum in the brackets, whose exponents are alpha_N/alpha_D and one.
+        return split_powers(theta / theta[:, 3:], frame)
+
+
+class KaplanOffset(Kaplan):
+    """`L(N, D) = E + ((N_c/N)^(alpha_N/alpha_D) + D_c/D)^alpha_D`: `kaplan` that ends at an irreducible loss.
+
+    Kaplan et al. 2020 left E out because their losses were far above it, and expected the law to level off
+    (section 6.3). Internal parameters: E, then those of `kaplan`. Bounds: E >= 0, the others as there.
+
+    >>> import scalelab
+    >>> grid = [(n, d) for n in (1e6, 1e7, 1e8, 1e9) for d in (1e8, 1e9, 1e10)]
+    >>> x = {"n_params": [n for n, _ in grid], "n_examples": [d for _, d in grid]}
+    >>> y = [1.5 + ((8e8 / n) ** (0.3 / 0.4) + 5e9 / d) ** 0.4 for n, d in grid]
+    >>> fit = scalelab.fit_law("kaplan-offset", x, y)
+    >>> [f"{name} = {value:.3g}" for name, value in fit.params.items()]
+    ['E = 1.5', 'N_c = 8e+08', 'D_c = 5e+09', 'alpha_N = 0.3', 'alpha_D = 0.4']
+    """
+
+    name = "kaplan-offset"
+    equation = "L = E + ((N_c/N)^(alpha_N/alpha_D) + D_c/D)^alpha_D"
+    paper = (
+        "Kaplan et al. 2020, Scaling Laws for Neural Language Models, arXiv:2001.08361, eq. 1.5, "
+        "with an irreducible loss"
+    )
+    params = ("E", "N_c", "D_c", "alpha_N", "alpha_D")
+    irreducible = "E"
+    in_auto = False
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        value, jac = super().value_jac(theta[:, 1:], u)
+        return theta[:, :1] + value, np.concatenate([np.ones_like(jac[:, :1]), jac], axis=1)
+
+    @override
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        lower, upper = super().bounds(u, y)
+        return np.append(0.0, lower), np.append(float(y.max()), upper)
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        nodes = mesh(_FLOORS, _RATES, _RATES)
+        offset = nodes[:, 0] * y.min()
+        return np.column_stack([offset, _starts(nodes[:, 1:], offset, u, y)])
+
+    @override
+    def public(self, theta: Array, frame: Frame) -> Array:
+        return np.concatenate(
+            [frame.y_scale * theta[..., :1], super().public(theta[..., 1:], frame)], axis=-1
+        )
+
+    @override
+    def internal(self, params: Array) -> Array:
+        return np.concatenate([params[..., :1], super().internal(params[..., 1:])], axis=-1)
+
+    @override
+    def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array]:
+        return super().optimal_split(theta[:, 1:], frame)
+
+
+def _starts(nodes: Array, offset: Array, u: Sequence[Array], y: Array) -> Array:
+    """Returns starts of `kaplan` for exponents `nodes`, shape (nodes, 2), above offsets, shape (nodes,)."""
+    by_n, by_d = nodes[:, :1], nodes[:, 1:]
+    powers = np.stack(np.broadcast_arrays(-by_n / by_d * u[0], -u[1]), axis=1)
+    return np.column_stack([solve_root(powers, by_d[:, 0], offset, y) * by_d, nodes])

@@ -1,4 +1,4 @@
-"""Sums of power laws: `power`, `power-offset` and `chinchilla`."""
+"""Sums of power laws: `power`, `power-offset`, `chinchilla` and `shared-exponent`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing_extensions import override
 from scalelab.analysis.laws.starts import mesh, solve_linear, solve_offset
 from scalelab.arrays import Array
 from scalelab.law import MAX_EXPONENT, Frame, Law
+
+_TWICE = [0, 1, 2, 3, 3]
 
 
 class SumOfPowers(Law):
@@ -153,8 +155,71 @@ class Chinchilla(SumOfPowers):
 
     @override
     def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array]:
-        # Hoffmann et al. 2022, eq. 4.
-        alpha, beta = theta[:, 3], theta[:, 4]
-        log_a, log_b = theta[:, 1] + alpha * frame.centers[0], theta[:, 2] + beta * frame.centers[1]
-        share = beta / (alpha + beta)
-        return share, (np.log(alpha) + log_a - np.log(beta) - log_b) / (alpha + beta)
+        return split_powers(theta[:, 1:], frame)
+
+
+class SharedExponent(SumOfPowers):
+    """`L(N, D) = E + A * N^-alpha + B * D^-alpha`: one exponent for both (Gadre et al. 2024, eq. 4).
+
+    The paper writes it along compute `C = 6 N D` and the multiplier `M = D / N`, for runs beyond the
+    compute-optimal ones: `L = E + (a * M^eta + b * M^-eta) * C^-eta`. With `N = (C / 6M)^(1/2)` and
+    `D = (C M / 6)^(1/2)` these are the same, `eta = alpha / 2`, `a = A * 6^eta`, `b = B * 6^eta`; the axes
+    here are N and D, and so are the parameters theirs. Four parameters, for grids of few runs; the best
+    D / N is the same for every budget. Internal parameters and bounds: as for `chinchilla`.
+
+    >>> import scalelab
+    >>> x = {"n_params": [1e7, 1e7, 1e8, 1e8, 1e9], "n_examples": [1e9, 1e10, 1e9, 1e10, 1e11]}
+    >>> y = [1.8 + 210 * n**-0.3 + 340 * d**-0.3 for n, d in zip(*x.values())]
+    >>> fit = scalelab.fit_law("shared-exponent", x, y)
+    >>> {name: round(value, 3) for name, value in fit.params.items()}
+    {'E': 1.8, 'A': 210.0, 'B': 340.0, 'alpha': 0.3}
+    """
+
+    name = "shared-exponent"
+    equation = "L = E + A * N^-alpha + B * D^-alpha"
+    paper = "Gadre et al. 2024, Language models scale reliably with over-training, arXiv:2403.08540, eq. 4"
+    axes = ("n_params", "n_examples")
+    params = ("E", "A", "B", "alpha")
+    exponents = ("alpha",)
+    coefficients = ("A", "B")
+    irreducible = "E"
+    rates = np.geomspace(0.02, 4.0, 24)
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        value, jac = super().value_jac(theta[:, _TWICE], u)
+        jac[:, 3] += jac[:, 4]
+        return value, jac[:, :4]
+
+    @override
+    def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        lower, upper = super().bounds(u, y)
+        return lower[:4], upper[:4]
+
+    @override
+    def starts(self, u: Sequence[Array], y: Array) -> Array:
+        offset, coefficients = solve_offset(np.exp(-self.rates[:, None, None] * np.stack(u)), y)
+        return np.column_stack([offset, np.log(coefficients), self.rates])
+
+    @override
+    def public(self, theta: Array, frame: Frame) -> Array:
+        return super().public(theta[..., _TWICE], frame)[..., :4]
+
+    @override
+    def optimal_split(self, theta: Array, frame: Frame) -> tuple[Array, Array]:
+        return split_powers(theta[:, _TWICE[1:]], frame)
+
+
+def split_powers(terms: Array, frame: Frame) -> tuple[Array, Array]:
+    """Returns where a budget N * D makes `A * N^-alpha + B * D^-beta` least (Hoffmann et al. 2022, eq. 4).
+
+    Args:
+        terms: log A and log B at the center of the frame, alpha, beta; shape (batch, 4).
+        frame: The change of units.
+
+    Returns:
+        a and log G of `N = G * (N * D)^a`, both of shape (batch,), as `Law.optimal_split` does.
+    """
+    log_a, log_b, alpha, beta = terms.T
+    ratio = log_a + alpha * frame.centers[0] - log_b - beta * frame.centers[1]
+    return beta / (alpha + beta), (np.log(alpha) - np.log(beta) + ratio) / (alpha + beta)

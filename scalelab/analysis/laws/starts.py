@@ -13,6 +13,7 @@ import numpy as np
 from scalelab.arrays import Array
 
 _RIDGE = 1e-9
+_STEEP = 100.0
 
 
 def mesh(*axes: Sequence[float] | Array) -> Array:
@@ -58,3 +59,26 @@ def solve_offset(terms: Array, y: Array) -> tuple[Array, Array]:
     offset = np.clip(first[:, 0], 0.0, 0.99 * y.min())
     coefficients = solve_linear(terms, y - offset[:, None], weights)
     return offset, np.maximum(coefficients, 1e-4)
+
+
+def solve_root(powers: Array, gamma: Array, offset: Array, y: Array) -> Array:
+    """Solves `y = E + (sum of coefficients * exp(powers))^gamma` for relative residuals.
+
+    Args:
+        powers: Logarithms of the terms, shape (batch, terms, n).
+        gamma: The outer exponent, shape (batch,).
+        offset: E, shape (batch,), below every outcome.
+        y: Positive outcomes, shape (n,).
+
+    Returns:
+        Logarithms of the coefficients, shape (batch, terms).
+    """
+    rest = y - offset[:, None]
+    # Relative errors of the root count, so that the largest losses do not decide alone.
+    root = np.log(rest) / gamma[:, None]
+    terms = np.exp(np.clip(powers - root[:, None], -_STEEP, _STEEP))
+    coefficients = solve_linear(terms, np.ones_like(root), (rest / y) ** 2)
+    # A term that came out negative starts at a tenth of the other, which is small but can still grow.
+    least = 0.1 * np.abs(coefficients).max(axis=1, keepdims=True) + 1e-12
+    out: Array = np.log(np.maximum(coefficients, least))
+    return out

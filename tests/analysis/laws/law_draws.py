@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+OF_SIZE_AND_DATA = (
+    "chinchilla", "shared-exponent", "outer-exponent", "saturating", "saturating-overfit", "kaplan",
+    "kaplan-offset", "interaction",
+)  # fmt: skip
 SCALES = np.geomspace(1e5, 1e9, 30)
 CENTER = 1e7
 
@@ -77,6 +81,69 @@ def chinchilla(draw):
 
 
 @st.composite
+def shared_exponent(draw):
+    alpha = draw(uniform(0.15, 0.8))
+    return {
+        "E": draw(log_uniform(0.3, 3)),
+        "A": coefficient(alpha, draw(log_uniform(0.3, 3))),
+        "B": coefficient(alpha, draw(log_uniform(0.3, 3))),
+        "alpha": alpha,
+    }
+
+
+@st.composite
+def outer_exponent(draw):
+    alpha, beta, gamma = draw(uniform(0.15, 0.8)), draw(uniform(0.15, 0.8)), draw(log_uniform(0.4, 2))
+    return {
+        "E": draw(log_uniform(0.3, 3)),
+        "A": coefficient(alpha / gamma, draw(log_uniform(0.5, 2)) ** (1 / gamma)),
+        "B": coefficient(beta / gamma, draw(log_uniform(0.5, 2)) ** (1 / gamma)),
+        "alpha": alpha / gamma,
+        "beta": beta / gamma,
+        "gamma": gamma,
+    }
+
+
+@st.composite
+def saturating(draw):
+    alpha, beta = draw(uniform(0.2, 0.8)), draw(uniform(0.2, 0.8))
+    low = draw(log_uniform(0.3, 3))
+    return {
+        "E": low,
+        "L0": low + draw(log_uniform(1, 5)),
+        "a": coefficient(alpha, draw(log_uniform(0.2, 2))),
+        "b": coefficient(beta, draw(log_uniform(0.2, 2))),
+        "alpha": alpha,
+        "beta": beta,
+    }
+
+
+@st.composite
+def saturating_overfit(draw):
+    one = draw(saturating())
+    gamma, delta = draw(uniform(0.2, 0.6)), draw(uniform(0.4, 1))
+    c = coefficient(delta - gamma, draw(log_uniform(0.2, 1)))
+    first = {name: one[name] for name in ("E", "L0", "a", "b")}
+    return first | {"c": c, "alpha": one["alpha"], "beta": one["beta"], "gamma": gamma, "delta": delta}
+
+
+@st.composite
+def interaction(draw):
+    kappa, c, beta = draw(uniform(-0.04, 0.04)), draw(uniform(-0.2, 0.2)), draw(uniform(0.3, 0.7))
+    alpha, middle = draw(uniform(0.2, 0.7)), float(np.log(CENTER))
+    factor = np.log(draw(log_uniform(0.5, 2))) - (c - beta + kappa * middle) * middle
+    return {
+        "E": draw(log_uniform(0.3, 3)),
+        "A": coefficient(alpha, draw(log_uniform(0.5, 2))),
+        "B": float(np.exp(factor)),
+        "alpha": alpha,
+        "beta": beta - kappa * middle,
+        "c": c + kappa * middle,
+        "kappa": kappa,
+    }
+
+
+@st.composite
 def kaplan(draw):
     # Where one term is lost beside the other its parameters cannot come back: the exponents stay near each
     # other and the terms balance within the grid.
@@ -88,6 +155,11 @@ def kaplan(draw):
         "alpha_N": by_n,
         "alpha_D": by_d,
     }
+
+
+@st.composite
+def kaplan_offset(draw):
+    return {"E": draw(log_uniform(0.3, 3)), **draw(kaplan())}
 
 
 @st.composite
@@ -142,7 +214,7 @@ def grid(*axes):
 
 def design(law: str) -> dict[str, np.ndarray]:
     """Rows that identify the law."""
-    if law in ("chinchilla", "kaplan"):
+    if law in OF_SIZE_AND_DATA:
         n, d = grid(np.geomspace(1e5, 1e9, 6), np.geomspace(1e5, 1e9, 6))
         return {"n_params": n, "n_examples": d}
     if law == "data-constrained":
@@ -165,7 +237,13 @@ DRAWS = {
     "bnsl": bnsl(),
     "bnsl2": bnsl2(),
     "chinchilla": chinchilla(),
+    "shared-exponent": shared_exponent(),
+    "outer-exponent": outer_exponent(),
+    "saturating": saturating(),
+    "saturating-overfit": saturating_overfit(),
     "kaplan": kaplan(),
+    "kaplan-offset": kaplan_offset(),
+    "interaction": interaction(),
     "data-constrained": data_constrained(),
     "loglog": loglog(),
     "sigmoid": sigmoid(),

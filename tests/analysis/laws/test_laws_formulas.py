@@ -15,12 +15,29 @@ from scalelab.plugins import Catalog, verify_component
 
 quick = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
+
+def between(low, high, h):
+    return low + (high - low) * h / (1 + h)
+
+
 FORMULAS = {
     "power": lambda x, A, alpha: A * x**-alpha,
     "power-offset": lambda x, E, A, alpha: E + A * x**-alpha,
     "m3": lambda x, beta, c, gamma: beta * (1 / x + gamma) ** c,
     "bnsl": lambda x, E, b, c0, c1, d1, f1: E + b * x**-c0 * (1 + (x / d1) ** (1 / f1)) ** (-c1 * f1),
     "chinchilla": lambda n, d, E, A, B, alpha, beta: E + A * n**-alpha + B * d**-beta,
+    "shared-exponent": lambda n, d, E, A, B, alpha: E + A * n**-alpha + B * d**-alpha,
+    "outer-exponent": lambda n, d, E, A, B, alpha, beta, gamma: E + (A * n**-alpha + B * d**-beta) ** gamma,
+    "saturating": lambda n, d, E, L0, a, b, alpha, beta: between(E, L0, a * n**-alpha + b * d**-beta),
+    "saturating-overfit": lambda n, d, E, L0, a, b, c, alpha, beta, gamma, delta: between(
+        E, L0, a * n**-alpha + b * d**-beta + c * n**gamma * d**-delta
+    ),
+    "kaplan-offset": lambda n, d, E, N_c, D_c, alpha_N, alpha_D: (
+        E + ((N_c / n) ** (alpha_N / alpha_D) + D_c / d) ** alpha_D
+    ),
+    "interaction": lambda n, d, E, A, B, alpha, beta, c, kappa: (
+        E + A * n**-alpha + B * n**c * d ** -(beta + kappa * np.log(n))
+    ),
     "kaplan": lambda n, d, N_c, D_c, alpha_N, alpha_D: (
         ((N_c / n) ** (alpha_N / alpha_D) + D_c / d) ** alpha_D
     ),

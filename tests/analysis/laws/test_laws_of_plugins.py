@@ -138,9 +138,9 @@ def test_its_split_of_a_budget_is_taken(fit, runs):
 
 def test_what_it_does_not_say_is_refused(runs):
     n, d, loss = runs
-    kaplan = scalelab.fit_law("kaplan", {"n_params": n, "n_examples": d}, loss)
-    with pytest.raises(scalelab.FitError, match="'kaplan' does not say how to split a budget"):
-        kaplan.estimate(allocation_exponent)
+    turning = scalelab.fit_law("interaction", {"n_params": n, "n_examples": d}, loss)
+    with pytest.raises(scalelab.FitError, match="'interaction' does not say how to split a budget"):
+        turning.estimate(allocation_exponent)
     assert get_law("power").irreducible is None
 
 
