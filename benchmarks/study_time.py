@@ -1,0 +1,83 @@
+"""How long the example study takes to train, and its validation; beside another checkout if asked.
+
+    python benchmarks/study_time.py                         # the corners of examples/mitbih-convnext.toml
+    python benchmarks/study_time.py --against ROOT          # the same in ROOT, alternated trial by trial
+    python benchmarks/study_time.py --steps 600             # shorter runs
+
+The corners are the smallest and the largest network on the smallest and the largest data. Each is a study of
+one trial for `scalelab run` with its default settings; what counts is `wall_seconds`, the time in the loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+import tomlkit
+
+HERE = Path(__file__).resolve().parents[1]
+STUDY = HERE / "examples" / "mitbih-convnext.toml"
+WIDTHS, SIZES = (4, 32), (250, 16000)
+QUESTION = "select wall_seconds, {validation} as validation from runs"
+
+
+def study(width: int, size: int, optimizer: str, steps: int) -> str:
+    """Returns the example with a single trial."""
+    text = tomllib.loads(STUDY.read_text(encoding="utf-8"))
+    text["dataset"]["options"]["path"] = str((STUDY.parent / text["dataset"]["options"]["path"]).resolve())
+    text["data"]["sizes"] = [size]
+    architecture = text["architecture"][0]
+    architecture["options"]["width"] = width
+    del architecture["space"]
+    text["optimizer"] = [own for own in text["optimizer"] if own["name"] == optimizer]
+    text["training"]["length"] = {"steps": steps}
+    return tomlkit.dumps(text)
+
+
+def seconds(root: Path, text: str, validation: str) -> tuple[float, float]:
+    """Trains a study with the checkout at `root`; returns its seconds and those of its validation."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, store = Path(folder) / "study.toml", Path(folder) / "store.duckdb"
+        path.write_text(text, encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+
+        def scalelab(*arguments: object) -> str:
+            line = [sys.executable, "-m", "scalelab.cli", *map(str, arguments)]
+            done = subprocess.run(line, env=environment, cwd=folder, check=True, stdout=subprocess.PIPE)
+            return done.stdout.decode()
+
+        scalelab("run", path, "--store", store)
+        answer = scalelab("store", "sql", QUESTION.format(validation=validation), "--store", store, "--json")
+        row = json.loads(answer)[0]
+        return float(row["wall_seconds"]), float(row["validation"] or 0.0)
+
+
+def main() -> None:
+    """Prints a row for each trial, and the totals."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--against", type=Path, help="root of another checkout")
+    parser.add_argument("--optimizer", default="adamw")
+    parser.add_argument("--steps", type=int, default=1000)
+    asked = parser.parse_args()
+    total = validated = before = 0.0
+    for width, size in itertools.product(WIDTHS, SIZES):
+        text = study(width, size, asked.optimizer, asked.steps)
+        if asked.against:
+            before += seconds(asked.against.resolve(), text, "null")[0]
+        here, validation = seconds(HERE, text, "validation_seconds")
+        total, validated = total + here, validated + validation
+        print(f"width {width:2} on {size:6,}: {here:6.1f} s, validation {validation / here:.1%}", flush=True)
+    print(f"together {total:.1f} s, validation {validated / total:.1%}")
+    if asked.against:
+        print(f"there {before:.1f} s: {total / before:.2f} times as long")
+
+
+if __name__ == "__main__":
+    main()
