@@ -34,6 +34,7 @@ from scalelab.analysis.latency.law import LatencyLaw as LatencyLaw
 from scalelab.analysis.latency.law import fit_laws as fit_laws
 from scalelab.analysis.laws import get_law as get_law
 from scalelab.analysis.laws.saturating import Saturating as Saturating
+from scalelab.analysis.laws.sigmoid import SigmoidLink as SigmoidLink
 from scalelab.analysis.laws.starts import solve_offset as solve_offset
 from scalelab.api.answers import Asked as Asked
 from scalelab.api.answers import AskedOfLaw as AskedOfLaw

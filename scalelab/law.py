@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -90,7 +91,8 @@ class Law(ABC):
         n_starts: How many starting points a fit refines.
         estimator: The only estimator that suits it; default any, as the user says.
         irreducible: Which of `params` the loss ends at however large the scale; default none of them.
-        link: Whether it leads from a loss to a bounded metric, rather than from scales to a loss.
+        link: Whether it leads from a loss to another outcome, such as a bounded metric, and not from scales.
+        fixed: Values in its formula that are known and not fitted, by name; default none.
         in_auto: Whether `auto` considers it, where it is one of scalelab's own.
     """
 
@@ -99,6 +101,7 @@ class Law(ABC):
     paper: ClassVar[str]
     axes: tuple[str, ...]
     params: tuple[str, ...]
+    fixed: Mapping[str, float] = MappingProxyType({})
     exponents: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     log_axes: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.quantities import scale_for_loss
 from scalelab.analysis.laws import get_law
+from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import AXES, GRID_AXES, axis_points, grid_points
 from scalelab.errors import FitError, InputError, suggest
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 KNOWN = (*AXES, "epochs")
 REPEATED_LAW = "data-constrained"
-LINK: Final = "sigmoid"
 _ALIASES = {"n_tokens": "n_examples"}
 _MIN_LINK = 6
 _LEAST, _LARGEST = 1e-150, 1e150
@@ -264,7 +264,8 @@ def _objective(
         return metric, None, f"a link from loss to {metric} needs {_MIN_LINK} designs, got {len(known)}"
     losses, objectives = (known[name].to_numpy(dtype=float) for name in ("loss", "objective"))
     try:
-        link = fit_law(LINK, {"loss": losses}, objectives, seed=seed)
+        best = 1.0 if set(metrics["direction"]) == {"maximize"} else 0.0
+        link = fit_law(SigmoidLink(high=best), {"loss": losses}, objectives, seed=seed)
         x = {axis: np.array([value]) for axis, value in scale.items()}
         return metric, Estimate.first(chain(fit, link).predict(x, level, noise=True)), None
     except FitError as refusal:

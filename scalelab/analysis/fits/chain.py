@@ -1,4 +1,4 @@
-"""From a law of the loss to a law of a bounded metric."""
+"""From a law of the loss to a law of what follows from the loss, such as a bounded metric."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.average import AutoFit
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.intervals import Prediction, refits
-from scalelab.analysis.inference.noise import noise as noise_of
-from scalelab.analysis.inference.noise import sampled
+from scalelab.analysis.inference.noise import sampled, with_noise
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 _REFITS = 1000
+_LEAST = 1e-300
+_SCALES = ("n_params", "n_examples", "n_tokens", "train_flops", "forward_flops", "epochs")
+"""Axes that are no loss, so that a law along them cannot stand second in a chain."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A law of the loss followed by the link from loss to metric.
+    """A law of the loss followed by a link from the loss to a metric, or to another loss.
 
     Attributes:
         loss: Fit of a law of the loss against scale, or an average of laws.
-        link: Fit of a link, such as `sigmoid`, of the metric against the loss, on the same or other runs.
+        link: Fit of any law of one axis, such as `sigmoid`, of the metric against the loss, on the same or
+            other runs.
     """
 
     loss: Fit | AutoFit[Fit]
@@ -58,22 +61,29 @@ class Chain:
             losses = self.loss.sample(x, _REFITS, noise=noise)
         links = self.link.bootstrap(_REFITS, seed=self.link.seed + 1).draws
         n = min(len(losses), len(links))
+        if self.link.law.log_axes:
+            losses = np.maximum(losses, _LEAST)
         values = self.link.draws(links.theta[:n]).at(self.link.frame.inward([losses[:n]]))
         if noise:
-            own = noise_of(self.link)
-            values += own.sigma * np.random.default_rng(self.link.seed).standard_t(own.dof, values.shape)
+            values = with_noise(self.link, values)
         lower, upper = np.quantile(values, shares, axis=0)
         return Prediction(mean, lower, upper)
 
 
 def chain(loss: Fit | AutoFit[Fit], link: Fit) -> Chain:
-    """Chains a law of the loss with a link to a bounded metric.
+    """Chains a law of the loss with a link to a metric, or to another loss.
+
+    Args:
+        loss: Of a law of the loss against scale.
+        link: Of any law of one axis, the loss: `sigmoid`, `loss-to-loss`, or one of your own.
 
     Raises:
-        FitError: The second fit is not one of a link, such as `sigmoid`, or the first one is.
+        FitError: The first fit is one of a link, or the second is not along a loss.
     """
-    if not link.law.link or (isinstance(loss, Fit) and loss.law.link):
+    scales = set() if link.law.link else {*_SCALES, *loss.table.axes}
+    if (isinstance(loss, Fit) and loss.law.link) or len(link.table.axes) > 1 or scales & {*link.table.axes}:
         raise FitError(
-            "chain a fit of a law of the loss with a fit of a link such as 'sigmoid', in this order"
+            "chain a fit of a law of the loss with a fit along the loss, such as that of the link 'sigmoid', "
+            "in this order"
         )
     return Chain(loss, link)

@@ -170,11 +170,12 @@ class Point:
         return (values[:size] - values[size:]) / (2 * _STEP)
 
     def provenance(self) -> dict[str, Any]:
-        """Returns what makes this fit reproducible: law, estimator, data hash, weights, seed, starts."""
+        """Returns what makes this fit reproducible: law, fixed values, estimator, data hash, seed, starts."""
         table = self.table
         return {
             "law": self.law.name,
             "equation": self.law.equation,
+            "fixed": dict(self.law.fixed),
             "paper": self.law.paper,
             "estimator": self.estimator.name,
             "delta": self.estimator.delta,

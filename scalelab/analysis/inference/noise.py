@@ -68,8 +68,11 @@ def sampled(fit: Point, draws: Draws, x: Any, *, of_runs: bool = False) -> Array
         of_runs: Whether to add the noise of one run to each, drawn with the fit's seed.
     """
     at = draws.at(fit.inward(x))
-    if not of_runs:
-        return at
+    return with_noise(fit, at) if of_runs else at
+
+
+def with_noise(fit: Point, values: Array) -> Array:
+    """Returns outcomes, of any shape, each with the noise of one run, drawn with the fit's seed."""
     own = noise(fit)
-    extra = own.sigma * np.random.default_rng(fit.seed).standard_t(own.dof, at.shape)
-    return at * np.exp(extra) if fit.estimator.log else at + extra
+    extra = own.sigma * np.random.default_rng(fit.seed).standard_t(own.dof, values.shape)
+    return values * np.exp(extra) if fit.estimator.log else values + extra

@@ -65,7 +65,7 @@ def test_the_backtest_stands_beside_every_forecast(far):
 
 def test_a_bounded_objective_follows_through_the_link(table):
     def metric(loss):
-        return 0.1 + 0.85 / (1 + np.exp(6 * (loss - 0.4)))
+        return 0.1 + 0.9 / (1 + np.exp(6 * (loss - 0.4)))
 
     found = forecast(table.assign(objective=metric(table["loss"])), FAR)
     for one, penalty in zip(found, (1.0, 1.25), strict=True):

@@ -126,17 +126,33 @@ def test_a_law_of_loss_becomes_a_law_of_the_metric():
     rng = np.random.default_rng(8)
     x = np.geomspace(1e6, 1e9, 25)
     loss = 0.4 + 20 * x**-0.25
-    metric = 0.1 + 0.8 / (1 + np.exp(4 * (loss - 0.7)))
+    metric = 0.1 + 0.9 / (1 + np.exp(4 * (loss - 0.7)))
     law = fit_law("power-offset", x, loss * np.exp(rng.normal(0, 0.003, 25)))
     link = fit_law("sigmoid", {"loss": loss}, metric + rng.normal(0, 0.003, 25))
     assert link.estimator.name == "huber"
     both = chain(law, link)
     far = both.predict([1e10], 0.9)
-    truth = 0.1 + 0.8 / (1 + np.exp(4 * (0.4 + 20 * 1e10**-0.25 - 0.7)))
+    truth = 0.1 + 0.9 / (1 + np.exp(4 * (0.4 + 20 * 1e10**-0.25 - 0.7)))
     assert far.lower[0] < truth < far.upper[0] <= 1.0
     assert both.predict([1e10])[0] == far.mean[0]
     with pytest.raises(FitError, match="in this order"):
         chain(link, law)
+
+
+def test_any_law_of_one_axis_may_be_the_link_but_not_one_along_a_scale():
+    rng = np.random.default_rng(3)
+    x = np.geomspace(1e6, 1e9, 25)
+    loss = 0.4 + 20 * x**-0.25
+    law = fit_law("power-offset", {"n_params": x}, loss * np.exp(rng.normal(0, 0.003, 25)))
+    error = 0.05 + 0.3 * loss**1.5
+    link = fit_law("loglog", {"loss": loss}, error * np.exp(rng.normal(0, 0.01, 25)))
+    far = chain(law, link).predict({"n_params": [3e9]}, 0.9, noise=True)
+    assert far.lower[0] < far.mean[0] < far.upper[0]
+    assert far.mean[0] == pytest.approx(float(link.predict({"loss": law.predict([3e9])})[0]))
+    both = fit_law("loglog", {"loss": loss, "width": rng.permutation(x)}, error)
+    for second in (law, both, fit_law("power", {"train_flops": x}, loss)):
+        with pytest.raises(FitError, match="in this order"):
+            chain(law, second)
 
 
 def test_wrong_requests_are_refused(line):

@@ -183,7 +183,6 @@ def data_constrained(draw):
 def sigmoid(draw):
     return {
         "low": draw(uniform(0, 0.3)),
-        "high": draw(uniform(0.7, 1)),
         "k": draw(log_uniform(1, 8)),
         "middle": draw(uniform(1, 2)),
     }

@@ -42,7 +42,7 @@ FORMULAS = {
         ((N_c / n) ** (alpha_N / alpha_D) + D_c / d) ** alpha_D
     ),
     "loglog": lambda x, A, alpha: A * x**-alpha,
-    "sigmoid": lambda x, low, high, k, middle: low + (high - low) / (1 + np.exp(k * (x - middle))),
+    "sigmoid": lambda x, low, k, middle: low + (1 - low) / (1 + np.exp(k * (x - middle))),
 }
 
 
