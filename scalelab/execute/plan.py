@@ -118,6 +118,8 @@ def plan_study(
         InputError: The study, a component or the dataset is wrong.
         StoreError: The store cannot be read.
     """
+    from scalelab.schedules import resolve_steps
+
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
     cost = costs(catalog)

@@ -24,6 +24,8 @@ from torch import nn  # noqa: TID253
 from scalelab.components import OpenDataset
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint, Trial
+from scalelab.records import CurvePoint, Measured, Trial
+from scalelab.schedules import lr_factor, resolve_steps, validation_steps
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.device import (

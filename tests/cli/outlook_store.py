@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scalelab.measure.models import costs
 from scalelab.records import CurvePoint, Record
+from scalelab.schedules import resolve_steps
 from scalelab.store import Journal, open_store
 from scalelab.study import expand, parse_study
-from scalelab.train.schedules import resolve_steps
 
 PLUGIN = """
 import numpy as np

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from scalelab.records import Length, TrainingOptions
 from scalelab.train.schedules import Validations, lr_factor, resolve_steps
+from scalelab.schedules import lr_factor, resolve_steps, validation_steps
 
 SCHEDULES = ("cosine", "constant", "exponential", "linear-cooldown")
 
