@@ -19,6 +19,10 @@ from scalelab.analysis.fits.compute_optimal import ComputeOptimal as ComputeOpti
 from scalelab.analysis.fits.compute_optimal import compute_optimal as compute_optimal
 from scalelab.analysis.fits.fit import Fit as Fit
 from scalelab.analysis.fits.fit import fit_law as fit_law
+from scalelab.analysis.fits.learning_rate import fit_learning_rate as fit_learning_rate
+from scalelab.analysis.fits.learning_rate import optimal_settings as optimal_settings
+from scalelab.analysis.fits.loss_to_loss import loss_to_loss as loss_to_loss
+from scalelab.analysis.fits.loss_to_loss import pair_losses as pair_losses
 from scalelab.analysis.inference.average import AutoFit as AutoFit
 from scalelab.analysis.inference.backtest import Backtest as Backtest
 from scalelab.analysis.inference.backtest import backtest as backtest
@@ -36,6 +40,9 @@ from scalelab.analysis.laws import get_law as get_law
 from scalelab.analysis.laws.saturating import Saturating as Saturating
 from scalelab.analysis.laws.sigmoid import SigmoidLink as SigmoidLink
 from scalelab.analysis.laws.starts import solve_offset as solve_offset
+from scalelab.analysis.runs.curves import annealing_axes as annealing_axes
+from scalelab.analysis.runs.curves import curve_axes as curve_axes
+from scalelab.analysis.runs.curves import fit_curves as fit_curves
 from scalelab.api.answers import Asked as Asked
 from scalelab.api.answers import AskedOfLaw as AskedOfLaw
 from scalelab.api.answers import advise as advise

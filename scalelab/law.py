@@ -92,7 +92,9 @@ class Law(ABC):
         estimator: The only estimator that suits it; default any, as the user says.
         irreducible: Which of `params` the loss ends at however large the scale; default none of them.
         link: Whether it leads from a loss to another outcome, such as a bounded metric, and not from scales.
-        fixed: Values in its formula that are known and not fitted, by name; default none.
+        fixed: Values that belong to it and are known, not fitted, by name; default none.
+        axis_error: Relative error of its one, logarithmic axis in units of that of the outcome; default zero,
+            an axis that is known exactly.
         in_auto: Whether `auto` considers it, where it is one of scalelab's own.
     """
 
@@ -102,6 +104,7 @@ class Law(ABC):
     axes: tuple[str, ...]
     params: tuple[str, ...]
     fixed: Mapping[str, float] = MappingProxyType({})
+    axis_error: float = 0.0
     exponents: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     log_axes: ClassVar[bool] = True

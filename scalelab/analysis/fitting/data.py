@@ -175,7 +175,8 @@ def _supports(law: Law, table: Table) -> None:
     if np.ptp(table.y) <= 1e-12 * np.abs(table.y).max():
         raise FitError(f"y is the same in all {n} rows ({table.y[0]:g}); there is nothing to fit")
     for (first, one), (second, other) in combinations(table.x.items(), 2):
-        if abs(np.corrcoef(np.log(one), np.log(other))[0, 1]) > _COLLINEAR:
+        pair = (np.log(one), np.log(other)) if law.log_axes else (one, other)
+        if abs(np.corrcoef(*pair)[0, 1]) > _COLLINEAR:
             raise FitError(
                 f"axes {first!r} and {second!r} move together in all rows, so that their effects cannot be "
                 "separated; vary them independently or fit one of them"

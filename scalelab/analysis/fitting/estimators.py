@@ -64,10 +64,15 @@ class Estimator:
         """Returns the estimator of that name as a law takes it: its own, or the linear twin.
 
         Raises:
-            FitError: The name is unknown, `delta` is not a positive number, or the outcomes of the law need
-                not be positive and the estimator has no linear twin.
+            FitError: The name is unknown, `delta` is not a positive number, the outcomes of the law need
+                not be positive and the estimator has no linear twin, or the axis has an error and the
+                estimator is linear.
         """
         found = cls.named(law.estimator or name, delta)
+        if law.axis_error and not found.log:
+            raise FitError(
+                f"estimator {found.name!r} cannot count the error of the axis; use log-huber, lad or log-mse"
+            )
         return found if law.positive else found.linear()
 
     @classmethod

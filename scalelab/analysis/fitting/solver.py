@@ -25,6 +25,7 @@ from scalelab.law import Law
 _TINY = 1e-300
 _LAM_START, _LAM_LOW, _LAM_HIGH = 1e-2, 1e-12, 1e9
 _NOTHING_LEFT = 1e-15
+_NEAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Problem:
 
     Attributes:
         law: The law.
-        u: Axes, each of shape (n,).
+        u: Axes, each of shape (n,) or, for simulated ones, (batch, n).
         y: Scaled outcomes, shape (n,) or, for simulated outcomes, (batch, n).
         y_scale: What outcomes were divided by; linear residuals are multiplied by it again.
         estimator: The penalty.
@@ -70,17 +71,29 @@ class Problem:
 
         Args:
             theta: Internal parameters, shape (batch, parameters).
-            rows: Which rows of a batched `y` they belong to; default all.
+            rows: Which rows of a batched `y` and `u` they belong to; default all.
         """
         y = self.y if self.y.ndim == 1 or rows is None else self.y[rows]
-        value, jac = self.law.value_jac(theta, self.u)
+        u = self.u if self.u[0].ndim == 1 or rows is None else tuple(column[rows] for column in self.u)
+        value, jac = self.law.value_jac(theta, u)
         if self.estimator.log:
             np.maximum(value, _TINY, out=value)
             jac /= value[:, None, :]
-            return np.log(value) - np.log(y), jac
+            r = np.log(value) - np.log(y)
+            return self._across(theta, u, r, jac) if self.law.axis_error else (r, jac)
         if self.y_scale != 1.0:
             jac *= self.y_scale
         return (value - y) * self.y_scale, jac
+
+    def _across(self, theta: Array, u: tuple[Array, ...], r: Array, jac: Array) -> tuple[Array, Array]:
+        """Returns log residuals and their derivatives over the spread that the error of the axis adds.
+
+        The spread moves with the parameters and so has derivatives: weights that are held and renewed from
+        step to step would leave a straight law as flat as ordinary least squares does.
+        """
+        width, slope, by_slope = spread(self.law, theta, u)
+        change = (self.law.axis_error**2 * slope / width**2)[:, None] * by_slope
+        return r / width, (jac - r[:, None] * change) / width[:, None]
 
     def objective(self, theta: Array, weights: Array) -> Array:
         """Returns the summed penalty of each parameter vector, shape (batch,)."""
@@ -88,6 +101,24 @@ class Problem:
             r, _ = self.residuals(theta)
             total = np.einsum("bn,bn->b", np.broadcast_to(weights, r.shape), self.estimator.value(r))
         return np.where(np.isfinite(total), total, np.inf)
+
+
+def spread(law: Law, theta: Array, u: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """Returns how much wider log outcomes scatter because of the error of the axis.
+
+    Args:
+        law: A law of one logarithmic axis.
+        theta: Internal parameters, shape (batch, parameters).
+        u: Its axis in internal coordinates.
+
+    Returns:
+        `sqrt(1 + (axis_error * slope)^2)` and the slope of the law between logarithms, both of shape
+        (batch, n), and the derivatives of the slope, shape (batch, parameters, n).
+    """
+    (above, by_above), (below, by_below) = (law.value_jac(theta, [u[0] + h]) for h in (_NEAR, -_NEAR))
+    slope = (np.log(np.maximum(above, _TINY)) - np.log(np.maximum(below, _TINY))) / (2 * _NEAR)
+    change = (by_above / above[:, None] - by_below / below[:, None]) / (2 * _NEAR)
+    return np.hypot(1.0, law.axis_error * slope), slope, change
 
 
 class Solution(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.fitting.solver import Problem, minimize, spread
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError, InputError
 
@@ -151,7 +151,7 @@ def bootstrap(
         size = min(chunk, n - begin)
         problem, weights = base, np.broadcast_to(table.weights, (size, len(table)))
         if imitate is not None:
-            problem = replace(base, y=imitate.draw(rng, size))
+            problem = imitate.draw(base, rng, size)
         elif rows is not None:
             drawn = [np.bincount(line, minlength=len(table)) for line in rows[begin : begin + size]]
             weights = weights * np.array(drawn, dtype=float)
@@ -208,7 +208,7 @@ def smooth_problem(fit: Point) -> Problem:
 
 def chunk_of(problem: Problem) -> int:
     """Returns how many refits to minimize together, so that their derivatives stay in the cache."""
-    return max(1, _CHUNK // (problem.u[0].size))
+    return max(1, _CHUNK // int(problem.y.shape[-1]))
 
 
 def simulator(fit: Point) -> Simulator:
@@ -254,21 +254,41 @@ class Simulator:
     noise: Array
     root: Array
 
-    def draw(self, rng: np.random.Generator, size: int) -> Array:
-        """Returns outcomes, scaled as the problem's, shape (size, n).
+    def draw(self, problem: Problem, rng: np.random.Generator, size: int) -> Problem:
+        """Returns a problem with simulated outcomes, and simulated axes where these have an error.
+
+        Args:
+            problem: The fit's own, with whatever penalty.
+            rng: Draws the noise.
+            size: How many simulations, the batch of the result.
+        """
+        known, law, theta = self.problem, self.problem.law, self.theta[None]
+        noise, u = self._noise(rng, size), known.u
+        if law.axis_error:
+            # The errors of an axis are drawn around the points of the curve that are nearest to the rows.
+            width, slope, _ = spread(law, theta, u)
+            across = known.residuals(theta)[0] / width
+            u = (u[0] - law.axis_error**2 * slope * across,)
+        value = law.value_jac(theta, u)[0]
+        y = value * np.exp(-noise) if known.estimator.log else value - noise / known.y_scale
+        if law.axis_error:
+            u = (u[0] + law.axis_error * self._noise(rng, size),)
+        return replace(problem, u=u, y=y)
+
+    def _noise(self, rng: np.random.Generator, size: int) -> Array:
+        """Returns noise of shape (size, n).
 
         Draws are smoothed by a Gaussian kernel that keeps their variance (Silverman & Young 1987).
         """
         n = self.noise.size
         noise = self.noise[rng.integers(0, n, (size, n))]
-        spread = float(np.std(self.noise))
-        width = spread * n**-0.2
-        if spread > 0:
-            noise = (noise + width * rng.standard_normal((size, n))) * (spread / np.hypot(spread, width))
-        noise = noise / self.root
-        problem = self.problem
-        value = problem.law.value_jac(self.theta[None], problem.u)[0]
-        return value * np.exp(-noise) if problem.estimator.log else value - noise / problem.y_scale
+        deviation = float(np.std(self.noise))
+        width = deviation * n**-0.2
+        if deviation > 0:
+            noise = (noise + width * rng.standard_normal((size, n))) * (
+                deviation / np.hypot(deviation, width)
+            )
+        return noise / self.root
 
 
 def check_level(level: float) -> None:

@@ -163,5 +163,5 @@ def _noise(fit: Point, rng: np.random.Generator) -> Array:
     """Returns noise of a family in the space of the residuals, shape (simulations, rows)."""
     imitate = simulator(fit)
     value = fit.law.value_jac(imitate.theta[None], fit.problem.u)[0]
-    drawn = imitate.draw(rng, _SIMULATIONS)
+    drawn = imitate.draw(fit.problem, rng, _SIMULATIONS).y
     return np.log(value) - np.log(drawn) if fit.estimator.log else (value - drawn) * fit.frame.y_scale

@@ -25,6 +25,7 @@ from scipy import special
 
 from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.fitting.solver import spread
 from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, simulator, tails
 from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
@@ -126,6 +127,8 @@ def predict_interval(
     if noise:
         found = noise_of(fit)
         reach = found.sigma * special.stdtrit(found.dof, 0.5 + level / 2)
+        if fit.law.axis_error:
+            reach = reach * spread(fit.law, fit.theta[None], u)[0][0]
         lower, upper = mean - np.hypot(mean - lower, reach), mean + np.hypot(upper - mean, reach)
     outcome = fit.estimator.outcome
     return Prediction(fit.draws().at(u)[0], outcome(lower), outcome(upper))

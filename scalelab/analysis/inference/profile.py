@@ -326,7 +326,10 @@ class _Profile:
         for begin in range(0, len(self.quantities), together):
             numbers = np.arange(begin, min(begin + together, len(self.quantities)))
             truths = np.array([evaluate(self.quantities[i], simulation.truth)[0] for i in numbers])
-            problem = replace(base, y=np.tile(base.y, (len(numbers), 1)))
+            u = base.u
+            if u[0].ndim > 1:
+                u = tuple(np.tile(column, (len(numbers), 1)) for column in u)
+            problem = replace(base, u=u, y=np.tile(base.y, (len(numbers), 1)))
             pinned = self.pinned(problem, np.repeat(numbers, n), np.repeat(truths, n))
             start = np.broadcast_to(simulation.truth.theta, (n * len(numbers), self.theta.size))
             theta, total = self.minimum(pinned, start, self.weights)
@@ -341,7 +344,7 @@ class _Profile:
 
     def _simulated(self, n: int, seed: int) -> _Simulation:
         imitate = simulator(self.fit)
-        problem = replace(self.problem, y=imitate.draw(np.random.default_rng(seed), n))
+        problem = imitate.draw(self.problem, np.random.default_rng(seed), n)
         start = np.broadcast_to(imitate.theta, (n, imitate.theta.size))
         _, lowest = self.minimum(problem, start, self.fit.table.weights)
         return _Simulation(problem, self.fit.draws(imitate.theta[None]), lowest)

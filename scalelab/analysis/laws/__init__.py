@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from scalelab.analysis.laws.annealing import Annealing
 from scalelab.analysis.laws.bnsl import Bnsl, Bnsl2
 from scalelab.analysis.laws.data_constrained import DataConstrained
 from scalelab.analysis.laws.interaction import Interaction
 from scalelab.analysis.laws.kaplan import Kaplan, KaplanOffset
 from scalelab.analysis.laws.loglog import LogLog
+from scalelab.analysis.laws.loss_to_loss import LossToLoss
 from scalelab.analysis.laws.m3 import M3
 from scalelab.analysis.laws.m4 import M4
 from scalelab.analysis.laws.outer_exponent import OuterExponent
 from scalelab.analysis.laws.powers import Chinchilla, Power, PowerOffset, SharedExponent
 from scalelab.analysis.laws.saturating import Saturating, SaturatingOverfit
 from scalelab.analysis.laws.sigmoid import SigmoidLink
+from scalelab.analysis.laws.step_law import StepLaw
 from scalelab.errors import FitError, suggest
 from scalelab.law import Law
 
@@ -27,6 +30,8 @@ LawName = Literal[
     "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "shared-exponent", "outer-exponent",
     "saturating", "saturating-overfit", "kaplan", "kaplan-offset", "interaction", "data-constrained",
     "loglog", "sigmoid",
+    "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "kaplan", "data-constrained",
+    "loglog", "sigmoid", "loss-to-loss", "annealing", "step-law",
 ]  # fmt: skip
 """The names of the forms that scalelab brings, for type checkers."""
 LAWS: Mapping[str, Law] = {
@@ -35,6 +40,8 @@ LAWS: Mapping[str, Law] = {
         Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), SharedExponent(),
         OuterExponent(), Saturating(), SaturatingOverfit(), Kaplan(), KaplanOffset(), Interaction(),
         DataConstrained(), LogLog(), SigmoidLink(),
+        Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), Kaplan(), DataConstrained(),
+        LogLog(), SigmoidLink(), LossToLoss(), Annealing(), StepLaw(),
     )
 }  # fmt: skip
 """The forms that scalelab brings, by name."""

@@ -194,6 +194,35 @@ def loglog(draw):
 
 
 @st.composite
+def loss_to_loss(draw):
+    return {
+        "E0": draw(uniform(0.3, 1.2)),
+        "E1": draw(uniform(0.3, 1.5)),
+        "K": draw(log_uniform(0.5, 2)),
+        "kappa": draw(uniform(0.5, 0.85) | uniform(1.2, 2)),
+    }
+
+
+@st.composite
+def annealing(draw):
+    return {
+        "L0": draw(uniform(1.5, 3)),
+        "A": draw(log_uniform(0.2, 1)),
+        "alpha": draw(uniform(0.2, 1)),
+        "C": draw(log_uniform(0.02, 0.5)),
+    }
+
+
+@st.composite
+def step_law(draw):
+    # The optimum moves by no more than the rates that are tried reach.
+    a, b = draw(uniform(-0.2, 0.2)), draw(uniform(-0.2, 0.2))
+    best = draw(log_uniform(0.5, 2)) * 1e-3
+    optimum = {"c": best * CENTER ** -(a + b), "a": a, "b": b, "h": draw(log_uniform(0.005, 0.1))}
+    return draw(chinchilla()) | optimum
+
+
+@st.composite
 def bnsl2(draw):
     one = draw(bnsl())
     place = draw(log_uniform(2e7, 2e8))
@@ -221,6 +250,14 @@ def design(law: str) -> dict[str, np.ndarray]:
             np.geomspace(1e5, 1e9, 5), np.geomspace(1e5, 1e9, 5), np.array([1.0, 2, 4, 10, 40, 100])
         )
         return {"n_params": n, "n_examples": d, "epochs": e}
+    if law == "step-law":
+        n, d, lr = grid(np.geomspace(1e5, 1e9, 5), np.geomspace(1e5, 1e9, 5), np.geomspace(1e-4, 1e-2, 5))
+        return {"n_params": n, "n_examples": d, "lr": lr}
+    if law == "annealing":
+        s1, s2 = grid(np.geomspace(0.3, 8, 12), np.array([0.0, 0.2, 0.5, 1.0, 2.0]))
+        return {"S1": s1, "S2": s2}
+    if law == "loss-to-loss":
+        return {"loss": np.geomspace(1.4, 6, 40)}
     if law == "sigmoid":
         return {"loss": np.linspace(0.3, 3, 25)}
     if law.startswith("bnsl"):
@@ -246,4 +283,7 @@ DRAWS = {
     "data-constrained": data_constrained(),
     "loglog": loglog(),
     "sigmoid": sigmoid(),
+    "loss-to-loss": loss_to_loss(),
+    "annealing": annealing(),
+    "step-law": step_law(),
 }

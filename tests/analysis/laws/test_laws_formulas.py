@@ -42,6 +42,11 @@ FORMULAS = {
         ((N_c / n) ** (alpha_N / alpha_D) + D_c / d) ** alpha_D
     ),
     "loglog": lambda x, A, alpha: A * x**-alpha,
+    "loss-to-loss": lambda x, E0, E1, K, kappa: K * (x - E0) ** kappa + E1,
+    "annealing": lambda s1, s2, L0, A, alpha, C: L0 + A * s1**-alpha - C * s2,
+    "step-law": lambda n, d, lr, E, A, B, alpha, beta, c, a, b, h: (
+        (E + A * n**-alpha + B * d**-beta) * (1 + h * np.log(lr / (c * n**a * d**b)) ** 2)
+    ),
     "sigmoid": lambda x, low, k, middle: low + (1 - low) / (1 + np.exp(k * (x - middle))),
 }
 

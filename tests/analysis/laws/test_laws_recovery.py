@@ -13,6 +13,7 @@ from scalelab.analysis.laws import LAWS, get_law
 
 # Their parameters trade off against each other, so it is their predictions that must come back.
 BY_PREDICTION = {"m4", "bnsl", "bnsl2", "saturating-overfit"}
+BY_PREDICTION = {"m4", "bnsl", "bnsl2", "loss-to-loss"}
 EXACT = sorted(set(DRAWS) - BY_PREDICTION)
 
 quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
