@@ -114,7 +114,7 @@ def test_validation_steps_are_even_and_end_at_the_end() -> None:
 
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys; from scalelab.train import losses, metrics, schedules;"
+        "import sys; from scalelab import schedules; from scalelab.train import losses, metrics;"
         "from scalelab.measure import environment, fidelity, flops, machine, rates, targets, timing;"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )

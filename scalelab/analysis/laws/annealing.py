@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array
+from scalelab.errors import FitError
 from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 
@@ -44,7 +45,6 @@ class Annealing(Law):
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
-        # A sum of no rates is no scale; the law is huge there, and a fit to such a row fails.
         log_sum = np.log(np.maximum(u[0], 1e-300))
         term = np.exp(np.minimum(theta[:, 1:2] - theta[:, 2:3] * log_sum, 700.0))
         value = theta[:, :1] + term - theta[:, 3:] * u[1]
@@ -52,6 +52,8 @@ class Annealing(Law):
 
     @override
     def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        if (u[0] <= 0).any():
+            raise FitError(f"S1 must be positive, row {int(np.argmin(u[0]))} is not; leave out step zero")
         top = float(y.max())
         return np.array([0.0, -50.0, 0.0, 0.0]), np.array([top, 50.0, MAX_EXPONENT, 10.0 * top])
 

@@ -68,6 +68,10 @@ class LossToLoss(Law):
 
     @override
     def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
+        if np.mean((u[0] - u[0].mean()) * (y - y.mean())) <= 0:
+            raise FitError(
+                "the second loss does not fall where the first does, so that no such law links them"
+            )
         nearest = _NEAREST * float(np.exp(u[0].min()))
         return np.array([0.0, 0.0, -50.0, 0.05]), np.array([nearest, float(y.max()), 50.0, MAX_EXPONENT])
 

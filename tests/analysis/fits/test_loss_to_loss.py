@@ -102,6 +102,8 @@ def test_wrong_requests_are_refused():
         loss_to_loss(LOSS, other(LOSS), estimator="mse")
     with pytest.raises(FitError, match="number from zero"):
         loss_to_loss(LOSS, other(LOSS), error_ratio=-1.0)
+    with pytest.raises(FitError, match="does not fall where the first does"):
+        loss_to_loss(LOSS, other(LOSS)[::-1])
     with pytest.raises(FitError, match="at least 5 rows"):
         loss_to_loss(LOSS[:4], other(LOSS[:4]))
 

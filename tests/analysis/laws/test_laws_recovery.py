@@ -33,6 +33,7 @@ def test_parameters_come_back(name, data):
     assert fit.params == pytest.approx(
         params, rel=1e-6, abs=1e-9 if name in ("sigmoid", "interaction") else 0
     )
+    assert fit.params == pytest.approx(params, rel=1e-6, abs=1e-9 if name in ("sigmoid", "step-law") else 0)
     assert fit.starts.agreeing >= 1
 
 

@@ -111,6 +111,12 @@ def test_what_the_curves_cannot_say_is_refused():
         fit_curves(runs.assign(training_schedule=None), curves)
     with pytest.raises(FitError, match="none of these runs has a learning curve"):
         fit_curves(runs.assign(trial_id="other"), curves)
+    with pytest.raises(FitError, match="S1 must be positive, row 2 is not"):
+        fit_law(
+            "annealing",
+            {"S1": [2, 1, 0, 3, 4, 5], "S2": [0, 0, 0.1, 0.2, 0.3, 0.5]},
+            [3, 2.9, 4, 2, 1.9, 1.8],
+        )
     for rates in ([], [-1.0], [np.nan], [0.0, 0.0]):
         with pytest.raises(InputError, match="learning rates"):
             annealing_axes(rates)
