@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scalelab.records import Length, TrainingOptions
-from scalelab.train.schedules import Validations, lr_factor, resolve_steps
-from scalelab.schedules import lr_factor, resolve_steps, validation_steps
+from scalelab.schedules import Validations, lr_factor, resolve_steps
 
 SCHEDULES = ("cosine", "constant", "exponential", "linear-cooldown")
 

@@ -19,8 +19,8 @@ from scalelab.execute.jobs import Job
 from scalelab.execute.timing import time_jobs
 from scalelab.execute.work import Span, Work
 from scalelab.measure.machine import machine_facts
+from scalelab.schedules import Validations
 from scalelab.store import Timing
-from scalelab.train.schedules import Validations
 
 MARGIN, MOST = 1.37, 2.0
 """The range is the middle divided and multiplied by the first, by up to the second where times differed."""

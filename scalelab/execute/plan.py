@@ -19,6 +19,7 @@ from scalelab.execute.work import Span, Work, makespan
 from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
+from scalelab.schedules import resolve_steps
 from scalelab.store import Store, open_store
 from scalelab.study import CostFunction, Expansion, Study, expand, load_study
 from scalelab.supervise.workbench import Selection
@@ -118,8 +119,6 @@ def plan_study(
         InputError: The study, a component or the dataset is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.schedules import resolve_steps
-
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
     cost = costs(catalog)
@@ -144,8 +143,6 @@ def plan_study(
 
 
 def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
-    from scalelab.train.schedules import resolve_steps
-
     task = expansion.dataset.task
     found = cost(trial.architecture, task.input_shape, task.n_outputs)
     n_steps = resolve_steps(trial.training, trial.n_examples, found.train_flops_per_example)

@@ -24,8 +24,7 @@ from torch import nn  # noqa: TID253
 from scalelab.components import OpenDataset
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint, Trial
-from scalelab.records import CurvePoint, Measured, Trial
-from scalelab.schedules import lr_factor, resolve_steps, validation_steps
+from scalelab.schedules import Validations, lr_factor, resolve_steps
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.device import (
@@ -39,7 +38,6 @@ from scalelab.train.device import (
 from scalelab.train.losses import resolve_loss
 from scalelab.train.metrics import objective_of
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
-from scalelab.train.schedules import Validations, lr_factor, resolve_steps
 from scalelab.train.validation import Contenders, Score, Validator, measured
 
 CHECK_STEPS = 50

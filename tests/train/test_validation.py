@@ -13,15 +13,15 @@ from train_toys import Problem, TinyNet, make_data
 
 from scalelab.components import Metric
 from scalelab.records import Length, TrainingOptions
-from scalelab.train.device import seed_everything
-from scalelab.train.results import TrainResult
-from scalelab.train.schedules import (
+from scalelab.schedules import (
     CURVE_SHARE,
     FEWEST_POINTS,
     LEAST_EXAMPLES,
     MOST_POINTS,
     Validations,
 )
+from scalelab.train.device import seed_everything
+from scalelab.train.results import TrainResult
 
 WHOLE = 600
 

@@ -180,10 +180,8 @@ def fit_law(
     Args:
         law: Name of a form (`power`, `power-offset`, `m3`, `m4`, `bnsl`, `bnsl2`, `chinchilla`,
             `shared-exponent`, `outer-exponent`, `saturating`, `saturating-overfit`, `kaplan`,
-            `kaplan-offset`, `interaction`, `data-constrained`, `loglog`, `sigmoid`) or a law itself; or
-            `auto` to choose and average forms by backtests.
-            `kaplan`, `data-constrained`, `loglog`, `sigmoid`, `loss-to-loss`, `annealing`, `step-law`), or
-            `auto` to choose and average the one-axis forms by backtests.
+            `kaplan-offset`, `interaction`, `data-constrained`, `loglog`, `sigmoid`, `loss-to-loss`,
+            `annealing`, `step-law`) or a law itself; or `auto` to choose and average forms by backtests.
         x: Arrays by axis name, n rows each (`n_params`, `n_examples`, `train_flops`, or any one
             axis); or a DataFrame of the axes, or for one axis an array.
         y: The loss, n rows; positive, the lower the better.

@@ -29,8 +29,6 @@ from scalelab.law import Law
 LawName = Literal[
     "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "shared-exponent", "outer-exponent",
     "saturating", "saturating-overfit", "kaplan", "kaplan-offset", "interaction", "data-constrained",
-    "loglog", "sigmoid",
-    "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "kaplan", "data-constrained",
     "loglog", "sigmoid", "loss-to-loss", "annealing", "step-law",
 ]  # fmt: skip
 """The names of the forms that scalelab brings, for type checkers."""
@@ -39,9 +37,7 @@ LAWS: Mapping[str, Law] = {
     for law in (
         Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), SharedExponent(),
         OuterExponent(), Saturating(), SaturatingOverfit(), Kaplan(), KaplanOffset(), Interaction(),
-        DataConstrained(), LogLog(), SigmoidLink(),
-        Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), Kaplan(), DataConstrained(),
-        LogLog(), SigmoidLink(), LossToLoss(), Annealing(), StepLaw(),
+        DataConstrained(), LogLog(), SigmoidLink(), LossToLoss(), Annealing(), StepLaw(),
     )
 }  # fmt: skip
 """The forms that scalelab brings, by name."""
