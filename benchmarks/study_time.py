@@ -3,9 +3,12 @@
     python benchmarks/study_time.py                         # the corners of examples/mitbih-convnext.toml
     python benchmarks/study_time.py --against ROOT          # the same in ROOT, alternated trial by trial
     python benchmarks/study_time.py --steps 600             # shorter runs
+    python benchmarks/study_time.py --many --busy 2 --against ROOT
 
-The corners are the smallest and the largest network on the smallest and the largest data. Each is a study of
-one trial for `scalelab run` with its default settings; what counts is `wall_seconds`, the time in the loop.
+The corners are the smallest and the largest network on the smallest and the largest data, a study of one
+trial each; what counts is `wall_seconds`, the time in the loop. `--many` is one study of 25 small networks on
+synthetic ECG, its seconds those of all of its trials. `--busy` processes that never rest run beside it.
+`scalelab run` has its default settings.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -25,7 +29,24 @@ import tomlkit
 HERE = Path(__file__).resolve().parents[1]
 STUDY = HERE / "examples" / "mitbih-convnext.toml"
 WIDTHS, SIZES = (4, 32), (250, 16000)
-QUESTION = "select wall_seconds, {validation} as validation from runs"
+QUESTION = "select sum(wall_seconds) as wall_seconds, sum({validation}) as validation from runs"
+MANY = """
+name = "many"
+seeds = [0, 1, 2, 3, 4]
+[dataset]
+name = "synthetic-ecg"
+options = { n_train = 400, n_validation = 200, n_test = 0, seconds = 2.5, leads = 2 }
+[data]
+sizes = ["all"]
+[[architecture]]
+name = "convnext1d"
+space = { width = { type = "choice", values = [2, 3, 4, 6, 8] } }
+[[optimizer]]
+name = "adamw"
+[training]
+length = { steps = 100 }
+batch_size = 32
+"""
 
 
 def study(width: int, size: int, optimizer: str, steps: int) -> str:
@@ -39,6 +60,12 @@ def study(width: int, size: int, optimizer: str, steps: int) -> str:
     text["optimizer"] = [own for own in text["optimizer"] if own["name"] == optimizer]
     text["training"]["length"] = {"steps": steps}
     return tomlkit.dumps(text)
+
+
+def spin() -> None:
+    """Never rests."""
+    while True:
+        pass
 
 
 def seconds(root: Path, text: str, validation: str) -> tuple[float, float]:
@@ -65,18 +92,32 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="root of another checkout")
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--many", action="store_true", help="25 small networks instead")
+    parser.add_argument("--busy", type=int, default=0, help="processes that never rest")
     asked = parser.parse_args()
+    studies = (
+        {"25 small networks": MANY}
+        if asked.many
+        else {
+            f"width {width} on {size:,}": study(width, size, asked.optimizer, asked.steps)
+            for width, size in itertools.product(WIDTHS, SIZES)
+        }
+    )
+    neighbors = [multiprocessing.Process(target=spin, daemon=True) for _ in range(asked.busy)]
+    for neighbor in neighbors:
+        neighbor.start()
     total = validated = before = 0.0
-    for width, size in itertools.product(WIDTHS, SIZES):
-        text = study(width, size, asked.optimizer, asked.steps)
-        if asked.against:
-            before += seconds(asked.against.resolve(), text, "null")[0]
+    for name, text in studies.items():
+        there = seconds(asked.against.resolve(), text, "null")[0] if asked.against else 0.0
         here, validation = seconds(HERE, text, "validation_seconds")
-        total, validated = total + here, validated + validation
-        print(f"width {width:2} on {size:6,}: {here:6.1f} s, validation {validation / here:.1%}", flush=True)
+        before, total, validated = before + there, total + here, validated + validation
+        beside = f", there {there:.1f} s" if asked.against else ""
+        print(f"{name:18} {here:7.1f} s, validation {validation / here:.1%}{beside}", flush=True)
     print(f"together {total:.1f} s, validation {validated / total:.1%}")
     if asked.against:
-        print(f"there {before:.1f} s: {total / before:.2f} times as long")
+        print(f"there {before:.1f} s: {total / before:.2f} times as long here")
+    for neighbor in neighbors:
+        neighbor.terminate()
 
 
 if __name__ == "__main__":

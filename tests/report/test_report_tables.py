@@ -5,6 +5,7 @@ import pytest
 
 from scalelab import records
 from scalelab.analysis.estimate import Estimate
+from scalelab.execute.work import Span
 from scalelab.jsonable import json_object
 from scalelab.report.parts import Table
 from scalelab.report.sections.all import TOPICS
@@ -173,7 +174,8 @@ def planned_trial(width: int, seed: int, status: str) -> SimpleNamespace:
         seed=seed,
     )
     numbers = {"n_params": 1234, "forward_flops": 2e6, "train_flops": 3e12, "n_steps": 100, "epochs": 2.0}
-    return SimpleNamespace(trial=trial, **numbers, seconds=1.5, status=status)
+    seconds = Span.exactly(1.5) if status == "done" else Span(1.0, 1.5, 2.25)
+    return SimpleNamespace(trial=trial, **numbers, seconds=seconds, status=status)
 
 
 def test_plan_table_has_one_row_for_all_seeds_and_names_what_varies():
@@ -181,8 +183,11 @@ def test_plan_table_has_one_row_for_all_seeds_and_names_what_varies():
     table = plan_table(SimpleNamespace(study="demo", trials=trials))
     first, second = table.rows
     assert first[:4] == ("convnext1d(widths=8-16)", "sgd", "5,000", "1,234")
-    assert first[4:] == ("2.00 MFLOP", "3.00 TFLOP", "100", "2.00", "3.00 s", "2", "1")
+    assert first[4:] == ("2.00 MFLOP", "3.00 TFLOP", "100", "2.00", "2.50 to 3.75 s", "2", "1")
     assert second[0] == "convnext1d(widths=8-32)"
+    assert second[8] == "1.50 s"
+    trials[0].seconds = None
+    assert plan_table(SimpleNamespace(study="demo", trials=trials)).rows[0][8] == ""
 
 
 def test_a_plan_of_one_design_needs_no_options():
