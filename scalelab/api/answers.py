@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from scalelab.amounts import amount
 from scalelab.api.source import Filters, finished_runs, law_named, opened, planned_trials
 
 if TYPE_CHECKING:
@@ -111,14 +112,14 @@ class AskedOfLaw(Asked, total=False):
 
 
 def predict(
-    source: Source, at: Mapping[str, float], **asked: Unpack[AskedOfLaw]
+    source: Source, at: Mapping[str, float | str], **asked: Unpack[AskedOfLaw]
 ) -> tuple[Forecast | Refusal, ...]:
     """Predicts the loss of one run at a scale, for every family of runs.
 
     Args:
         source: A store, its file, or a table of runs.
         at: The scale: one of `n_params`, `n_examples`, `train_flops`, or `n_params` with `n_examples`, with
-            or without `epochs`.
+            or without `epochs`. A text such as `"10M"`, `"1.2T"` or `"1e9"` is a number, too.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law may be `auto`.
 
     Returns:
@@ -130,7 +131,7 @@ def predict(
     """
     from scalelab.analysis.families.prediction import forecast, read_scale
 
-    scale = read_scale(at)
+    scale = read_scale({axis: amount(value, axis) for axis, value in at.items()})
     return forecast(_designs(source, asked), scale, **_how(asked))
 
 
@@ -182,12 +183,12 @@ def compare(
     return compare_families(laws, asked.get("level", 0.9))
 
 
-def advise(source: Source, budget: float, **asked: Unpack[Asked]) -> Advice:
+def advise(source: Source, budget: float | str, **asked: Unpack[Asked]) -> Advice:
     """Recommends what to train with a budget, and what to expect of it; the best family first.
 
     Args:
         source: A store, its file, or a table of runs.
-        budget: Training FLOPs of the run to make.
+        budget: Training FLOPs of the run to make, as a number or its text, such as `"1e15"` or `"100T"`.
         asked: Which runs are meant and how their laws are fitted, see `Asked`.
 
     Raises:
@@ -197,7 +198,7 @@ def advise(source: Source, budget: float, **asked: Unpack[Asked]) -> Advice:
     """
     from scalelab.analysis.families import advice
 
-    return advice.advise(_designs(source, asked), budget, **_how(asked))
+    return advice.advise(_designs(source, asked), amount(budget, "budget"), **_how(asked))
 
 
 def design_space(

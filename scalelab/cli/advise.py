@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalelab.amounts import amount
 from scalelab.cli import options as opt
 from scalelab.cli.context import Context, duration, print_json, say
 from scalelab.errors import InputError, brief
@@ -62,8 +63,9 @@ def advise(
         _within(ctx.obj, max_latency, device, batch_size, write, json, **given)
         return
     assert budget is not None
-    advice = scalelab.advise(runs, budget, estimator=estimator, level=level)
-    cost = scalelab.price_of(budget, runs, per_flop=price_per_flop, per_hour=price_per_hour)
+    flops = amount(budget, "--budget")
+    advice = scalelab.advise(runs, flops, estimator=estimator, level=level)
+    cost = scalelab.price_of(flops, runs, per_flop=price_per_flop, per_hour=price_per_hour)
     proposal = None
     if write is not None:
         catalog = ctx.obj.catalog(plugins_dir)

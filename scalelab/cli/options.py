@@ -58,7 +58,8 @@ Markdown = Annotated[
     _option("--markdown", "Write the report as Markdown here, with --figures; '-' names it after the store."),
 ]
 At = Annotated[
-    list[str] | None, _option("--at", "AXIS=NUMBER, such as n_params=1e9; once for each axis of the law.")
+    list[str] | None,
+    _option("--at", "AXIS=NUMBER, such as n_params=10M; once for each axis of the law."),
 ]
 Reach = Annotated[float | None, _option("--reach", "The loss to reach: prints the scale that does.")]
 ReachAxes = Annotated[
@@ -74,7 +75,7 @@ PredictLaw = Annotated[
 
 # advise
 Budget = Annotated[
-    float | None, _option("--budget", "Training FLOPs of the run to make.", show_default=False)
+    str | None, _option("--budget", "Training FLOPs of the run to make, such as 1e15.", show_default=False)
 ]
 MaxLatency = Annotated[
     str | None,

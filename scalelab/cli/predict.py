@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from scalelab.amounts import amount
 from scalelab.cli import options as opt
 from scalelab.cli.context import pairs, print_json
 from scalelab.errors import InputError
@@ -67,11 +68,5 @@ def predict(
 
 
 def _scale(at: list[str] | None) -> dict[str, float]:
-    form = "AXIS=NUMBER, such as n_params=1e9"
-    scale = {}
-    for axis, number in pairs("--at", at, form).items():
-        try:
-            scale[axis] = float(number)
-        except ValueError:
-            raise InputError(f"--at {axis}={number}: must be {form}") from None
-    return scale
+    form = "AXIS=NUMBER, such as n_params=1e9 or n_params=10M"
+    return {axis: amount(number, f"--at {axis}") for axis, number in pairs("--at", at, form).items()}

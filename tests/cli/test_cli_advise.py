@@ -85,8 +85,8 @@ def test_one_family_may_be_chosen(advise):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--budget", "-1"), "a budget must be a positive number of training FLOPs"),
-        (("--budget", "inf"), "a budget must be a positive number of training FLOPs"),
+        (("--budget", "-1"), "--budget '-1': must be a positive number"),
+        (("--budget", "inf"), "--budget 'inf': must be a positive number"),
         (("--budget", "10"), "too little for a run"),
         (("--budget", "1e9", "--optimizer", "plan"), "did you mean 'plain'"),
         (("--budget", "1e9", "--study", "isoflp"), "did you mean 'isoflop'"),

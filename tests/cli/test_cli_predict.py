@@ -67,7 +67,7 @@ def test_a_target_has_a_scale_or_is_never_reached(predict):
         ((), "give either --at AXIS=NUMBER"),
         (("--at", "n_params=1", "--reach", "1"), "give either --at AXIS=NUMBER"),
         (("--at", "n_params"), "must be AXIS=NUMBER"),
-        (("--at", "n_params=many"), "must be AXIS=NUMBER"),
+        (("--at", "n_params=many"), "--at n_params 'many': must be a positive number such as 300k, 10M"),
         (("--at", "=3"), "must be AXIS=NUMBER"),
         (("--at", "n_param=3"), "did you mean 'n_params'"),
         (("--at", "n_params=0"), "must be a positive number"),

@@ -1,0 +1,54 @@
+"""Amounts as people write them are numbers, or refused in one line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelab.amounts import amount
+from scalelab.errors import InputError
+
+POWERS = {"k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("10M", 1e7), ("1e9", 1e9), ("5B", 5e9), ("300k", 3e5), ("1.2T", 1.2e12), (" 5.1G ", 5.1e9),
+        ("1E+21", 1e21), ("1_000", 1000.0), (".5M", 5e5), ("2.", 2.0), (7, 7.0), (2.5e3, 2500.0),
+    ],
+)  # fmt: skip
+def test_what_people_write(text, number):
+    assert amount(text, "--at n_params") == number
+
+
+@given(number=st.floats(1e-300, 1e300))
+def test_the_text_of_a_number_is_the_number(number):
+    assert amount(repr(number), "budget") == amount(number, "budget") == number
+
+
+@given(digits=st.decimals(min_value=1, max_value=10_000, places=3), suffix=st.sampled_from(sorted(POWERS)))
+def test_a_suffix_is_a_power_of_ten(digits, suffix):
+    assert amount(f"{digits}{suffix}", "budget") == float(f"{digits}e{POWERS[suffix]}")
+
+
+@given(text=st.text() | st.from_regex(r"[-+]?[0-9._]{0,4}[a-zA-Z]{0,3}[-+0-9]{0,4}", fullmatch=True))
+def test_any_text_is_a_positive_number_or_refused_in_one_line(text):
+    try:
+        number = amount(text, "--budget")
+    except InputError as error:
+        number, said = 1.0, str(error)
+    else:
+        said = "--budget"
+    assert 0 < number < float("inf")
+    assert "--budget" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["10m", "1,000", "-3M", "0", "nan", "inf", "M", "10 M", "1e9B", "0x10", "1e999", ""]
+)
+def test_what_could_mean_two_things_or_nothing_is_refused(text):
+    with pytest.raises(InputError, match="such as"):
+        amount(text, "--budget")
