@@ -22,6 +22,7 @@ from scalelab.records import UNSPECIFIED, Direction, Status
 from scalelab.store.foreign import Source, opened
 from scalelab.store.imports import ImportedTable, rows_json
 from scalelab.store.parameters import COMPONENTS, PREFIXES, Kind, free_name
+from scalelab.store.reports import join_reports, status_of, tells_status
 from scalelab.store.schema import COUNTED, quoted
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ KNOWN_AS: dict[str, tuple[str, ...]] = {
     "n_params": ("n_params", "params", "num_params", "parameters", "N"),
     "n_examples": ("n_examples", "examples", "n_tokens", "tokens", "D"),
     "train_flops": ("train_flops", "flops", "FLOPs", "compute", "C"),
+    "wall_seconds": ("wall_seconds", "time_total_s"),
+    "status": ("status", "state", "done"),
 }
 """By column of `runs`, the names under which it is known in tables from elsewhere."""
 _OPTION = re.compile(rf"({'|'.join(PREFIXES)})_\w+")
@@ -119,8 +122,9 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
             source.keep(wanted.only)
         columns, extra, kinds = _values(source, mapped)
         rows = source.rows()
-    where = f"of {source.name}"
-    _check_scales(columns, rows, where)
+        where = f"of {source.name}"
+        _check_scales(columns, rows, where)
+        rows, curves = join_reports(source, columns, extra, rows, upward=wanted.direction == "maximize")
     _complete(columns, rows, where, wanted)
     kinds |= {name: _count_kind(columns[name]) for name in COUNTED if name in columns}
     imported = ImportedTable(
@@ -131,7 +135,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         mapping={item.column: item.expression for item in mapped},
         condition=wanted.only,
         columns=kinds,
-        rows=rows_json(_content(columns, extra, len(rows))),
+        rows=rows_json(_content(columns, extra, curves)),
     )
     return Import(
         study,
@@ -195,6 +199,9 @@ def _mapped(source: Source, wanted: Wanted, study: str) -> list[Mapped]:
     used = {plain[item.expression.strip()] for item in found if item.expression.strip() in plain}
     for target, names in KNOWN_AS.items():
         there = [name for name in names if name in source.kinds and name not in used]
+        if target == "status":
+            # Other things have states, too: where no word is one for the end of a run, it is a fact.
+            there = [name for name in there if name == target or tells_status(source, name)]
         if target in given or not there:
             continue
         if len(there) > 1:
@@ -302,7 +309,7 @@ def _complete(columns: Columns, rows: Sequence[int], where: str, wanted: Wanted)
 def _statuses(columns: Columns, rows: Sequence[int], where: str) -> list[str]:
     """Returns every run's status; one that is not given follows from the outcome."""
     outcomes = {name: columns[name] for name in OUTCOMES if name in columns}
-    statuses = columns.get("status", [None] * len(rows))
+    statuses = [status_of(word) for word in columns.get("status", [None] * len(rows))]
     result = []
     for i, (row, status) in enumerate(zip(rows, statuses, strict=True)):
         if status not in (None, *get_args(Status)):
@@ -332,15 +339,21 @@ def _count_kind(values: Sequence[float | None]) -> Kind:
     return "BIGINT" if whole else "DOUBLE"
 
 
-def _content(columns: Columns, extra: Columns, n_runs: int) -> Columns:
+def _content(columns: Columns, extra: Columns, curves: Sequence[list[dict[str, Any]] | None]) -> Columns:
     """Returns the rows as the journal holds them, named by their content.
 
-    Rows of the same content have the same id in every table; repeats within one table get different ids.
+    The curve of a run is among its facts, as `curve`; the names of the others all have a prefix. Rows of the
+    same content have the same id in every table; repeats within one table get different ids.
     """
+    n_runs = len(curves)
     facts: list[dict[str, Any] | None] = [None] * n_runs
     if extra:
         keys = [name.lower() for name in extra]
         facts = [dict(zip(keys, values, strict=True)) for values in zip(*extra.values(), strict=True)]
+    facts = [
+        own if curve is None else {**(own or {}), "curve": curve}
+        for own, curve in zip(facts, curves, strict=True)
+    ]
     names = sorted(columns)
     encode = json.JSONEncoder(separators=_COMPACT, allow_nan=False).encode
     seen: Counter[str] = Counter()
@@ -351,13 +364,16 @@ def _content(columns: Columns, extra: Columns, n_runs: int) -> Columns:
         seen[text] += 1
         ids.append(hashlib.sha256(f"{seen[text]} {text}".encode()).hexdigest()[:16])
     content: Columns = {"trial_id": ids, **{name: columns[name] for name in names}}
-    return {**content, "extra": facts} if extra else content
+    return {**content, "extra": facts} if any(facts) else content
 
 
 def _notes(columns: Columns, extra: Columns) -> tuple[str, ...]:
     """Returns what a reader should know before believing an analysis of these runs."""
     notes = []
     bad = sum(status == "diverged" for status in columns["status"])
+    cut = sum(status in ("failed", "interrupted") for status in columns["status"])
+    if cut:
+        notes.append(f"runs that failed or were cut short, such as pruned ones, left out of every fit: {cut}")
     if bad:
         notes.append(f"runs without a finite outcome, diverged and left out of every fit: {bad}")
     if "loss" not in columns:

@@ -127,6 +127,12 @@ select m.study, p.*
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join curve_points p on p.trial_id = b.trial_id and p.attempt = b.attempt
+union all by name
+select study, trial_id, 1 as attempt, point.*
+from (select study, trial_id, unnest(from_json(extra->'curve', '[{
+                 "step": "BIGINT", "train_flops": "DOUBLE", "wall_seconds": "DOUBLE", "loss": "DOUBLE"
+             }]')) as point
+      from imported_runs where (extra->'curve') is not null)
 """
 
 

@@ -189,7 +189,7 @@ def test_any_expression_is_evaluated_or_refused_in_one_line(expression):
         ("N,loss\n1,\n", 'has no loss; leave such rows out with --only'),
         ("N,D,loss\n,,1\n1,2,3\n", "row 1 of t.csv has no scale at all"),
         ("N,loss,seed\n1,2,0.5\n", "seed = 0.5 must be a whole number"),
-        ("N,loss,status\n1,2,finished\n", "status 'finished' is not one of done, diverged"),
+        ("N,loss,status\n1,2,fine\n", "status 'fine' is not one of done, diverged"),
         ("N,loss,status\n1,nan,done\n", "is done, but its loss is nan"),
         ("N,params,loss\n1,2,3\n", "'params' and 'N', each of which may be n_params"),
         ("N,error rate\n1,2\n", "no column named loss or val_loss"),
