@@ -183,12 +183,14 @@ def fit_law(
             `kaplan-offset`, `interaction`, `data-constrained`, `loglog`, `sigmoid`, `loss-to-loss`,
             `annealing`, `step-law`) or a law itself; or `auto` to choose and average forms by backtests.
         x: Arrays by axis name, n rows each (`n_params`, `n_examples`, `train_flops`, or any one
-            axis); or a DataFrame of the axes, or for one axis an array.
+            axis); or a DataFrame of the axes, or for one axis an array. Rows are matched by their place:
+            columns of pandas must have one index. Rows with a masked value (`numpy.ma`) are left out.
         y: The loss, n rows; positive, the lower the better.
         estimator: What is minimized, one of `scalelab.analysis.fitting.estimators.ESTIMATORS`.
         delta: Width of the square part of Huber penalties, in units of the residual.
         weights: Weights of the rows, default one each.
-        groups: Labels of rows that belong to one run, default none; they decide how rows are resampled.
+        groups: Labels of rows that belong to one run, default none; they decide how rows are resampled. One
+            group alone gives a fit, but no interval.
         seed: Seed of everything random.
 
     Returns:

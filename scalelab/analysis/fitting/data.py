@@ -70,7 +70,7 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
         x: What the user gave.
 
     Returns:
-        Arrays of shape (n,) by name, in the order of the law.
+        Arrays of shape (n,) by name, in the order of the law; masked ones where a value is masked.
 
     Raises:
         FitError: Axes are missing, too many, of several lengths, or no numbers.
@@ -78,7 +78,8 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
     if hasattr(x, "columns") and hasattr(x, "to_dict"):
         x = {str(name): x[name] for name in x.columns}
     if not isinstance(x, Mapping):
-        x = {"x": x}
+        # Nothing says what a bare array is, so that it is taken for the one axis that there may be.
+        x = {axes[0] if len(axes) == 1 and axes != ("...",) else "x": x}
     if not x:
         raise FitError("x has no axis; give a mapping such as {'n_params': [...]}")
     given = {str(name): column for name, column in x.items()}
@@ -88,9 +89,10 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
                 f"this law has one axis, x has {len(given)}: {', '.join(given)}; choose one of them"
             )
     elif axes != ("...",):
-        for axis, alias in ALIASES.items():
-            if axis in axes and axis not in given and alias in given:
-                given[axis] = given.pop(alias)
+        for pair in ALIASES.items():
+            for axis, alias in (pair, pair[::-1]):
+                if axis in axes and axis not in given and alias in given:
+                    given[axis] = given.pop(alias)
         if set(given) != set(axes):
             raise FitError(f"this law needs exactly the axes {', '.join(axes)}; x has {', '.join(given)}")
         given = {axis: given[axis] for axis in axes}
@@ -104,11 +106,32 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
 def check_scales(columns: Mapping[str, Array], *, positive: bool = True) -> None:
     """Raises a FitError where an axis has values that are not finite, or that a logarithm does not take."""
     for name, column in columns.items():
-        _finite(name, column)
+        _finite(name, np.ma.filled(column, np.nan))
         if positive and (column <= 0).any():
             row = int(np.flatnonzero(column <= 0)[0])
             raise FitError(
                 f"axis {name!r} must be positive, row {row} is {column[row]:g}; drop or correct it"
+            )
+
+
+def refuse_misaligned(x: Any, **others: Any) -> None:
+    """Raises a FitError where columns of pandas have different indices, as statsmodels does.
+
+    Row by row is what a fit matches them by, and by their labels is what pandas would: where the two differ,
+    one of them is wrong, and only the caller knows which.
+    """
+    columns = dict(x) if isinstance(x, Mapping) else {"x": x}
+    found = [
+        (name, column.index)
+        for name, column in (columns | others).items()
+        if hasattr(getattr(column, "index", None), "equals")
+    ]
+    for name, index in found[1:]:
+        first, own = found[0]
+        if not index.equals(own):
+            raise FitError(
+                f"{first} and {name} have different indices; align them by their labels, such as with "
+                f"pandas.concat(…, axis=1, join='inner'), or give arrays to match them row by row"
             )
 
 
@@ -119,26 +142,33 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
         law: The law.
         x: Axes, see `read_axes`.
         y: Outcomes, n numbers; positive for all laws of a loss.
-        weights: n non-negative weights; default one each. Rows of weight zero are left out.
+        weights: n non-negative weights; default one each. Rows of weight zero are left out, and so are those
+            of which a value is masked (`numpy.ma`) in any column.
         groups: n labels of what belongs together; default none.
 
     Raises:
         FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
     """
+    refuse_misaligned(x, y=y, weights=weights, groups=groups)
     columns = read_axes(law.axes, x)
     outcome = _numbers("y", y)
     n = outcome.size
     weight = np.ones(n) if weights is None else _numbers("weights", weights)
-    labels = None if groups is None else np.asarray(groups).ravel()
-    given = {f"axis {name!r}": column for name, column in columns.items()} | {"weights": weight}
-    for name, column in (given if labels is None else given | {"groups": labels}).items():
+    given = {f"axis {name!r}": column for name, column in columns.items()} | {"y": outcome, "weights": weight}
+    if groups is not None:
+        given["groups"] = np.ma.asarray(groups).ravel()
+    hidden = np.zeros(n, dtype=bool)
+    for name, column in given.items():
         if column.size != n:
             raise FitError(f"{name} has {column.size} values and y has {n}; they must match row by row")
+        hidden |= np.ma.getmaskarray(column)
+    weight = np.where(hidden, 0.0, weight)
     _finite("weights", weight)
     if (weight < 0).any():
         raise FitError("weights must not be negative; use zero to leave a row out")
-    codes = None if labels is None else np.unique(labels.astype(str), return_inverse=True)[1].ravel()
-    table = Table(tuple(columns), tuple(columns.values()), outcome, weight, codes)
+    codes = None if groups is None else _codes(given["groups"], hidden)
+    data = [np.ma.getdata(column) for column in (*columns.values(), outcome)]
+    table = Table(tuple(columns), tuple(data[:-1]), data[-1], weight, codes)
     if (weight == 0).any():
         table = table.rows(weight > 0)
     _finite("y", table.y)
@@ -185,9 +215,26 @@ def _supports(law: Law, table: Table) -> None:
 
 def _numbers(name: str, values: Any) -> Array:
     try:
+        if isinstance(values, np.ma.MaskedArray):
+            return values.astype(float).ravel()
+        if hasattr(values, "to_numpy"):
+            # pandas has missing values of its own, which NumPy does not know.
+            values = values.to_numpy(dtype=float, na_value=np.nan) if hasattr(values, "isna") else values
         return np.asarray(values, dtype=float).ravel()
     except (TypeError, ValueError):
         raise FitError(f"{name} must be numbers, one per row") from None
+
+
+def _codes(labels: Any, hidden: Index) -> Index:
+    """Returns a whole number for each label, after making sure that none of them is missing."""
+    texts = np.ma.getdata(labels).astype(str)
+    missing = np.isin(texts, ("None", "nan", "NaN", "<NA>", "NaT")) & ~hidden
+    if missing.any():
+        raise FitError(
+            f"groups has no label in row {int(np.flatnonzero(missing)[0])}; "
+            "give every row one, or leave the row out"
+        )
+    return np.unique(texts, return_inverse=True)[1].ravel()
 
 
 def _finite(name: str, column: Array) -> None:
@@ -195,6 +242,6 @@ def _finite(name: str, column: Array) -> None:
     if bad.any():
         rows = np.flatnonzero(bad)
         raise FitError(
-            f"{name} has {rows.size} value(s) that are not finite (first: row {rows[0]}); "
+            f"{name} has {rows.size} value(s) that are missing or not finite (first: row {rows[0]}); "
             "drop diverged runs before fitting"
         )

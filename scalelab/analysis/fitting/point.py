@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from scalelab.analysis.fitting.data import Table, check_scales, read_axes
+from scalelab.analysis.fitting.data import Table, check_scales, read_axes, refuse_misaligned
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.search import Starts, search
@@ -134,12 +134,14 @@ class Point:
     def inward(self, x: Any) -> tuple[Array, ...]:
         """Returns scales given as in `fit_law` in the internal coordinates of the law.
 
+        A fit to a bare array takes an axis of any name, for nothing says what its own is.
+
         Raises:
             FitError: The axes are not those of the law, or a scale is not positive.
         """
-        columns = read_axes(self.law.axes, x)
-        if self.law.log_axes:
-            check_scales(columns)
+        refuse_misaligned(x)
+        columns = read_axes(self.table.axes, x)
+        check_scales(columns, positive=self.law.log_axes)
         return self.frame.inward(list(columns.values()))
 
     def value(self, x: Any) -> Array:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
-from scalelab.analysis.fitting.data import Table, read_axes, read_table
+from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_misaligned
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.backtest import Backtest, backtest
@@ -186,6 +186,7 @@ def fit_auto(
     Raises:
         FitError: The rows are malformed, or support none of the candidates.
     """
+    refuse_misaligned(x, y=y, weights=weights, groups=groups)
     columns = read_axes(("...",), x)
     fits: dict[str, P] = {}
     tests: dict[str, Backtest] = {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.intervals import predict_interval
 from scalelab.errors import FitError
 
 X = np.geomspace(1e5, 1e9, 12)
@@ -134,3 +136,68 @@ def test_any_table_is_refused_or_fitted(law, rows, copies):
     prediction = fit.predict(dict(zip(names, columns, strict=False)))
     assert (prediction >= 0).all()
     assert np.isfinite(prediction).all()
+
+
+def test_an_axis_that_is_not_the_fits_own_is_refused():
+    fit = fit_law("power-offset", {"n_params": X}, Y)
+    for ask in (
+        fit.predict,
+        lambda x: fit.predict(x, 0.9),
+        lambda x: predict_interval(fit, x, 0.9, noise=True),
+        fit_law("auto", {"n_params": X}, Y * np.exp(0.01 * np.sin(7.0 * np.arange(12)))).predict,
+    ):
+        with pytest.raises(FitError, match="needs exactly the axes n_params; x has n_examples"):
+            ask({"n_examples": [1e10]})
+    assert fit.predict([1e10]) == fit.predict({"n_params": [1e10]})
+
+
+def test_a_fit_to_a_bare_array_takes_any_axis_and_tokens_are_examples():
+    bare = fit_law("power-offset", X, Y)
+    assert bare.predict({"n_params": [1e10]}) == bare.predict([1e10])
+    tokens = fit_law("power-offset", {"n_tokens": X}, Y)
+    assert tokens.predict({"n_examples": [1e10]}) == tokens.predict({"n_tokens": [1e10]})
+
+
+@pytest.mark.parametrize("law", ["power-offset", "auto"])
+def test_columns_of_different_indices_are_refused(law):
+    x, y = pd.Series(X), pd.Series(Y, index=np.arange(3, 15))
+    for table in (x, {"n_params": x}, pd.DataFrame({"n_params": x})):
+        with pytest.raises(FitError, match="different indices"):
+            fit_law(law, table, y)
+    with pytest.raises(FitError, match="n_params and weights have different indices"):
+        fit_law(law, {"n_params": x}, Y, weights=pd.Series(np.ones(12), index=y.index))
+    shuffled = x.sample(frac=1.0, random_state=0)
+    with pytest.raises(FitError, match="different indices"):
+        fit_law(law, {"n_params": shuffled}, pd.Series(Y))
+
+
+def test_columns_of_one_index_are_matched_row_by_row():
+    index = [f"run{i}" for i in range(12)]
+    fit = fit_law("power-offset", {"n_params": pd.Series(X, index)}, pd.Series(Y, index))
+    assert fit.params == fit_law("power-offset", {"n_params": X}, Y).params
+
+
+@settings(max_examples=20, deadline=None)
+@given(masked=st.sets(st.integers(0, 11), max_size=6), where=st.sampled_from(["x", "y", "weights", "groups"]))
+def test_rows_with_a_masked_value_are_left_out(masked, where):
+    hidden = np.isin(np.arange(12), sorted(masked))
+    columns = {"x": X, "y": Y, "weights": np.ones(12), "groups": np.arange(12) // 2}
+    spoiled = np.where(hidden, -7, columns[where])
+    given_ = columns | {where: np.ma.array(spoiled, mask=hidden)}
+    found = fit_law(
+        "power-offset", given_["x"], given_["y"], weights=given_["weights"], groups=given_["groups"]
+    )
+    left = {name: column[~hidden] for name, column in columns.items()}
+    expected = fit_law("power-offset", left["x"], left["y"], weights=left["weights"], groups=left["groups"])
+    assert len(found.table) == 12 - len(masked)
+    assert found.params == expected.params
+
+
+def test_a_masked_scale_has_no_prediction_and_missing_values_are_refused():
+    fit = fit_law("power-offset", X, Y)
+    with pytest.raises(FitError, match=r"1 value\(s\) that are missing or not finite \(first: row 1\)"):
+        fit.predict(np.ma.array([1e9, 1e10], mask=[False, True]))
+    with pytest.raises(FitError, match="y has 1 value"):
+        fit_law("power-offset", X, pd.Series(Y).astype("Float64").mask(np.arange(12) == 2))
+    with pytest.raises(FitError, match="groups has no label in row 3"):
+        fit_law("power-offset", X, Y, groups=[None if i == 3 else "a" for i in range(12)])
