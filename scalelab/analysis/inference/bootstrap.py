@@ -128,7 +128,7 @@ def bootstrap(
 
     Raises:
         InputError: The kind is unknown, `n` is below 2, or `clusters` is asked for without groups.
-        FitError: All refits failed.
+        FitError: All refits failed, or clusters are asked for and all rows are in one group.
     """
     table = fit.table
     kind = kind or ("pairs" if table.groups is None else "clusters")
@@ -307,11 +307,22 @@ def tails(level: float) -> list[float]:
     return [0.5 - level / 2, 0.5 + level / 2]
 
 
+def refuse_one_group(fit: Point) -> None:
+    """Raises a FitError where all rows are of one group: one run says nothing of the spread between runs."""
+    if fit.table.groups is not None and fit.table.groups.max() == 0:
+        raise FitError(
+            f"all {len(fit.table)} rows are in one group, so that nothing shows how much groups differ: "
+            "there is no interval; add runs, or fit without groups if the rows are independent"
+        )
+
+
 def _counts(fit: Point, kind: str, rng: np.random.Generator, size: int) -> Array:
     """Returns how often each row was drawn, shape (size, n)."""
     groups = None if kind == "pairs" else fit.table.groups
     if kind == "clusters" and groups is None:
         raise InputError("clusters need groups: pass groups= to fit_law, one label per row")
     n = len(fit.table) if groups is None else int(groups.max()) + 1
+    if groups is not None:
+        refuse_one_group(fit)
     counts = rng.multinomial(n, np.full(n, 1.0 / n), size).astype(float)
     return counts if groups is None else counts[:, groups]

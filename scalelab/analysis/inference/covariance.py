@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.bootstrap import refuse_one_group
 from scalelab.arrays import Array
 
 
@@ -16,7 +17,11 @@ def covariance(fit: Point, *, bounded: bool = True) -> Array:
     any. The mean second derivative of a narrow Huber penalty, which few residuals decide, is taken from the
     share of residuals within a bandwidth (Powell 1991). Parameters at a bound get no variance. A law may have
     a covariance of its own instead, such as HC3 of `loglog`.
+
+    Raises:
+        FitError: All rows are in one group.
     """
+    refuse_one_group(fit)
     if fit.table.groups is None and np.ptp(fit.table.weights) == 0:
         own = fit.law.covariance(fit.problem.u, fit.problem.y)
         if own is not None:

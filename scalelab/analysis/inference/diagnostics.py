@@ -13,11 +13,13 @@ import numpy as np
 
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.bootstrap import without_each
-from scalelab.analysis.inference.noise import noise
+from scalelab.analysis.inference.noise import distinct, noise
 from scalelab.arrays import Array
 
 _ILL, _NARROW, _CLOSE = 1e3, 1.0, 1e-3
 _MANY_ROWS, _TREND_P, _MISFIT = 1000, 0.01, 3.0
+# The cluster bootstrap rejects too often with five to ten clusters (Cameron, Gelbach & Miller 2008, table 3).
+_FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class Diagnostics:
             small if the law bends differently than the rows.
         lack_of_fit: Residual variance over that of repeats, None without repeats.
         agreeing_starts: Share of the refined starting points that reached the same optimum.
+        copies: Rows that are copies of another one, which intervals take for runs of their own.
+        n_groups: Groups of rows, None without groups.
     """
 
     condition: float
@@ -51,10 +55,12 @@ class Diagnostics:
     runs_p: float
     lack_of_fit: float | None
     agreeing_starts: float
+    copies: int
+    n_groups: int | None
 
     json_fields: ClassVar = (
         "condition", "at_bounds", "span_decades", "leverage", "influence", "near_duplicates", "trend",
-        "runs_p", "lack_of_fit", "agreeing_starts", "warnings",
+        "runs_p", "lack_of_fit", "agreeing_starts", "copies", "n_groups", "warnings",
     )  # fmt: skip
 
     def warnings(self) -> list[str]:
@@ -82,6 +88,15 @@ class Diagnostics:
         if self.near_duplicates:
             out.append(
                 f"{self.near_duplicates} pairs of rows are nearly the same scale: are they the same run?"
+            )
+        if self.copies:
+            out.append(
+                f"{self.copies} rows are copies of others: drop them, or intervals take each for another run"
+            )
+        if self.n_groups is not None and self.n_groups < _FEW_GROUPS:
+            out.append(
+                f"there are only {self.n_groups} groups: an interval from so few is too narrow; "
+                f"{_FEW_GROUPS} are enough"
             )
         if self.runs_p < _TREND_P:
             out.append(
@@ -129,6 +144,8 @@ def diagnose(fit: Point) -> Diagnostics:
         runs_p=_runs(residuals[0][order]),
         lack_of_fit=noise(fit).lack_of_fit,
         agreeing_starts=fit.starts.agreeing / fit.starts.refined,
+        copies=len(fit.table) - distinct(fit).size,
+        n_groups=None if fit.table.groups is None else int(fit.table.groups.max()) + 1,
     )
 
 

@@ -184,7 +184,10 @@ def _intervals(
 
 
 def _normal(fit: Point, quantity: Quantity, level: float) -> tuple[float, float]:
-    reach = stderr(fit, quantity) * special.stdtrit(len(fit.table) - fit.theta.size, 0.5 + level / 2)
+    groups = fit.table.groups
+    # A group counts as one observation, however many rows it has.
+    dof = len(fit.table) - fit.theta.size if groups is None else int(groups.max())
+    reach = stderr(fit, quantity) * special.stdtrit(dof, 0.5 + level / 2)
     center = fit.estimate(quantity)
     return center - float(reach), center + float(reach)
 

@@ -10,7 +10,7 @@ import numpy as np
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.bootstrap import simulator
-from scalelab.arrays import Array
+from scalelab.arrays import Array, Index
 
 _ENOUGH = 5
 
@@ -37,25 +37,45 @@ def noise(fit: Point) -> Noise:
     """Estimates the noise of one run.
 
     Repeats, rows at exactly the same scale, give the pure error, if there are five degrees of freedom of it.
-    Otherwise the residuals are taken, which also contain what the law misses.
+    Otherwise the residuals are taken, which also contain what the law misses. Copies of a row count once.
     """
-    remaining = simulator(fit).noise
+    kept = distinct(fit)
     n, p = len(fit.table), fit.theta.size
-    overall = float(np.sqrt(np.mean(remaining**2)))
-    _, place = np.unique(np.stack(fit.table.columns, axis=1), axis=0, return_inverse=True)
-    place = place.ravel()
-    counts = np.bincount(place)
-    dof = int((counts - 1).sum())
-    if dof < _ENOUGH:
-        return Noise(overall, n - p, "residuals")
-    y = fit.estimator.score(fit.table.y)
-    weights = fit.table.weights
-    means = np.bincount(place, weights * y) / np.bincount(place, weights)
-    pure = float(np.sqrt(np.sum(weights * (y - means[place]) ** 2) / dof))
-    if pure == 0.0:
-        # Rows that agree to the last digit are copies, not repeats.
-        return Noise(overall, n - p, "residuals")
-    return Noise(pure, dof, "repeats", (overall / pure) ** 2)
+    dof = max(kept.size - p, 1)
+    # What remains was enlarged for the parameters as if copies were rows of their own.
+    share = (n - p) / n * kept.size / dof
+    overall = float(np.sqrt(np.mean(simulator(fit).noise[kept] ** 2) * share))
+    table = fit.table.rows(kept)
+    place = _places(np.stack(table.columns, axis=1))
+    free = kept.size - int(place.max()) - 1
+    if free < _ENOUGH:
+        return Noise(overall, dof, "residuals")
+    y = fit.estimator.score(table.y)
+    means = np.bincount(place, table.weights * y) / np.bincount(place, table.weights)
+    pure = float(np.sqrt(np.sum(table.weights * (y - means[place]) ** 2) / free))
+    return Noise(pure, free, "repeats", (overall / pure) ** 2)
+
+
+def distinct(fit: Point) -> Index:
+    """Returns the first row of each set of copies, by number.
+
+    Rows of the same scales and outcome, to twelve digits, are copies where no row is without one, or where no
+    runs at one scale differ. Otherwise they are repeats that happen to agree, as where a metric counts.
+    """
+    table = fit.table
+    outcome = np.array([float(f"{value:.12g}") for value in table.y])
+    scales = np.stack(table.columns, axis=1)
+    _, first, counts = np.unique(
+        np.column_stack([scales, outcome]), axis=0, return_index=True, return_counts=True
+    )
+    if counts.min() > 1 or first.size == int(_places(scales).max()) + 1:
+        return np.sort(first)
+    return np.arange(len(table))
+
+
+def _places(scales: Array) -> Index:
+    """Returns a number for the scales of each row, shape (n,)."""
+    return np.unique(scales, axis=0, return_inverse=True)[1].ravel()
 
 
 def sampled(fit: Point, draws: Draws, x: Any, *, of_runs: bool = False) -> Array:

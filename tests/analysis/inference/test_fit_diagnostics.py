@@ -8,6 +8,9 @@ import pytest
 from scalelab.analysis.fits.checklist import checklist
 from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.inference.diagnostics import diagnose
+from scalelab.analysis.inference.intervals import stderr
+from scalelab.analysis.inference.noise import noise
+from scalelab.errors import FitError
 from scalelab.jsonable import jsonable
 
 X = np.geomspace(1e5, 1e9, 40)
@@ -79,3 +82,50 @@ def test_the_checklist_is_filled_from_the_fit_and_asks_for_the_rest():
     asked = table[~table.filled]
     assert len(asked) == 6
     assert (asked.answer == "not known to the fit; state it in your report").all()
+
+
+def test_copies_of_rows_are_told_and_change_no_noise():
+    x = X[::4]
+    y = noisy(1.7 + 400 * x**-0.34, sigma=0.005, seed=5)
+    once = noise(fit_law("power-offset", x, y))
+    for copies in (2, 3, 50):
+        fit = fit_law("power-offset", np.repeat(x, copies), np.repeat(y, copies))
+        assert noise(fit).source == "residuals"
+        assert noise(fit).dof == once.dof == 7
+        assert noise(fit).sigma == pytest.approx(once.sigma, rel=1e-3)
+        assert warned(fit, f"{10 * (copies - 1)} rows are copies of others")
+    some = fit_law("power-offset", np.append(x, x[:6]), np.append(y, y[:6]))
+    assert noise(some).dof == once.dof
+    assert warned(some, "6 rows are copies")
+
+
+def test_repeats_that_agree_by_chance_are_no_copies():
+    x = np.repeat(X[::4], 4)
+    coarse = np.round(noisy(1.7 + 400 * x**-0.34), 2)
+    found = noise(fit_law("power-offset", x, coarse))
+    assert (found.source, found.dof) == ("repeats", 30)
+    assert found.sigma == pytest.approx(0.01, rel=0.4)
+
+
+def test_one_group_has_no_interval_and_few_groups_are_told():
+    x, y = X, noisy(1.7 + 400 * X**-0.34)
+    one = fit_law("power-offset", x, y, groups=["run"] * 40)
+    assert one.params == fit_law("power-offset", x, y).params
+    for method in ("auto", "clusters", "bca", "covariance"):
+        with pytest.raises(FitError, match="all 40 rows are in one group"):
+            one.interval("alpha", method=method)
+    with pytest.raises(FitError, match="in one group"):
+        one.predict({"x": [1e10]}, 0.9)
+    assert warned(one, "there are only 1 groups")
+    assert warned(fit_law("power-offset", x, y, groups=np.arange(40) % 5), "there are only 5 groups")
+    assert not warned(fit_law("power-offset", x, y, groups=np.arange(40) % 10), "groups")
+
+
+def test_an_interval_by_covariance_counts_groups_and_not_rows():
+    x = np.repeat(X[::4], 20)
+    y = noisy(1.7 + 400 * x**-0.34)
+    few = fit_law("power-offset", x, y, groups=np.arange(200) % 3)
+    lower, upper = few.interval("alpha", 0.9, method="covariance")
+    error = stderr(few, "alpha")
+    # Student's t of two degrees of freedom at 95%.
+    assert (upper - lower) / (2 * error) == pytest.approx(2.92, abs=0.01)
