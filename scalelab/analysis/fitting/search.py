@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
 from scalelab.analysis.fitting.estimators import Estimator
-from scalelab.analysis.fitting.solver import Problem, minimize, stages
+from scalelab.analysis.fitting.exact import exact
+from scalelab.analysis.fitting.solver import Problem, Solution, minimize, stages
 from scalelab.arrays import Array, Index
 
-_MANY_ROWS = 4000
+
+class _Effort(TypedDict):
+    max_iter: int
+    xtol: float
+    ftol: float
+
+
+_MANY_ROWS, _PROBED = 4000, 40
 _AGREE = 1e-6
 _SPREAD = 3
-_FEW = 12
+_FEW, _RAW = 12, 2
+_SAME = 1e-2
+_FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3}
+_NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10}
+_LAST: _Effort = {"max_iter": 120, "xtol": 1e-6, "ftol": 1e-10}
 
 
 @dataclass(frozen=True)
@@ -44,51 +57,80 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     Returns:
         Internal parameters of shape (parameters,), the summed objective, and the report.
     """
-    thin, thin_weights = _thinned(problem, weights, seed)
+    thin, thin_weights = _thinned(problem, weights, seed, _MANY_ROWS)
     with np.errstate(all="ignore"):
         candidates = problem.law.starts(thin.u, thin.y)
     candidates = candidates[np.isfinite(candidates).all(axis=1)]
     candidates = np.clip(candidates, problem.lower, problem.upper)
     chosen = _choose(thin.objective(candidates, thin_weights), problem.law.n_starts)
     theta = candidates[chosen]
-    theta = _halved(thin, theta, thin_weights)
-    penalties = stages(thin.estimator, thin.residuals(theta[:1])[0])
-    for penalty in penalties:
-        last = penalty is penalties[-1]
-        staged = replace(thin, estimator=penalty)
-        solution = minimize(staged, theta, thin_weights, max_iter=120 if last else 25, xtol=1e-6, ftol=1e-10)
-        theta = solution.theta
+    probed, _ = _thinned(problem, weights, seed, _PROBED)
+    ends, zero = exact(probed, theta)
+    if zero.any() and probed is not problem:
+        ends, zero = exact(problem, ends[zero][:1])
+    if zero.any():
+        # Nothing is below zero, whatever the penalty and the weights.
+        objective = problem.objective(ends, weights)
+        best = int(np.argmin(objective))
+        report = Starts(len(candidates), len(theta), int(zero.sum()), probed.y.size)
+        return ends[best], float(objective[best]), report
+    theta, counts, last = _staged(thin, _halved(thin, theta, ends, thin_weights), thin_weights)
     objective = thin.objective(theta, thin_weights)
     best = int(np.argmin(objective))
-    agreeing = int((objective <= objective[best] * (1 + _AGREE) + 1e-20 * thin.y.size).sum())
+    same = objective <= objective[best] * (1 + _AGREE) + 1e-20 * thin.y.size
     top = theta[np.argsort(objective, kind="stable")[: 1 if thin is problem else 2]]
-    polish = replace(problem, estimator=penalties[-1])
-    polished = minimize(polish, top, weights)
-    exact = problem.objective(polished.theta, weights)
-    winner = int(np.argmin(exact))
-    report = Starts(len(candidates), len(theta), agreeing, thin.y.size)
-    return polished.theta[winner], float(exact[winner]), report
+    polished = minimize(replace(problem, estimator=last), top, weights)
+    final = problem.objective(polished.theta, weights)
+    winner = int(np.argmin(final))
+    report = Starts(len(candidates), int(counts.sum()), int(counts[same].sum()), thin.y.size)
+    return polished.theta[winner], float(final[winner]), report
 
 
-def _halved(problem: Problem, theta: Array, weights: Array) -> Array:
-    """Returns the more promising starts: where there are many, a few cheap steps tell which they are.
+def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index, Estimator]:
+    """Minimizes through the stages of the penalty.
 
-    The steps are tried with squares as well as with the wide penalty. Squares have fewer local optima where
-    the rows follow the law, the robust penalty where some of them do not.
+    Returns:
+        Where the starts ended, for how many starts each of these stands, and the last stage.
     """
+    best = int(np.argmin(problem.objective(theta, weights)))
+    penalties = stages(problem.estimator, problem.residuals(theta[[best]])[0])
+    counts: Index = np.ones(len(theta), dtype=int)
+    for index, penalty in enumerate(penalties):
+        effort = _LAST if penalty is penalties[-1] else _NEXT if index else _FIRST
+        solution = minimize(replace(problem, estimator=penalty), theta, weights, **effort)
+        theta = solution.theta
+        if index == 0 and effort is not _LAST:
+            theta, counts = _distinct(solution, counts)
+    return theta, counts, penalties[-1]
+
+
+def _distinct(solution: Solution, counts: Index) -> tuple[Array, Index]:
+    """Returns one of each group of ends that lie together, and for how many starts each of them stands."""
+    order = np.argsort(solution.objective, kind="stable")
+    theta, objective = solution.theta[order], solution.objective[order]
+    near = np.abs(theta[:, None] - theta[None]).max(axis=2) <= _SAME * (1.0 + np.abs(theta).max(axis=1))
+    near &= np.abs(objective[:, None] - objective) <= _SAME * objective[:, None]
+    leader = near.argmax(axis=1)
+    kept = np.unique(leader)
+    return theta[kept], np.array([counts[order][leader == one].sum() for one in kept])
+
+
+def _halved(problem: Problem, theta: Array, ends: Array, weights: Array) -> Array:
+    """Returns the more promising starts of the robust penalty, from the starts and where squares led them.
+
+    Squares have fewer local optima where the rows follow the law, the robust penalty where some of them do
+    not. Where there are many starts, a few cheap steps with a wide penalty tell which they are.
+    """
+    if not problem.estimator.huberized:
+        return ends
     if len(theta) <= _FEW:
-        return theta
+        return np.concatenate([ends, theta[:_RAW]])
     wide = problem.estimator.smoothed(float(np.median(np.abs(problem.residuals(theta[:1])[0]))))
-    square = Estimator.named("log-mse" if problem.estimator.log else "mse")
-    keep = max(_FEW, len(theta) // 4)
-    found = []
-    for penalty in (wide, square) if wide.huberized else (square,):
-        solution = minimize(
-            replace(problem, estimator=penalty), theta, weights, max_iter=20, xtol=1e-3, ftol=1e-4
-        )
-        order = np.argsort(solution.objective, kind="stable")
-        found.append(solution.theta[order[: keep // (2 if wide.huberized else 1)]])
-    return np.concatenate(found)
+    half = max(_FEW, len(theta) // 4) // 2
+    solution = minimize(replace(problem, estimator=wide), theta, weights, max_iter=12, xtol=1e-3, ftol=1e-3)
+    robust = solution.theta[np.argsort(solution.objective, kind="stable")[:half]]
+    square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
+    return np.concatenate([robust, ends[np.argsort(square.objective(ends, weights), kind="stable")[:half]]])
 
 
 def _choose(objective: Array, n_starts: int) -> Index:
@@ -104,11 +146,11 @@ def _choose(objective: Array, n_starts: int) -> Index:
     return np.concatenate([head, tail[np.unique(picks)]])
 
 
-def _thinned(problem: Problem, weights: Array, seed: int) -> tuple[Problem, Array]:
+def _thinned(problem: Problem, weights: Array, seed: int, most: int) -> tuple[Problem, Array]:
     n = problem.y.size
-    if n <= _MANY_ROWS:
+    if n <= most:
         return problem, weights
-    rows = np.sort(np.random.default_rng(seed).choice(n, _MANY_ROWS, replace=False))
+    rows = np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
     # The ends of every axis decide the shape of a law, so they are always kept.
     ends = [f(column) for column in problem.u for f in (np.argmin, np.argmax)]
     rows = np.union1d(rows, ends)
