@@ -24,10 +24,10 @@ _ROUNDING, _AT_ZERO = 1e-15, 1e-13
 _SETTLED, _UNDAMPED = 1e-4, 1e-2
 _MOST, _CHECKED = 300, 5
 _NEAR = 1e-4
-_FALLING, _CREEPING = 0.5, 0.98
+_CREEPING = 0.98
 
 
-def exact(problem: Problem, theta: Array) -> tuple[Array, Array]:
+def exact(problem: Problem, theta: Array, patience: float = 0.25) -> tuple[Array, Array]:
     """Minimizes the sum of squared residuals, unweighted, from a batch of starting points.
 
     Ends as soon as one of them is at zero but for rounding, and otherwise when all have settled or no longer
@@ -37,6 +37,7 @@ def exact(problem: Problem, theta: Array) -> tuple[Array, Array]:
         problem: The law and the rows; `y` is one-dimensional. Its penalty only says whether residuals are
             those of logarithms.
         theta: Starting points, shape (batch, parameters).
+        patience: To what share of it the sum must fall in five steps to go on.
 
     Returns:
         Where they ended, shape (batch, parameters), and which of them are at zero, shape (batch,).
@@ -46,10 +47,10 @@ def exact(problem: Problem, theta: Array) -> tuple[Array, Array]:
     # A logarithm is known to the rounding of the value that it was taken of, a value to its own.
     unit = 1.0 if square.log else problem.y_scale * float(np.abs(problem.y).max())
     with np.errstate(all="ignore"):
-        return _descend(problem, np.clip(theta, problem.lower, problem.upper), unit)
+        return _descend(problem, np.clip(theta, problem.lower, problem.upper), unit, patience)
 
 
-def _descend(problem: Problem, theta: Array, unit: float) -> tuple[Array, Index]:
+def _descend(problem: Problem, theta: Array, unit: float, patience: float) -> tuple[Array, Index]:
     r, jac = problem.residuals(theta)
     lam = np.full(len(theta), _LAM_START)
     alive: Index = np.array(np.isfinite(r).all(axis=1) & np.isfinite(jac).all(axis=(1, 2)))
@@ -72,7 +73,7 @@ def _descend(problem: Problem, theta: Array, unit: float) -> tuple[Array, Index]
         total[taken] = total_new[better]
         alive[now] = ~settled & (lam[now] < _LAM_HIGH)
         if round_ % _CHECKED == 0 and round_ > _CHECKED:
-            alive &= total <= np.where(total > near, _FALLING, _CREEPING) * before
+            alive &= total <= np.where(total > near, patience, _CREEPING) * before
             before = total.copy()
     return theta, np.abs(r).max(axis=1) <= _AT_ZERO * unit
 

@@ -22,16 +22,19 @@ class _Effort(TypedDict):
 _MANY_ROWS, _PROBED = 4000, 40
 _AGREE = 1e-6
 _SPREAD = 3
-_FEW, _RAW = 12, 2
+_FEW, _RAW, _AHEAD = 12, 1, 3
 _SAME = 1e-2
+_FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 24, 128
 _FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3}
 _NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10}
-_LAST: _Effort = {"max_iter": 120, "xtol": 1e-6, "ftol": 1e-10}
+_ON: _Effort = {"max_iter": 100, "xtol": 1e-6, "ftol": 1e-10}
 
 
 @dataclass(frozen=True)
 class Starts:
     """How the search went.
+
+    It ends as soon as a start comes to an objective of zero; only those that did count then.
 
     Attributes:
         considered: Nodes of the grid over the parameters in which the law is not linear.
@@ -64,15 +67,12 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     candidates = np.clip(candidates, problem.lower, problem.upper)
     chosen = _choose(thin.objective(candidates, thin_weights), problem.law.n_starts)
     theta = candidates[chosen]
-    probed, _ = _thinned(problem, weights, seed, _PROBED)
-    ends, zero = exact(probed, theta)
-    if zero.any() and probed is not problem:
-        ends, zero = exact(problem, ends[zero][:1])
+    ends, zero = _zero(problem, candidates, theta, weights, seed)
     if zero.any():
         # Nothing is below zero, whatever the penalty and the weights.
         objective = problem.objective(ends, weights)
         best = int(np.argmin(objective))
-        report = Starts(len(candidates), len(theta), int(zero.sum()), probed.y.size)
+        report = Starts(len(candidates), int(zero.sum()), int(zero.sum()), min(problem.y.size, _PROBED))
         return ends[best], float(objective[best]), report
     theta, counts, last = _staged(thin, _halved(thin, theta, ends, thin_weights), thin_weights)
     objective = thin.objective(theta, thin_weights)
@@ -86,6 +86,50 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     return polished.theta[winner], float(final[winner]), report
 
 
+def _zero(
+    problem: Problem, candidates: Array, theta: Array, weights: Array, seed: int
+) -> tuple[Array, Index]:
+    """Looks for a law that the rows follow exactly.
+
+    A part of many rows tells whether there is one. Of few rows a law may come as near as noise would, from
+    another optimum than that at zero: where it does, more starts are tried, all over and around the ends.
+
+    Returns:
+        Where squares led the starts, and which of these ends are at zero.
+    """
+    if len(theta) == 1:
+        # A form with one start is linear, and its start the optimum of squares.
+        return theta, np.zeros(1, dtype=bool)
+    probed, _ = _thinned(problem, weights, seed, _PROBED)
+    ends, zero = exact(probed, theta)
+    if zero.any():
+        return (ends, zero) if probed is problem else exact(problem, ends[zero][:1])
+    if len(problem.y) > _FEW_ROWS:
+        return ends, zero
+    square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
+    unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
+    found = ends
+    rng = np.random.default_rng(seed)
+    for round_ in range(_MOST_ROUNDS):
+        least = square.objective(found, weights)
+        found = found[np.argsort(least, kind="stable")]
+        free = len(problem.y) - problem.lower.size
+        near = _CLOSE if round_ < _ROUNDS else 0.1 * _CLOSE
+        if least.min() > free * (near * unit) ** 2:
+            break
+        if round_ == 0:
+            started = candidates[rng.permutation(len(candidates))[:_MORE]]
+        else:
+            around = np.repeat(found[:8], _MORE // 8, axis=0)
+            reach = 10.0 ** rng.uniform(-1.5, 0.0, (len(around), 1))
+            started = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
+        more, zero = exact(problem, started, patience=0.5)
+        if zero.any():
+            return more, zero
+        found = np.concatenate([found, more])
+    return found[: len(ends)], np.zeros(len(ends), dtype=bool)
+
+
 def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index, Estimator]:
     """Minimizes through the stages of the penalty.
 
@@ -96,11 +140,18 @@ def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Inde
     penalties = stages(problem.estimator, problem.residuals(theta[[best]])[0])
     counts: Index = np.ones(len(theta), dtype=int)
     for index, penalty in enumerate(penalties):
-        effort = _LAST if penalty is penalties[-1] else _NEXT if index else _FIRST
-        solution = minimize(replace(problem, estimator=penalty), theta, weights, **effort)
+        first = index == 0 and len(penalties) > 1
+        solution = minimize(
+            replace(problem, estimator=penalty), theta, weights, **(_FIRST if first else _NEXT)
+        )
         theta = solution.theta
-        if index == 0 and effort is not _LAST:
+        if first:
             theta, counts = _distinct(solution, counts)
+    # Who is far behind after so many steps would not win; waiting for all takes most of the time.
+    ahead = np.argsort(solution.objective, kind="stable")[:_AHEAD]
+    ahead = ahead[~solution.converged[ahead]]
+    if ahead.size:
+        theta[ahead] = minimize(replace(problem, estimator=penalties[-1]), theta[ahead], weights, **_ON).theta
     return theta, counts, penalties[-1]
 
 
