@@ -64,7 +64,9 @@ class Frame:
         """
         if log_axes:
             centers = tuple(float(np.mean(np.log(column))) for column in columns)
-            return cls(centers, (1.0,) * len(centers), float(np.exp(np.mean(np.log(y)))), True)
+            size = np.abs(y)
+            y_scale = float(np.exp(np.mean(np.log(y)))) if (y > 0).all() else float(size.mean()) or 1.0
+            return cls(centers, (1.0,) * len(centers), y_scale, True)
         centers = tuple(float(np.mean(column)) for column in columns)
         return cls(centers, tuple(float(np.std(column)) or 1.0 for column in columns), 1.0, False)
 
@@ -98,9 +100,9 @@ class Law(ABC):
         in_auto: Whether `auto` considers it, where it is one of scalelab's own.
     """
 
-    name: ClassVar[str]
+    name: str
     equation: str
-    paper: ClassVar[str]
+    paper: str
     axes: tuple[str, ...]
     params: tuple[str, ...]
     fixed: Mapping[str, float] = MappingProxyType({})
@@ -108,10 +110,10 @@ class Law(ABC):
     exponents: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     log_axes: ClassVar[bool] = True
-    positive: ClassVar[bool] = True
-    n_starts: ClassVar[int] = 8
+    positive: bool = True
+    n_starts: int = 8
     estimator: ClassVar[str | None] = None
-    irreducible: ClassVar[str | None] = None
+    irreducible: str | None = None
     link: ClassVar[bool] = False
     in_auto: ClassVar[bool] = False
 
@@ -166,6 +168,14 @@ class Law(ABC):
     def specialize(self, axes: tuple[str, ...]) -> Law:  # noqa: ARG002, for laws of any axes
         """Returns the law for axes of these names; laws with a fixed number of parameters are their own."""
         return self
+
+    def suited(self, axes: tuple[str, ...], y: Array) -> Law:  # noqa: ARG002, for laws of any outcome
+        """Returns the law for axes of these names and outcomes of shape (n,).
+
+        Raises:
+            FitError: It cannot describe such outcomes.
+        """
+        return self.specialize(axes)
 
     def takes(self, axes: Sequence[str]) -> bool:
         """Returns whether the law can be fitted along axes of these names, in whatever order."""

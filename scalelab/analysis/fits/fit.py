@@ -181,11 +181,13 @@ def fit_law(
         law: Name of a form (`power`, `power-offset`, `m3`, `m4`, `bnsl`, `bnsl2`, `chinchilla`,
             `shared-exponent`, `outer-exponent`, `saturating`, `saturating-overfit`, `kaplan`,
             `kaplan-offset`, `interaction`, `data-constrained`, `loglog`, `sigmoid`, `loss-to-loss`,
-            `annealing`, `step-law`) or a law itself; or `auto` to choose and average forms by backtests.
+            `annealing`, `step-law`) or a law itself; a formula over axes of any names, such as
+            `"E + A*n_params^-alpha*experts^-beta"`, whose other names are its parameters; or `auto` to
+            choose and average forms by backtests.
         x: Arrays by axis name, n rows each (`n_params`, `n_examples`, `train_flops`, or any one
             axis); or a DataFrame of the axes, or for one axis an array. Rows are matched by their place:
             columns of pandas must have one index. Rows with a masked value (`numpy.ma`) are left out.
-        y: The loss, n rows; positive, the lower the better.
+        y: The loss, n rows; positive, the lower the better. A formula that can be negative takes any.
         estimator: What is minimized, one of `scalelab.analysis.fitting.estimators.ESTIMATORS`.
         delta: Width of the square part of Huber penalties, in units of the residual.
         weights: Weights of the rows, default one each.
@@ -203,4 +205,5 @@ def fit_law(
         return fit_auto(Fit, x, y, Estimator.named(estimator, delta), weights, groups, seed)
     form = get_law(law)
     table = read_table(form, x, y, weights, groups)
+    form = form.suited(table.axes, table.y)
     return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)

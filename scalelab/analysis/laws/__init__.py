@@ -12,6 +12,8 @@ from typing import Literal
 from scalelab.analysis.laws.annealing import Annealing
 from scalelab.analysis.laws.bnsl import Bnsl, Bnsl2
 from scalelab.analysis.laws.data_constrained import DataConstrained
+from scalelab.analysis.laws.expression import is_formula
+from scalelab.analysis.laws.formula import formula
 from scalelab.analysis.laws.interaction import Interaction
 from scalelab.analysis.laws.kaplan import Kaplan, KaplanOffset
 from scalelab.analysis.laws.loglog import LogLog
@@ -44,18 +46,21 @@ LAWS: Mapping[str, Law] = {
 
 
 def get_law(law: str | Law, others: Mapping[str, Law] = MappingProxyType({})) -> Law:
-    """Finds a law by its name.
+    """Finds a law by its name, or reads its formula.
 
     Args:
-        law: The name of one of `LAWS`, or of one of the others; a law is returned as it is.
+        law: The name of one of `LAWS`, or of one of the others; or a formula, see
+            `scalelab.analysis.laws.formula`; a law is returned as it is.
         others: Laws of plugins by name; none of them can replace one of `LAWS`.
 
     Raises:
-        FitError: No law has that name; the message lists those available.
+        FitError: No law has that name, the message lists those available; or the formula is wrong.
     """
     if isinstance(law, Law):
         return law
     known = {**others, **LAWS}
+    if law not in known and is_formula(law):
+        return formula(law)
     if law not in known:
         raise FitError(
             f"unknown law {law!r}{suggest(law, known)}; there are {', '.join([*LAWS, *others])} and auto"
