@@ -66,7 +66,7 @@ def read_axes(axes: tuple[str, ...], x: Any) -> dict[str, Array]:
     """Reads axes given as a mapping, a DataFrame or, for a single axis, an array.
 
     Args:
-        axes: Axes of a law; `("x",)` takes any one name, `("...",)` any number of them.
+        axes: Axes of a law, or of the rows of a fit; `("x",)` takes any one name, `("...",)` any number.
         x: What the user gave.
 
     Returns:

@@ -137,7 +137,7 @@ class Point:
         A fit to a bare array takes an axis of any name, for nothing says what its own is.
 
         Raises:
-            FitError: The axes are not those of the law, or a scale is not positive.
+            FitError: The axes are not those of the rows, or a scale is not positive.
         """
         refuse_misaligned(x)
         columns = read_axes(self.table.axes, x)

@@ -201,3 +201,14 @@ def test_a_masked_scale_has_no_prediction_and_missing_values_are_refused():
         fit_law("power-offset", X, pd.Series(Y).astype("Float64").mask(np.arange(12) == 2))
     with pytest.raises(FitError, match="groups has no label in row 3"):
         fit_law("power-offset", X, Y, groups=[None if i == 3 else "a" for i in range(12)])
+
+
+def test_a_fit_answers_for_its_own_axes_in_any_order():
+    n, d = np.geomspace(1e6, 1e9, 12), np.geomspace(1e7, 1e9, 12)[np.argsort(np.sin(np.arange(12)))]
+    one = fit_law("power-offset", {"n_params": n}, 1.7 + 400 * n**-0.34)
+    with pytest.raises(FitError, match="needs exactly the axes n_params; x has n_examples"):
+        one.predict({"n_examples": [1e9]})
+    assert one.predict([1e9]) == one.predict({"n_params": [1e9]})
+    both = fit_law("loglog", {"n_params": n, "n_examples": d}, 90 * n**-0.2 * d**-0.1)
+    at = {"n_examples": [1e8], "n_params": [1e10]}
+    assert both.predict(at)[0] == pytest.approx(90 * 1e10**-0.2 * 1e8**-0.1)
