@@ -13,6 +13,7 @@ from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
 from scalelab.analysis.families.laws import FittedLaw, fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.runs.axes import with_axes
 from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
@@ -128,7 +129,7 @@ def analyze(
         curves: Learning curves, to be drawn; they are not analyzed.
         planned: How many trials each study asks for, where that is more than were attempted.
         law: A form or its name, see `scalelab.analysis.families.laws.fit_families`.
-        axes: Which axes to fit along.
+        axes: Which axes to fit along: scales, `joint`, or any other numeric column of the runs.
         estimator: What the fits minimize.
         level: Coverage of all intervals, between 0 and 1.
         trees: Whether to fit a tree model of the design.
@@ -142,8 +143,8 @@ def analyze(
         InputError: No run is finished, a column is missing, or an option is wrong.
     """
     check_level(level)
-    done = _finished(runs)
-    table = designs(done)
+    done, along = with_axes(_finished(runs), law, axes or ())
+    table = designs(done, along)
     studies = _studies(runs, done, planned or {})
     laws = fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed)
     joint = axes is None or JOINT in axes

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from scalelab.amounts import amount
-from scalelab.api.source import Filters, finished_runs, law_named, opened, planned_trials
+from scalelab.api.source import (
+    Filters,
+    finished_runs,
+    law_named,
+    opened,
+    planned_trials,
+    scale_table,
+)
+from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +51,8 @@ def analyze(
         source: A store, its file, or a table of runs: one row per trial; `status`, `dataset`, `architecture`,
             `optimizer`, `loss` and the scales are enough.
         study: Only this study; all by default.
-        law: A form or its name; by default `power-offset` along one axis and `chinchilla` on two.
-        axes: Which of `n_params`, `n_examples`, `train_flops` and `joint`; all by default.
+        law: A form, its name or a formula, see `AskedOfLaw`; by default `power-offset` and `chinchilla`.
+        axes: `joint` or numeric columns; by default those of the law, or `joint` and the usual three.
         estimator: What the fits minimize.
         level: Coverage of all intervals, between 0 and 1.
         trees: Whether to fit a tree model of the design.
@@ -102,7 +111,8 @@ class AskedOfLaw(Asked, total=False):
     """The same, where the form of the law may be chosen.
 
     Attributes:
-        law: A form or its name; by default `power-offset` along one axis, `chinchilla` on two and
+        law: A form, its name or a formula such as `E + A*n_params^-alpha*width^-beta`, in which the names of
+            numeric columns are axes; by default `power-offset` along one axis, `chinchilla` on two and
             `data-constrained` with epochs.
         catalog: Where a plugin's law is looked up; the installed plugins by default.
     """
@@ -111,39 +121,68 @@ class AskedOfLaw(Asked, total=False):
     catalog: Catalog | None
 
 
+Scale = Mapping[str, float | str]
+"""A scale by axis; a text such as `"10M"` is a number, too."""
+
+
 def predict(
-    source: Source, at: Mapping[str, float | str], **asked: Unpack[AskedOfLaw]
+    source: Source,
+    at: Scale | Sequence[Scale] | pd.DataFrame | Path,
+    **asked: Unpack[AskedOfLaw],
 ) -> tuple[Forecast | Refusal, ...]:
-    """Predicts the loss of one run at a scale, for every family of runs.
+    """Predicts the loss of one run at a scale, or at several, for every family of runs.
 
     Args:
         source: A store, its file, or a table of runs.
-        at: The scale: one of `n_params`, `n_examples`, `train_flops`, or `n_params` with `n_examples`, with
-            or without `epochs`. A text such as `"10M"`, `"1.2T"` or `"1e9"` is a number, too.
+        at: The scale, by axis of the law; several; or a table, or the path of its file, with a row for each:
+            its columns that are no axis of the law are left out. Without a law the axes are any one, or
+            `n_params` with `n_examples`, with or without `epochs`. A text such as `"10M"`,
+            `"1.2T"` or `"1e9"` is a number, too.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law may be `auto`.
 
     Returns:
-        By family a prediction with its interval, its reach and its backtest, or a refusal.
+        By family and scale a prediction with its interval, its reach and its backtest, or by family a
+        refusal.
 
     Raises:
         InputError: The scale, the law, the estimator, the level or a filter is wrong.
         StoreError: The store cannot be read.
     """
-    from scalelab.analysis.families.prediction import forecast, read_scale
+    import pandas as pd
 
-    scale = read_scale({axis: amount(value, axis) for axis, value in at.items()})
-    return forecast(_designs(source, asked), scale, **_how(asked))
+    from scalelab.analysis.families.prediction import forecast
+    from scalelab.analysis.runs.axes import formed, own_axes
+    from scalelab.analysis.runs.designs import axes_of
+
+    table = scale_table(at) if isinstance(at, Path) else at
+    how = _how(asked)
+    law = how.get("law")
+    if not isinstance(table, pd.DataFrame):
+        scales = _numbers(table) if isinstance(table, Mapping) else [_numbers(one) for one in table]
+        first = scales if isinstance(scales, dict) else next(iter(scales), {})
+        return forecast(_designs(source, asked, how, first), scales, **how)
+    designs = _designs(source, asked, how)
+    own = () if law is None or law == "auto" else own_axes(formed(law, axes_of(designs)))
+    missing = [axis for axis in own if axis not in table.columns]
+    if missing:
+        raise InputError(f"the table of scales lacks the column {missing[0]}, an axis of the law")
+    rows = table[list(own)] if own else table
+    return forecast(designs, [dict(zip(map(str, rows), row, strict=True)) for row in rows.to_numpy()], **how)
+
+
+def _numbers(scale: Scale) -> dict[str, float]:
+    return {axis: amount(value, axis) for axis, value in scale.items()}
 
 
 def reach(
-    source: Source, loss: float, *, axes: Sequence[str] = ("train_flops",), **asked: Unpack[AskedOfLaw]
+    source: Source, loss: float, *, axes: Sequence[str] | None = None, **asked: Unpack[AskedOfLaw]
 ) -> tuple[Target | Refusal, ...]:
     """Returns the scale at which each family of runs reaches a loss, along each axis separately.
 
     Args:
         source: A store, its file, or a table of runs.
         loss: The loss to reach.
-        axes: Which of `n_params`, `n_examples`, `train_flops`.
+        axes: Numeric columns of the runs; by default the axis that the law names, or `train_flops`.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law has one axis.
 
     Returns:
@@ -155,17 +194,20 @@ def reach(
     """
     from scalelab.analysis.families import prediction
 
-    return prediction.reach(_designs(source, asked), loss, axes=axes, **_how(asked))
+    how = _how(asked)
+    along = _along(axes, how)
+    return prediction.reach(_designs(source, asked, how, along or ()), loss, axes=along, **how)
 
 
 def compare(
-    source: Source, *, axes: Sequence[str] = ("train_flops",), **asked: Unpack[AskedOfLaw]
+    source: Source, *, axes: Sequence[str] | None = None, **asked: Unpack[AskedOfLaw]
 ) -> tuple[Group | Refusal, ...]:
     """Compares families of runs that differ in one thing: exponents, compute multiplier, crossing.
 
     Args:
         source: A store, its file, or a table of runs.
-        axes: Along which of `n_params`, `n_examples`, `train_flops` their laws are compared.
+        axes: Along which numeric columns of the runs their laws are compared; by default the axis that the
+            law names, or `train_flops`.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law has one axis.
 
     Returns:
@@ -179,7 +221,9 @@ def compare(
     from scalelab.analysis.families.laws import fit_families
     from scalelab.analysis.families.pairs import compare_families
 
-    laws = fit_families(_designs(source, asked), axes=axes, **_how(asked))
+    how = _how(asked)
+    along = _along(axes, how)
+    laws = fit_families(_designs(source, asked, how, along or ()), axes=along, **how)
     return compare_families(laws, asked.get("level", 0.9))
 
 
@@ -198,7 +242,8 @@ def advise(source: Source, budget: float | str, **asked: Unpack[Asked]) -> Advic
     """
     from scalelab.analysis.families import advice
 
-    return advice.advise(_designs(source, asked), amount(budget, "budget"), **_how(asked))
+    how = _how(asked)
+    return advice.advise(_designs(source, asked, how), amount(budget, "budget"), **how)
 
 
 def design_space(
@@ -221,12 +266,15 @@ def design_space(
     return whole.design_space(finished_runs(source, **only), level=level, seed=seed)
 
 
-def _designs(source: Source, asked: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the designs of the runs that are meant, means over seeds."""
+def _designs(
+    source: Source, asked: Mapping[str, Any], how: Mapping[str, Any], axes: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Returns the designs of the runs that are meant, means over seeds, with the axes that are asked for."""
+    from scalelab.analysis.runs.axes import with_axes
     from scalelab.analysis.runs.designs import designs
 
     only: Any = {name: asked.get(name) for name in Filters.__annotations__}
-    return designs(finished_runs(source, **only))
+    return designs(*with_axes(finished_runs(source, **only), how.get("law"), axes))
 
 
 def _how(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,3 +282,12 @@ def _how(asked: Mapping[str, Any]) -> dict[str, Any]:
     how = {name: value for name, value in asked.items() if name not in Filters.__annotations__}
     catalog = how.pop("catalog", None)
     return {**how, "law": law_named(how["law"], catalog)} if "law" in how else how
+
+
+def _along(axes: Sequence[str] | None, how: Mapping[str, Any]) -> Sequence[str] | None:
+    """Returns the axes of a question about one axis; `None` where the law names its own."""
+    from scalelab.analysis.laws.formula import Formula
+    from scalelab.analysis.runs.axes import own_axes
+
+    law = how.get("law")
+    return axes or (None if own_axes(law) or isinstance(law, Formula) else ("train_flops",))

@@ -136,14 +136,43 @@ def law_named(law: str | Law | None, catalog: Catalog | None = None) -> str | La
     """Returns a law as analysis takes it; plugins are loaded only for a name that is not scalelab's own.
 
     Raises:
-        FitError: No law has that name.
+        FitError: No law has that name, or it is a formula that is wrong.
     """
-    from scalelab.analysis.laws import LAWS, get_law
+    from scalelab.analysis.laws import LAWS, get_law, is_formula
 
     if not isinstance(law, str) or law == "auto" or law in LAWS:
         return law
+    if is_formula(law):
+        return get_law(law)
     found = catalog or installed()
     return get_law(law, {name: found.law(name) for name in found.names("law")})
+
+
+def scale_table(file: Path | str) -> pd.DataFrame:
+    """Returns the columns of numbers of a CSV, Parquet or JSON lines file, under the names that imports give.
+
+    Raises:
+        InputError: The file cannot be read, or has no such column.
+    """
+    import pandas as pd
+
+    from scalelab.store.foreign import opened
+    from scalelab.store.mapping import KNOWN_AS
+    from scalelab.store.schema import quoted
+
+    with opened(file) as source:
+        columns = {
+            name: source.numbers(name, quoted(name))
+            for name, kind in source.kinds.items()
+            if kind in ("BIGINT", "DOUBLE")
+        }
+        if not columns:
+            raise InputError(f"{source.name} has no column of numbers (columns: {source.columns_named})")
+    for target, known in KNOWN_AS.items():
+        there = [name for name in known if name in columns]
+        if len(there) == 1:
+            columns[target] = columns.pop(there[0])
+    return pd.DataFrame(columns)
 
 
 def stored_study(

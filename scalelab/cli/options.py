@@ -36,11 +36,19 @@ StudyFile = Annotated[
 
 # analyze and predict
 Law = Annotated[
-    str | None, _option("--law", "Form to fit, such as power, power-offset, m4, chinchilla, auto.")
+    str | None,
+    _option(
+        "--law",
+        "Form to fit, such as power-offset, m4, chinchilla, auto; or a formula, such as "
+        "'E + A*n_params^-alpha*width^-beta', in which names of columns are axes.",
+    ),
 ]
 Axes = Annotated[
     list[str] | None,
-    _option("--axis", "n_params, n_examples, train_flops or joint; may be given more than once."),
+    _option(
+        "--axis",
+        "n_params, n_examples, train_flops, joint or another numeric column; may be given more than once.",
+    ),
 ]
 Trees = Annotated[bool, _option("--trees/--no-trees", "Fit tree models of the design.")]
 Design = Annotated[bool, _option("--design", "Analyze the design space: three kinds of tree model and more.")]
@@ -61,15 +69,23 @@ At = Annotated[
     list[str] | None,
     _option("--at", "AXIS=NUMBER, such as n_params=10M; once for each axis of the law."),
 ]
+Rows = Annotated[
+    Path | None,
+    _option(
+        "--rows", "Instead of --at: a table with a column for each axis of the law, a row for each scale."
+    ),
+]
 Reach = Annotated[float | None, _option("--reach", "The loss to reach: prints the scale that does.")]
 ReachAxes = Annotated[
-    list[str] | None, _option("--axis", "With --reach: n_params, n_examples or train_flops (default).")
+    list[str] | None,
+    _option("--axis", "With --reach: train_flops (default), n_params, n_examples, another numeric column."),
 ]
 PredictLaw = Annotated[
     str | None,
     _option(
         "--law",
-        "Form to fit; by default power-offset along one axis, chinchilla on two. auto averages forms.",
+        "Form to fit, or a formula; by default power-offset along one axis, chinchilla on two. auto averages "
+        "forms.",
     ),
 ]
 

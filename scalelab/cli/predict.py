@@ -22,6 +22,7 @@ def predict(
     ctx: typer.Context,
     store: opt.Store = opt.DEFAULT_STORE,
     at: opt.At = None,
+    rows: opt.Rows = None,
     reach: opt.Reach = None,
     axis: opt.ReachAxes = None,
     study: opt.Study = None,
@@ -43,11 +44,11 @@ def predict(
     from scalelab.analysis.estimate import Refusal
     from scalelab.report.sections.predict import forecast_table, target_table
 
-    if bool(at) == (reach is not None):
-        raise InputError("give either --at AXIS=NUMBER, such as --at n_params=1e9, or --reach LOSS")
+    if [bool(at), rows is not None, reach is not None].count(True) != 1:
+        raise InputError("give one of --at AXIS=NUMBER, such as --at n_params=1e9, --rows FILE, --reach LOSS")
     if axis and reach is None:
         raise InputError("--axis goes with --reach; with --at the axes are those that it names")
-    scale = _scale(at)
+    scale = _scale(at) if rows is None else rows
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
     only = scalelab.Filters(study=study, dataset=dataset, architecture=architecture, optimizer=optimizer)
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
@@ -56,7 +57,7 @@ def predict(
         found = forecasts = scalelab.predict(store, scale, **asked)
         table = forecast_table(forecasts, level)
     else:
-        found = targets = scalelab.reach(store, reach, axes=axis or ["train_flops"], **asked)
+        found = targets = scalelab.reach(store, reach, axes=axis, **asked)
         table = target_table(targets, level)
     refusals = {one.reason for one in found if isinstance(one, Refusal)}
     if all(isinstance(one, Refusal) for one in found):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import Family
-from scalelab.analysis.runs.selection import JOINT, SYMBOLS
+from scalelab.analysis.runs.selection import symbol
 from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def place_names(places: Sequence[AnyPlace]) -> Callable[[AnyPlace], str]:
 
 
 def law_symbol(law: FittedLaw | Refusal) -> str:
-    """Returns a law's left side: `L(N)`, `L(D)`, `L(C)` or, on a grid, `L(N, D)`."""
-    axes = (law.subject["axis"],) if isinstance(law, Refusal) else law.points.axes
-    return "L(N, D)" if axes == (JOINT,) else f"L({', '.join(SYMBOLS.get(axis, axis) for axis in axes)})"
+    """Returns a law's left side: `L(N)`, `L(D)`, `L(C)` or, on a grid, such as `L(N, D)`."""
+    axes = law.subject["axes"] if isinstance(law, Refusal) else law.points.axes
+    return f"L({', '.join(map(symbol, axes))})"

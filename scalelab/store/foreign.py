@@ -37,12 +37,16 @@ class Source:
         connection: Holds the table `source`; locked.
         name: What messages call the table.
         stem: The file's name without folder and suffix; `None` for a DataFrame.
+        renamed: By new name the columns that got one.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, stem: str | None) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, name: str, stem: str | None, renamed: dict[str, str]
+    ) -> None:
         self._connection = connection
         self.name = name
         self.stem = stem
+        self.renamed = renamed
         rows = connection.execute("describe source").fetchall()
         self.kinds: dict[str, Kind] = {row[0]: row[1] for row in rows if row[0] != _ROW}
         self.n_rows = int(one(connection.execute("select count(*) from source")))
@@ -192,13 +196,13 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
     connection = duckdb.connect(":memory:", config={**CONFIG, "python_enable_replacements": False})
     try:
         try:
-            n_rows = load(connection, table)
+            n_rows, renamed = load(connection, table)
             _normalize(connection)
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
         except duckdb.Error as error:
             raise InputError(f"{name} cannot be read: {_first_lines(error)}") from error
-        source = Source(connection, name, path.stem if path is not None else None)
+        source = Source(connection, name, path.stem if path is not None else None, renamed)
         if n_rows is not None and source.n_rows != min(n_rows, MAX_ROWS + 1):
             raise InputError(f"{name} has {n_rows} rows, but {source.n_rows} were parsed; check its quotes")
         if not source.n_rows:

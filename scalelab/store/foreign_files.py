@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
+from scalelab.store.parameters import free_name
 from scalelab.store.schema import literal
 
 if TYPE_CHECKING:
@@ -26,20 +27,23 @@ READERS = {
 }  # fmt: skip
 
 
-def load(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame | Path | str) -> int | None:
+def load(
+    connection: duckdb.DuckDBPyConnection, table: pd.DataFrame | Path | str
+) -> tuple[int | None, dict[str, str]]:
     """Makes the view `loaded` of a file or a DataFrame.
 
     Returns:
-        How many rows it must have, where that is known before DuckDB reads them.
+        How many rows it must have, where that is known before DuckDB reads them; and by new name the columns
+        that got one, since SQL does not tell capital letters from small ones.
 
     Raises:
         InputError: There is no such file, it is not a table, or two of its columns have one name.
     """
     if not isinstance(table, (str, Path)):
-        names = _distinct([str(name).strip() for name in table.columns], "the DataFrame")
+        names, renamed = _distinct([str(name).strip() for name in table.columns], "the DataFrame")
         connection.register("frame", table.set_axis(names, axis=1).reset_index(drop=True))
         connection.execute("create temp view loaded as select * from frame")
-        return None
+        return None, renamed
     path = Path(table).expanduser()
     kind = READERS.get(path.suffix.lower())
     if path.is_dir():
@@ -51,22 +55,22 @@ def load(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame | Path | str
         raise InputError(f"{path.name} ends in none of {known}; save the table as CSV or Parquet")
     # DuckDB takes a name with these signs for a pattern of names.
     place = literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
-    call, n_rows = f"read_{kind}({place})", None
+    call, n_rows, renamed = f"read_{kind}({place})", None, {}
     try:
         if kind == "csv":
-            call, n_rows = _csv_call(place, path)
+            call, n_rows, renamed = _csv_call(place, path)
         else:
             path.open("rb").close()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     connection.execute(f"create temp view loaded as select * from {call}")
-    return n_rows
+    return n_rows, renamed
 
 
-def _csv_call(place: str, path: Path) -> tuple[str, int]:
-    """Returns the call of DuckDB's reader, with all fixed that it would guess, and the rows to expect."""
+def _csv_call(place: str, path: Path) -> tuple[str, int, dict[str, str]]:
+    """Returns the call of DuckDB's reader, with all fixed that it would guess, the rows and new names."""
     header, separator, n_rows = _layout(path)
-    names = _distinct([name or f"column{i}" for i, name in enumerate(header)], path.name)
+    names, renamed = _distinct([name or f"column{i}" for i, name in enumerate(header)], path.name)
     options = {
         "header": "true", "delim": literal(separator), "quote": "'\"'", "escape": "'\"'", "comment": "''",
         # Lines may end in different ways; that every line fits was seen already.
@@ -75,7 +79,8 @@ def _csv_call(place: str, path: Path) -> tuple[str, int]:
         "names": "[" + ", ".join(map(literal, names)) + "]",
         "auto_type_candidates": "['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']",
     }  # fmt: skip
-    return f"read_csv({place}, {', '.join(f'{key} = {value}' for key, value in options.items())})", n_rows
+    given = ", ".join(f"{key} = {value}" for key, value in options.items())
+    return f"read_csv({place}, {given})", n_rows, renamed
 
 
 def _layout(path: Path) -> tuple[list[str], str, int]:
@@ -116,14 +121,16 @@ def _separator(first: str, second: str) -> str:
     return max(SEPARATORS, key=splits)
 
 
-def _distinct(names: list[str], what: str) -> list[str]:
-    """Returns the names, after making sure that SQL can tell them apart."""
-    seen: dict[str, str] = {}
+def _distinct(names: list[str], what: str) -> tuple[list[str], dict[str, str]]:
+    """Returns the names, new ones where only case tells them apart, and those by what they were."""
+    found: list[str] = []
+    renamed: dict[str, str] = {}
     for name in names:
-        key = name.casefold()
-        if key in seen:
-            raise InputError(
-                f"{what} has the columns {seen[key]!r} and {name!r}, which are not distinct; rename one"
-            )
-        seen[key] = name
-    return names
+        if name in found:
+            raise InputError(f"{what} has two columns {name!r}, which are not distinct; rename one")
+        free = name
+        if any(name.casefold() == other.casefold() for other in found):
+            free = free_name(name, [*names, *found])
+            renamed[free] = name
+        found.append(free)
+    return found, renamed

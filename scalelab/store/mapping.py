@@ -44,6 +44,7 @@ KNOWN_AS: dict[str, tuple[str, ...]] = {
 }
 """By column of `runs`, the names under which it is known in tables from elsewhere."""
 _OPTION = re.compile(rf"({'|'.join(PREFIXES)})_\w+")
+_NUMBERS = ("BIGINT", "DOUBLE")
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMPACT = (",", ":")
 
@@ -121,7 +122,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         if wanted.only is not None:
             source.keep(wanted.only)
         columns, extra, kinds = _values(source, mapped)
-        rows = source.rows()
+        rows, renamed = source.rows(), source.renamed
         where = f"of {source.name}"
         _check_scales(columns, rows, where)
         rows, curves = join_reports(source, columns, extra, rows, upward=wanted.direction == "maximize")
@@ -144,7 +145,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         len(rows),
         tuple(mapped),
         dict(Counter(columns["status"])),
-        _notes(columns, extra),
+        (*_renamed_notes(renamed), *_notes(columns, extra)),
         table=imported,
     )
 
@@ -211,7 +212,7 @@ def _mapped(source: Source, wanted: Wanted, study: str) -> list[Mapped]:
             )
         found.append(Mapped(target, quoted(there[0]), "by name"))
         used.add(there[0])
-    _require(source, {item.column for item in found})
+    _require(source, {item.column for item in found}, used)
     taken = [item.column for item in found]
     for name in source.kinds:
         if name not in used:
@@ -224,17 +225,18 @@ def _mapped(source: Source, wanted: Wanted, study: str) -> list[Mapped]:
     return found
 
 
-def _require(source: Source, there: set[str]) -> None:
+def _require(source: Source, there: set[str], used: set[str]) -> None:
     if not there & set(OUTCOMES):
         raise InputError(
             f"{source.name} has no column named {' or '.join(KNOWN_AS['loss'])}; say what the loss is with "
             "--map loss=…, or name another outcome with --metric and --direction "
             f"(columns: {source.columns_named})"
         )
-    if not there & set(SCALES):
+    numbers = [name for name, kind in source.kinds.items() if kind in _NUMBERS and name not in used]
+    if not there & set(SCALES) and not numbers:
         raise InputError(
-            f"{source.name} has no scale by a known name; map one of {', '.join(SCALES)}, such as "
-            f"--map n_params=… (columns: {source.columns_named})"
+            f"{source.name} has no scale by a known name and no other column of numbers; map one of "
+            f"{', '.join(SCALES)}, such as --map n_params=… (columns: {source.columns_named})"
         )
 
 
@@ -278,7 +280,7 @@ def _check_scales(columns: Columns, rows: Sequence[int], where: str) -> None:
             columns[name] = [None if value is None else int(value) for value in columns[name]]
     given = [columns[name] for name in SCALES if name in columns]
     for row, *values in zip(rows, *given, strict=True):
-        if all(value is None for value in values):
+        if values and all(value is None for value in values):
             raise InputError(f"row {row} {where} has no scale at all; leave it out with --only")
 
 
@@ -367,6 +369,18 @@ def _content(columns: Columns, extra: Columns, curves: Sequence[list[dict[str, A
     return {**content, "extra": facts} if any(facts) else content
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _renamed_notes(renamed: Mapping[str, str]) -> list[str]:
+    return [
+        f"column {name!r} differs from another one in capital letters only, which SQL does not tell apart; "
+        f"it is called {free!r} here"
+        for free, name in renamed.items()
+    ]
+
+
 def _notes(columns: Columns, extra: Columns) -> tuple[str, ...]:
     """Returns what a reader should know before believing an analysis of these runs."""
     notes = []
@@ -376,14 +390,21 @@ def _notes(columns: Columns, extra: Columns) -> tuple[str, ...]:
         notes.append(f"runs that failed or were cut short, such as pruned ones, left out of every fit: {cut}")
     if bad:
         notes.append(f"runs without a finite outcome, diverged and left out of every fit: {bad}")
+    if not columns.keys() & set(SCALES):
+        numbers = [name for name, values in extra.items() if any(_is_number(value) for value in values)]
+        notes.append(
+            f"no column is a scale by a known name: laws need --law or --axis over {', '.join(numbers)}, or "
+            f"map one of {', '.join(SCALES)}"
+        )
     if "loss" not in columns:
         notes.append("there is no loss: fronts and tree models can be made, laws need --map loss=…")
     designs = [columns[name] for name in (*COMPONENTS, *SCALES) if name in columns]
-    designs += [values for name, values in extra.items() if not name.startswith("feature_")]
+    facts_too = not columns.keys() & set(SCALES)
+    designs += [values for name, values in extra.items() if facts_too or not name.startswith("feature_")]
     repeats = len(columns["status"]) - len(set(zip(*designs, strict=True)))
     if repeats and "seed" not in columns:
         notes.append(
             f"runs with the scales and options of another one, which count as its repeats: {repeats}; "
-            "where they differ in a choice, map it, such as --map optimizer_lr=lr"
+            "where they differ in a choice, map it, such as --map optimizer_lr=lr, or name it in a law"
         )
     return tuple(notes)

@@ -24,8 +24,10 @@ needs_reference = pytest.mark.skipif(
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (table,) = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "sizes.csv").write_text(table)
+    tables = re.findall(r"Say `(\w+\.csv)`.*?```csv\n(.*?)```", PAGE, re.DOTALL)
+    assert len(tables) == 2
+    for name, table in tables:
+        (tmp_path / name).write_text(table)
     return tmp_path
 
 
@@ -42,7 +44,7 @@ def alike(shown: str, printed: str) -> bool:
 def test_the_walkthrough_prints_what_the_page_shows(here, scalelab_command):
     sessions = "\n".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))
     steps = re.split(r"^\$ scalelab ", sessions, flags=re.MULTILINE)[1:]
-    assert len(steps) == 4
+    assert len(steps) == 7
     for step in steps:
         command, *shown = step.splitlines()
         answer = scalelab_command(*shlex.split(command))

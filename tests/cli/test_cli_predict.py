@@ -64,8 +64,8 @@ def test_a_target_has_a_scale_or_is_never_reached(predict):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "give either --at AXIS=NUMBER"),
-        (("--at", "n_params=1", "--reach", "1"), "give either --at AXIS=NUMBER"),
+        ((), "give one of --at AXIS=NUMBER"),
+        (("--at", "n_params=1", "--reach", "1"), "give one of --at AXIS=NUMBER"),
         (("--at", "n_params"), "must be AXIS=NUMBER"),
         (("--at", "n_params=many"), "--at n_params 'many': must be a positive number such as 300k, 10M"),
         (("--at", "=3"), "must be AXIS=NUMBER"),

@@ -174,8 +174,7 @@ def test_any_expression_is_evaluated_or_refused_in_one_line(expression):
     [
         ("", "is empty"),
         ("N,loss\n", "has no rows"),
-        ("N,loss,loss\n1,2,3\n", "'loss' and 'loss', which are not distinct"),
-        ("N,n,loss\n1,2,3\n", "'N' and 'n', which are not distinct"),
+        ("N,loss,loss\n1,2,3\n", "two columns 'loss', which are not distinct"),
         ("N:loss\n1:2\n", "columns are separated by a comma, a tab, a semicolon or a |"),
         ("# from a paper\nN,loss\n1,2\n", "line 2 of t.csv does not fit: 2 values for the 1 columns"),
         ("N,loss\n1,2\n3\n", "line 3 of t.csv does not fit: 1 values for the 2 columns"),
@@ -193,7 +192,7 @@ def test_any_expression_is_evaluated_or_refused_in_one_line(expression):
         ("N,loss,status\n1,nan,done\n", "is done, but its loss is nan"),
         ("N,params,loss\n1,2,3\n", "'params' and 'N', each of which may be n_params"),
         ("N,error rate\n1,2\n", "no column named loss or val_loss"),
-        ("width,loss\n1,2\n", "no scale by a known name"),
+        ("kind,loss\nwide,2\n", "no scale by a known name and no other column of numbers"),
     ],
 )  # fmt: skip
 def test_tables_that_cannot_be_taken(tmp_path, text, says):
@@ -249,3 +248,22 @@ def test_files_that_are_none(tmp_path):
 def test_a_dataframe_needs_a_name():
     with pytest.raises(InputError, match="a DataFrame has no file name"):
         read_runs(TABLE, Wanted())
+
+
+def test_columns_that_differ_in_case_alone_are_both_taken(tmp_path):
+    (tmp_path / "t.csv").write_text("N,n,n_2,loss\n1,2,3,4\n")
+    found = read_runs(tmp_path / "t.csv", Wanted())
+    assert {item.column: item.expression for item in found.mapped if item.how != "default"} == {
+        "loss": '"loss"',
+        "n_params": '"N"',
+        "feature_n_3": '"n_3"',
+        "feature_n_2": '"n_2"',
+    }
+    assert any("'n' differs from another one in capital letters only" in note for note in found.notes)
+
+
+def test_a_table_without_a_known_scale_keeps_its_numbers_and_says_what_they_are_for(tmp_path):
+    (tmp_path / "t.csv").write_text("width,loss\n1,2\n2,1\n")
+    found = read_runs(tmp_path / "t.csv", Wanted())
+    (note,) = found.notes
+    assert "laws need --law or --axis over feature_width" in note

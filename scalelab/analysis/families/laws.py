@@ -18,9 +18,10 @@ from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.intervals import intervals
-from scalelab.analysis.inference.quantities import log_loss_at
+from scalelab.analysis.inference.quantities import log_loss_at, loss_at
 from scalelab.analysis.laws import get_law
-from scalelab.analysis.runs.designs import Family, families, seed_spread
+from scalelab.analysis.runs.axes import formed, own_axes
+from scalelab.analysis.runs.designs import Family, axes_of, families, seed_spread
 from scalelab.analysis.runs.selection import (
     AXES,
     GRID_AXES,
@@ -92,7 +93,7 @@ class FittedLaw(Fitted):
     """A law with its estimates; intervals are of the level that the analysis asked for.
 
     Attributes:
-        axis: One of `AXES`, or `JOINT` for a law of several axes at once.
+        axis: One of `AXES`, another axis of the runs, or `JOINT` for a law of several axes at once.
         params: Parameters of `best`.
         seed_spread: Pooled standard deviation of the log loss over seeds, `None` without repeats.
         ahead: The loss at `AHEAD` times the largest scale of every axis.
@@ -118,14 +119,17 @@ class FittedLaw(Fitted):
 
     @cached_property
     def log_errors(self) -> NDArray[np.float64]:
-        """Log loss minus log prediction, shape (points,)."""
-        return np.log(self.points.loss) - np.log(self.fit.predict(self.points.x))
+        """Log loss minus log prediction, shape (points,); of a loss that may be negative, the loss itself."""
+        predicted = self.fit.predict(self.points.x)
+        if self.best.law.positive:
+            return np.log(self.points.loss) - np.log(predicted)
+        return self.points.loss - predicted
 
     @property
     def r2(self) -> float:
-        """Coefficient of determination of the log loss."""
-        log_loss = np.log(self.points.loss)
-        return float(1.0 - np.sum(self.log_errors**2) / np.sum((log_loss - log_loss.mean()) ** 2))
+        """Coefficient of determination of the log loss; of a loss that may be negative, of the loss."""
+        loss = np.log(self.points.loss) if self.best.law.positive else self.points.loss
+        return float(1.0 - np.sum(self.log_errors**2) / np.sum((loss - loss.mean()) ** 2))
 
     @property
     def rms_log_error(self) -> float:
@@ -173,9 +177,11 @@ def fit_families(
 
     Args:
         designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them.
-        law: A form's name; a form of one axis is fitted along each axis, one of several to their grid. By
-            default `DEFAULT_LAW` along each axis and `JOINT_LAW` on the grid.
-        axes: Which of `AXES` and `JOINT`; all by default.
+        law: A form, its name or a formula; a form of any one axis is fitted along each axis, one of several
+            to their grid, and one that names its axis along that. By default `DEFAULT_LAW` along each axis
+            and `JOINT_LAW` on the grid.
+        axes: Which of `AXES`, `JOINT` and the other axes of the designs; by default those of the law, or
+            `AXES` and `JOINT`.
         estimator: What is minimized, see `scalelab.analysis.fitting.estimators`.
         level: Coverage of the intervals.
         seed: Seed of everything random.
@@ -187,7 +193,7 @@ def fit_families(
         FitError: The law or the estimator does not exist.
         InputError: An axis does not exist.
     """
-    forms = _forms(law, axes)
+    forms = _forms(law, axes, axes_of(designs))
     Estimator.named(estimator)
     return tuple(
         fit_family(family, rows, axis, form, estimator=estimator, level=level, seed=seed)
@@ -196,22 +202,26 @@ def fit_families(
     )
 
 
-def _forms(law: str | Law | None, axes: Sequence[str] | None) -> list[tuple[str, str | Law]]:
+def _forms(
+    law: str | Law | None, axes: Sequence[str] | None, there: Sequence[str]
+) -> list[tuple[str, str | Law]]:
     """Pairs every axis that was asked for with the form to fit along it."""
-    known = (*AXES, JOINT)
+    known = (*dict.fromkeys((*AXES, *there)), JOINT)
     for axis in axes or ():
         if axis not in known:
             raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(known)}")
-    wanted = tuple(axes or known)
+    wanted = tuple(axes or (*AXES, JOINT))
     if law is None:
         return [(axis, JOINT_LAW if axis == JOINT else DEFAULT_LAW) for axis in wanted]
     if law == AUTO:
         return [(axis, law) for axis in wanted]
-    form = get_law(law)
-    if not form.takes(AXES[:1]):
-        if axes and JOINT not in axes:
-            raise InputError(f"law {form.name!r} has the axes {', '.join(form.axes)}; use --axis {JOINT}")
-        return [(JOINT, form)]
+    form = formed(law, there)
+    own = own_axes(form)
+    if own:
+        axis = own[0] if len(own) == 1 else JOINT
+        if axes and axis not in axes:
+            raise InputError(f"law {form.name!r} has the axes {', '.join(own)}; use --axis {axis}")
+        return [(axis, form)]
     single = [axis for axis in wanted if axis != JOINT]
     if not single:
         raise InputError(f"law {form.name!r} has one axis; use --axis with one of {', '.join(AXES)}")
@@ -230,9 +240,11 @@ def fit_family(
 ) -> FittedLaw | Refusal:
     """Fits one law of one family; what its runs cannot support comes back as a refusal."""
     form = None if law == AUTO else get_law(law)
+    grid = (own_axes(form) or GRID_AXES) if axis == JOINT else (axis,)
     subject = {
         "family": family,
         "axis": axis,
+        "axes": grid,
         "law": form.name if form else AUTO,
         "equation": form.equation if form else "a mean of forms, weighted by how well they extrapolate",
     }
@@ -241,8 +253,7 @@ def fit_family(
         known = designs.dropna(subset=["loss"])
         if known.empty:
             raise FitError("no finished run records its loss, and laws are fitted to the loss; map or add it")
-        axes = form.axes if form else GRID_AXES
-        points = grid_points(known, axes) if axis == JOINT else axis_points(known, axis)
+        points = grid_points(known, grid) if axis == JOINT else axis_points(known, axis)
         fit = fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
         params, ahead = _estimates(points, fit, level)
         return FittedLaw(
@@ -253,22 +264,28 @@ def fit_family(
     return attempt(subject, fitted)
 
 
+def runs_at(fit: Fit | AutoFit[Fit], scales: Sequence[Mapping[str, float]], level: float) -> list[Estimate]:
+    """Returns the loss of one run at each scale with its prediction interval, its noise included."""
+    x = {axis: np.array([scale[axis] for scale in scales]) for axis in fit.table.axes}
+    return [Estimate.of(*ends) for ends in zip(*fit.predict(x, level, noise=True), strict=True)]
+
+
 def run_at(fit: Fit | AutoFit[Fit], scale: Mapping[str, float], level: float) -> Estimate:
     """Returns the loss of one run at a scale with its prediction interval, its noise included."""
-    x = {axis: np.array([scale[axis]]) for axis in fit.table.axes}
-    return Estimate.first(fit.predict(x, level, noise=True))
+    return runs_at(fit, [scale], level)[0]
 
 
 def _estimates(points: Points, fit: Fit | AutoFit[Fit], level: float) -> tuple[dict[str, Estimate], Estimate]:
     """Returns the parameters and the loss far ahead."""
     beyond = {axis: np.array([AHEAD * column.max()]) for axis, column in points.x.items()}
     best = fit if isinstance(fit, Fit) else fit.best
-    *ends, ahead = intervals(best, [*best.params, log_loss_at(best, beyond)], level)
+    far = log_loss_at(best, beyond) if best.law.positive else loss_at(best, beyond)
+    *ends, ahead = intervals(best, [*best.params, far], level)
     params = {
         name: Estimate.of(value, *own) for (name, value), own in zip(best.params.items(), ends, strict=True)
     }
     if isinstance(fit, Fit):
-        return params, Estimate.of(fit.predict(beyond)[0], *np.exp(ahead))
+        return params, Estimate.of(fit.predict(beyond)[0], *(np.exp(ahead) if best.law.positive else ahead))
     return params, Estimate.first(fit.predict(beyond, level=level))
 
 

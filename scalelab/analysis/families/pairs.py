@@ -14,7 +14,7 @@ from scalelab.analysis.families.laws import FittedLaw
 from scalelab.analysis.fits.compare import Comparison, compare_fits
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.exponent_test import ExponentTest
-from scalelab.analysis.runs.selection import AXES
+from scalelab.analysis.runs.selection import JOINT
 from scalelab.errors import FitError
 
 AHEAD_FIRST = ("train_flops", "n_params", "n_examples")
@@ -98,7 +98,7 @@ def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple
             axis.
         level: Coverage of the intervals.
     """
-    fitted = [law for law in laws if isinstance(law, FittedLaw) and law.axis in AXES]
+    fitted = [law for law in laws if isinstance(law, FittedLaw) and law.axis != JOINT]
     groups: list[Group | Refusal] = []
     for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
         keys = sorted({(law.family.dataset, getattr(law.family, held)) for law in fitted})
@@ -106,7 +106,8 @@ def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple
             own = [
                 law for law in fitted if (law.family.dataset, getattr(law.family, held)) == (dataset, fixed)
             ]
-            axis = next((a for a in AHEAD_FIRST if sum(law.axis == a for law in own) > 1), None)
+            order = dict.fromkeys((*AHEAD_FIRST, *(law.axis for law in own)))
+            axis = next((a for a in order if sum(law.axis == a for law in own) > 1), None)
             if axis is None:
                 continue
             chosen = {getattr(law.family, varies): law for law in own if law.axis == axis}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, run_at
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, runs_at
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
@@ -22,10 +22,11 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.quantities import scale_for_loss
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.sigmoid import SigmoidLink
-from scalelab.analysis.runs.designs import Family, families
+from scalelab.analysis.runs.axes import formed, own_axes
+from scalelab.analysis.runs.designs import Family, axes_of, families
 from scalelab.analysis.runs.selection import AXES, GRID_AXES, axis_points, grid_points
 from scalelab.errors import FitError, InputError, suggest
-from scalelab.law import Law
+from scalelab.law import ALIASES, Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 KNOWN = (*AXES, "epochs")
 REPEATED_LAW = "data-constrained"
-_ALIASES = {"n_tokens": "n_examples"}
+_ALIASES = {alias: axis for axis, alias in ALIASES.items()}
 _MIN_LINK = 6
 _LEAST, _LARGEST = 1e-150, 1e150
 _POSITIVE = f"must be a positive number, from {_LEAST:g} to {_LARGEST:g}"
@@ -106,26 +107,27 @@ class Target(Fitted):
 
 def forecast(
     designs: pd.DataFrame,
-    at: Mapping[str, float],
+    at: Mapping[str, float] | Sequence[Mapping[str, float]],
     *,
     law: str | Law | None = None,
     estimator: str = "log-huber",
     level: float = 0.9,
     seed: int = 0,
 ) -> tuple[Forecast | Refusal, ...]:
-    """Predicts the loss of a run at a scale, for every family.
+    """Predicts the loss of a run at a scale, or at several, for every family.
 
     Args:
         designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them.
-        at: The scale: one of `AXES`, or `n_params` and `n_examples`, with or without `epochs`.
-        law: A form, its name, or `auto`. By default `power-offset` along one axis, `chinchilla` on two
-            and `data-constrained` with epochs.
+        at: The scale, by axis of the law, or several of the same axes. Without a law any one axis of the
+            designs, or `n_params` and `n_examples`, with or without `epochs`.
+        law: A form, its name, a formula, or `auto`. By default `power-offset` along one axis, `chinchilla`
+            on two and `data-constrained` with epochs.
         estimator: What is minimized, see `scalelab.analysis.fitting.estimators`.
         level: Coverage of the prediction intervals.
         seed: Seed of everything random.
 
     Returns:
-        By family; refusals are among them.
+        By family, then scale; refusals, one a family, are among them.
 
     Raises:
         InputError: The scale, the law, the estimator or the level is wrong.
@@ -133,21 +135,27 @@ def forecast(
     """
     check_level(level)
     Estimator.named(estimator)
-    scale = read_scale(at)
-    form = _form(law, tuple(scale))
-    asked = {"axes": tuple(scale), "law": form if isinstance(form, str) else form.name}
-    options = (form, scale, estimator, level, seed)
-    return tuple(
-        attempt({"family": family, **asked}, _forecast, family, rows, *options)
-        for family, rows in families(designs)
-    )
+    there = axes_of(designs)
+    known = None if law is None or law == AUTO else formed(law, there)
+    own = own_axes(known)
+    scales = [read_scale(one, there, own) for one in ([at] if isinstance(at, Mapping) else at)]
+    if len({tuple(scale) for scale in scales}) != 1:
+        raise InputError("give at least one scale, and the same axes for each of several")
+    form = _form(AUTO if law == AUTO else known, tuple(scales[0]))
+    asked = {"axes": tuple(scales[0]), "law": form if isinstance(form, str) else form.name}
+    found: list[Forecast | Refusal] = []
+    for family, rows in families(designs):
+        subject = {"family": family, **asked}
+        answer = attempt(subject, _forecasts, family, rows, form, scales, estimator, level, seed)
+        found += [answer] if isinstance(answer, Refusal) else answer
+    return tuple(found)
 
 
 def reach(
     designs: pd.DataFrame,
     loss: float,
     *,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] | None = None,
     law: str | Law | None = None,
     estimator: str = "log-huber",
     level: float = 0.9,
@@ -158,8 +166,8 @@ def reach(
     Args:
         designs: Means over seeds.
         loss: The loss to reach.
-        axes: Which of `AXES`.
-        law: A form of one axis, or its name; `power-offset` by default.
+        axes: Axes of the designs; by default that of the law, or `AXES`.
+        law: A form of one axis, its name or a formula; `power-offset` by default.
         estimator: What is minimized.
         level: Coverage of the intervals.
         seed: Seed of everything random.
@@ -172,10 +180,13 @@ def reach(
     Estimator.named(estimator)
     if not _LEAST < loss < _LARGEST:
         raise InputError(f"the loss to reach {_POSITIVE}, got {loss:g}")
-    for axis in axes:
-        if axis not in AXES:
-            raise InputError(f"unknown axis {axis!r}{suggest(axis, AXES)}; there are {', '.join(AXES)}")
-    form = _form(law, (axes[0],))
+    there = axes_of(designs)
+    for axis in axes or ():
+        if axis not in there:
+            raise InputError(f"unknown axis {axis!r}{suggest(axis, there)}; there are {', '.join(there)}")
+    known = None if law is None or law == AUTO else formed(law, there)
+    axes = axes or own_axes(known) or AXES
+    form = _form(AUTO if law == AUTO else known, tuple(axes) if own_axes(known) else (axes[0],))
     if isinstance(form, str):
         raise InputError("the scale that reaches a loss needs one form, such as power-offset; auto averages")
     options = (loss, estimator, level, seed)
@@ -188,25 +199,39 @@ def reach(
     )
 
 
-def read_scale(at: Mapping[str, float]) -> dict[str, float]:
+def read_scale(
+    at: Mapping[str, float], there: Sequence[str] = KNOWN, own: Sequence[str] = ()
+) -> dict[str, float]:
     """Returns a scale with the axes in the order of a law's.
+
+    Args:
+        at: The scale.
+        there: The axes of the designs.
+        own: The axes that the law names; none for one of any axis, or for the default.
 
     Raises:
         InputError: An axis is unknown, no law has these axes together, or a value is not positive.
     """
-    known = (*KNOWN, *_ALIASES)
+    known = (*KNOWN, *_ALIASES, *there, *own)
     for axis, value in at.items():
         if axis not in known:
-            raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(KNOWN)}")
+            named = dict.fromkeys((*KNOWN, *there, *own))
+            raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(named)}")
         if not _LEAST < value < _LARGEST:
             raise InputError(f"{axis} = {value:g}: a scale {_POSITIVE}")
-    given = {_ALIASES.get(axis, axis): float(value) for axis, value in at.items()}
-    for axes in (*((axis,) for axis in AXES), GRID_AXES, (*GRID_AXES, "epochs")):
+    if own:
+        given = {axis if axis in own else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
+        if set(given) != set(own):
+            raise InputError(f"the law has the axes {', '.join(own)}, the scale {', '.join(at) or '(none)'}")
+        return {axis: given[axis] for axis in own}
+    given = {axis if axis in there else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
+    for axes in (*((axis,) for axis in (*AXES, *there)), GRID_AXES, (*GRID_AXES, "epochs")):
         if set(axes) == set(given) and len(given) == len(at):
             return {axis: given[axis] for axis in axes}
     raise InputError(
         f"no law has the axes {', '.join(at) or '(none)'}; give one of {', '.join(AXES)}, or n_params with "
-        "n_examples, or those with epochs"
+        "n_examples, or those with epochs; or say with --law which law it is, such as "
+        "'E + A*n_params^-alpha*width^-beta'"
     )
 
 
@@ -232,44 +257,51 @@ def _form(law: str | Law | None, axes: tuple[str, ...]) -> str | Law:
     return form
 
 
-def _forecast(
-    family: Family, rows: pd.DataFrame, form: str | Law, scale: dict[str, float],
+def _forecasts(
+    family: Family, rows: pd.DataFrame, form: str | Law, scales: Sequence[dict[str, float]],
     estimator: str, level: float, seed: int,
-) -> Forecast:  # fmt: skip
-    points = axis_points(rows, *scale) if len(scale) == 1 else grid_points(rows, tuple(scale))
+) -> list[Forecast]:  # fmt: skip
+    axes = tuple(scales[0])
+    points = axis_points(rows, *axes) if len(axes) == 1 else grid_points(rows, axes)
     fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
-    loss = run_at(fit, scale, level)
-    metric, objective, why = _objective(fit, rows, scale, level, seed)
-    return Forecast(
-        family=family, points=points, fit=fit, at=scale, loss=loss, metric=metric, objective=objective,
-        no_objective=why, link_beyond=objective is not None and loss.value < float(rows["loss"].min()),
-    )  # fmt: skip
+    losses = runs_at(fit, scales, level)
+    metric, objectives, why = _objectives(fit, rows, scales, level, seed)
+    lowest = float(rows["loss"].min())
+    return [
+        Forecast(
+            family=family, points=points, fit=fit, at=scale, loss=loss, metric=metric, objective=objective,
+            no_objective=why, link_beyond=objective is not None and loss.value < lowest,
+        )
+        for scale, loss, objective in zip(scales, losses, objectives, strict=True)
+    ]  # fmt: skip
 
 
-def _objective(
-    fit: Fit | AutoFit[Fit], rows: pd.DataFrame, scale: dict[str, float], level: float, seed: int
-) -> tuple[str | None, Estimate | None, str | None]:
-    """Returns the objective's name, its prediction and why there is none, where it is a metric."""
+def _objectives(
+    fit: Fit | AutoFit[Fit], rows: pd.DataFrame, scales: Sequence[dict[str, float]], level: float, seed: int
+) -> tuple[str | None, list[Estimate] | list[None], str | None]:
+    """Returns the objective's name, its predictions and why there are none, where it is a metric."""
+    none = [None] * len(scales)
     metrics = rows[["metric", "direction"]].drop_duplicates()
     if set(metrics["metric"]) == {"loss"}:
-        return None, None, None
+        return None, none, None
     if len(metrics) > 1:
-        return ", ".join(sorted(metrics["metric"])), None, "the runs have several objectives"
+        return ", ".join(sorted(metrics["metric"])), none, "the runs have several objectives"
     metric = str(metrics["metric"].iloc[0])
     known = rows.dropna(subset=["loss", "objective"])
     if known["objective"].abs().max() > 1.0:
         why = f"{metric} is not bounded by one, and the link from loss to metric is for those that are"
-        return metric, None, why
+        return metric, none, why
     if known["loss"].nunique() < _MIN_LINK:
-        return metric, None, f"a link from loss to {metric} needs {_MIN_LINK} designs, got {len(known)}"
+        return metric, none, f"a link from loss to {metric} needs {_MIN_LINK} designs, got {len(known)}"
     losses, objectives = (known[name].to_numpy(dtype=float) for name in ("loss", "objective"))
     try:
         best = 1.0 if set(metrics["direction"]) == {"maximize"} else 0.0
         link = fit_law(SigmoidLink(high=best), {"loss": losses}, objectives, seed=seed)
-        x = {axis: np.array([value]) for axis, value in scale.items()}
-        return metric, Estimate.first(chain(fit, link).predict(x, level, noise=True)), None
+        x = {axis: np.array([scale[axis] for scale in scales]) for axis in scales[0]}
+        found = zip(*chain(fit, link).predict(x, level, noise=True), strict=True)
+        return metric, [Estimate.of(*ends) for ends in found], None
     except FitError as refusal:
-        return metric, None, str(refusal)
+        return metric, none, str(refusal)
 
 
 def _target(

@@ -31,6 +31,7 @@ class Backtest:
         reach: The largest scale that was predicted over it, one an origin.
         errors: Root mean square error of the log loss beyond each origin.
         refused: Origins at which the rows could not support the law, with the reason.
+        relative: Whether errors are those of the log loss; if not, of a metric, or of a loss of any sign.
     """
 
     law: str
@@ -38,6 +39,7 @@ class Backtest:
     reach: tuple[float, ...]
     errors: tuple[float, ...]
     refused: tuple[str, ...]
+    relative: bool = True
 
     json_fields: ClassVar = ("rms_log_error=rmse", "origins", "reach", "errors", "refused")
 
@@ -50,9 +52,9 @@ class Backtest:
         """Returns the backtest as a sentence."""
         if not self.errors:
             return f"{self.law}: no backtest, {self.refused[0] if self.refused else 'too few rows'}"
-        error = np.expm1(self.rmse)
+        error = f"{np.expm1(self.rmse):.1%}" if self.relative else f"{self.rmse:.3g}"
         reach = max(self.reach)
-        return f"{self.law}: off by {error:.1%} at up to {reach:.1f} times the scale it was fitted to"
+        return f"{self.law}: off by {error} at up to {reach:.1f} times the scale it was fitted to"
 
 
 def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] = ORIGINS) -> Backtest:
@@ -81,7 +83,7 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         last = float(scale[known].max())
         found.append((last, float(scale[beyond].max()) / last, error_beyond(smaller, table.rows(beyond))))
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
-    return Backtest(fit.law.name, origin, reach, errors, tuple(refused))
+    return Backtest(fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive)
 
 
 def error_beyond(fit: Point, table: Table) -> float:

@@ -69,4 +69,4 @@ def get_law(law: str | Law, others: Mapping[str, Law] = MappingProxyType({})) ->
     return known[law]
 
 
-__all__ = ["LAWS", "Law", "get_law"]
+__all__ = ["LAWS", "Law", "get_law", "is_formula"]

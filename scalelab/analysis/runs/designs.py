@@ -24,6 +24,8 @@ SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
 OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
+_NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
+_MEANS = ("loss", "loss_std", "objective", "objective_std", "log_loss_var", "n_runs")
 
 
 class Family(NamedTuple):
@@ -120,16 +122,18 @@ def _hashable(value: Any) -> Any:
     return canonical_json(value) if isinstance(value, (list, tuple, dict)) else value
 
 
-def design_ids(done: pd.DataFrame) -> Index:
+def design_ids(done: pd.DataFrame, axes: Sequence[str] = ()) -> Index:
     """Numbers the designs: runs with the same number differ in their seeds at most.
 
     Args:
         done: What `finished_runs` returned, n rows.
+        axes: More columns in which designs differ.
 
     Returns:
         Whole numbers from 0, shape (n,).
     """
-    return row_ids(done, ["dataset_label", "architecture", "optimizer", *SCALES, *option_columns(done)])
+    names = ["dataset_label", "architecture", "optimizer", *SCALES, *option_columns(done), *axes]
+    return row_ids(done, names)
 
 
 def row_ids(table: pd.DataFrame, names: Sequence[str]) -> Index:
@@ -143,21 +147,22 @@ def row_ids(table: pd.DataFrame, names: Sequence[str]) -> Index:
     return pd.DataFrame(varying).groupby(list(varying), sort=False).ngroup().to_numpy()
 
 
-def designs(done: pd.DataFrame) -> pd.DataFrame:
+def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
     """Averages over seeds: one row a design.
 
     Args:
         done: What `finished_runs` returned.
+        axes: Columns that are axes beside `SCALES`; designs differ in them, be they options or facts.
 
     Returns:
         Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
-        `SCALES`, `loss` and `objective` (means), `loss_std` and `objective_std` (over seeds; NaN for
-        one run), `log_loss_var` (variance of the log loss over seeds) and `n_runs`.
+        `SCALES` and of the axes, `loss` and `objective` (means), `loss_std` and `objective_std` (over seeds;
+        NaN for one run), `log_loss_var` (variance of the log loss over seeds) and `n_runs`.
     """
     grouped = done.assign(
-        design=design_ids(done), log_loss=np.log(done["loss"].where(done["loss"] > 0))
+        design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
     ).groupby("design", sort=True)
-    labels = ["dataset_label", "architecture", "optimizer", "metric", "direction", *SCALES]
+    labels = [*_NAMES, *SCALES, *axes]
     table = grouped[labels].first().rename(columns={"dataset_label": "dataset"})
     for name in _OUTCOMES:
         table[name] = grouped[name].mean()
@@ -165,6 +170,11 @@ def designs(done: pd.DataFrame) -> pd.DataFrame:
     table["log_loss_var"] = grouped["log_loss"].var()
     table["n_runs"] = grouped.size()
     return table.reset_index(drop=True)
+
+
+def axes_of(table: pd.DataFrame) -> list[str]:
+    """Returns the axes of a table of designs: its scales, and the others that it was made with."""
+    return [name for name in table.columns if name not in (*_NAMES, *_MEANS, "dataset")]
 
 
 def split(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:

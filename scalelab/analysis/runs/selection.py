@@ -6,7 +6,9 @@ section 3), after averaging over seeds:
 - L(N) at the largest data size, at each model size its best setting;
 - L(D) at the largest model, at each data size its best setting;
 - L(C) on the compute-efficient frontier: the designs that no other beats in both training FLOPs and loss;
-- L(N, D) on the grid of model and data sizes, in each cell its best setting.
+- L(N, D) on the grid of model and data sizes, in each cell its best setting; likewise of any other axes;
+- along any other axis, at the largest model, else at the largest data size, at each value its best setting;
+  over all runs where it moves with both, as a network's width does.
 
 The largest level of the held axis is used that has enough sizes of the other one, and every result says which
 that was. The loss of a run is that of its best validation, after its whole training schedule: points along
@@ -41,6 +43,17 @@ _NOUNS = {
     "train_flops": "compute budget",
     "epochs": "length",
 }
+
+
+def symbol(axis: str) -> str:
+    """Returns what an axis is called in short."""
+    return SYMBOLS.get(axis, axis)
+
+
+def _counted(n: int, axis: str) -> str:
+    """Returns such as `4 model sizes`, or `4 values of n_experts`."""
+    ending = "s" if n != 1 else ""
+    return f"{n} {_NOUNS[axis]}{ending}" if axis in _NOUNS else f"{n} value{ending} of {axis}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,35 +97,42 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
 
     Args:
         designs: The designs of one family.
-        axis: One of `AXES`.
+        axis: One of `AXES`, or another column that is an axis.
 
     Raises:
         FitError: The axis has fewer than `MIN_SCALES` scales.
     """
     if axis == "train_flops":
         return _frontier_points(designs)
-    other = "n_examples" if axis == "n_params" else "n_params"
+    _recorded(designs, (axis,))
     known = _with_loss(designs).dropna(subset=[axis])
-    if known.empty:
-        raise FitError(f"no finished run records its {axis}")
-    held, rows = None, known
-    if known[other].notna().any():
-        levels = known.groupby(other)[axis].nunique().sort_index(ascending=False)
-        enough = levels[levels >= MIN_SCALES]
-        held = float(enough.index[0] if len(enough) else levels.index[0])
-        rows = known[known[other] == held]
+    other, held = _held(known, axis)
+    rows = known if held is None else known[known[other] == held]
     best = _best_of_each(rows, (axis,))
-    where = "" if held is None else f"at {SYMBOLS[other]} = {held:,.0f}"
+    where = "" if held is None else f"at {symbol(other)} = {held:,.0f}"
     if len(best) < MIN_SCALES:
         raise FitError(
-            f"a law in {SYMBOLS[axis]} needs {MIN_SCALES} {_NOUNS[axis]}s, "
+            f"a law in {symbol(axis)} needs {_counted(MIN_SCALES, axis)}, "
             f"got {len(best)} {where or 'in all'}; add some to the study"
         )
     largest = (
-        "the largest" if held == known[other].max() else f"the largest with {MIN_SCALES} {_NOUNS[axis]}s"
+        "the largest" if held == known[other].max() else f"the largest with {_counted(MIN_SCALES, axis)}"
     )
-    chosen = f"{len(best)} {_NOUNS[axis]}s" + (f" {where} ({largest})" if where else "")
+    chosen = _counted(len(best), axis) + (f" {where} ({largest})" if where else "")
     return Points((axis,), best, chosen + _settings_words(rows, best), where)
+
+
+def _held(known: pd.DataFrame, axis: str) -> tuple[str, float | None]:
+    """Returns what is held while an axis varies and at which level; of an axis of its own perhaps nothing."""
+    others = {"n_params": ["n_examples"], "n_examples": ["n_params"]}.get(axis, ["n_params", "n_examples"])
+    for other in others:
+        levels = known.groupby(other)[axis].nunique().sort_index(ascending=False)
+        enough = levels[levels >= MIN_SCALES]
+        if len(enough):
+            return other, float(enough.index[0])
+        if len(others) == 1 and len(levels):
+            return other, float(levels.index[0])
+    return others[0], None
 
 
 def _frontier_points(designs: pd.DataFrame) -> Points:
@@ -140,20 +160,20 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
     Raises:
         FitError: An axis is unknown here, or has fewer than `MIN_GRID` scales.
     """
-    for name in axes:
-        if name not in designs.columns or designs[name].isna().all():
-            raise FitError(f"no finished run records its {name}")
+    _recorded(designs, axes)
     rows = _with_loss(designs).dropna(subset=list(axes))
     best = _best_of_each(rows, axes)
     few = {name: best[name].nunique() for name in axes if best[name].nunique() < MIN_GRID}
     if few:
-        counts = " and ".join(
-            f"{n} {_NOUNS.get(name, name)}{'s' if n > 1 else ''}" for name, n in few.items()
-        )
-        raise FitError(
-            f"a law in {' and '.join(SYMBOLS.get(a, a) for a in axes)} needs {MIN_GRID} of each, got {counts}"
-        )
+        counts = " and ".join(_counted(n, name) for name, n in few.items())
+        raise FitError(f"a law in {' and '.join(map(symbol, axes))} needs {MIN_GRID} of each, got {counts}")
     return Points(axes, best, f"{len(best)} cells of the grid" + _settings_words(rows, best), "on the grid")
+
+
+def _recorded(designs: pd.DataFrame, axes: tuple[str, ...]) -> None:
+    for name in axes:
+        if name not in designs.columns or designs[name].isna().all():
+            raise FitError(f"no finished run records its {name}")
 
 
 def _with_loss(designs: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
-from scalelab.analysis.runs.selection import SYMBOLS
+from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import grouped
 from scalelab.report.numbers import greek, percent, plain, short, short_interval, times, with_sign
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table
@@ -36,7 +36,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
 
 
 def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
-    return f"Comparison of {varies}s along {SYMBOLS[axis]}: {held} on {dataset}"
+    return f"Comparison of {varies}s along {symbol(axis)}: {held} on {dataset}"
 
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
@@ -44,8 +44,8 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
         if isinstance(group, Refusal):
             yield Table(_title(**group.subject), notes=(f"refused: {group.reason}",))
             continue
-        symbol, title = SYMBOLS[group.axis], _title(group.varies, group.axis, group.held, group.dataset)
-        what = "compute" if group.axis == "train_flops" else symbol
+        title = _title(group.varies, group.axis, group.held, group.dataset)
+        what = "compute" if group.axis == "train_flops" else symbol(group.axis)
         notes = [
             "difference: exponent of the first family minus the other's; multiplier: how many times the "
             f"{what} the other needs for the same loss; p: that both share an exponent, after Holm for "
@@ -67,7 +67,7 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
     crossing = "no crossing"
     if pair.winner is not None and pair.crossing is not None:
         crossing = f"{pair.winner}: {short_interval(pair.crossing, unit)}"
-    scale = f"{SYMBOLS[group.axis]} = {short(group.pairs[0].scale, unit)}"
+    scale = f"{symbol(group.axis)} = {short(group.pairs[0].scale, unit)}"
     return {
         "pair": f"{pair.second} / {pair.first}",
         "exponents": f"{greek(pair.exponent)} {plain(pair.values[1])} / {plain(pair.values[0])}",
@@ -83,7 +83,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     """Yields the multiplier along the scale, one panel per group, one figure per axis."""
     groups = [group for group in _compared(analysis) if group.dataset == dataset]
     for number, (axis, own) in enumerate(grouped(groups, lambda group: group.axis).items()):
-        label = "Compute multiplier" if axis == "train_flops" else f"Multiplier of {SYMBOLS[axis]}"
+        label = "Compute multiplier" if axis == "train_flops" else f"Multiplier of {symbol(axis)}"
         panels = (
             Panel(group.held, axis, label, tuple(_series(group)), reference=1.0) for group in own[:MAX_PANELS]
         )

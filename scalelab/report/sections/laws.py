@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,10 @@ from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.laws import AHEAD, FittedLaw, curve_scales
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
-from scalelab.analysis.runs.selection import AXES, JOINT, SYMBOLS
+from scalelab.analysis.runs.selection import AXES, JOINT, symbol
 from scalelab.arrays import Array
 from scalelab.report.names import family_names, family_of, law_symbol, said_once
-from scalelab.report.numbers import AXIS_WORDS, greek, interval, percent, plain
+from scalelab.report.numbers import AXIS_LABELS, AXIS_WORDS, greek, interval, percent, plain
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
 
@@ -30,8 +30,10 @@ _BACKTEST = (
 
 
 def backtest_cell(backtest: Backtest) -> str:
-    """Returns a backtest's error in percent, or that there is none."""
-    return percent(backtest.rmse) if backtest.errors else "none"
+    """Returns a backtest's error, in percent of a loss that is positive, or that there is none."""
+    if not backtest.errors:
+        return "none"
+    return percent(backtest.rmse) if backtest.relative else plain(backtest.rmse)
 
 
 def no_backtest(backtest: Backtest) -> str:
@@ -42,17 +44,40 @@ def no_backtest(backtest: Backtest) -> str:
     return f"too few points to hold out the larger ones{reason}"
 
 
+def said(law: str, equation: str) -> str:
+    """Returns a law's name and its equation; a formula is both."""
+    return equation if law in equation else f"{law}, {equation}"
+
+
 def _missing(analysis: Analysis) -> str:
     return "" if analysis.laws else "no law was requested"
 
 
 def _lines(analysis: Analysis) -> Iterator[str]:
+    # Exponents along one axis are the answer; only where there are none do whole laws stand for it.
+    found = list(_falls(analysis))
+    yield from found or map(_followed, analysis.fitted)
+
+
+def _followed(law: FittedLaw) -> str:
+    along = " and ".join(AXIS_WORDS.get(axis, axis) for axis in law.points.axes)
+    whose = f"{law.family.architecture} on {law.family.dataset}"
+    how = f"{law.equation}, {_error(law)} off ({law.points.selection})"
+    return f"With {along}, the loss of {whose} follows {how}."
+
+
+def _error(law: FittedLaw) -> str:
+    return percent(law.rms_log_error) if law.best.law.positive else plain(law.rms_log_error)
+
+
+def _falls(analysis: Analysis) -> Iterator[str]:
     def task(law: FittedLaw) -> tuple[str, str, str]:
         return law.axis, law.family.dataset, law.family.architecture
 
-    order = {axis: i for i, axis in enumerate((*AXIS_WORDS, JOINT))}
+    order = _axes(analysis.fitted)
     laws = sorted(
-        (law for law in analysis.fitted if law.axis != JOINT), key=lambda law: (order[law.axis], task(law))
+        (law for law in analysis.fitted if law.axis != JOINT),
+        key=lambda law: (order.index(law.axis), task(law)),
     )
     for (axis, dataset, architecture), group in groupby(laws, key=task):
         of_optimizers = list(group)
@@ -61,7 +86,14 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         chosen = {law.points.where for law in of_optimizers}
         where = f" ({chosen.pop()})" if len(chosen) == 1 else ""
         powers = "; ".join(_power(axis, law) for law in of_optimizers)
-        yield f"With {AXIS_WORDS[axis]}{where}, the loss of {architecture} on {dataset} falls as {powers}."
+        what = AXIS_WORDS.get(axis, axis)
+        yield f"With {what}{where}, the loss of {architecture} on {dataset} falls as {powers}."
+
+
+def _axes(laws: Iterable[FittedLaw]) -> list[str]:
+    """Returns the axes of laws of one axis, the usual ones first."""
+    there = dict.fromkeys(law.axis for law in laws if law.axis != JOINT)
+    return [*(axis for axis in AXES if axis in there), *(axis for axis in there if axis not in AXES)]
 
 
 def _power(axis: str, law: FittedLaw) -> str:
@@ -70,7 +102,7 @@ def _power(axis: str, law: FittedLaw) -> str:
     towards = f" toward {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
     bounds = " (no interval)" if exponent.lower is None else " " + interval(exponent).partition(" ")[2]
-    return f"{SYMBOLS[axis]}^-{plain(exponent.value)}{bounds}{towards} with {law.family.optimizer}{doubt}"
+    return f"{symbol(axis)}^-{plain(exponent.value)}{bounds}{towards} with {law.family.optimizer}{doubt}"
 
 
 def weakly_determined(estimate: Estimate) -> bool:
@@ -118,7 +150,7 @@ def _rows(law: FittedLaw, name: str, level: str) -> Iterator[dict[str, str]]:
         "backtest": backtest_cell(law.backtest),
         "points": str(len(law.points.rows)),
         "decades": " × ".join(f"{span:.1f}" for span in law.points.decades.values()),
-        "log RMS": percent(law.rms_log_error),
+        "log RMS": _error(law),
         "R²": f"{law.r2:.3f}",
     }
     yield row
@@ -132,24 +164,32 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     own = [law for law in analysis.fitted if law.family.dataset == dataset]
     labels = sorted({name(family_of(law)) for law in analysis.laws})
     panels = []
-    for axis in AXES:
+    for axis in _axes(own)[:MAX_PANELS]:
         laws = [law for law in own if law.axis == axis]
-        if laws:
-            series = tuple(
-                _law_series(law, name(law.family), labels.index(name(law.family)), analysis.runs)
-                for law in laws
-            )
-            places = {law.points.where for law in laws}
-            title = law_symbol(laws[0]) + (f" {places.pop()}" if len(places) == 1 else "")
-            panels.append(Panel(title.strip(), axis, "Validation loss", series))
+        series = tuple(
+            _law_series(law, name(law.family), labels.index(name(law.family)), analysis.runs) for law in laws
+        )
+        places = {law.points.where for law in laws}
+        title = law_symbol(laws[0]) + (f" {places.pop()}" if len(places) == 1 else "")
+        log_y = all(law.best.law.positive for law in laws)
+        panels.append(Panel(title.strip(), axis, "Validation loss", series, log_y=log_y))
     if panels:
         yield figure("laws", suffix, panels, dataset=dataset, level=percent(analysis.level))
     joint = [law for law in own if law.axis == JOINT and len(law.points.axes) == 2][:MAX_PANELS]
     if joint:
         panels = [
-            Panel(name(law.family), "n_params", "Validation loss", tuple(_grid_series(law))) for law in joint
-        ]
-        yield figure("grid", suffix, panels, dataset=dataset, law=joint[0].law, equation=joint[0].equation)
+            Panel(
+                name(law.family), law.points.axes[0], "Validation loss", tuple(_grid_series(law)),
+                log_y=law.best.law.positive,
+            )
+            for law in joint
+        ]  # fmt: skip
+        first, second = joint[0].points.axes
+        yield figure(
+            "grid", suffix, panels, dataset=dataset, law=said(joint[0].law, joint[0].equation),
+            first=AXIS_WORDS.get(first, first), second=AXIS_WORDS.get(second, second),
+            level=AXIS_LABELS.get(second, second),
+        )  # fmt: skip
 
 
 def _law_series(law: FittedLaw, label: str, color: int, runs: pd.DataFrame) -> Series:
@@ -174,15 +214,16 @@ def _others(law: FittedLaw, runs: pd.DataFrame) -> Array:
 
 def _grid_series(law: FittedLaw) -> Iterator[Series]:
     rows = law.points.rows
-    scales = curve_scales(rows["n_params"].to_numpy(dtype=float))
-    for (n_examples,), cells in split(rows, ["n_examples"]):
-        at = {"n_params": scales, "n_examples": np.full(scales.size, float(n_examples))}
+    first, second = law.points.axes
+    scales = curve_scales(rows[first].to_numpy(dtype=float))
+    for (level,), cells in split(rows, [second]):
+        at = {first: scales, second: np.full(scales.size, float(level))}
         values = np.column_stack([scales, law.fit.predict(at)])
         yield Series(
-            label=f"{int(n_examples):,}",
-            points=array(cells, "n_params", "loss", "loss_std"),
-            line=Line(values, data_end=float(rows["n_params"].max())),
-            level=float(n_examples),
+            label=f"{level:,.0f}" if level == round(level) else f"{level:.3g}",
+            points=array(cells, first, "loss", "loss_std"),
+            line=Line(values, data_end=float(rows[first].max())),
+            level=float(level),
         )
 
 

@@ -9,21 +9,23 @@ from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import Family
-from scalelab.analysis.runs.selection import SYMBOLS
+from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import family_names, family_of, said_once
 from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.parts import Table
-from scalelab.report.sections.laws import backtest_cell, no_backtest
+from scalelab.report.sections.laws import backtest_cell, no_backtest, said
 
 
 def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
-    """Returns the loss of one run at a scale, one row per family."""
+    """Returns the loss of one run at a scale, one row per family; of several scales one row for each."""
     name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Forecast)]
     metric = next((one.metric for one in done if one.metric), None)
+    scales = list(dict.fromkeys(tuple(one.at.items()) for one in done))
     rows = (
         {
             "family": name(one.family),
+            **({symbol(axis): _scale(value) for axis, value in one.at.items()} if len(scales) > 1 else {}),
             "law": one.law,
             f"loss of a run [{percent(level)}]": interval(one.loss),
             "beyond the runs": beyond_words(one.beyond),
@@ -39,9 +41,11 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
         if one.link_beyond:
             words = f"the loss is below all that the link from loss to {one.metric} was fitted to"
             notes.append((name(one.family), words))
-    at = done[0].at.items() if done else ()
-    title = f"At {', '.join(f'{SYMBOLS[axis]} = {_scale(value)}' for axis, value in at)}"
-    return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
+    title = f"At {len(scales)} scales"
+    if len(scales) == 1:
+        title = f"At {', '.join(f'{symbol(axis)} = {_scale(value)}' for axis, value in scales[0])}"
+    numbers = slice(2, None) if len(scales) < 2 else slice(1, None)
+    return Table.of(title, rows, numbers=numbers, notes=said_once(dict.fromkeys(notes)))
 
 
 def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
@@ -51,7 +55,7 @@ def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
     rows = (
         {
             "family": name(one.family),
-            "axis": SYMBOLS[one.axes[0]],
+            "axis": symbol(one.axes[0]),
             f"scale [{percent(level)}]": _reached(one),
             "beyond the runs": beyond_words({one.axes[0]: one.beyond}) if one.beyond is not None else "",
             "backtest": backtest_cell(one.backtest),
@@ -59,7 +63,7 @@ def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
         }
         for one in done
     )
-    notes = _notes(found, [(f"{name(one.family)} along {SYMBOLS[one.axes[0]]}", one) for one in done], name)
+    notes = _notes(found, [(f"{name(one.family)} along {symbol(one.axes[0])}", one) for one in done], name)
     title = f"Scale at which the law reaches a loss of {plain(done[0].loss)}" if done else ""
     return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
 
@@ -71,7 +75,7 @@ def _notes(
 ) -> list[tuple[str, str]]:
     """Returns the laws, the backtests and the refusals behind a table."""
     return [
-        *((who, f"{one.law}, {one.equation}, {one.points.selection}") for who, one in named),
+        *((who, f"{said(one.law, one.equation)}, {one.points.selection}") for who, one in named),
         *((who, backtest_note(one.backtest)) for who, one in named),
         *((name(family_of(one)), f"refused: {one.reason}") for one in found if isinstance(one, Refusal)),
     ]
@@ -82,7 +86,7 @@ def backtest_note(backtest: Backtest) -> str:
     if not backtest.errors:
         return f"no backtest: {no_backtest(backtest)}"
     return (
-        "backtest is the RMS log error of the same law at up to "
+        f"backtest is the RMS {'log error' if backtest.relative else 'error'} of the same law at up to "
         f"{plain(max(backtest.reach))} times the scale it was fitted to"
     )
 
@@ -90,9 +94,9 @@ def backtest_note(backtest: Backtest) -> str:
 def beyond_words(beyond: Mapping[str, float]) -> str:
     """Returns how far a scale lies beyond the runs, in times and decades."""
     words = [
-        f"{plain(times)}× {SYMBOLS[axis]} ({math.log10(times):.1f} decades)"
+        f"{plain(times)}× {symbol(axis)} ({math.log10(times):.1f} decades)"
         if times > 1.0
-        else f"{SYMBOLS[axis]} within"
+        else f"{symbol(axis)} within"
         for axis, times in beyond.items()
     ]
     return ", ".join(words)

@@ -30,8 +30,8 @@ def figure(kind: str, suffix: str, panels: Iterable[Panel | Bars | Boxes], **val
         values: What stands for the names in braces.
     """
     words = {"legend": "panels", "levels": ""} | _words()[kind]
-    title, caption = (words[name].format(**values) for name in ("title", "caption"))
-    return Figure(f"{kind}{suffix}", title, caption, tuple(panels), words["legend"], words["levels"])
+    title, caption, levels = (words[name].format(**values) for name in ("title", "caption", "levels"))
+    return Figure(f"{kind}{suffix}", title, caption, tuple(panels), words["legend"], levels)
 
 
 def _nothing(*_: object) -> tuple[()]:
