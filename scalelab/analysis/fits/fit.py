@@ -142,7 +142,7 @@ class Fit(Point):
         ax.fill_between(grid, lower, upper, color="C0", alpha=0.2, lw=0, label=band)
         if self.law.log_axes:
             ax.set_xscale("log")
-            ax.set_yscale("log")
+            ax.set_yscale("log" if self.law.positive else "linear")
         ax.set(xlabel=axis, ylabel="loss" if self.law.positive else "metric", title=self.law.equation)
         ax.legend()
         return ax

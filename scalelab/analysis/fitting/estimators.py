@@ -116,7 +116,11 @@ class Estimator:
 
     def score(self, y: Array) -> Array:
         """Returns outcomes in the space of the residuals, in the shape of `y`."""
-        return np.log(y) if self.log else y
+        if not self.log:
+            return y
+        # A law that a formula gives may fall below zero beyond its rows, where a logarithm says nothing.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.log(y))
 
     def outcome(self, score: Array) -> Array:
         """Returns the outcomes of scores: undoes `score`."""

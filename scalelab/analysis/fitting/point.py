@@ -199,8 +199,13 @@ class Point:
 
 
 def _refuse_flat(problem: Problem, theta: Array) -> None:
-    """Raises where the best the law can do is a constant: the outcome does not fall along the axes."""
+    """Raises where the best the law can do is a constant, or negative: it does not describe the outcome."""
     value = problem.law.value_jac(theta[None], problem.u)[0][0]
+    if problem.estimator.log and (value <= 0).any():
+        raise FitError(
+            f"law {problem.law.name!r} falls to zero or below within these rows, whose losses are positive; "
+            "choose another law, or the estimator mse or huber"
+        )
     if np.ptp(value) > _FLAT * np.abs(value).max():
         return
     rising = max(np.corrcoef(column, problem.y)[0, 1] for column in problem.u) > 0.5

@@ -77,18 +77,25 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         try:
             part = read_table(fit.law, part.x, part.y, part.weights, part.groups)
             smaller = Point.of(fit.law, part, fit.estimator, fit.seed)
-        except FitError as error:
-            refused.append(str(error))
+            error = error_beyond(smaller, table.rows(beyond))
+        except FitError as refusal:
+            refused.append(str(refusal))
             continue
         last = float(scale[known].max())
-        found.append((last, float(scale[beyond].max()) / last, error_beyond(smaller, table.rows(beyond))))
+        found.append((last, float(scale[beyond].max()) / last, error))
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
     return Backtest(fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive)
 
 
 def error_beyond(fit: Point, table: Table) -> float:
-    """Returns the weighted root mean square error of the log loss (of the metric) on other rows."""
+    """Returns the weighted root mean square error of the log loss (of the metric) on other rows.
+
+    Raises:
+        FitError: The law predicts a loss of zero or less, whose logarithm has no error.
+    """
     predicted = fit.value(table.x)
+    if fit.law.positive and not (predicted > 0).all():
+        raise FitError(f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to")
     error = np.log(predicted / table.y) if fit.law.positive else predicted - table.y
     return float(np.sqrt(np.average(error**2, weights=table.weights)))
 

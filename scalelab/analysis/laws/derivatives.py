@@ -101,7 +101,9 @@ class Evaluator:
         """Returns the function that gives the value of a part of the formula."""
         match node:
             case Number(number):
-                return lambda _theta, _u: Dual(number, {})
+                # NumPy's numbers divide by zero and overflow without an exception, as its arrays do.
+                constant = Dual(np.float64(number), {})
+                return lambda _theta, _u: constant
             case Name(name) if name in self._params and name not in self._logs:
                 index = self._params[name]
                 return lambda theta, _u: Dual(theta[index], {index: 1.0})

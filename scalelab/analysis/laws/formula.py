@@ -101,14 +101,14 @@ class Formula(Law):
 
     def _same(self, one: Node, other: Node) -> bool:
         at = np.random.default_rng(1).uniform(0.2, 2.0, (3, len(self.params)))
-        with np.errstate(all="ignore"):
-            first, second = (self._constant(node, at) for node in (one, other))
+        first, second = (self._constant(node, at) for node in (one, other))
         return bool(np.allclose(first, second, rtol=1e-9, atol=1e-12))
 
     def _constant(self, node: Node, theta: Array) -> Array:
         """Returns a part without axes at parameters of shape (..., parameters), which may be complex."""
         columns = [theta[..., index] for index in range(len(self.params))]
-        return np.asarray(self._evaluator.value(node)(columns, ()).value)
+        with np.errstate(all="ignore"):
+            return np.asarray(self._evaluator.value(node)(columns, ()).value)
 
     @override
     def takes(self, axes: Sequence[str]) -> bool:
@@ -139,7 +139,9 @@ class Formula(Law):
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         columns = [theta[:, index : index + 1] for index in range(len(self.params))]
-        found = self._run(columns, u)
+        # A formula may have no value far out in its box; the search then goes elsewhere.
+        with np.errstate(all="ignore"):
+            found = self._run(columns, u)
         shape = (len(theta), np.shape(u[0])[-1])
         value = found.value if np.shape(found.value) == shape else np.broadcast_to(found.value, shape).copy()
         jac = np.empty((shape[0], len(self.params), shape[1]))
@@ -162,15 +164,15 @@ class Formula(Law):
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         nodes = self._nodes(u)
         linear = [self.params.index(name) for name in self._linear]
+        value, jac = self.value_jac(nodes, u)
+        known = np.abs(value).max(axis=1) + np.abs(jac).max(axis=(1, 2)) < _OVERFLOW
+        if not known.any():
+            raise FitError(
+                f"law {self.name!r} has no value, or a huge one, near these rows; check its numbers"
+            )
+        nodes, value, basis = np.array(nodes[known]), value[known], jac[known][:, linear]
         if not linear:
             return nodes
-        with np.errstate(all="ignore"):
-            value, jac = self.value_jac(nodes, u)
-            size = np.abs(value).max(axis=1) + np.abs(jac).max(axis=(1, 2))
-        known = size < _OVERFLOW
-        if not known.any():
-            return np.zeros((1, len(self.params)))
-        nodes, value, basis = np.array(nodes[known]), value[known], jac[known][:, linear]
         # With coefficients of one and constants of zero the derivatives are what is multiplied.
         is_log = np.array([name in self.coefficients for name in self._linear])
         fixed = value - np.einsum("k,bkn->bn", 1.0 * is_log, basis)

@@ -126,3 +126,19 @@ def test_the_example_of_a_formula_runs():
     (found,) = doctest.DocTestFinder(recurse=False).find(Formula, "formula", globs={})
     assert found.examples
     assert doctest.DocTestRunner().run(found).failed == 0
+
+
+def test_a_law_that_is_negative_at_positive_losses_is_refused():
+    x = np.geomspace(1e5, 1e9, 30)
+    with pytest.raises(FitError, match="falls to zero or below within these rows"):
+        fit_law("-E - x", x, 1 + 40 * x**-0.3)
+
+
+@pytest.mark.parametrize("text", ["x + 0^E", "E*(1e99*x)^9 + A*x^-a", "A*log(x - K) + E", "E + A*x^-(9^9^9)"])
+def test_what_overflows_or_has_no_value_ends_in_a_fit_or_one_line(text):
+    x = np.geomspace(1e5, 1e9, 30)
+    try:
+        said = fit_law(text, x, 1 + 40 * x**-0.3).to_json()
+    except FitError as error:
+        said = str(error)
+    assert said

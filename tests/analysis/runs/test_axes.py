@@ -1,4 +1,4 @@
-"""Any column of numbers is an axis: which one a name means, which runs are one design then, what is refused."""
+"""Any column of numbers is an axis: which one a name means, which runs are one design, what is refused."""
 
 from __future__ import annotations
 
