@@ -185,8 +185,9 @@ def reach(
         if axis not in there:
             raise InputError(f"unknown axis {axis!r}{suggest(axis, there)}; there are {', '.join(there)}")
     known = None if law is None or law == AUTO else formed(law, there)
-    axes = axes or own_axes(known) or AXES
-    form = _form(AUTO if law == AUTO else known, tuple(axes) if own_axes(known) else (axes[0],))
+    own = own_axes(known)
+    axes = axes or (own if len(own) == 1 else AXES)
+    form = _form(AUTO if law == AUTO else known, (axes[0],))
     if isinstance(form, str):
         raise InputError("the scale that reaches a loss needs one form, such as power-offset; auto averages")
     options = (loss, estimator, level, seed)

@@ -112,6 +112,8 @@ class Formula(Law):
 
     @override
     def takes(self, axes: Sequence[str]) -> bool:
+        if self.params:
+            return sorted(axes) == sorted(self.axes)
         return len(axes) > 0 and set(axes) <= set(self.names) and len(axes) < len(self.names)
 
     @override

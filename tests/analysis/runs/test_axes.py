@@ -105,6 +105,8 @@ def test_a_formula_of_one_axis_goes_along_it(runs):
     assert group.axis == "experts"
     for one in reach(runs, 1.55, law="E + A*experts^-a"):
         assert one.axes == ("experts",)
+    with pytest.raises(InputError, match="has the axes n_params, experts, the scale has n_params"):
+        reach(runs, 1.55, law=LAW)
 
 
 def test_scales_of_a_formula_are_those_of_its_axes(runs):
