@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from scalelab.errors import InputError, brief, suggest
 from scalelab.records import UNSPECIFIED, Direction, Status
 from scalelab.store.foreign import Source, opened
+from scalelab.store.import_notes import notes_on, notes_on_names
 from scalelab.store.imports import ImportedTable, rows_json
-from scalelab.store.parameters import COMPONENTS, PREFIXES, Kind, free_name
+from scalelab.store.parameters import COMPONENTS, PREFIXES, SCALES, Kind, free_name
 from scalelab.store.reports import join_reports, status_of, tells_status
 from scalelab.store.schema import COUNTED, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCALES = ("n_params", "n_params_body", "n_examples", "forward_flops", "train_flops", "epochs")
 OUTCOMES = ("loss", "objective")
 WHOLE = ("seed", "n_steps", "batch_size")
 TEXTS = (*COMPONENTS, "metric", "direction", "status", "error")
@@ -145,7 +145,7 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         len(rows),
         tuple(mapped),
         dict(Counter(columns["status"])),
-        (*_renamed_notes(renamed), *_notes(columns, extra)),
+        (*notes_on_names(renamed), *notes_on(columns, extra)),
         table=imported,
     )
 
@@ -367,44 +367,3 @@ def _content(columns: Columns, extra: Columns, curves: Sequence[list[dict[str, A
         ids.append(hashlib.sha256(f"{seen[text]} {text}".encode()).hexdigest()[:16])
     content: Columns = {"trial_id": ids, **{name: columns[name] for name in names}}
     return {**content, "extra": facts} if any(facts) else content
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _renamed_notes(renamed: Mapping[str, str]) -> list[str]:
-    return [
-        f"column {name!r} differs from another one in capital letters only, which SQL does not tell apart; "
-        f"it is called {free!r} here"
-        for free, name in renamed.items()
-    ]
-
-
-def _notes(columns: Columns, extra: Columns) -> tuple[str, ...]:
-    """Returns what a reader should know before believing an analysis of these runs."""
-    notes = []
-    bad = sum(status == "diverged" for status in columns["status"])
-    cut = sum(status in ("failed", "interrupted") for status in columns["status"])
-    if cut:
-        notes.append(f"runs that failed or were cut short, such as pruned ones, left out of every fit: {cut}")
-    if bad:
-        notes.append(f"runs without a finite outcome, diverged and left out of every fit: {bad}")
-    if not columns.keys() & set(SCALES):
-        numbers = [name for name, values in extra.items() if any(_is_number(value) for value in values)]
-        notes.append(
-            f"no column is a scale by a known name: laws need --law or --axis over {', '.join(numbers)}, or "
-            f"map one of {', '.join(SCALES)}"
-        )
-    if "loss" not in columns:
-        notes.append("there is no loss: fronts and tree models can be made, laws need --map loss=…")
-    designs = [columns[name] for name in (*COMPONENTS, *SCALES) if name in columns]
-    facts_too = not columns.keys() & set(SCALES)
-    designs += [values for name, values in extra.items() if facts_too or not name.startswith("feature_")]
-    repeats = len(columns["status"]) - len(set(zip(*designs, strict=True)))
-    if repeats and "seed" not in columns:
-        notes.append(
-            f"runs with the scales and options of another one, which count as its repeats: {repeats}; "
-            "where they differ in a choice, map it, such as --map optimizer_lr=lr, or name it in a law"
-        )
-    return tuple(notes)

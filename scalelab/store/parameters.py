@@ -18,6 +18,7 @@ from typing import Any, Literal
 Holder = Literal["trials", "records"]
 Kind = Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]
 COMPONENTS = ("dataset", "architecture", "optimizer")
+SCALES = ("n_params", "n_params_body", "n_examples", "forward_flops", "train_flops", "epochs")
 _KINDS: dict[type, Kind] = {type(None): "NULL", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
 PREFIXES = (*COMPONENTS, "training", "feature")
 
