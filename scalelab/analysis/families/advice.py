@@ -16,7 +16,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, run_at
+from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, check_trend, run_at
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
@@ -209,6 +209,7 @@ def _on_frontier(
     why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         points = axis_points(rows, "train_flops")
+        check_trend(points, rows)
         fit = fit_law(DEFAULT_LAW, points.x, points.loss, estimator=estimator, seed=seed)
     except FitError as error:
         raise FitError(f"no split of compute: {why}; no frontier: {error}") from None

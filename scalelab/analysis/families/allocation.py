@@ -10,6 +10,7 @@ import numpy as np
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
 from scalelab.analysis.inference.quantities import FLOPS_PER
+from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import Points, training_points
 
@@ -72,6 +73,7 @@ def family_optimum(
 def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float, seed: int) -> FamilyOptimum:
     points = training_points(designs)
     n, d = points.x["n_params"], points.x["n_examples"]
+    refuse_no_trend(points.x, points.loss)
     flops = points.rows["train_flops"].to_numpy(dtype=float)
     ratio = flops / (n * d)
     known = np.isfinite(ratio) & (ratio > 0)

@@ -19,6 +19,7 @@ from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import log_loss_at, loss_at
+from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.runs.axes import formed, own_axes
 from scalelab.analysis.runs.designs import Family, axes_of, families, seed_spread
@@ -254,6 +255,7 @@ def fit_family(
         if known.empty:
             raise FitError("no finished run records its loss, and laws are fitted to the loss; map or add it")
         points = grid_points(known, grid) if axis == JOINT else axis_points(known, axis)
+        check_trend(points, known)
         fit = fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
         params, ahead = _estimates(points, fit, level)
         return FittedLaw(
@@ -262,6 +264,23 @@ def fit_family(
         )  # fmt: skip
 
     return attempt(subject, fitted)
+
+
+def check_trend(points: Points, designs: pd.DataFrame) -> None:
+    """Makes sure that the loss of some points of a family moves with their scales.
+
+    Args:
+        points: Some of the designs.
+        designs: All of the family.
+
+    Raises:
+        FitError: The loss has no trend beyond its scatter.
+    """
+    everything = None
+    if set(points.axes) < set(GRID_AXES):
+        rows = designs.dropna(subset=[*GRID_AXES, "loss"])
+        everything = {axis: rows[axis].to_numpy(dtype=float) for axis in GRID_AXES}, rows["loss"].to_numpy()
+    refuse_no_trend(points.x, points.loss, everything)
 
 
 def runs_at(fit: Fit | AutoFit[Fit], scales: Sequence[Mapping[str, float]], level: float) -> list[Estimate]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, runs_at
+from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, check_trend, runs_at
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
@@ -264,6 +264,7 @@ def _forecasts(
 ) -> list[Forecast]:  # fmt: skip
     axes = tuple(scales[0])
     points = axis_points(rows, *axes) if len(axes) == 1 else grid_points(rows, axes)
+    check_trend(points, rows)
     fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     losses = runs_at(fit, scales, level)
     metric, objectives, why = _objectives(fit, rows, scales, level, seed)
@@ -310,6 +311,7 @@ def _target(
     estimator: str, level: float, seed: int,
 ) -> Target:  # fmt: skip
     points = axis_points(rows, axis)
+    check_trend(points, rows)
     fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     value = fit.estimate(scale_for_loss(fit, loss))
     known = np.isfinite(value) and 0 < value < _LARGEST

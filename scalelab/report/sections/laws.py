@@ -83,10 +83,17 @@ def _falls(analysis: Analysis) -> Iterator[str]:
         of_optimizers = list(group)
         if any(len(law.exponents) != 1 for law in of_optimizers):
             continue
+        unknown = [law for law in of_optimizers if not determined(law, law.exponents[0])]
+        of_optimizers = [law for law in of_optimizers if law not in unknown]
+        what = AXIS_WORDS.get(axis, axis)
+        if unknown:
+            whose = " and ".join(law.family.optimizer for law in unknown)
+            yield f"With {what}, the runs of {architecture} on {dataset} with {whose} determine no exponent."
+        if not of_optimizers:
+            continue
         chosen = {law.points.where for law in of_optimizers}
         where = f" ({chosen.pop()})" if len(chosen) == 1 else ""
         powers = "; ".join(_power(axis, law) for law in of_optimizers)
-        what = AXIS_WORDS.get(axis, axis)
         yield f"With {what}{where}, the loss of {architecture} on {dataset} falls as {powers}."
 
 
@@ -101,8 +108,13 @@ def _power(axis: str, law: FittedLaw) -> str:
     floor = law.irreducible
     towards = f" toward {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
-    bounds = " (no interval)" if exponent.lower is None else " " + interval(exponent).partition(" ")[2]
-    return f"{symbol(axis)}^-{plain(exponent.value)}{bounds}{towards} with {law.family.optimizer}{doubt}"
+    bounds = interval(exponent).partition(" ")[2]
+    return f"{symbol(axis)}^-{plain(exponent.value)} {bounds}{towards} with {law.family.optimizer}{doubt}"
+
+
+def determined(law: FittedLaw, parameter: str) -> bool:
+    """Whether a parameter may be called a finding: it has an interval, and did not stop at a bound."""
+    return law.params[parameter].lower is not None and parameter not in law.best.at_bounds
 
 
 def weakly_determined(estimate: Estimate) -> bool:

@@ -1,0 +1,82 @@
+"""Whether outcomes move with scale at all: without a trend there is no law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+from scalelab.arrays import Array
+from scalelab.errors import FitError
+
+LEVEL = 0.05
+_CURVED = 7
+_CHOSEN = 10.0
+
+
+def trend_p(x: Mapping[str, Array], y: Array, along: Sequence[str] | None = None) -> float:
+    """Returns the p-value of the F test that outcomes are the same wherever some axes lie.
+
+    The other side are parabolas in the logarithm of each axis, and products of two; straight lines alone
+    where there are fewer than seven rows for each axis. That is near enough to any law for a trend to show.
+
+    Args:
+        x: Scales by axis, each of shape (n,).
+        y: Outcomes, shape (n,); compared by their logarithms where all are positive.
+        along: The axes that are tested, what the others explain taken out; default all.
+    """
+    outcome = np.log(y) if (y > 0).all() else y
+    tested = set(x if along is None else along)
+    own = {name: _centered(scales) for name, scales in x.items() if np.ptp(scales) > 0}
+    terms: list[tuple[tuple[str, ...], Array]] = [((name,), column) for name, column in own.items()]
+    if outcome.size >= _CURVED * len(own):
+        names = list(own)
+        pairs = [(a, b) for i, a in enumerate(names) for b in names[i:]]
+        terms += [(pair, own[pair[0]] * own[pair[1]]) for pair in pairs]
+    ones = np.ones_like(outcome)
+    whole = np.column_stack([ones, *(column for _, column in terms)])
+    rest = np.column_stack([ones, *(column for names, column in terms if tested.isdisjoint(names))])
+    (left, rank), (before, fewer) = _remainder(whole, outcome), _remainder(rest, outcome)
+    if rank == fewer or before <= 1e-24 * outcome.size:
+        return 1.0
+    if outcome.size == rank:
+        return 0.0
+    statistic = (before - left) / (rank - fewer) / max(left / (outcome.size - rank), 1e-300)
+    return float(special.fdtrc(rank - fewer, outcome.size - rank, max(statistic, 0.0)))
+
+
+def refuse_no_trend(
+    x: Mapping[str, Array], y: Array, everything: tuple[Mapping[str, Array], Array] | None = None
+) -> None:
+    """Raises where outcomes do not move with scale beyond their scatter.
+
+    Args:
+        x: Scales by axis, each of shape (n,).
+        y: Outcomes, shape (n,).
+        everything: Scales and outcomes of all runs of the family, along more axes, where the rows are a part
+            of them, such as those on the largest data. A trend of the part alone must be ten times as sure.
+
+    Raises:
+        FitError: There is no trend.
+    """
+    p = trend_p(x, y)
+    if everything is not None and p <= LEVEL:
+        p = max(p, min(_CHOSEN * p, trend_p(*everything, along=tuple(x))))
+    if p > LEVEL:
+        raise FitError(
+            f"the loss has no trend with {' or '.join(x)} beyond the scatter of the runs (p = {p:.2g}), "
+            "so that there is no law; add runs at more distant scales, or more runs at each"
+        )
+
+
+def _centered(scales: Array) -> Array:
+    own = np.log(scales) if (scales > 0).all() else scales
+    centered: Array = (own - own.mean()) / max(float(np.std(own)), 1e-300)
+    return centered
+
+
+def _remainder(design: Array, y: Array) -> tuple[float, int]:
+    """Returns the sum of squares that a linear model leaves, and its rank."""
+    solved, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
+    return float(np.sum((y - design @ solved) ** 2)), int(rank)
