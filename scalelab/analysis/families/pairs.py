@@ -11,7 +11,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.laws import FittedLaw
-from scalelab.analysis.fits.compare import Comparison, compare_fits
+from scalelab.analysis.fits.compare import Comparison, Crossing, compare_fits
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.exponent_test import ExponentTest
 from scalelab.analysis.runs.selection import JOINT
@@ -37,9 +37,7 @@ class Pair:
         scale: The scale of the multiplier, the largest that both have.
         multiplier: How many times the scale the first needs for the second's loss there; infinite ends are
             `None`.
-        winner: Which has the lower loss beyond the crossing; `None` where the laws do not cross.
-        crossing: The scale of the crossing; `None` likewise.
-        crossing_share: The share of refits that cross (so).
+        crossings: Where the laws cross, from the smallest scale of both to the horizon of the backtests.
         sentence: All of it as text.
         curve: The multiplier along the scales that both have: scale, estimate, lower, upper; shape
             (points, 4).
@@ -53,16 +51,14 @@ class Pair:
     test: ExponentTest
     scale: float
     multiplier: Estimate
-    winner: str | None
-    crossing: Estimate | None
-    crossing_share: float
+    crossings: tuple[Crossing, ...]
     sentence: str
     curve: Any
 
     json_fields: ClassVar = (
         "first", "second", "exponent", "values", "difference", "p_likelihood_ratio=test.p_lr",
         "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "at_scale=scale", "multiplier",
-        "winner_beyond=winner", "crossing", "crossing_share", "sentence",
+        "crossings", "sentence",
     )  # fmt: skip
 
 
@@ -143,9 +139,7 @@ def _pairs(laws: dict[str, FittedLaw], level: float) -> tuple[Pair, ...]:
 
 def _pair(found: Comparison, first: str, second: str) -> Pair:
     name = found.fits[first].law.exponents[0]
-    columns = [found.fits[one].table.columns[0] for one in (first, second)]
-    smallest, largest = max(float(c.min()) for c in columns), min(float(c.max()) for c in columns)
-    winner, crossing, share = found.overtaking(first, second)
+    smallest, largest, _ = found.span(first, second)
     scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
     worths = [(scale, found.multiplier(first, second, float(scale))) for scale in scales]
     return Pair(
@@ -157,9 +151,7 @@ def _pair(found: Comparison, first: str, second: str) -> Pair:
         test=next(test for test in found.tests if set(test.families) == {first, second}),
         scale=largest,
         multiplier=found.multiplier(first, second, largest),
-        winner=winner,
-        crossing=crossing if winner else None,
-        crossing_share=share,
+        crossings=found.crossings(first, second),
         sentence=found.sentence(first, second, largest),
         curve=np.array([(scale, worth.value, *worth.ends) for scale, worth in worths]),
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from scalelab.law import Law
 if TYPE_CHECKING:
     import pandas as pd
 
-_DECADES_BEYOND = 3.0
 _ENOUGH = 2
 """Points a parameter below which the sentence gives no verdict: such laws pass through their points."""
 
@@ -41,6 +40,29 @@ _NOUNS = {
 }
 """By axis: its unit, and the words for less of it, more of it and how much of it."""
 _GRID = 400
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where the laws of two families cross.
+
+    Attributes:
+        winner: The family of the lower loss beyond it.
+        scale: Where; the interval is that of the refits that cross so.
+        share: The share of refits that do.
+    """
+
+    winner: str
+    scale: Estimate
+    share: float
+
+    json_fields: ClassVar = ("winner_beyond=winner", "scale", "share")
+
+    @property
+    def said(self) -> str:
+        """The scale with its interval, as text."""
+        low, high = self.scale.ends
+        return f"{self.scale.value:.2g} ({low:.2g} to {high:.2g}, in {self.share:.0%} of refits)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,36 +108,35 @@ class Comparison:
         value = _multiplier(self.fits[first].draws(), self.fits[second].draws(), scale)[0]
         return self._estimate(value, _multiplier(*self._refits(first, second), scale))
 
-    def crossing(self, first: str, second: str) -> tuple[Estimate, float]:
-        """Returns the scale beyond which the second family wins, and the share of refits that cross.
-
-        Looked for from the smallest scale that was run to a thousand times the largest. Not a number where
-        the estimates do not cross; the interval is that of the refits that do.
-        """
+    def crossings(self, first: str, second: str) -> tuple[Crossing, ...]:
+        """Returns where the laws of two families cross, from the smallest scale of both to the horizon."""
         self._one_axis()
-        columns = [fit.table.columns[0] for fit in self.fits.values()]
-        first_scale, last_scale = min(c.min() for c in columns), max(c.max() for c in columns)
-        grid = np.linspace(np.log(first_scale), np.log(last_scale * 10**_DECADES_BEYOND), _GRID)
-        value = _crossing(self.fits[first].draws(), self.fits[second].draws(), grid)[0]
-        pool = _crossing(*self._refits(first, second), grid)
-        crossed = pool[np.isfinite(pool)]
-        if not crossed.size:
-            return Estimate(value), 0.0
-        return self._estimate(value, crossed), crossed.size / pool.size
+        low, _, horizon = self.span(first, second)
+        if horizon <= low:
+            return ()
+        grid = np.linspace(np.log(low), np.log(horizon), _GRID)
+        (own,) = _sign_changes(self.fits[first].draws(), self.fits[second].draws(), grid)
+        pool = _sign_changes(*self._refits(first, second), grid)
+        return tuple(
+            self._crossing(second if falls else first, place, [_nearest(row, place, falls) for row in pool])
+            for place, falls in own
+        )
 
-    def overtaking(self, first: str, second: str) -> tuple[str | None, Estimate, float]:
-        """Returns which of two wins in the end, where the laws cross, beyond which scale, and how often so.
+    def _crossing(self, winner: str, place: float, pool: list[float | None]) -> Crossing:
+        found = np.exp([one for one in pool if one is not None])
+        scale = self._estimate(float(np.exp(place)), found) if found.size else Estimate(float(np.exp(place)))
+        return Crossing(winner, scale, found.size / len(pool))
 
-        `None` where the estimates do not cross; the share is then that of refits which do all the same.
+    def span(self, first: str, second: str) -> tuple[float, float, float]:
+        """Returns the smallest and the largest scale that two families share, and the horizon.
+
+        The horizon is as far beyond the data as the backtests of both laws reached; the data's end without.
         """
-        crossed = [
-            (winner, *self.crossing(*pair))
-            for winner, pair in ((second, (first, second)), (first, (second, first)))
-        ]
-        for winner, scale, share in crossed:
-            if np.isfinite(scale.value):
-                return winner, scale, share
-        return None, crossed[0][1], sum(share for _, _, share in crossed)
+        own = [self.fits[name] for name in (first, second)]
+        low = max(float(fit.table.columns[0].min()) for fit in own)
+        high = min(float(fit.table.columns[0].max()) for fit in own)
+        reach = min(max(fit.backtest.reach, default=1.0) for fit in own)
+        return low, high, high * reach
 
     def summary(self) -> pd.DataFrame:
         """Returns one row per pair and exponent: values, their difference with its interval, p-values."""
@@ -168,7 +189,6 @@ class Comparison:
         if scale is None:
             scale = min(float(fit.table.columns[0].max()) for fit in (self.fits[first], self.fits[second]))
         worth = self.multiplier(first, second, scale)
-        winner, cross, share = self.overtaking(first, second)
         text = (
             f"{verdict}: the exponent of {second} in {axis} differs by {gap.value:+.3f} "
             f"({self.level:.0%} interval {lower:+.3f} to {upper:+.3f}; "
@@ -179,12 +199,29 @@ class Comparison:
             text += f"needs {more} than {first}, which reaches the same loss with {times} as {much}."
         else:
             text += f"reaches the same loss with {times} {less}."
-        if winner is not None:
-            ends = f"{cross.ends[0]:.2g} to {cross.ends[1]:.2g}, in {share:.0%} of refits"
-            return f"{text} {winner} has the lower loss beyond {cross.value:.2g} {axis} ({ends})."
-        better = second if worth.value > 1 else first
-        often = f"the laws cross in {share:.0%} of refits"
-        return f"{text} {better} has the lower loss at all scales considered ({often})."
+        return f"{text} {self._lower(first, second, axis)}"
+
+    def _lower(self, first: str, second: str, axis: str) -> str:
+        """Returns which of two has the lower loss where: inside the data first, then up to the horizon."""
+        low, high, horizon = self.span(first, second)
+        if high <= low:
+            return "They share no range of scales."
+        crossings = self.crossings(first, second)
+        before = {first: second, second: first}
+        start = before[crossings[0].winner] if crossings else self._better(first, second, high)
+        parts = [f"From {low:.2g} to {high:.2g} {axis}, where both were run, {start} has the lower loss"]
+        inside = [one for one in crossings if one.scale.value <= high]
+        parts += [f"up to {one.said}, {one.winner} beyond it" for one in inside]
+        text = ", ".join(parts)
+        beyond = [f"{one.winner} beyond {one.said}" for one in crossings if one.scale.value > high]
+        if horizon <= high:
+            return f"{text}; no backtest says what holds beyond."
+        further = " and ".join(beyond) or "nothing changes"
+        return f"{text}; further out, up to {horizon:.2g}, as far as the backtests reached, {further}."
+
+    def _better(self, first: str, second: str, scale: float) -> str:
+        losses = {name: float(self.fits[name].predict(np.array([scale]))[0]) for name in (first, second)}
+        return min(losses, key=lambda name: losses[name])
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
         return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails(self.level), method="nearest"))
@@ -277,15 +314,18 @@ def _multiplier(first: Draws, second: Draws, scale: float) -> Array:
     return np.asarray(np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale)))
 
 
-def _crossing(first: Draws, second: Draws, grid: Array) -> Array:
-    """Returns the last scale on a grid of logs beyond which the second wins, or NaN; shape (draws,)."""
+def _sign_changes(first: Draws, second: Draws, grid: Array) -> list[list[tuple[float, bool]]]:
+    """Returns for each draw where on a grid of logs the laws cross, and whether the second wins beyond."""
     gap = second.at((grid - second.frame.centers[0],)) - first.at((grid - first.frame.centers[0],))
-    change = (gap[:, :-1] > 0) & (gap[:, 1:] <= 0)
-    ends_below = gap[:, -1] <= 0
-    last = change.shape[1] - 1 - np.argmax(change[:, ::-1], axis=1)
-    row = np.arange(len(gap))
-    before, after = gap[row, last], gap[row, last + 1]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        z = grid[last] + before / (before - after) * (grid[1] - grid[0])
-        found: Array = np.where(change.any(axis=1) & ends_below, np.exp(z), np.nan)
+    found: list[list[tuple[float, bool]]] = [[] for _ in range(len(gap))]
+    for row, at in zip(*np.nonzero((gap[:, :-1] > 0) != (gap[:, 1:] > 0)), strict=True):
+        before, after = gap[row, at], gap[row, at + 1]
+        place = grid[at] + before / (before - after) * (grid[1] - grid[0])
+        found[row].append((float(place), bool(after <= 0)))
     return found
+
+
+def _nearest(crossings: list[tuple[float, bool]], place: float, falls: bool) -> float | None:
+    """Returns the crossing of the same kind that is nearest to a place."""
+    alike = [own for own, kind in crossings if kind == falls]
+    return min(alike, key=lambda own: abs(own - place)) if alike else None

@@ -64,9 +64,7 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
 def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
     unit = "FLOP" if group.axis.endswith("flops") else ""
     kind = "compute multiplier" if group.axis == "train_flops" else "multiplier"
-    crossing = "no crossing"
-    if pair.winner is not None and pair.crossing is not None:
-        crossing = f"{pair.winner}: {short_interval(pair.crossing, unit)}"
+    crossings = (f"{one.winner}: {short_interval(one.scale, unit)}" for one in pair.crossings)
     scale = f"{symbol(group.axis)} = {short(group.pairs[0].scale, unit)}"
     return {
         "pair": f"{pair.second} / {pair.first}",
@@ -75,7 +73,7 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
         "p (LR)": f"{pair.test.p_lr:.2g}",
         "p (bootstrap, Holm)": f"{pair.test.p_holm:.2g}",
         f"{kind} at {scale}": f"{times(pair.multiplier)}×",
-        "lower loss beyond": crossing,
+        "lower loss beyond": "; ".join(crossings) or "no crossing",
     }
 
 

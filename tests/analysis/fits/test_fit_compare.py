@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from scalelab.analysis.fits.compare import compare
 from scalelab.analysis.inference.exponent_test import holm
@@ -54,31 +55,76 @@ def test_the_multiplier_is_the_ratio_of_scales_at_equal_loss(different):
 
 
 def test_laws_cross_where_their_losses_meet(different):
-    found, share = different.crossing("cnn", "transformer")
-    assert found.lower < 3.37e17 < found.upper
-    assert share == 1.0
-    other, share = different.crossing("transformer", "cnn")
-    assert np.isnan(other.value)
-    assert share == 0.0
+    (found,) = different.crossings("cnn", "transformer")
+    assert found.winner == "transformer"
+    assert found.scale.lower < 3.37e17 < found.scale.upper
+    assert found.share == 1.0
+    assert different.crossings("transformer", "cnn") == (found,)
 
 
 def test_the_answer_is_a_sentence_with_numbers(different):
     text = different.sentence("cnn", "transformer")
     assert text.startswith("transformer scales better than cnn")
     assert "times less x" in text
-    assert "lower loss beyond" in text
+    assert "From 1e+15 to 1e+19 x, where both were run, cnn has the lower loss, up to 3" in text
+    assert "transformer beyond it; further out, up to " in text
+    assert text.endswith("as far as the backtests reached, nothing changes.")
     back = different.sentence("transformer", "cnn")
     assert "scales worse" in back
-    assert "transformer has the lower loss beyond 3" in back
+    assert "cnn has the lower loss, up to 3" in back
+
+
+def test_laws_that_cross_twice_cross_at_both_places_and_the_data_come_first():
+    # A lies above B for small C, below in most of what was run, and above again far beyond.
+    rng = np.random.default_rng(0)
+    c = np.geomspace(1e15, 1e21, 25)
+
+    def law(scale, offset, level, alpha):
+        return offset + level * scale**-alpha
+
+    a, b = (0.42, 530, 0.182), (0.347, 33, 0.109)
+    both = compare(
+        {
+            name: ({"train_flops": c}, law(c, *own) * np.exp(0.002 * rng.standard_normal(c.size)))
+            for name, own in (("A", a), ("B", b))
+        }
+    )
+    truth = brentq(lambda scale: law(scale, *a) - law(scale, *b), 1e15, 1e20)
+    inside, *beyond = both.crossings("A", "B")
+    assert inside.winner == "A"
+    assert inside.scale.value == pytest.approx(truth, rel=0.25)
+    assert inside.scale.lower < inside.scale.value < inside.scale.upper
+    low, high, horizon = both.span("A", "B")
+    assert (low, high) == (pytest.approx(1e15), pytest.approx(1e21))
+    assert all(high < one.scale.value <= horizon for one in beyond)
+    text = both.sentence("A", "B")
+    assert "From 1e+15 to 1e+21 FLOPs, where both were run, B has the lower loss, up to " in text
+    assert "A beyond it" in text
+    assert f"up to {horizon:.2g}, as far as the backtests reached" in text
+
+
+def test_without_a_backtest_nothing_is_said_beyond_the_data():
+    x = X[::8]
+    pair = {name: (x, 0.3 + level * (x / 1e17) ** -0.3) for name, level in (("a", 0.5), ("b", 0.7))}
+    found = compare(pair, "power-offset")
+    low, high, horizon = found.span("a", "b")
+    assert horizon == high > low
+    assert found.crossings("a", "b") == ()
+    text = found.sentence("a", "b")
+    assert "where both were run, a has the lower loss; no backtest says what holds beyond." in text
 
 
 def test_who_wins_without_a_crossing_is_said():
-    pair = {"a": family(0.5, 0.3, 0.0), "b": family(0.25, 0.3, 0.0, seed=1)}
-    found = compare(pair, "power", estimator="log-mse")
-    winner, _, share = found.overtaking("a", "b")
-    assert winner is None or share < 0.9
     far = compare({"a": family(0.5, 0.2, 1.0), "b": family(0.2, 0.3, 0.5, seed=1)}, "power-offset")
-    assert "b has the lower loss at all scales considered" in far.sentence("a", "b")
+    assert far.crossings("a", "b") == ()
+    assert "where both were run, b has the lower loss; further out, up to " in far.sentence("a", "b")
+
+
+def test_families_that_share_no_scales_have_no_range_to_compare():
+    moved = (1e6 * X, family(0.5, 0.3)[1])
+    found = compare({"a": family(0.5, 0.3), "b": moved}, "power-offset")
+    assert found.crossings("a", "b") == ()
+    assert "They share no range of scales." in found.sentence("a", "b")
 
 
 def test_pairs_are_corrected_by_holm(different):
