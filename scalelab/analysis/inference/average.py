@@ -2,34 +2,45 @@
 
 The rule, the same for all data:
 
-1. Candidates are the forms that have an end: for one axis `power-offset`, `m3`, `m4` and `bnsl`;
-   for `n_params` and `n_examples` `chinchilla` and `kaplan`; with `epochs` `data-constrained`.
-   The plain power law is the special case E = 0 of three of them, and would count twice.
-2. Each is backtested by scale from four origins (50, 60, 70 and 80% of the rows) and fitted to all rows.
-3. Predictions are averaged as logarithms with weights proportional to one over the backtest's root mean
+1. Candidates are the forms that have an end: for one axis `power-offset`, `m3`, `m4` and `bnsl`; for
+   `n_params` and `n_examples` `chinchilla`, `shared-exponent`, `outer-exponent`, `saturating`, `kaplan`,
+   `kaplan-offset` and `interaction`; with `epochs` `data-constrained`. The plain power law is the special
+   case E = 0 of three of them, and would count twice. Those that the rows cannot support are left out, with
+   the reason.
+2. A form that visibly does not fit is dropped: its residual variance is above the smallest (F test, p < .1).
+   Only where the best form has at least 10 degrees of freedom; fewer do not know.
+3. `bnsl2`, which can follow anything, replaces them all only where it explains more than its parameters are
+   worth (extra-sum-of-squares F test, p < 1e-6), with at least 15 degrees of freedom, and extrapolated
+   better than the form of the smallest variance. It is fitted only where neighboring residuals of that form
+   are so alike that it could.
+4. Each is backtested by scale from four common origins (50, 60, 70 and 80% of the rows). An origin from which
+   a form could not be fitted is not an easy one: it counts as the worst of the others there.
+5. Predictions are averaged as logarithms with weights proportional to one over the backtests' root mean
    square error. That lies between equal weights, hard to beat where errors are measured at few origins
    (Stock & Watson 2004; Timmermann 2006, "forecast combination puzzle"), and one over its square (Bates &
-   Granger 1969), right if they were known.
-4. Forms that the rows cannot support are left out, with the reason. Where no form could be backtested,
-   weights are Akaike's, from AICc.
+   Granger 1969), right if they were known. Where no form could be backtested, weights are Akaike's.
+
+Intervals are made without refits, see `scalelab.analysis.inference.spread`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
+from scipy import special
 
 from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_misaligned
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.backtest import Backtest, backtest
-from scalelab.analysis.inference.bootstrap import tails
-from scalelab.analysis.inference.intervals import Prediction, refits
-from scalelab.analysis.inference.noise import sampled
+from scalelab.analysis.inference.backtest import Backtest, scale_of
+from scalelab.analysis.inference.bootstrap import simulator
+from scalelab.analysis.inference.intervals import Prediction, run_reach
+from scalelab.analysis.inference.noise import with_noise
+from scalelab.analysis.inference.spread import DOF, Spread, kept_backtest, quantile, spread_of_average
 from scalelab.analysis.laws import LAWS
 from scalelab.arrays import Array
 from scalelab.errors import FitError
@@ -39,8 +50,9 @@ from scalelab.law import Law
 if TYPE_CHECKING:
     import pandas as pd
 
-_REFITS = 400
 _LEAST_ERROR = 1e-12
+_MISFIT, _FREEDOM = 0.1, 10
+_FLEXIBLE, _GAIN, _FLEXIBLE_FREEDOM = "bnsl2", 1e-6, 15
 
 P = TypeVar("P", bound=Point)
 
@@ -55,6 +67,8 @@ class AutoFit(Generic[P]):
         weights: The weight of each; they sum to one.
         weighted_by: `backtest` or, where there was none, `aicc`.
         refused: Why a candidate was left out, by name.
+        scores: The error of the backtests that the weights come from, by name; empty without any.
+        dropped: The fits that were left out because they do not fit; they still disagree.
     """
 
     fits: dict[str, P]
@@ -62,13 +76,10 @@ class AutoFit(Generic[P]):
     weights: dict[str, float]
     weighted_by: str
     refused: dict[str, str]
+    scores: dict[str, float] = field(default_factory=dict)
+    dropped: tuple[P, ...] = ()
 
-    json_fields: ClassVar = ("weights", "weighted_by", "backtest_rmse", "refused", "fits")
-
-    @property
-    def backtest_rmse(self) -> dict[str, float]:
-        """The error of each law that could be backtested, by name."""
-        return {name: test.rmse for name, test in self.backtests.items() if test.errors}
+    json_fields: ClassVar = ("weights", "weighted_by", "backtest_rmse=scores", "refused", "fits")
 
     @property
     def best(self) -> P:
@@ -83,7 +94,9 @@ class AutoFit(Generic[P]):
     @property
     def backtest_error(self) -> float:
         """Weighted mean of the backtests' errors of the log loss, to be shown beside every extrapolation."""
-        return float(sum(weight * self.backtests[name].rmse for name, weight in self.weights.items()))
+        if not self.scores:
+            return float("inf")
+        return float(sum(weight * self.scores[name] for name, weight in self.weights.items()))
 
     @property
     def backtest(self) -> Backtest:
@@ -101,9 +114,8 @@ class AutoFit(Generic[P]):
 
         Args:
             x: Scales, as in `fit_law`.
-            level: Coverage of the interval; default none. It holds that share of the refits of all laws,
-                each law with its weight, and so contains how much the laws disagree.
-            noise: Whether the interval is for a new run, with its noise, or for the laws alone.
+            level: Coverage of the interval; default none. It is made of what `spread` returns.
+            noise: Whether the interval is for a new run, with its noise, or for the law alone.
 
         Returns:
             Without a level an array of shape (n,), with it a `Prediction`.
@@ -113,26 +125,23 @@ class AutoFit(Generic[P]):
         )
         if level is None:
             return mean
-        shares = tails(level)
-        pool, mass = self._pool(x, noise=noise)
-        lower, upper = (_quantile(pool, mass, share) for share in shares)
-        return Prediction(mean, np.minimum(lower, mean), np.maximum(upper, mean))
+        half = quantile(level) * self.spread(x).total
+        if noise:
+            half = np.hypot(half, run_reach(self.best, x, level))
+        return Prediction(mean, mean * np.exp(-half), mean * np.exp(half))
+
+    def spread(self, x: Any) -> Spread:
+        """Returns what the interval is made of: `scalelab.analysis.inference.spread`."""
+        return spread_of_average(self.fits, self.weights, self.dropped, x)
 
     def sample(self, x: Any, n: int, *, noise: bool = False) -> Array:
-        """Returns predictions of refits, of each law as often as its weight says, shape (n, scales)."""
-        pool, mass = self._pool(x, noise=noise)
-        rows = np.random.default_rng(self.best.seed).choice(len(pool), n, p=mass)
-        return np.asarray(pool[rows])
+        """Returns predictions that are spread as the interval says, shape (n, scales).
 
-    def _pool(self, x: Any, *, noise: bool) -> tuple[Array, Array]:
-        """Returns predictions of refits of all laws, shape (refits, scales), and the weight of each."""
-        values, weights = [], []
-        for name, fit in self.fits.items():
-            kind = "clusters" if fit.table.groups is not None else "residuals"
-            at = sampled(fit, refits(fit, kind, n=_REFITS).draws, x, of_runs=noise)
-            values.append(at)
-            weights.append(np.full(len(at), self.weights[name] / len(at)))
-        return np.concatenate(values), np.concatenate(weights)
+        Errors at several scales are those of one law, and so move together.
+        """
+        rng = np.random.default_rng(self.best.seed)
+        values = self.predict(x) * np.exp(rng.standard_t(DOF, (n, 1)) * self.spread(x).total)
+        return with_noise(self.best, values) if noise else values
 
     def summary(self) -> pd.DataFrame:
         """A row per law, heaviest first: weight, the backtest's error and reach, AICc, parameters."""
@@ -140,7 +149,7 @@ class AutoFit(Generic[P]):
 
         table = pd.DataFrame({"weight": self.weights})
         tests, fits = self.backtests.values(), self.fits.values()
-        table["backtest_rmse"] = [test.rmse for test in tests]
+        table["backtest_rmse"] = [self.scores.get(name, float("inf")) for name in self.fits]
         table["backtest_reach"] = [max(test.reach, default=float("nan")) for test in tests]
         table["aicc"] = [aicc(fit) for fit in fits]
         table["objective"] = [fit.objective for fit in fits]
@@ -189,39 +198,132 @@ def fit_auto(
     refuse_misaligned(x, y=y, weights=weights, groups=groups)
     columns = read_axes(("...",), x)
     fits: dict[str, P] = {}
-    tests: dict[str, Backtest] = {}
     refused: dict[str, str] = {}
-    for law in candidates(tuple(columns)):
-        name = law.name
+
+    def add(law: Law) -> None:
         try:
             table = read_table(law, columns, y, weights, groups)
-            fits[name] = kind.of(law, table, penalty, seed)
+            fits[law.name] = kind.of(law, table, penalty, seed)
         except FitError as error:
-            refused[name] = str(error)
-            continue
-        tests[name] = backtest(fits[name])
+            refused[law.name] = str(error)
+
+    for law in candidates(tuple(columns)):
+        add(law)
     if not fits:
         raise FitError(f"no law fits these rows; {next(iter(refused.values()))}")
-    shares, by = combine(fits, tests)
-    for name in [name for name in fits if name not in shares]:
-        refused[name] = tests[name].describe()
-        del fits[name], tests[name]
-    return AutoFit(fits, tests, shares, by, refused)
+    best = min(fits.values(), key=_variance)
+    if _may_need_breaks(best):
+        add(LAWS[_FLEXIBLE])
+    flexible = fits.pop(_FLEXIBLE, None)
+    tests = {name: kept_backtest(fit) for name, fit in fits.items()}
+    misfits = _misfits(fits, best)
+    if flexible is not None:
+        own = kept_backtest(flexible)
+        if _gains(flexible, best) < _GAIN and own.rmse < tests[best.law.name].rmse:
+            misfits = dict.fromkeys(fits, "it does not fit, and the form with two breaks does")
+            fits[_FLEXIBLE], tests[_FLEXIBLE] = flexible, own
+        else:
+            refused[_FLEXIBLE] = "it does not explain enough more than simpler forms"
+    shares, by, scores = combine({name: fit for name, fit in fits.items() if name not in misfits}, tests)
+    refused |= misfits | {
+        name: tests[name].describe() for name in fits if name not in shares and name not in misfits
+    }
+    return AutoFit(
+        {name: fits[name] for name in shares},
+        {name: tests[name] for name in shares},
+        shares, by, refused, scores,
+        tuple(fit for name, fit in fits.items() if name not in shares),
+    )  # fmt: skip
 
 
-def combine(fits: Mapping[str, Point], tests: dict[str, Backtest]) -> tuple[dict[str, float], str]:
-    """Returns the weights of the laws, and what they are by; see the rule above."""
-    errors = {name: test.rmse for name, test in tests.items() if np.isfinite(test.rmse)}
-    scores = {name: score for name, fit in fits.items() if np.isfinite(score := aicc(fit))}
-    if errors:
-        raw = {name: 1.0 / max(error, _LEAST_ERROR) for name, error in errors.items()}
-    elif scores:
-        lowest = min(scores.values())
-        raw = {name: float(np.exp(-0.5 * (score - lowest))) for name, score in scores.items()}
+def _variance(fit: Point) -> float:
+    """Returns the variance of the residuals, with all degrees of freedom and robust."""
+    return float(np.mean(simulator(fit).noise ** 2))
+
+
+def _misfits(fits: Mapping[str, Point], best: Point) -> dict[str, str]:
+    """Returns which laws visibly fit worse than the best one, with the reason."""
+    n, lowest = len(best.table), max(_variance(best), 1e-300)
+    if n - best.theta.size < _FREEDOM:
+        return {}
+    found = {}
+    for name, fit in fits.items():
+        ratio = _variance(fit) / lowest
+        p = float(special.fdtrc(n - fit.theta.size, n - best.theta.size, ratio))
+        if p < _MISFIT and fit is not best:
+            found[name] = (
+                f"it does not fit: {ratio:.3g} times the residual variance of {best.law.name} (p = {p:.2g})"
+            )
+    return found
+
+
+def _may_need_breaks(best: Point) -> bool:
+    """Returns whether neighboring residuals are so alike that the law of two breaks could gain enough.
+
+    The noise that no smooth curve follows is taken from the differences of neighbors (von Neumann 1941).
+    """
+    freedom = len(best.table) - len(LAWS[_FLEXIBLE].params)
+    if len(best.table.axes) > 1 or freedom < _FLEXIBLE_FREEDOM:
+        return False
+    noise = simulator(best).noise[np.argsort(scale_of(best.table), kind="stable")]
+    apart = max(float(np.mean(np.diff(noise) ** 2)) / 2, 1e-300)
+    more = freedom / (len(best.table) - best.theta.size)
+    return _gain(_variance(best) / more / apart, best.theta.size, freedom) < _GAIN
+
+
+def _gains(flexible: Point, best: Point) -> float:
+    """Returns the p-value of the extra sum of squares that the flexible law explains."""
+    freedom = len(best.table) - flexible.theta.size
+    more = freedom / (len(best.table) - best.theta.size)
+    return _gain(_variance(best) / more / max(_variance(flexible), 1e-300), best.theta.size, freedom)
+
+
+def _gain(ratio: float, size: int, freedom: int) -> float:
+    """Returns the p-value of a ratio of sums of squares, of a law of this size over the flexible one's."""
+    extra = len(LAWS[_FLEXIBLE].params) - size
+    return float(special.fdtrc(extra, freedom, max((ratio - 1.0) * freedom / extra, 0.0)))
+
+
+def combine(
+    fits: Mapping[str, Point], tests: Mapping[str, Backtest]
+) -> tuple[dict[str, float], str, dict[str, float]]:
+    """Returns the weights of the laws, what they are by, and the errors behind them; see the rule above.
+
+    Args:
+        fits: The laws to average.
+        tests: The backtests of all candidates.
+    """
+    errors = {name: dict(zip(test.origins, test.errors, strict=True)) for name, test in tests.items()}
+    worst: dict[float, float] = {}
+    for own in errors.values():
+        for origin, error in own.items():
+            worst[origin] = max(error, worst.get(origin, 0.0))
+    scores = {
+        name: float(np.sqrt(np.mean([errors[name].get(origin, most) ** 2 for origin, most in worst.items()])))
+        for name in fits
+        if errors[name]
+    }
+    if scores:
+        raw = {name: 1.0 / max(error, _LEAST_ERROR) for name, error in scores.items()}
     else:
-        raw = {min(fits, key=lambda name: len(fits[name].law.params)): 1.0}
+        raw = _akaike(fits)
     total = sum(raw.values())
-    return {name: value / total for name, value in raw.items()}, "backtest" if errors else "aicc"
+    shares = {name: value / total for name, value in raw.items()}
+    return shares, "backtest" if scores else "aicc", scores
+
+
+def _akaike(fits: Mapping[str, Point]) -> dict[str, float]:
+    """Returns weights by AICc; where the rows are too few for it, the laws of fewest parameters by fit."""
+    values = {name: score for name, fit in fits.items() if np.isfinite(score := aicc(fit))}
+    if not values:
+        fewest = min(fit.theta.size for fit in fits.values())
+        values = {
+            name: len(fit.table) * float(np.log(max(_variance(fit), 1e-300)))
+            for name, fit in fits.items()
+            if fit.theta.size == fewest
+        }
+    lowest = min(values.values())
+    return {name: float(np.exp(-0.5 * (value - lowest))) for name, value in values.items()}
 
 
 def aicc(fit: Point) -> float:
@@ -235,11 +337,3 @@ def aicc(fit: Point) -> float:
         return float("inf")
     variance = max(float(np.average(fit.residuals**2, weights=fit.table.weights)), 1e-300)
     return n * float(np.log(variance)) + 2.0 * k * n / (n - k - 1)
-
-
-def _quantile(values: Array, mass: Array, share: float) -> Array:
-    """Returns the weighted quantile of each column of `values`, shape (columns,)."""
-    order = np.argsort(values, axis=0)
-    total = np.cumsum(mass[order], axis=0)
-    index = np.minimum((total < share).sum(axis=0), len(values) - 1)
-    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, 0), index[None], 0)[0])

@@ -3,22 +3,32 @@
 Random folds would test interpolation; a scaling law is asked to extrapolate. Origins roll along the axis
 instead: everything up to an origin is fitted, everything beyond it predicted, and the error is that of the
 log loss (of the metric itself for laws of a metric).
+
+All origins are minimized as one batch, each from the most promising starts of its own rows, with the penalty
+that the noise of a run is measured with: a backtest costs about as much as a fit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.fitting.solver import minimize
+from scalelab.analysis.inference.bootstrap import simulator, wide_problem
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 """Shares of the rows, ordered by scale, that are fitted."""
+
+_STARTS, _MANY_ROWS = 4, 4000
+_MOST = 3.0
+_LOOSE = 9.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +42,9 @@ class Backtest:
         errors: Root mean square error of the log loss beyond each origin.
         refused: Origins at which the rows could not support the law, with the reason.
         relative: Whether errors are those of the log loss; if not, of a metric, or of a loss of any sign.
+        excess: What the law missed beyond what noise explains, over the fall that was to be predicted: the
+            root of (sum of squared misses - sum of expected squares) / (sum of squared falls), zero where
+            noise explains all of it, 3 at most.
     """
 
     law: str
@@ -40,6 +53,7 @@ class Backtest:
     errors: tuple[float, ...]
     refused: tuple[str, ...]
     relative: bool = True
+    excess: float = 0.0
 
     json_fields: ClassVar = ("rms_log_error=rmse", "origins", "reach", "errors", "refused")
 
@@ -70,34 +84,126 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
     """
     table = fit.table
     scale = scale_of(table, axis)
-    found: list[tuple[float, float, float]] = []
-    refused = []
-    for known, beyond in splits(scale, origins):
+    parts, refused = [], []
+    usual = ~_alone(fit, scale)
+    for at_most, more in splits(scale, origins):
+        known, beyond = at_most & usual, more & usual
         part = table.rows(known)
         try:
-            part = read_table(fit.law, part.x, part.y, part.weights, part.groups)
-            smaller = Point.of(fit.law, part, fit.estimator, fit.seed)
-            error = error_beyond(smaller, table.rows(beyond))
-        except FitError as refusal:
-            refused.append(str(refusal))
+            read_table(fit.law, part.x, part.y, part.weights, part.groups)
+        except FitError as error:
+            refused.append(str(error))
             continue
-        last = float(scale[known].max())
-        found.append((last, float(scale[beyond].max()) / last, error))
+        parts.append((known, beyond))
+    thetas = _refits(fit, [known for known, _ in parts]) if parts else []
+    found = []
+    squares = expected = falls = 0.0
+    for (known, beyond), theta in zip(parts, thetas, strict=True):
+        last, rows = float(scale[known].max()), table.rows(beyond)
+        miss = _missed(fit, theta, rows)
+        if not np.isfinite(miss).all():
+            refused.append(f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to")
+            continue
+        off = float(np.sqrt(np.average(miss**2, weights=rows.weights)))
+        found.append((last, float(scale[beyond].max()) / last, off))
+        squares += float((miss**2).sum())
+        expected += _expected(fit, theta, known, beyond)
+        falls += float((fall(fit, rows.columns, last, axis) ** 2).sum())
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
-    return Backtest(fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive)
+    excess = float(np.sqrt(max(squares - expected, 0.0) / max(falls, 1e-300)))
+    return Backtest(fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive, min(excess, _MOST))
 
 
-def error_beyond(fit: Point, table: Table) -> float:
-    """Returns the weighted root mean square error of the log loss (of the metric) on other rows.
+def fall(fit: Point, columns: Sequence[Array], last: float, axis: str | None = None) -> Array:
+    """Returns by how much the law falls from a scale to scales beyond it, shape (n,); zero for those within.
 
-    Raises:
-        FitError: The law predicts a loss of zero or less, whose logarithm has no error.
+    Logarithms for the laws of a loss. Along several axes the way goes back along the diagonal, all axes by
+    the same factor, until their product is that of the last scale.
+
+    Args:
+        fit: The fit.
+        columns: Scales, one array of shape (n,) an axis of the table.
+        last: The scale that the way starts at, as `scale_of` has it.
+        axis: Along which axis; default the only one, or the product of all.
     """
-    predicted = fit.value(table.x)
-    if fit.law.positive and not (predicted > 0).all():
-        raise FitError(f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to")
-    error = np.log(predicted / table.y) if fit.law.positive else predicted - table.y
-    return float(np.sqrt(np.average(error**2, weights=table.weights)))
+    given = dict(zip(fit.table.axes, columns, strict=True))
+    moved = [axis] if axis else list(given)
+    if fit.law.log_axes:
+        there = sum(np.log(given[name]) for name in moved)
+        back = np.exp(np.minimum(np.log(last) - there, 0.0) / len(moved))
+        start = {name: column * back if name in moved else column for name, column in given.items()}
+    else:
+        start = {
+            name: np.minimum(column, last) if name in moved else column for name, column in given.items()
+        }
+    first, second = fit.value(start), fit.value(given)
+    if not fit.law.positive:
+        return first - second
+    return np.log(np.maximum(first, 1e-300)) - np.log(np.maximum(second, 1e-300))
+
+
+def _expected(fit: Point, theta: Array, known: Index, beyond: Index) -> float:
+    """Returns the expected sum of squared misses of a refit whose law is true: its own variance and noise.
+
+    A weak prior on the internal parameters, which are of order one, keeps the variance of a law finite that
+    the rows hardly determine.
+    """
+    noise, weights = simulator(fit).noise, fit.table.weights
+    variance = max(float(np.mean(noise**2)), 1e-300)
+    _, jac = fit.problem.residuals(theta[None])
+    seen, unseen = jac[0][:, known], jac[0][:, beyond]
+    precision = (seen * weights[known]) @ seen.T / variance + np.eye(theta.size) / _LOOSE
+    own = np.einsum("pn,pn->n", unseen, np.linalg.solve(precision, unseen)) + variance / weights[beyond]
+    if fit.law.positive and not fit.estimator.log:
+        own = own / fit.table.y[beyond] ** 2
+    return float(own.sum())
+
+
+def _refits(fit: Point, known: Sequence[Index]) -> list[Array]:
+    """Returns the internal parameters of the law refitted to each choice of rows; they share their units."""
+    base, weights, law = wide_problem(fit), fit.table.weights, fit.law
+    starts, lower, upper = [], [base.lower], [base.upper]
+    for rows in known:
+        u, y = tuple(column[rows] for column in base.u), base.y[rows]
+        own = [fit.theta[None]]
+        if y.size <= _MANY_ROWS:
+            low, high = law.bounds(u, y)
+            lower.append(low)
+            upper.append(high)
+            with np.errstate(all="ignore"):
+                all_ = law.starts(u, y)
+            all_ = np.clip(all_[np.isfinite(all_).all(axis=1)], low, high)
+            reached = replace(base, u=u, y=y).objective(all_, weights[rows])
+            own.append(all_[np.argsort(reached, kind="stable")[:_STARTS]])
+        starts.append(np.concatenate(own))
+    # One box for all, which no row beyond an origin makes narrower.
+    problem = replace(base, lower=np.min(lower, axis=0), upper=np.max(upper, axis=0))
+    which = np.repeat(np.arange(len(known)), [len(own) for own in starts])
+    masks = np.stack(known) * weights
+    solution = minimize(problem, np.concatenate(starts), masks[which], max_iter=40, xtol=1e-4, ftol=1e-6)
+    chosen = [np.flatnonzero(which == number) for number in range(len(known))]
+    ends: list[Array] = [solution.theta[own[np.argmin(solution.objective[own])]] for own in chosen]
+    return ends
+
+
+def _alone(fit: Point, scale: Array) -> Index:
+    """Returns which rows diverged: far from the law, between neighbors in scale that are not, shape (n,).
+
+    The last row has no neighbor beyond it, and may be where the loss begins to leave the law.
+    """
+    order = np.argsort(scale, kind="stable")
+    far = simulator(fit).far[order]
+    alone = np.zeros(far.size, dtype=bool)
+    alone[order[1:-1]] = far[1:-1] & ~far[:-2] & ~far[2:]
+    return alone
+
+
+def _missed(fit: Point, theta: Array, table: Table) -> Array:
+    """Returns log prediction minus log loss (of the metric itself) of a refit on some rows, shape (n,)."""
+    predicted: Array = fit.draws(theta[None]).at(fit.inward(table.x))[0]
+    miss: Array = predicted - table.y
+    with np.errstate(all="ignore"):
+        return np.log(predicted / table.y) if fit.law.positive else miss
 
 
 def scale_of(table: Table, axis: str | None = None) -> Array:

@@ -3,7 +3,8 @@
 ==============  ========================================================================================
 method          what it is
 ==============  ========================================================================================
-`auto`        `clusters` where the fit has groups; `covariance` for more than 4,000 rows, where the
+`auto`        what the backtest adds (`scalelab.analysis.inference.spread`, predictions only) to
+                `clusters` where the fit has groups; `covariance` for more than 4,000 rows, where the
                 others are slow and the normal approximation is good; `pairs` where the size of the
                 residuals depends on scale (Koenker's test, p < 0.01); otherwise `profile`
 `profile`     calibrated profile (`scalelab.analysis.inference.profile`): covers also where the law bends
@@ -31,6 +32,7 @@ from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
 from scalelab.analysis.inference.quantities import log_of
+from scalelab.analysis.inference.spread import quantile, reach_of_law
 from scalelab.arrays import Array
 from scalelab.errors import InputError
 
@@ -109,6 +111,7 @@ def predict_interval(
         method: See the table above.
     """
     check_level(level)
+    tested = method == "auto"
     method = _method(fit, method)
     u = fit.inward(x)
     mean = fit.scores(fit.theta[None], u)[0]
@@ -124,14 +127,32 @@ def predict_interval(
     else:
         values = fit.scores(refits(fit, method).draws.theta, u)
         lower, upper = np.quantile(values, tails(level), axis=0)
+    if tested:
+        lower, upper = widened(
+            mean, lower, upper, quantile(level) * in_scores(fit, reach_of_law(fit, x), mean)
+        )
     if noise:
-        found = noise_of(fit)
-        reach = found.sigma * special.stdtrit(found.dof, 0.5 + level / 2)
-        if fit.law.axis_error:
-            reach = reach * spread(fit.law, fit.theta[None], u)[0][0]
-        lower, upper = mean - np.hypot(mean - lower, reach), mean + np.hypot(upper - mean, reach)
+        lower, upper = widened(mean, lower, upper, run_reach(fit, x, level))
     outcome = fit.estimator.outcome
     return Prediction(fit.draws().at(u)[0], outcome(lower), outcome(upper))
+
+
+def widened(mean: Array, lower: Array, upper: Array, half: Array) -> tuple[Array, Array]:
+    """Returns the ends of an interval, a half width added in quadrature on either side; it holds its mean."""
+    below, above = np.maximum(mean - lower, 0.0), np.maximum(upper - mean, 0.0)
+    return mean - np.hypot(below, half), mean + np.hypot(above, half)
+
+
+def run_reach(fit: Point, x: Any, level: float) -> Array:
+    """Returns half the interval of the noise of one run, by Student's t, in the space of the residuals."""
+    found, u = noise_of(fit), fit.inward(x)
+    half = np.full(u[0].size, found.sigma * float(special.stdtrit(found.dof, 0.5 + level / 2)))
+    return half * spread(fit.law, fit.theta[None], u)[0][0] if fit.law.axis_error else half
+
+
+def in_scores(fit: Point, deviation: Array, mean: Array) -> Array:
+    """Returns deviations of the log loss (of the metric) in the space of the residuals."""
+    return deviation * np.abs(mean) if fit.law.positive and not fit.estimator.log else deviation
 
 
 def _end_points(fit: Point, u: tuple[Array, ...], level: float, method: str) -> Array:

@@ -206,6 +206,10 @@ class _Profile:
         self.spread = 1.345 * float(np.median(np.abs(fit.residuals))) / 0.6745
         polished = minimize(self.problem, fit.theta[None], weights, max_iter=60)
         self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
+        # A run that diverged adds to every objective alike, and no simulation has one.
+        likely = simulator(fit).limit / np.sqrt(weights)
+        left = np.clip(self.problem.residuals(self.theta[None])[0][0], -likely, likely)
+        self.whole = max(float(weights @ penalty.value(left)), 1e-300)
 
     def _unit(self, quantity: Quantity) -> tuple[float, Array]:
         """Returns a quantity's standard error, and how the parameters move for it."""
@@ -289,7 +293,7 @@ class _Profile:
         for side, own in zip(sides, theta, strict=True):
             draws = self.fit.draws(own)
             objective = self.problem.objective(own, self.fit.table.weights)
-            rise = np.maximum(objective / max(self.lowest, 1e-300) - 1.0, 0.0)
+            rise = np.maximum((objective - self.lowest) / self.whole, 0.0)
             side.theta = np.concatenate([side.theta, own])
             side.values = np.concatenate([side.values, evaluate(self.quantities[side.number], draws)])
             side.rise = np.concatenate([side.rise, rise])

@@ -47,6 +47,7 @@ class Interaction(Law):
     exponents = ("alpha",)
     coefficients = ("A", "B")
     irreducible = "E"
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

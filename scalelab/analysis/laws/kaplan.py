@@ -105,7 +105,6 @@ class KaplanOffset(Kaplan):
     )
     params = ("E", "N_c", "D_c", "alpha_N", "alpha_D")
     irreducible = "E"
-    in_auto = False
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

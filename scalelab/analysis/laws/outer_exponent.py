@@ -41,6 +41,7 @@ class OuterExponent(Law):
     exponents = ("alpha", "beta")
     coefficients = ("A", "B", "gamma")
     irreducible = "E"
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

@@ -184,6 +184,7 @@ class SharedExponent(SumOfPowers):
     coefficients = ("A", "B")
     irreducible = "E"
     rates = np.geomspace(0.02, 4.0, 24)
+    in_auto = True
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:

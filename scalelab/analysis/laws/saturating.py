@@ -50,6 +50,7 @@ class Saturating(Law):
     rates: ClassVar[dict[str, tuple[int, int, float]]] = {"alpha": (0, 0, -1.0), "beta": (1, 1, -1.0)}
     """Of each exponent: of which term of h it is, along which axis, and its sign."""
     nodes: ClassVar[Sequence[Sequence[float]]] = ((0.1, 0.2, 0.35, 0.6, 1.1, 2.0),) * 2
+    in_auto = True
 
     def __init__(self, l0: float | None = None) -> None:
         """Makes the law.
@@ -185,6 +186,7 @@ class SaturatingOverfit(Saturating):
     levels = ("a", "b", "c")
     rates = Saturating.rates | {"gamma": (2, 0, 1.0), "delta": (2, 1, -1.0)}
     nodes = ((0.15, 0.4, 1.0), (0.15, 0.4, 1.0), (0.15, 0.4, 1.0), (0.4, 0.8, 1.6))
+    in_auto = False
 
     @override
     def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:

@@ -1,0 +1,125 @@
+"""What the interval of a prediction is made of: noise, disagreement of the forms, and reach.
+
+No refit is needed. The error of a log prediction of `auto` is taken as Student's t with five degrees of
+freedom times s, where s² is the sum of the squares of
+
+- noise: `NOISE` · σ · q · r. σ is the robust root mean square of the residuals, enlarged for the parameters;
+  q, Student's quantile over the normal one (95%), says how little few rows know of it;
+  r = √((1 + ρ) / (1 - ρ)) enlarges it where residuals of neighbors in scale are alike (ρ is their lag-one
+  autocorrelation), because then the forms miss something;
+- disagreement: `DISAGREEMENT` · δ. δ is the standard deviation of the log predictions of all forms that were
+  fitted, those dropped among them;
+- reach: `REACH` · r · f. f is the fall of the log loss, by the law, from the largest scale of the rows to the
+  one that is asked for: a loss that hardly falls any more cannot be far off.
+
+For a single law noise is what its own interval says (`scalelab.analysis.inference.intervals`), and reach is
+`BACKTEST` · m · f: m² is what the squared misses of its backtest exceed those that noise explains by, over
+the squared falls that were to be predicted. A law that is true misses no more than noise does, and keeps its
+interval; both are added in quadrature.
+
+The constants are those of `python benchmarks/calibrate.py`; docs/laws.md says what they were fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from scalelab.analysis.fitting.data import read_axes
+from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.backtest import Backtest, backtest, fall, scale_of
+from scalelab.analysis.inference.bootstrap import check_level, simulator
+from scalelab.arrays import Array
+
+NOISE, DISAGREEMENT, REACH, BACKTEST = 0.57, 0.40, 0.21, 1.0
+DOF = 5
+"""Degrees of freedom of Student's t that a standardized error is taken to follow."""
+
+_HIGHEST = 0.8
+
+
+class Spread(NamedTuple):
+    """Standard deviations of a log prediction by where they come from, each of shape (n,)."""
+
+    noise: Array
+    disagreement: Array
+    reach: Array
+
+    @property
+    def total(self) -> Array:
+        """All of them together."""
+        return np.sqrt(self.noise**2 + self.disagreement**2 + self.reach**2)
+
+    def shares(self) -> dict[str, float]:
+        """Returns the share that each has in the variance at the first scale, by name."""
+        whole = max(float(self.total[0]) ** 2, 1e-300)
+        return {name: float(part[0]) ** 2 / whole for name, part in self._asdict().items()}
+
+
+def quantile(level: float) -> float:
+    """Returns how many standard deviations an interval of this level reaches to either side.
+
+    Raises:
+        InputError: The level does not lie between 0 and 1.
+    """
+    check_level(level)
+    return float(special.stdtrit(DOF, 0.5 + level / 2))
+
+
+def spread_of_average(
+    fits: Mapping[str, Point], weights: Mapping[str, float], others: Sequence[Point], x: Any
+) -> Spread:
+    """Returns the spread of an average of laws.
+
+    Args:
+        fits: The laws that are averaged.
+        weights: The weight of each.
+        others: Laws that were fitted and dropped; they disagree too.
+        x: Scales, as in `fit_law`, n of them.
+    """
+    own = [(weights[name], fit) for name, fit in fits.items()]
+    noises = [simulator(fit).noise for _, fit in own]
+    sigma = np.sqrt(sum(w * np.mean(noise**2) for (w, _), noise in zip(own, noises, strict=True)))
+    table = own[0][1].table
+    runs = len(table) if table.groups is None else int(table.groups.max()) + 1
+    freedom = max(runs - sum(w * fit.theta.size for w, fit in own), 1.0)
+    order = np.argsort(scale_of(table), kind="stable")
+    alike = sum(w * _alike(noise[order]) for (w, _), noise in zip(own, noises, strict=True))
+    alike = np.sqrt((1 + alike) / (1 - alike))
+    few = special.stdtrit(freedom, 0.95) / special.ndtri(0.95)
+    logs = [np.log(np.maximum(fit.value(x), 1e-300)) for fit in (*fits.values(), *others)]
+    falls = sum(w * fall(fit, _columns(fit, x), float(scale_of(table).max())) for w, fit in own)
+    return Spread(
+        np.full(logs[0].shape, NOISE * sigma * few * alike),
+        DISAGREEMENT * np.std(logs, axis=0),
+        REACH * alike * np.abs(falls),
+    )
+
+
+def reach_of_law(fit: Point, x: Any) -> Array:
+    """Returns the standard deviation of a law's prediction that its own backtest adds, shape (n,).
+
+    In the space of the backtest's misses: of the log loss, or of the metric itself.
+    """
+    test = kept_backtest(fit)
+    if not test.errors:
+        return np.zeros(len(next(iter(read_axes(fit.law.axes, x).values()))))
+    return BACKTEST * test.excess * np.abs(fall(fit, _columns(fit, x), float(scale_of(fit.table).max())))
+
+
+def kept_backtest(fit: Point) -> Backtest:
+    """Returns the backtest of a fit, made once."""
+    return fit.keep("backtest", lambda: backtest(fit))
+
+
+def _alike(noise: Array) -> float:
+    """Returns the lag-one autocorrelation of residuals in the order of scale, from 0 to 0.8."""
+    whole = float(noise @ noise)
+    return min(max(float(noise[1:] @ noise[:-1]) / whole, 0.0), _HIGHEST) if whole > 0 else 0.0
+
+
+def _columns(fit: Point, x: Any) -> tuple[Array, ...]:
+    return tuple(read_axes(fit.law.axes, x).values())

@@ -1,0 +1,79 @@
+"""What the interval of a prediction is made of, and what it does not depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.inference.backtest import fall
+from scalelab.analysis.inference.spread import quantile
+
+X = np.geomspace(1e6, 1e9, 20)
+FAR = {"n_params": np.array([1e10])}
+
+
+def rows(seed: int = 0, sigma: float = 0.01, x: np.ndarray = X) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    noise = np.random.default_rng(seed).normal(0, sigma, x.size)
+    return {"n_params": x}, (1.5 + 280 * x**-0.35) * np.exp(noise)
+
+
+def test_the_interval_of_an_average_is_students_t_of_its_spread():
+    auto = fit_law("auto", *rows())
+    for level in (0.5, 0.9, 0.99):
+        found = auto.predict(FAR, level)
+        half = quantile(level) * auto.spread(FAR).total
+        assert np.log(found.upper / found.mean) == pytest.approx(half)
+        assert np.log(found.mean / found.lower) == pytest.approx(half)
+    assert sum(auto.spread(FAR).shares().values()) == pytest.approx(1)
+
+
+def test_reach_is_nothing_within_the_rows_and_grows_beyond_them():
+    auto = fit_law("auto", *rows())
+    reach = auto.spread({"n_params": np.array([1e6, 1e8, 1e9, 1e10, 1e11])}).reach
+    assert (reach[:3] == 0).all()
+    assert 0 < reach[3] < reach[4]
+
+
+def test_the_way_back_to_the_rows_goes_along_the_diagonal():
+    n, d = (column.ravel() for column in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e10, 5)))
+    fit = fit_law("chinchilla", {"n_params": n, "n_examples": d}, 1.5 + 400 * n**-0.35 + 900 * d**-0.3)
+    scales = [np.array([1e10, 1e7]), np.array([1e11, 1e9])]
+    start = fit.predict({"n_params": [1e9], "n_examples": [1e10]})
+    end = fit.predict({"n_params": [1e10], "n_examples": [1e11]})
+    assert fall(fit, scales, 1e19) == pytest.approx([np.log(start / end)[0], 0.0])
+
+
+def test_a_law_that_is_true_keeps_its_interval_and_a_wrong_one_does_not():
+    true = fit_law("power-offset", *rows())
+    plain = true.predict(FAR, 0.9, method="profile")
+    tested = true.predict(FAR, 0.9)
+    assert tested.upper - tested.lower < 1.25 * (plain.upper - plain.lower)
+    x, y = rows(sigma=0.002)
+    y += 1.0 / (1 + (x["n_params"] / 3e8) ** 1.5)
+    wrong = fit_law("power-offset", x, y)
+    plain, tested = (wrong.predict(FAR, 0.9, method=method) for method in ("profile", "auto"))
+    assert tested.upper - tested.lower > 1.5 * (plain.upper - plain.lower)
+
+
+@pytest.mark.parametrize("law", ["power-offset", "auto"])
+def test_one_diverged_run_does_not_widen_the_interval(law):
+    x, y = rows(5, 0.005, np.geomspace(1e6, 1e9, 12))
+    before = fit_law(law, x, y).predict(FAR, 0.9, noise=True)
+    y[5] = 11.0
+    after = fit_law(law, x, y).predict(FAR, 0.9, noise=True)
+    assert after.upper[0] - after.lower[0] < 2.0 * (before.upper[0] - before.lower[0])
+    assert after.lower[0] < before.mean[0] < after.upper[0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([4, 6, 9, 14]), st.sampled_from([0.0, 0.01, 0.1]))
+def test_an_estimate_lies_in_its_interval(seed, n, sigma):
+    x, y = rows(seed, sigma, np.geomspace(1e6, 1e9, n))
+    auto = fit_law("auto", x, y)
+    for noise in (False, True):
+        found = auto.predict({"n_params": np.array([1e5, 1e8, 1e11])}, 0.9, noise=noise)
+        assert (found.lower <= found.mean).all()
+        assert (found.mean <= found.upper).all()
