@@ -12,6 +12,7 @@ task.
 from __future__ import annotations
 
 import argparse
+import pickle
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -127,14 +128,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--points", type=int, nargs="+", default=[4, 8, 15, 30])
     parser.add_argument("--folder", type=Path, default=REFERENCE)
+    parser.add_argument("--keep", type=Path, help="where to write the cases, pickled")
     options = parser.parse_args()
     real, made = curves(options.folder), simulations(options.draws, options.points)
+    if options.keep:
+        options.keep.write_bytes(pickle.dumps((real, made)))
     found = fitted(real, made)
     print("noise, disagreement, reach:", ", ".join(f"{value:.3f}" for value in found))
     seconds = [one.seconds for one in real]
-    print(
-        f"a curve takes {np.mean(seconds):.3f} s of one core with its interval, {max(seconds):.3f} s at most\n"
-    )
+    took = f"{np.mean(seconds):.3f} s of one core, {max(seconds):.3f} s at most"
+    print(f"a curve with its interval takes {took}\n")
     print("| data | cases | coverage of 90% | width | score | error |")
     print("|---|---|---|---|---|---|")
     left_out = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, check_trend, run_at
+from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, check_trend, run_at, run_parts
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
@@ -29,6 +29,7 @@ from scalelab.analysis.inference.quantities import (
     optimal_examples,
     optimal_params,
 )
+from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import axis_points
 from scalelab.arrays import Array
@@ -56,6 +57,7 @@ class FamilyAdvice(Fitted):
         n_seen: Examples seen in training, repeats counted.
         per_param: Examples seen for each parameter.
         loss: Loss of such a run, its noise included.
+        parts: What its interval is made of.
         unique: How many different examples the runs behind it had, where all had the same.
         n_examples: Different examples for the run: as many, or what its examples seen are at the passes that
             all the runs made.
@@ -72,6 +74,7 @@ class FamilyAdvice(Fitted):
     n_seen: Estimate
     per_param: Estimate
     loss: Estimate
+    parts: Parts
     unique: int | None
     n_examples: float
     beyond: float
@@ -84,9 +87,9 @@ class FamilyAdvice(Fitted):
 
     json_fields: ClassVar = (
         "*family", "basis", "n_params", "examples_seen=n_seen", "examples_per_param=per_param", "loss",
-        "n_examples", "times_beyond=beyond", "share_best=share", "law=fit.law.name", "params=fit.params",
-        "selection=points.selection", "backtest", "flops_per_param_and_example=flops_per", "sizes",
-        "warnings",
+        "interval_parts=parts", "n_examples", "times_beyond=beyond", "share_best=share", "law=fit.law.name",
+        "params=fit.params", "selection=points.selection", "backtest",
+        "flops_per_param_and_example=flops_per", "sizes", "warnings",
     )  # fmt: skip
 
     def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
@@ -177,6 +180,8 @@ def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> F
     _refuse_nothing(budget, n.value, d.value)
     flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
+    at = {"n_params": n.value, "n_examples": d.value}
+    loss = run_at(fit, at, level)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
     return FamilyAdvice(
         family=optimum.family,
@@ -184,7 +189,8 @@ def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> F
         n_params=n,
         n_seen=d,
         per_param=ratio,
-        loss=run_at(fit, {"n_params": n.value, "n_examples": d.value}, level),
+        loss=loss,
+        parts=run_parts(fit, at, loss, level),
         unique=unique,
         n_examples=n_examples,
         beyond=budget / float(flops.max()),
@@ -229,6 +235,7 @@ def _on_frontier(
     n = float(np.exp(intercept + slope * math.log(budget)))
     d = budget / per / n
     _refuse_nothing(budget, n, d)
+    loss = run_at(fit, {"train_flops": budget}, level)
     unique, n_examples = _data(front["n_examples"], front["epochs"].fillna(1.0), d)
     return FamilyAdvice(
         family=family,
@@ -236,7 +243,8 @@ def _on_frontier(
         n_params=Estimate(n),
         n_seen=Estimate(d),
         per_param=Estimate(d / n),
-        loss=run_at(fit, {"train_flops": budget}, level),
+        loss=loss,
+        parts=run_parts(fit, {"train_flops": budget}, loss, level),
         unique=unique,
         n_examples=n_examples,
         beyond=points.beyond("train_flops", budget),

@@ -17,8 +17,9 @@ from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.backtest import Backtest
-from scalelab.analysis.inference.intervals import intervals
+from scalelab.analysis.inference.intervals import intervals, widened
 from scalelab.analysis.inference.quantities import log_loss_at, loss_at
+from scalelab.analysis.inference.spread import Parts, Spread, quantile, reach_of_law
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.runs.axes import formed, own_axes
@@ -110,7 +111,7 @@ class FittedLaw(Fitted):
     json_fields: ClassVar = (
         "*family", "axis", "law", "equation", "refusal", "selection=points.selection", "seed_spread",
         "points=points.rows", "decades=points.decades", "params", "exponents", "r2", "rms_log_error",
-        "backtest", "loss_at_ten_times_the_scale=ahead", "fit",
+        "backtest", "loss_at_ten_times_the_scale=ahead", "interval_parts=ahead_parts", "fit",
     )  # fmt: skip
 
     @property
@@ -136,6 +137,12 @@ class FittedLaw(Fitted):
     def rms_log_error(self) -> float:
         """Root mean square of `log_errors`, about the relative error."""
         return float(np.sqrt(np.mean(self.log_errors**2)))
+
+    @cached_property
+    def ahead_parts(self) -> Parts:
+        """What the interval of `ahead` is made of."""
+        beyond = {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
+        return run_parts(self.fit, beyond, self.ahead, self.level)
 
     @property
     def irreducible(self) -> Estimate | None:
@@ -294,17 +301,37 @@ def run_at(fit: Fit | AutoFit[Fit], scale: Mapping[str, float], level: float) ->
     return runs_at(fit, [scale], level)[0]
 
 
+def run_parts(fit: Fit | AutoFit[Fit], scale: Mapping[str, float], loss: Estimate, level: float) -> Parts:
+    """Returns what the interval that `run_at` gave at a scale is made of."""
+    x = {axis: np.array([scale[axis]]) for axis in fit.table.axes}
+    lower, upper = loss.ends
+    best = fit if isinstance(fit, Fit) else fit.best
+    half = 0.5 * (upper - lower)
+    if best.law.positive:
+        half = 0.5 * np.log(upper / lower) if lower > 0 and np.isfinite(upper) else np.inf
+    if not isinstance(fit, Fit):
+        return fit.spread(x).parts(half, level)
+    nothing = np.zeros(1)
+    return Spread(nothing, nothing, reach_of_law(fit, x)).parts(half, level)
+
+
 def _estimates(points: Points, fit: Fit | AutoFit[Fit], level: float) -> tuple[dict[str, Estimate], Estimate]:
     """Returns the parameters and the loss far ahead."""
     beyond = {axis: np.array([AHEAD * column.max()]) for axis, column in points.x.items()}
     best = fit if isinstance(fit, Fit) else fit.best
     far = log_loss_at(best, beyond) if best.law.positive else loss_at(best, beyond)
+    # One call for all, so that they share what is simulated.
     *ends, ahead = intervals(best, [*best.params, far], level)
     params = {
         name: Estimate.of(value, *own) for (name, value), own in zip(best.params.items(), ends, strict=True)
     }
     if isinstance(fit, Fit):
-        return params, Estimate.of(fit.predict(beyond)[0], *(np.exp(ahead) if best.law.positive else ahead))
+        value = fit.predict(beyond)
+        center = np.log(value) if best.law.positive else value
+        half = quantile(level) * reach_of_law(fit, beyond)
+        lower, upper = widened(center, np.array([ahead[0]]), np.array([ahead[1]]), half)
+        found = (center, lower, upper)
+        return params, Estimate.first([np.exp(end) for end in found] if best.law.positive else found)
     return params, Estimate.first(fit.predict(beyond, level=level))
 
 

@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, check_trend, runs_at
+from scalelab.analysis.families.laws import (
+    AUTO,
+    DEFAULT_LAW,
+    JOINT_LAW,
+    Fitted,
+    check_trend,
+    run_parts,
+    runs_at,
+)
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.quantities import scale_for_loss
+from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.analysis.runs.axes import formed, own_axes
@@ -50,6 +59,7 @@ class Forecast(Fitted):
     Attributes:
         at: The scale, by axis.
         loss: With its prediction interval: for one run, its noise included.
+        parts: What that interval is made of.
         metric: Name of the objective, where that is a bounded metric and not the loss.
         objective: The objective there, through the link from loss to metric; `None` where there is no link.
         no_objective: Why there is none, where a metric is the objective.
@@ -58,13 +68,15 @@ class Forecast(Fitted):
 
     at: dict[str, float]
     loss: Estimate
+    parts: Parts
     metric: str | None
     objective: Estimate | None
     no_objective: str | None
     link_beyond: bool
 
     json_fields: ClassVar = (
-        "*family", "axes", "law", "refusal", "at", "loss", "times_beyond=beyond", "backtest", "metric",
+        "*family", "axes", "law", "refusal", "at", "loss", "interval_parts=parts", "times_beyond=beyond",
+        "backtest", "metric",
         "objective", "no_objective", "link_beyond", "equation", "selection=points.selection", "fit",
     )  # fmt: skip
 
@@ -271,7 +283,8 @@ def _forecasts(
     lowest = float(rows["loss"].min())
     return [
         Forecast(
-            family=family, points=points, fit=fit, at=scale, loss=loss, metric=metric, objective=objective,
+            family=family, points=points, fit=fit, at=scale, loss=loss,
+            parts=run_parts(fit, scale, loss, level), metric=metric, objective=objective,
             no_objective=why, link_beyond=objective is not None and loss.value < lowest,
         )
         for scale, loss, objective in zip(scales, losses, objectives, strict=True)

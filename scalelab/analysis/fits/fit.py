@@ -5,7 +5,6 @@ Works on plain arrays and DataFrames; the store's tables reach it as such.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
@@ -16,10 +15,17 @@ from scalelab.analysis.fitting.draws import Quantity
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.average import AutoFit, fit_auto
-from scalelab.analysis.inference.backtest import Backtest, backtest
+from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap
 from scalelab.analysis.inference.covariance import covariance
-from scalelab.analysis.inference.intervals import Prediction, intervals, predict_interval, stderr
+from scalelab.analysis.inference.intervals import (
+    Prediction,
+    intervals,
+    predict_interval,
+    spread_of_law,
+    stderr,
+)
+from scalelab.analysis.inference.spread import Spread, kept_backtest
 from scalelab.analysis.laws import LawName, get_law
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
@@ -63,14 +69,18 @@ class Fit(Point):
             return self.value(x)
         return predict_interval(self, x, level, noise=noise, method=method)
 
+    def spread(self, x: Any) -> Spread:
+        """Returns what the interval at these scales is made of: `scalelab.analysis.inference.spread`."""
+        return spread_of_law(self, x)
+
     def covariance(self) -> Array:
         """Returns the covariance of the internal parameters, see `scalelab.analysis.inference.covariance`."""
         return covariance(self)
 
-    @cached_property
+    @property
     def backtest(self) -> Backtest:
         """How well the law predicted the larger of its rows from the smaller ones."""
-        return backtest(self)
+        return kept_backtest(self)
 
     def bootstrap(
         self, n: int = 1000, *, kind: str | None = None, seed: int | None = None, rows: Index | None = None

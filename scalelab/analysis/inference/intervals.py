@@ -32,7 +32,7 @@ from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
 from scalelab.analysis.inference.quantities import log_of
-from scalelab.analysis.inference.spread import quantile, reach_of_law
+from scalelab.analysis.inference.spread import Spread, quantile, reach_of_law
 from scalelab.arrays import Array
 from scalelab.errors import InputError
 
@@ -50,6 +50,7 @@ METHODS = ("auto", "profile", "pairs", "residuals", "clusters", "bca", "covarian
 _REFITS = 1000
 _MANY_ROWS = 4000
 _NODES = 8
+_USUAL = 0.9
 _UNEVEN = 0.01
 
 
@@ -79,9 +80,13 @@ def intervals(
     logs = [isinstance(quantity, str) and quantity in fit.law.coefficients for quantity in quantities]
     asked = [log_of(q) if log else q for q, log in zip(quantities, logs, strict=True)]
     ends = _intervals(fit, asked, level, method, seed)
+    held = [
+        (min(lower, center), max(upper, center))
+        for (lower, upper), center in zip(ends, map(fit.estimate, asked), strict=True)
+    ]
     return [
         (float(np.exp(lower)), float(np.exp(upper))) if log else (lower, upper)
-        for (lower, upper), log in zip(ends, logs, strict=True)
+        for (lower, upper), log in zip(held, logs, strict=True)
     ]
 
 
@@ -133,8 +138,15 @@ def predict_interval(
         )
     if noise:
         lower, upper = widened(mean, lower, upper, run_reach(fit, x, level))
-    outcome = fit.estimator.outcome
-    return Prediction(fit.draws().at(u)[0], outcome(lower), outcome(upper))
+    value, outcome = fit.draws().at(u)[0], fit.estimator.outcome
+    return Prediction(value, np.minimum(outcome(lower), value), np.maximum(outcome(upper), value))
+
+
+def spread_of_law(fit: Point, x: Any) -> Spread:
+    """Returns what the interval of one law is made of; its noise is that of its own 90% interval."""
+    plain = predict_interval(fit, x, _USUAL, method=_method(fit, "auto"))
+    noise = (fit.estimator.score(plain.upper) - fit.estimator.score(plain.lower)) / (2 * quantile(_USUAL))
+    return Spread(noise, np.zeros_like(noise), in_scores(fit, reach_of_law(fit, x), plain.mean))
 
 
 def widened(mean: Array, lower: Array, upper: Array, half: Array) -> tuple[Array, Array]:

@@ -12,10 +12,10 @@ freedom times s, where s² is the sum of the squares of
 - reach: `REACH` · r · f. f is the fall of the log loss, by the law, from the largest scale of the rows to the
   one that is asked for: a loss that hardly falls any more cannot be far off.
 
-For a single law noise is what its own interval says (`scalelab.analysis.inference.intervals`), and reach is
-`BACKTEST` · m · f: m² is what the squared misses of its backtest exceed those that noise explains by, over
-the squared falls that were to be predicted. A law that is true misses no more than noise does, and keeps its
-interval; both are added in quadrature.
+For a single law noise is what its own interval says (`scalelab.analysis.inference.intervals`), added in
+quadrature to a reach of f · √((`BACKTEST` · m)² + `REACH`² · (r² - 1)): m² is what the squared misses of its
+backtest exceed those that noise explains by, over the squared falls that were to be predicted. A law that is
+true misses no more than noise does, its neighboring residuals are not alike, and it keeps its interval.
 
 The constants are those of `python benchmarks/calibrate.py`; docs/laws.md says what they were fitted to.
 """
@@ -34,11 +34,19 @@ from scalelab.analysis.inference.backtest import Backtest, backtest, fall, scale
 from scalelab.analysis.inference.bootstrap import check_level, simulator
 from scalelab.arrays import Array
 
-NOISE, DISAGREEMENT, REACH, BACKTEST = 0.57, 0.40, 0.21, 1.0
+NOISE, DISAGREEMENT, REACH, BACKTEST = 0.57, 0.40, 0.21, 0.5
 DOF = 5
 """Degrees of freedom of Student's t that a standardized error is taken to follow."""
 
 _HIGHEST = 0.8
+
+
+class Parts(NamedTuple):
+    """What an interval is made of: shares of its squared width, which sum to one."""
+
+    noise: float
+    disagreement: float
+    reach: float
 
 
 class Spread(NamedTuple):
@@ -53,10 +61,16 @@ class Spread(NamedTuple):
         """All of them together."""
         return np.sqrt(self.noise**2 + self.disagreement**2 + self.reach**2)
 
-    def shares(self) -> dict[str, float]:
-        """Returns the share that each has in the variance at the first scale, by name."""
-        whole = max(float(self.total[0]) ** 2, 1e-300)
-        return {name: float(part[0]) ** 2 / whole for name, part in self._asdict().items()}
+    def parts(self, half: float, level: float) -> Parts:
+        """Returns what an interval at the first scale is made of.
+
+        Args:
+            half: Half its width, of the log loss; what is neither disagreement nor reach is noise.
+            level: Its level.
+        """
+        whole = max(half / quantile(level), 1e-300) ** 2
+        disagreement, reach = (float(part[0]) ** 2 / whole for part in (self.disagreement, self.reach))
+        return Parts(max(1.0 - disagreement - reach, 0.0), disagreement, reach)
 
 
 def quantile(level: float) -> float:
@@ -86,9 +100,7 @@ def spread_of_average(
     table = own[0][1].table
     runs = len(table) if table.groups is None else int(table.groups.max()) + 1
     freedom = max(runs - sum(w * fit.theta.size for w, fit in own), 1.0)
-    order = np.argsort(scale_of(table), kind="stable")
-    alike = sum(w * _alike(noise[order]) for (w, _), noise in zip(own, noises, strict=True))
-    alike = np.sqrt((1 + alike) / (1 - alike))
+    alike = np.sqrt(_enlarged(sum(w * _alike(fit) for w, fit in own)))
     few = special.stdtrit(freedom, 0.95) / special.ndtri(0.95)
     logs = [np.log(np.maximum(fit.value(x), 1e-300)) for fit in (*fits.values(), *others)]
     falls = sum(w * fall(fit, _columns(fit, x), float(scale_of(table).max())) for w, fit in own)
@@ -104,10 +116,10 @@ def reach_of_law(fit: Point, x: Any) -> Array:
 
     In the space of the backtest's misses: of the log loss, or of the metric itself.
     """
-    test = kept_backtest(fit)
-    if not test.errors:
-        return np.zeros(len(next(iter(read_axes(fit.law.axes, x).values()))))
-    return BACKTEST * test.excess * np.abs(fall(fit, _columns(fit, x), float(scale_of(fit.table).max())))
+    test, last = kept_backtest(fit), float(scale_of(fit.table).max())
+    missed = (BACKTEST * test.excess) ** 2 + REACH**2 * (_enlarged(_alike(fit)) - 1.0)
+    reach: Array = np.sqrt(missed) * np.abs(fall(fit, _columns(fit, x), last))
+    return reach
 
 
 def kept_backtest(fit: Point) -> Backtest:
@@ -115,11 +127,17 @@ def kept_backtest(fit: Point) -> Backtest:
     return fit.keep("backtest", lambda: backtest(fit))
 
 
-def _alike(noise: Array) -> float:
+def _alike(fit: Point) -> float:
     """Returns the lag-one autocorrelation of residuals in the order of scale, from 0 to 0.8."""
+    noise = simulator(fit).noise[np.argsort(scale_of(fit.table), kind="stable")]
     whole = float(noise @ noise)
     return min(max(float(noise[1:] @ noise[:-1]) / whole, 0.0), _HIGHEST) if whole > 0 else 0.0
 
 
+def _enlarged(alike: float) -> float:
+    """Returns how many times larger the variance of a mean is where neighbors are so correlated."""
+    return (1.0 + alike) / (1.0 - alike)
+
+
 def _columns(fit: Point, x: Any) -> tuple[Array, ...]:
-    return tuple(read_axes(fit.law.axes, x).values())
+    return tuple(read_axes(fit.table.axes, x).values())

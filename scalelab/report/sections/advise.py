@@ -11,7 +11,7 @@ from scalelab.report.numbers import interval, percent, short, short_interval
 from scalelab.report.parts import Table
 from scalelab.report.sections.allocation import optimum_table
 from scalelab.report.sections.laws import backtest_cell
-from scalelab.report.sections.predict import backtest_note, beyond_words
+from scalelab.report.sections.predict import backtest_note, beyond_words, parts_note
 
 
 def advice_tables(advice: Advice) -> list[Table]:
@@ -49,4 +49,5 @@ def _notes(one: FamilyAdvice) -> Iterator[str]:
     kind = " on the frontier" if one.basis == FRONTIER else ""
     yield f"law{kind}: {one.fit.law.name}, {one.fit.law.equation}, {one.points.selection}"
     yield backtest_note(one.backtest)
+    yield parts_note(one.parts)
     yield from (f"warning: {line}" for line in one.warnings)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
+from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import family_names, family_of, said_once
 from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.laws import backtest_cell, no_backtest, said
+
+_WORTH_SAYING = 0.005
 
 
 def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
@@ -36,6 +39,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
     )
     notes = _notes(found, [(name(one.family), one) for one in done], name)
     for one in done:
+        notes.append((name(one.family), parts_note(one.parts)))
         if one.no_objective:
             notes.append((name(one.family), f"{one.metric} not predicted: {one.no_objective}"))
         if one.link_beyond:
@@ -89,6 +93,17 @@ def backtest_note(backtest: Backtest) -> str:
         f"backtest is the RMS {'log error' if backtest.relative else 'error'} of the same law at up to "
         f"{plain(max(backtest.reach))} times the scale it was fitted to"
     )
+
+
+def parts_note(parts: Parts) -> str:
+    """Returns what an interval is made of."""
+    shares = {
+        "the noise of runs": parts.noise,
+        "forms that disagree": parts.disagreement,
+        "how far it reaches beyond the runs": parts.reach,
+    }
+    words = ", ".join(f"{percent(share)} {name}" for name, share in shares.items() if share >= _WORTH_SAYING)
+    return f"squared width of the interval: {words}"
 
 
 def beyond_words(beyond: Mapping[str, float]) -> str:
