@@ -102,7 +102,9 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         last, rows = float(scale[known].max()), table.rows(beyond)
         miss = _missed(fit, theta, rows)
         if not np.isfinite(miss).all():
-            refused.append(f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to")
+            refused.append(
+                f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to"
+            )
             continue
         off = float(np.sqrt(np.average(miss**2, weights=rows.weights)))
         found.append((last, float(scale[beyond].max()) / last, off))

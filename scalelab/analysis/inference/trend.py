@@ -12,7 +12,7 @@ from scalelab.errors import FitError
 
 LEVEL = 0.05
 _CURVED = 7
-_CHOSEN = 10.0
+_CHOSEN, _FAINT = 10.0, 0.25
 
 
 def trend_p(x: Mapping[str, Array], y: Array, along: Sequence[str] | None = None) -> float:
@@ -55,14 +55,15 @@ def refuse_no_trend(
         x: Scales by axis, each of shape (n,).
         y: Outcomes, shape (n,).
         everything: Scales and outcomes of all runs of the family, along more axes, where the rows are a part
-            of them, such as those on the largest data. A trend of the part alone must be ten times as sure.
+            of them, such as those on the largest data. Either they show the trend, or the part alone does,
+            ten times as surely; a part that shows next to none has no law all the same.
 
     Raises:
         FitError: There is no trend.
     """
     p = trend_p(x, y)
-    if everything is not None and p <= LEVEL:
-        p = max(p, min(_CHOSEN * p, trend_p(*everything, along=tuple(x))))
+    if everything is not None and p <= _FAINT:
+        p = min(_CHOSEN * p, trend_p(*everything, along=tuple(x)))
     if p > LEVEL:
         raise FitError(
             f"the loss has no trend with {' or '.join(x)} beyond the scatter of the runs (p = {p:.2g}), "

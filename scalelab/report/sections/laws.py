@@ -23,6 +23,7 @@ from scalelab.report.sections.topic import Topic, figure
 if TYPE_CHECKING:
     import pandas as pd
 
+_EXACT = 1e-9
 _BACKTEST = (
     "backtest: RMS log error of the same law where it predicted the held-out larger points from the smaller "
     "ones"
@@ -108,13 +109,17 @@ def _power(axis: str, law: FittedLaw) -> str:
     floor = law.irreducible
     towards = f" toward {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
-    bounds = interval(exponent).partition(" ")[2]
+    bounds = interval(exponent).partition(" ")[2] or "(the points have no scatter)"
     return f"{symbol(axis)}^-{plain(exponent.value)} {bounds}{towards} with {law.family.optimizer}{doubt}"
 
 
 def determined(law: FittedLaw, parameter: str) -> bool:
-    """Whether a parameter may be called a finding: it has an interval, and did not stop at a bound."""
-    return law.params[parameter].lower is not None and parameter not in law.best.at_bounds
+    """Whether a parameter may be called a finding: it has an interval, and did not stop at a bound.
+
+    Points that follow the law exactly have no scatter to make an interval of, and need none.
+    """
+    exact = law.rms_log_error < _EXACT
+    return (exact or law.params[parameter].lower is not None) and parameter not in law.best.at_bounds
 
 
 def weakly_determined(estimate: Estimate) -> bool:

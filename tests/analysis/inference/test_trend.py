@@ -59,6 +59,15 @@ def test_a_trend_of_a_part_must_be_surer_where_the_whole_has_none() -> None:
         refuse_no_trend(alone, part, ({"n_params": n, "n_examples": d}, y))
 
 
+def test_a_part_that_is_too_few_to_be_sure_may_have_the_trend_of_the_whole() -> None:
+    n, d = (axis.ravel() for axis in np.meshgrid(N[:4], N[:4]))
+    y = (1 + 2e4 / d + 50 * n**-0.5) * noise(16, 5)
+    part = n == n.max()
+    alone = {"n_examples": d[part]}
+    assert LEVEL < trend_p(alone, y[part]) < 0.25
+    refuse_no_trend(alone, y[part], ({"n_params": n, "n_examples": d}, y))
+
+
 @pytest.mark.parametrize("y", [[1.0] * 8, [2.0] * 4 + [2.0 + 1e-16] * 4])
 def test_equal_losses_have_no_trend(y: list[float]) -> None:
     assert trend_p({"n_params": N}, np.array(y)) == 1.0
