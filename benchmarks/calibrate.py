@@ -92,18 +92,24 @@ def deviation(constants: np.ndarray, one: Case) -> np.ndarray:
     return np.sqrt(((constants[:, None] * one.parts) ** 2).sum(axis=0) + one.run**2 + 1e-12)
 
 
+def joined(cases: list[Case]) -> tuple[np.ndarray, ...]:
+    """Returns errors, squared parts, squared noise of the truth and weights of all; cases weigh the same."""
+    sizes = [one.error.size for one in cases]
+    runs, shares = (np.repeat(each, sizes) for each in ([one.run**2 for one in cases], 1 / np.array(sizes)))
+    errors = np.concatenate([one.error for one in cases])
+    return errors, np.concatenate([one.parts for one in cases], axis=1) ** 2, runs, shares / len(cases)
+
+
 def fitted(*samples: list[Case]) -> np.ndarray:
     """Returns the likeliest constants; every sample weighs the same, and so does every case in it."""
+    known = [joined(cases) for cases in samples]
 
     def unlikely(logs: np.ndarray) -> float:
-        constants = np.exp(logs)
-        each = (
-            np.mean(
-                [-stats.t.logpdf(one.error, DOF, scale=deviation(constants, one)).mean() for one in cases]
-            )
-            for cases in samples
-        )
-        return float(sum(each))
+        total = 0.0
+        for errors, squares, runs, shares in known:
+            scale = np.sqrt(np.exp(2 * logs) @ squares + runs + 1e-12)
+            total -= float(shares @ stats.t.logpdf(errors, DOF, scale=scale))
+        return total
 
     found = optimize.minimize(unlikely, np.log(USED), method="Nelder-Mead", options={"xatol": 1e-3})
     return np.exp(found.x)

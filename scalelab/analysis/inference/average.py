@@ -36,7 +36,7 @@ from scipy import special
 from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_misaligned
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.backtest import Backtest, scale_of
+from scalelab.analysis.inference.backtest import Backtest, averaged, scale_of
 from scalelab.analysis.inference.bootstrap import simulator
 from scalelab.analysis.inference.intervals import Prediction, run_reach
 from scalelab.analysis.inference.noise import with_noise
@@ -93,17 +93,22 @@ class AutoFit(Generic[P]):
 
     @property
     def backtest_error(self) -> float:
-        """Weighted mean of the backtests' errors of the log loss, to be shown beside every extrapolation."""
-        if not self.scores:
-            return float("inf")
-        return float(sum(weight * self.scores[name] for name, weight in self.weights.items()))
+        """Root mean square error of the average, over the origins, to be shown beside every extrapolation."""
+        return self.backtest.rmse
 
     @property
     def backtest(self) -> Backtest:
-        """The backtest of the heaviest law, with `backtest_error` for its errors."""
+        """The backtest of the average: its laws' predictions from each origin, by their weights."""
+        reach: dict[float, float] = {}
+        for test in self.backtests.values():
+            for origin, far in zip(test.origins, test.reach, strict=True):
+                reach[origin] = max(far, reach.get(origin, far))
+        origins = tuple(sorted(reach))
+        errors = averaged(self.backtests, self.weights)
         own = self.backtests[self.best.law.name]
-        errors = (self.backtest_error,) if np.isfinite(self.backtest_error) else ()
-        return replace(own, law="auto", errors=errors)
+        return replace(
+            own, law="auto", origins=origins, reach=tuple(reach[at] for at in origins), errors=errors
+        )
 
     @overload
     def predict(self, x: Any, level: None = None, *, noise: bool = False) -> Array: ...

@@ -10,8 +10,8 @@ that the noise of a run is measured with: a backtest costs about as much as a fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -45,6 +45,8 @@ class Backtest:
         excess: What the law missed beyond what noise explains, over the fall that was to be predicted: the
             root of (sum of squared misses - sum of expected squares) / (sum of squared falls), zero where
             noise explains all of it, 3 at most.
+        misses: Log prediction minus log loss of every row beyond each origin, NaN for the others; shape
+            (origins, rows).
     """
 
     law: str
@@ -54,6 +56,7 @@ class Backtest:
     refused: tuple[str, ...]
     relative: bool = True
     excess: float = 0.0
+    misses: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     json_fields: ClassVar = ("rms_log_error=rmse", "origins", "reach", "errors", "refused")
 
@@ -97,8 +100,9 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         parts.append((known, beyond))
     thetas = _refits(fit, [known for known, _ in parts]) if parts else []
     found = []
+    misses = np.full((len(parts), len(table)), np.nan)
     squares = expected = falls = 0.0
-    for (known, beyond), theta in zip(parts, thetas, strict=True):
+    for number, ((known, beyond), theta) in enumerate(zip(parts, thetas, strict=True)):
         last, rows = float(scale[known].max()), table.rows(beyond)
         miss = _missed(fit, theta, rows)
         if not np.isfinite(miss).all():
@@ -106,6 +110,7 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
                 f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to"
             )
             continue
+        misses[number, beyond] = miss
         off = float(np.sqrt(np.average(miss**2, weights=rows.weights)))
         found.append((last, float(scale[beyond].max()) / last, off))
         squares += float((miss**2).sum())
@@ -113,7 +118,9 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         falls += float((fall(fit, rows.columns, last, axis) ** 2).sum())
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
     excess = float(np.sqrt(max(squares - expected, 0.0) / max(falls, 1e-300)))
-    return Backtest(fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive, min(excess, _MOST))
+    return Backtest(
+        fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive, min(excess, _MOST), misses
+    )
 
 
 def fall(fit: Point, columns: Sequence[Array], last: float, axis: str | None = None) -> Array:
@@ -159,6 +166,23 @@ def _expected(fit: Point, theta: Array, known: Index, beyond: Index) -> float:
     if fit.law.positive and not fit.estimator.log:
         own = own / fit.table.y[beyond] ** 2
     return float(own.sum())
+
+
+def averaged(tests: Mapping[str, Backtest], weights: Mapping[str, float]) -> tuple[float, ...]:
+    """Returns the error of the weighted mean of several laws' log predictions, one an origin of any of them.
+
+    From each origin only laws count that could be fitted there; the weights are those of the whole.
+    """
+    errors = []
+    for origin in sorted({origin for test in tests.values() for origin in test.origins}):
+        known = [
+            (weights[name], test.misses[test.origins.index(origin)])
+            for name, test in tests.items()
+            if origin in test.origins
+        ]
+        mean = sum(w * miss for w, miss in known) / sum(w for w, _ in known)
+        errors.append(float(np.sqrt(np.nanmean(mean**2))))
+    return tuple(errors)
 
 
 def _refits(fit: Point, known: Sequence[Index]) -> list[Array]:

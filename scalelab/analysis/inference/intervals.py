@@ -52,6 +52,7 @@ _MANY_ROWS = 4000
 _NODES = 8
 _USUAL = 0.9
 _UNEVEN = 0.01
+_LEAST_NOISE = 1e-2
 
 
 def intervals(
@@ -156,10 +157,32 @@ def widened(mean: Array, lower: Array, upper: Array, half: Array) -> tuple[Array
 
 
 def run_reach(fit: Point, x: Any, level: float) -> Array:
-    """Returns half the interval of the noise of one run, by Student's t, in the space of the residuals."""
+    """Returns half the interval of the noise of one run, by Student's t, in the space of the residuals.
+
+    Where noise depends on scale (Koenker's test, as for the methods) it is that of runs at these scales.
+    """
     found, u = noise_of(fit), fit.inward(x)
     half = np.full(u[0].size, found.sigma * float(special.stdtrit(found.dof, 0.5 + level / 2)))
+    if uneven_noise(fit) < _UNEVEN:
+        half = half * _relative_noise(fit, u)
     return half * spread(fit.law, fit.theta[None], u)[0][0] if fit.law.axis_error else half
+
+
+def _relative_noise(fit: Point, u: tuple[Array, ...]) -> Array:
+    """Returns the noise of runs at some scales over that of the rows, shape (n,).
+
+    The logarithm of the size of the residuals is a straight line along each axis, level beyond the rows.
+    """
+    sizes, rows = np.abs(simulator(fit).noise), fit.problem.u
+    logs = np.log(np.maximum(sizes, _LEAST_NOISE * np.sqrt(np.mean(sizes**2))))
+    line = np.linalg.lstsq(np.stack([np.ones_like(logs), *rows], axis=1), logs, rcond=None)[0]
+    at = [np.clip(column, own.min(), own.max()) for column, own in zip(u, rows, strict=True)]
+    usual, asked = (
+        np.exp(line[0] + sum(slope * column for slope, column in zip(line[1:], columns, strict=True)))
+        for columns in (rows, at)
+    )
+    ratio: Array = asked / np.sqrt(np.mean(usual**2))
+    return ratio
 
 
 def in_scores(fit: Point, deviation: Array, mean: Array) -> Array:

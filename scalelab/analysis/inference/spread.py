@@ -34,7 +34,7 @@ from scalelab.analysis.inference.backtest import Backtest, backtest, fall, scale
 from scalelab.analysis.inference.bootstrap import check_level, simulator
 from scalelab.arrays import Array
 
-NOISE, DISAGREEMENT, REACH, BACKTEST = 0.57, 0.40, 0.21, 0.5
+NOISE, DISAGREEMENT, REACH, BACKTEST = 0.58, 0.40, 0.19, 0.5
 DOF = 5
 """Degrees of freedom of Student's t that a standardized error is taken to follow."""
 
@@ -96,8 +96,11 @@ def spread_of_average(
     """
     own = [(weights[name], fit) for name, fit in fits.items()]
     noises = [simulator(fit).noise for _, fit in own]
-    sigma = np.sqrt(sum(w * np.mean(noise**2) for (w, _), noise in zip(own, noises, strict=True)))
     table = own[0][1].table
+    # Rows of weight k are means of k runs, and the law is that much surer.
+    sigma = np.sqrt(
+        sum(w * np.mean(noise**2) for (w, _), noise in zip(own, noises, strict=True)) / np.mean(table.weights)
+    )
     runs = len(table) if table.groups is None else int(table.groups.max()) + 1
     freedom = max(runs - sum(w * fit.theta.size for w, fit in own), 1.0)
     alike = np.sqrt(_enlarged(sum(w * _alike(fit) for w, fit in own)))
