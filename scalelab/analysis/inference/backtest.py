@@ -100,9 +100,9 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
         parts.append((known, beyond))
     thetas = _refits(fit, [known for known, _ in parts]) if parts else []
     found = []
-    misses = np.full((len(parts), len(table)), np.nan)
+    misses: list[Array] = []
     squares = expected = falls = 0.0
-    for number, ((known, beyond), theta) in enumerate(zip(parts, thetas, strict=True)):
+    for (known, beyond), theta in zip(parts, thetas, strict=True):
         last, rows = float(scale[known].max()), table.rows(beyond)
         miss = _missed(fit, theta, rows)
         if not np.isfinite(miss).all():
@@ -110,7 +110,8 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
                 f"law {fit.law.name!r} falls to zero or below beyond the rows that it was fitted to"
             )
             continue
-        misses[number, beyond] = miss
+        misses.append(np.full(len(table), np.nan))
+        misses[-1][beyond] = miss
         off = float(np.sqrt(np.average(miss**2, weights=rows.weights)))
         found.append((last, float(scale[beyond].max()) / last, off))
         squares += float((miss**2).sum())
@@ -119,8 +120,9 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
     origin, reach, errors = zip(*found, strict=True) if found else ((), (), ())
     excess = float(np.sqrt(max(squares - expected, 0.0) / max(falls, 1e-300)))
     return Backtest(
-        fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive, min(excess, _MOST), misses
-    )
+        fit.law.name, origin, reach, errors, tuple(refused), fit.law.positive, min(excess, _MOST),
+        np.reshape(misses, (len(misses), len(table))),
+    )  # fmt: skip
 
 
 def fall(fit: Point, columns: Sequence[Array], last: float, axis: str | None = None) -> Array:

@@ -61,7 +61,7 @@ def test_a_trend_of_a_part_must_be_surer_where_the_whole_has_none() -> None:
 
 def test_a_part_that_is_too_few_to_be_sure_may_have_the_trend_of_the_whole() -> None:
     n, d = (axis.ravel() for axis in np.meshgrid(N[:4], N[:4]))
-    y = (1 + 2e4 / d + 50 * n**-0.5) * noise(16, 5)
+    y = (1 + (2e4 / d) ** 2 + 50 * n**-0.5) * noise(16, 5)
     part = n == n.max()
     alone = {"n_examples": d[part]}
     assert LEVEL < trend_p(alone, y[part]) < 0.25
