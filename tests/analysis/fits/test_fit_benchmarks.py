@@ -14,6 +14,12 @@ from scalelab.analysis.laws import get_law
 FOLDER = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
+@pytest.fixture(autouse=True)
+def _beside_each_other(monkeypatch):
+    """A script finds those in its own folder, as it does when it is run."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+
 def load(name):
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
