@@ -216,9 +216,7 @@ def _on_frontier(
     try:
         points = axis_points(rows, "train_flops")
         check_trend(points, rows)
-        fit = fit_law(
-            DEFAULT_LAW, points.x, points.loss, weights=points.weights, estimator=estimator, seed=seed
-        )
+        fit = fit_law(DEFAULT_LAW, points.x, points.loss, estimator=estimator, seed=seed)
     except FitError as error:
         raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
     runs = rows.dropna(subset=["n_params", "n_examples", "train_flops"])

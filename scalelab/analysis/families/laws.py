@@ -263,7 +263,7 @@ def fit_family(
             raise FitError("no finished run records its loss, and laws are fitted to the loss; map or add it")
         points = grid_points(known, grid) if axis == JOINT else axis_points(known, axis)
         check_trend(points, known)
-        fit = fit_law(law, points.x, points.loss, weights=points.weights, estimator=estimator, seed=seed)
+        fit = fit_law(law, points.x, points.loss, estimator=estimator, seed=seed)
         params, ahead = _estimates(points, fit, level)
         return FittedLaw(
             family=family, points=points, fit=fit, axis=axis, params=params,

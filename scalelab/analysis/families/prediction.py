@@ -277,7 +277,7 @@ def _forecasts(
     axes = tuple(scales[0])
     points = axis_points(rows, *axes) if len(axes) == 1 else grid_points(rows, axes)
     check_trend(points, rows)
-    fit = fit_law(form, points.x, points.loss, weights=points.weights, estimator=estimator, seed=seed)
+    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     losses = runs_at(fit, scales, level)
     metric, objectives, why = _objectives(fit, rows, scales, level, seed)
     lowest = float(rows["loss"].min())
@@ -325,7 +325,7 @@ def _target(
 ) -> Target:  # fmt: skip
     points = axis_points(rows, axis)
     check_trend(points, rows)
-    fit = fit_law(form, points.x, points.loss, weights=points.weights, estimator=estimator, seed=seed)
+    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
     value = fit.estimate(scale_for_loss(fit, loss))
     known = np.isfinite(value) and 0 < value < _LARGEST
     ends = _ends(fit, axis, loss, value if known else points.x[axis].max(), level)

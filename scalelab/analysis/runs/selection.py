@@ -82,11 +82,6 @@ class Points:
         """The losses, shape (points,)."""
         return self.rows["loss"].to_numpy(dtype=float)
 
-    @property
-    def weights(self) -> Array:
-        """How many runs each loss is the mean of, shape (points,): the noise of a fit is then that of one."""
-        return self.rows["n_runs"].to_numpy(dtype=float)
-
     def beyond(self, axis: str, scale: float) -> float:
         """Returns how many times the largest scale of an axis another one is."""
         return scale / float(self.rows[axis].max())
