@@ -217,6 +217,7 @@ def wide_problem(fit: Point) -> Problem:
         return fit.problem
     sizes = np.sort(np.abs(fit.residuals * np.sqrt(fit.table.weights)))
     spread = max(float(np.median(sizes)), float(np.median(sizes[fit.theta.size :])) / 1.5) / 0.6745
+    spread /= float(np.sqrt(np.mean(fit.table.weights)))
     wide = Estimator("huber", fit.estimator.log, "huber", max(1.345 * spread, fit.estimator.delta))
     return replace(fit.problem, estimator=wide)
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelab.analysis.fits.fit import fit_law
-from scalelab.analysis.inference.backtest import fall
+from scalelab.analysis.inference.backtest import Backtest, averaged, fall
+from scalelab.analysis.inference.intervals import run_reach
 from scalelab.analysis.inference.spread import quantile
 
 X = np.geomspace(1e6, 1e9, 20)
@@ -76,3 +77,34 @@ def test_an_estimate_lies_in_its_interval(seed, n, sigma):
         found = auto.predict({"n_params": np.array([1e5, 1e8, 1e11])}, 0.9, noise=noise)
         assert (found.lower <= found.mean).all()
         assert (found.mean <= found.upper).all()
+
+
+def test_the_noise_of_a_run_is_that_at_its_scale():
+    x = np.geomspace(1e6, 1e9, 80)
+    noise = np.random.default_rng(1).normal(0, 1, 80)
+    places = {"n_params": np.array([1e6, 1e9, 1e10])}
+    even, growing = (
+        fit_law("power-offset", {"n_params": x}, (1.5 + 280 * x**-0.35) * np.exp(sigma * noise))
+        for sigma in (0.01, np.geomspace(0.002, 0.05, 80))
+    )
+    assert np.ptp(run_reach(even, places, 0.9)) == 0
+    small, large, beyond = run_reach(growing, places, 0.9)
+    assert 8 < large / small < 60, "the truth is 25"
+    assert beyond == pytest.approx(large)
+
+
+def test_the_noise_of_means_is_that_of_one_run():
+    x, y = rows(3, 0.01 / 3, np.geomspace(1e6, 1e9, 30))
+    of_nine = fit_law("power-offset", x, y, weights=np.full(30, 9.0))
+    of_one = fit_law("power-offset", x, y)
+    assert run_reach(of_nine, FAR, 0.9) == pytest.approx(3 * run_reach(of_one, FAR, 0.9), rel=0.01)
+
+
+def test_the_backtest_of_an_average_is_that_of_its_mean():
+    misses = np.array([[np.nan, 0.2, 0.2]])
+    tests = {
+        name: Backtest(name, (1.0,), (3.0,), (0.2,), (), misses=sign * misses)
+        for name, sign in (("above", 1), ("below", -1))
+    }
+    assert averaged(tests, {"above": 0.5, "below": 0.5}) == (0.0,)
+    assert averaged(tests, {"above": 0.75, "below": 0.25}) == pytest.approx((0.1,))
