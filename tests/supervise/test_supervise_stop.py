@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -17,16 +18,25 @@ def test_stop_levels_stop_at_two():
     assert (stop.level, levels) == (2, [1, 2, 2])
 
 
-@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
-def handler(request):
-    """What SIGINT does before: it raises in a terminal's job, and a script's background job ignores it."""
-    before = signal.signal(signal.SIGINT, request.param)
-    yield request.param
-    signal.signal(signal.SIGINT, before)
+INSIDE = """
+import signal
+from scalelab.supervise.stop import StopSignal
+
+before = signal.{handler}
+signal.signal(signal.SIGINT, before)
+with StopSignal() as stop:
+    signal.raise_signal(signal.SIGINT)  # to this very thread
+    assert stop.level == 1
+assert signal.getsignal(signal.SIGINT) is before
+"""
 
 
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"], ids=["terminal", "background"])
 def test_a_signal_counts_only_inside_the_context(handler):
-    with StopSignal() as stop:
-        signal.raise_signal(signal.SIGINT)  # to this very thread
-        assert stop.level == 1
-    assert signal.getsignal(signal.SIGINT) is handler
+    """Whatever SIGINT does before: it raises in a terminal's job, and a script's background job ignores it.
+
+    In a process of its own, whose signals no other test or library has taken over.
+    """
+    code = INSIDE.format(handler=handler)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
