@@ -56,19 +56,20 @@ class Clock:
     """
 
     def __init__(self, rates: dict[str, list[Rate]], opening: float, setup: float) -> None:
-        self._rates = {name: sorted(known, key=lambda rate: rate.flops) for name, known in rates.items()}
+        self._curves = {name: _curves(known) for name, known in rates.items()}
         self._setup = setup
         self.opening = Span.around(opening, MARGIN)
 
     def __call__(self, work: Work) -> Span:
         """Returns how long a trial takes."""
-        rates = self._rates[work.trial.architecture.name]
-        sizes = np.log([rate.flops for rate in rates])
+        sizes, steps, validations, spreads = self._curves[work.trial.architecture.name]
         at = math.log(work.step_flops)
-        step = math.exp(_rising(sizes, np.log([rate.step for rate in rates]), at))
-        validation = math.exp(_rising(sizes, np.log([rate.validation for rate in rates]), at))
-        spread = float(np.interp(at, sizes, [rate.spread for rate in rates]))
-        factor = min(MARGIN * math.sqrt(spread), MOST)
+        # Beyond the largest size known, times grow as the size does.
+        further = max(0.0, at - float(sizes[-1]))
+        step, validation = (
+            math.exp(float(np.interp(at, sizes, values)) + further) for values in (steps, validations)
+        )
+        factor = min(MARGIN * math.sqrt(float(np.interp(at, sizes, spreads))), MOST)
         passed = Validations.of(work.trial.training, work.n_steps, work.n_validation).passed(
             work.n_validation
         )
@@ -78,10 +79,15 @@ class Clock:
         return trained + Span(0.0, again / 2, again)
 
 
-def _rising(sizes: np.ndarray, values: np.ndarray, at: float) -> float:
-    """Interpolates values that never fall with size; beyond the largest they grow as the size does."""
-    rising = isotonic_regression(values).x
-    return float(np.interp(at, sizes, rising)) + max(0.0, at - float(sizes[-1]))
+def _curves(rates: Sequence[Rate]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns by size, in logarithms, seconds a step and a validation example, and the spread of each size.
+
+    Neither time falls as the size grows.
+    """
+    known = sorted(rates, key=lambda rate: rate.flops)
+    sizes, steps, validations = np.log([(rate.flops, rate.step, rate.validation) for rate in known]).T
+    spreads = np.array([rate.spread for rate in known])
+    return sizes, isotonic_regression(steps).x, isotonic_regression(validations).x, spreads
 
 
 def make_clock(
