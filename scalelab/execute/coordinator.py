@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import InputError, StoreError, StoreLockedError
-from scalelab.execute.crew import Crew
+from scalelab.errors import StoreError, StoreLockedError
+from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
@@ -146,7 +146,7 @@ def run_study(
         InputError: The study, a component or the dataset is wrong; nothing was trained.
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
-    _check(workers, device)
+    check_asked(workers, device)
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
@@ -164,16 +164,6 @@ def run_study(
             ends.callback(executor.close)
         run.work(executor)
     return run.summary()
-
-
-def _check(workers: int, device: str) -> None:
-    if workers < 0:
-        raise InputError(f"workers = {workers}: must be 0 (train in this process) or more")
-    if device not in ("auto", "cpu"):
-        # The two that are always there need no torch to say so, which keeps a finished study's no-op quick.
-        from scalelab.train.device import resolve_device
-
-        resolve_device(device)
 
 
 def _crew(executor: Executor | None, workers: int, threads: int | None, n_trials: int) -> Crew | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scalelab.errors import InputError
 from scalelab.measure.machine import usable_cores
 from scalelab.measure.threads import asked_threads, worthwhile_threads
 from scalelab.records import Frozen
@@ -47,3 +48,18 @@ class Crew(Frozen):
         if self.fewer:
             return f"{who} {of} up to {self.threads} threads, fewer where a step is too small for them"
         return f"{who} {of} {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def check_asked(workers: int, device: str) -> None:
+    """Makes sure that there can be so many workers, and that the device exists.
+
+    Raises:
+        InputError: They are negative, or it does not.
+    """
+    if workers < 0:
+        raise InputError(f"workers = {workers}: must be 0 (train in this process) or more")
+    if device not in ("auto", "cpu"):
+        # The two that are always there need no torch to say so, which keeps a finished study's no-op quick.
+        from scalelab.train.device import resolve_device
+
+        resolve_device(device)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from scalelab.errors import InputError
-from scalelab.execute.crew import Crew
+from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
 from scalelab.execute.work import Span, Work, makespan
@@ -116,9 +116,10 @@ def plan_study(
         on_timing: Called before trials are timed, if any are.
 
     Raises:
-        InputError: The study, a component or the dataset is wrong.
+        InputError: The study, a component, the dataset, the device or the number of workers is wrong.
         StoreError: The store cannot be read.
     """
+    check_asked(workers, device)
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
     cost = costs(catalog)

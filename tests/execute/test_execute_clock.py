@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalelab import open_store, plan_study, run_study
+from scalelab.errors import InputError
 from scalelab.execute import clock as clock_module
 from scalelab.execute.clock import MOST, Clock, Rate
 from scalelab.execute.crew import Crew
@@ -137,6 +138,15 @@ def test_a_trial_that_cannot_be_trained_has_no_time_and_the_plan_says_why(lab) -
     said = json.loads(command("plan", study, "--plugins-dir", lab.plugins, "--json").stdout)
     assert said["seconds"] is None
     assert "in trouble" in said["unknown"]
+
+
+@pytest.mark.parametrize("asked", [{"device": "cuda:99"}, {"device": "gpu"}, {"workers": -1}])
+def test_what_run_refuses_a_plan_refuses(lab, asked) -> None:
+    with pytest.raises(InputError) as of_plan:
+        plan_study(lab.study(), catalog=lab.catalog(), **asked)
+    with pytest.raises(InputError) as of_run:
+        run_study(lab.study(), lab.store, catalog=lab.catalog(), **asked)
+    assert str(of_plan.value) == str(of_run.value)
 
 
 def test_a_stopwatch_sees_enough_steps() -> None:
