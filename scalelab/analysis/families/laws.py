@@ -284,9 +284,11 @@ def check_trend(points: Points, designs: pd.DataFrame) -> None:
         FitError: The loss has no trend beyond its scatter.
     """
     everything = None
-    if set(points.axes) < set(GRID_AXES):
-        rows = designs.dropna(subset=[*GRID_AXES, "loss"])
-        everything = {axis: rows[axis].to_numpy(dtype=float) for axis in GRID_AXES}, rows["loss"].to_numpy()
+    # Compute is size and length at once, so that data alone stand beside it.
+    axes = ("train_flops", "n_examples") if points.axes == ("train_flops",) else GRID_AXES
+    if set(points.axes) < set(axes):
+        rows = designs.dropna(subset=[*axes, "loss"])
+        everything = {axis: rows[axis].to_numpy(dtype=float) for axis in axes}, rows["loss"].to_numpy()
     refuse_no_trend(points.x, points.loss, everything)
 
 
