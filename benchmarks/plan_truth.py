@@ -35,6 +35,7 @@ space = {{ width = {{ type = "doubling", low = {low}, high = {high} }} }}
 REGNET = """
 [[architecture]]
 name = "regnet1d"
+options = { w_init = 8 }
 space = { w_0 = { type = "choice", values = [8, 16, 24] } }
 """
 OPTIMIZERS = {

@@ -5,7 +5,7 @@ from scalelab.analysis.estimate import Refusal as Refusal
 from scalelab.analysis.families.advice import Advice as Advice
 from scalelab.analysis.families.advice import FamilyAdvice as FamilyAdvice
 from scalelab.analysis.families.advice import price_of as price_of
-from scalelab.analysis.families.laws import FittedLaw as FittedLaw
+from scalelab.analysis.families.fitted import FittedLaw as FittedLaw
 from scalelab.analysis.families.pairs import Group as Group
 from scalelab.analysis.families.pairs import Pair as Pair
 from scalelab.analysis.families.prediction import Forecast as Forecast

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from scalelab.analysis.designspace.whole import DesignSpace, design_space
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
-from scalelab.analysis.families.laws import FittedLaw, fit_families
+from scalelab.analysis.families.fitted import FittedLaw
+from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
@@ -155,7 +156,7 @@ def analyze(
         warnings=_warnings(studies, done, table),
         scales=_scale_tables(table),
         laws=laws,
-        comparisons=compare_families(laws, level),
+        comparisons=compare_families(laws, optima if law is None else (), level),
         optima=optima,
         fronts=pareto_fronts(table),
         trees=_trees(space, done, level, seed) if trees else (),

@@ -206,8 +206,8 @@ def compare(
 
     Args:
         source: A store, its file, or a table of runs.
-        axes: Along which numeric columns of the runs their laws are compared; by default the axis that the
-            law names, or `train_flops`.
+        axes: Along which numeric columns of the runs their laws are compared, the first that two families
+            have a law of; by default the axis that the law names, or `train_flops`, `n_params`, `n_examples`.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law has one axis.
 
     Returns:
@@ -218,13 +218,19 @@ def compare(
         InputError: An axis, the law, the estimator, the level or a filter is wrong.
         StoreError: The store cannot be read.
     """
+    from scalelab.analysis.families.allocation import family_optima
     from scalelab.analysis.families.laws import fit_families
     from scalelab.analysis.families.pairs import compare_families
+    from scalelab.analysis.runs.selection import AXES
 
     how = _how(asked)
-    along = _along(axes, how)
-    laws = fit_families(_designs(source, asked, how, along or ()), axes=along, **how)
-    return compare_families(laws, asked.get("level", 0.9))
+    along = _along(axes, how, AXES)
+    table = _designs(source, asked, how, along or ())
+    laws = fit_families(table, axes=along, **how)
+    usual = axes is None and asked.get("law") is None
+    others = {name: value for name, value in how.items() if name != "law"}
+    optima = family_optima(table, **others) if usual else ()
+    return compare_families(laws, optima, asked.get("level", 0.9))
 
 
 def advise(source: Source, budget: float | str, **asked: Unpack[Asked]) -> Advice:
@@ -284,10 +290,12 @@ def _how(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**how, "law": law_named(how["law"], catalog)} if "law" in how else how
 
 
-def _along(axes: Sequence[str] | None, how: Mapping[str, Any]) -> Sequence[str] | None:
-    """Returns the axes of a question about one axis; `None` where the law names its own."""
+def _along(
+    axes: Sequence[str] | None, how: Mapping[str, Any], usual: Sequence[str] = ("train_flops",)
+) -> Sequence[str] | None:
+    """Returns the axes of a question about single axes; `None` where the law names its own."""
     from scalelab.analysis.laws.formula import Formula
     from scalelab.analysis.runs.axes import own_axes
 
     law = how.get("law")
-    return axes or (None if own_axes(law) or isinstance(law, Formula) else ("train_flops",))
+    return axes or (None if own_axes(law) or isinstance(law, Formula) else usual)

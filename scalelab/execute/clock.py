@@ -22,7 +22,7 @@ from scalelab.measure.machine import machine_facts
 from scalelab.schedules import Validations
 from scalelab.store import Timing
 
-MARGIN, MOST = 1.37, 2.0
+MARGIN, MOST = 1.25, 2.0
 """The range is the middle divided and multiplied by the first, by up to the second where times differed."""
 NEAR = 1.5
 """A size within this factor of one whose times are known needs no timing of its own."""

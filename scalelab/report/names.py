@@ -11,7 +11,7 @@ from scalelab.analysis.runs.selection import symbol
 from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
-    from scalelab.analysis.families.laws import FittedLaw
+    from scalelab.analysis.families.fitted import FittedLaw
 
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key", bound=Hashable)

@@ -119,7 +119,7 @@ def test_a_law_of_a_plugin_is_asked_for_by_name(store):
     assert done.returncode == 0, done.stderr
     (law,) = json.loads(done.stdout)["laws"]
     assert law["law"] == "mmf"
-    assert "mmf" in (law["refusal"] or law["fit"]["law"])
+    assert "mmf" in (law["refusal"] or law["fit"]["provenance"]["law"])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_law_of_one_line_predicts_the_costly_runs_of_scalebench(name, scalelab
     mapped = [f"--map={column}={expression}" for column, expression in mapping.items()]
     code, _, err = scalelab_command("import", train, "--store", store, *mapped)
     assert code == 0, err
-    asked = ("--store", store, "--law", law, "--estimator", "log-huber" if name == "parallel" else "mse")
+    asked = ("--store", store, "--law", law)
     code, out, err = scalelab_command("analyze", *asked, "--no-trees", "--json")
     assert code == 0, err
     fitted = json.loads(out)["laws"]

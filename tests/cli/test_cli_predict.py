@@ -47,7 +47,7 @@ def test_the_document_has_the_numbers(predict):
     assert one["loss"]["lower"] < one["loss"]["value"] < one["loss"]["upper"]
     assert one["times_beyond"]["train_flops"] == pytest.approx(10, rel=0.05)
     assert set(one["backtest"]) == {"rms_log_error", "origins", "reach", "errors", "refused"}
-    assert one["fit"]["provenance"]["law"] == "power-offset"
+    assert one["fit"]["provenance"]["law"] == "chinchilla"
 
 
 def test_a_target_has_a_scale_or_is_never_reached(predict):
@@ -78,7 +78,7 @@ def test_a_target_has_a_scale_or_is_never_reached(predict):
         (("--at", "train_flops=1e9", "--optimizer", "plane"), "did you mean 'plain'"),
         (("--at", "train_flops=1e9", "--architecture", "stak"), "did you mean 'stack'"),
         (("--at", "train_flops=1e9", "--dataset", "speks"), "did you mean 'specks'"),
-        (("--at", "train_flops=1e9", "--law", "bnsl2"), "the runs support no prediction: law 'bnsl2' has"),
+        (("--at", "train_flops=1e9", "--law", "bnsl2"), "no prediction: a law in C needs 4 points"),
         (("--at", "train_flops=1e9", "--law", "powr"), "did you mean 'power'"),
         (("--at", "train_flops=1e9", "--level", "0"), "between 0 and 1"),
         (("--reach", "0"), "must be a positive number"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scalelab import open_store, plan_study, run_study
 from scalelab.errors import InputError
 from scalelab.execute import clock as clock_module
-from scalelab.execute.clock import MOST, Clock, Rate
+from scalelab.execute.clock import MARGIN, MOST, Clock, Rate
 from scalelab.execute.crew import Crew
 from scalelab.execute.timing import LEAST_STEPS, WARM_STEPS, Stopwatch
 from scalelab.execute.work import Span, Work, makespan
@@ -58,7 +58,7 @@ def test_a_known_size_takes_what_it_took() -> None:
     span = known(work(1e9, n_steps=1000))
     # 1,000 steps of ten milliseconds, the setup, and validation: nine points of 213 and one of 1,000.
     assert span.middle == pytest.approx(0.5 + 10 + (9 * 213 + 1000 * 1.5) * 1e-4, rel=1e-3)
-    assert span.high / span.low == pytest.approx(1.37**2, rel=0.05)
+    assert span.high / span.low == pytest.approx(MARGIN**2, rel=0.05)
 
 
 def test_times_that_differ_make_the_range_wider_up_to_four_times() -> None:

@@ -38,14 +38,15 @@ def isoflops():
 def test_pairs_stand_in_a_table_with_every_number(grid_report):
     (table,) = grid_report.sections["comparison"].tables
     assert table.title.startswith("Comparison of optimizers along C: convnext1d on toy-ecg")
-    ((pair, exponents, difference, p_lr, p_holm, multiplier, _),) = table.rows
+    ((pair, exponents, difference, p_lr, p_holm, multiplier, factor, _),) = table.rows
     assert table.columns[5].startswith("compute multiplier at C = ")
     assert set(pair.split(" / ")) == {"adamw", "sgd"}
-    assert re.fullmatch(r"α [\d.]+ / [\d.]+", exponents)
+    assert re.fullmatch(r"γ [\d.]+ / [\d.]+", exponents)
     assert re.fullmatch(r"[+-][\d.]+ \[-?[\d.]+, -?[\d.]+\]", difference)
     assert 0 < float(p_lr) <= 1
     assert 0 < float(p_holm) <= 1
     assert multiplier.endswith("×")
+    assert re.fullmatch(r"[\d.]+ \[[\d., ]+\]× N, [\d.]+ \[[\d., ]+\]× D \(p [\d.]+\)", factor)
 
 
 def test_the_answer_is_a_sentence(grid_report):

@@ -17,7 +17,7 @@ def test_every_section_table_and_figure_is_there(document, grid_report):
     heads = re.findall(r"^## (.*)$", document, re.M)
     assert heads == [section.title for section in grid_report]
     assert heads[:2] == ["Answer", "What was run"]
-    for table in grid_report.tables.values():
+    for table in (table for table in grid_report.tables.values() if table.rows):
         assert document.count(f"| {table.rows[0][0]} |") >= 1
     for figure in grid_report.figures.values():
         assert f"**{figure.title}.** (a figure; `--figures DIR` draws it)" in document

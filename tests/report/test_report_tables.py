@@ -78,7 +78,9 @@ def test_one_list_of_sections_in_one_order(grid_analysis, grid_report, report, c
 
 def test_grid_tables_say_the_numbers(grid_analysis, report):
     tables = report(grid_analysis, whole=False, draw=False).tables.values()
-    runs, adamw, sgd, laws, comparison, optimum, *fronts = tables
+    runs, adamw, sgd, laws, distrust, comparison, optimum, *fronts = tables
+    assert distrust.notes
+    assert not distrust.rows
     assert comparison.title.startswith("Comparison of optimizers")
     assert optimum.title.startswith("Compute-optimal size")
     assert runs.rows[0][:4] == ("demo", "toy-ecg", "macro-f1", "100")

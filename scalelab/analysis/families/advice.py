@@ -1,8 +1,9 @@
 """The best use of a training budget: which family, how large, how many examples, and what loss to expect.
 
-Where the runs of a family vary size and length, their law L(N, D) is minimized under `C = k·N·D` with the
-measured k. Where they do not, the law of the compute-efficient frontier says what the budget buys if it is
-spent as the runs on the frontier spent theirs; whether another split is better those runs cannot say.
+The loss is that of a family's law of compute: of its frontier, or where that is the edge of the grid, of the
+optimum of L(N, D). Where the runs vary size and length, that law is minimized under `C = k·N·D` with the
+measured k. Where they do not, the budget is spent as the runs on the frontier spent theirs; whether another
+split is better those runs cannot say.
 """
 
 from __future__ import annotations
@@ -10,28 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.laws import DEFAULT_LAW, Fitted, check_trend, run_at, run_parts
-from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.families.allocation import FamilyOptimum, at_optimum, family_optimum
+from scalelab.analysis.families.compute import costs_of, law_of
+from scalelab.analysis.families.fitted import DEFAULT_LAW, Fitted, run_at, run_parts
+from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import (
     examples_per_param,
     log_loss_at,
     log_of,
-    loss_at_budget,
     optimal_examples,
     optimal_params,
 )
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family, families
-from scalelab.analysis.runs.selection import axis_points
+from scalelab.analysis.runs.selection import GRID_AXES, EdgeError, Points
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 
@@ -52,7 +54,9 @@ class FamilyAdvice(Fitted):
     """What a budget buys in one family; the law is that of the loss.
 
     Attributes:
-        basis: `optimum` of the law L(N, D), or `frontier`: as the best runs spent theirs.
+        basis: `optimum` of the law L(N, D), or `frontier`: as the best runs spent theirs; `n_params` or
+            `n_examples` where these spent it on that alone.
+        at: The scale of the run, by axis of the law.
         n_params: Parameters.
         n_seen: Examples seen in training, repeats counted.
         per_param: Examples seen for each parameter.
@@ -70,6 +74,7 @@ class FamilyAdvice(Fitted):
     """
 
     basis: str
+    at: dict[str, float]
     n_params: Estimate
     n_seen: Estimate
     per_param: Estimate
@@ -94,8 +99,8 @@ class FamilyAdvice(Fitted):
 
     def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
         """Returns the loss of one run of another size, with its prediction interval."""
-        given = {"n_params": n_params, "n_examples": n_seen, "train_flops": flops}
-        return run_at(self.fit, given, level)
+        seen = n_seen if self.basis == SPLIT else n_seen * self.n_examples / self.n_seen.value
+        return run_at(self.fit, {"n_params": n_params, "n_examples": seen, "train_flops": flops}, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,89 +150,104 @@ def advise(
             "losses of different datasets cannot be compared: choose one with --dataset, of "
             + ", ".join(datasets)
         )
+    how: dict[str, Any] = {"estimator": estimator, "seed": seed}
+    optima = {family: family_optimum(family, rows, level=level, **how) for family, rows in families(designs)}
+    compared = at_optimum(optima.values())
     results = [
-        attempt({"family": family}, _family_advice, family, rows, budget, estimator, level, seed)
+        attempt(
+            {"family": family}, _family_advice, optima[family], family in compared, rows, budget, level, how
+        )
         for family, rows in families(designs)
     ]
     found = [one for one in results if isinstance(one, FamilyAdvice)]
     refused = tuple(one for one in results if isinstance(one, Refusal))
     if not found:
         raise InputError(f"the runs support no advice: {'; '.join(sorted({one.reason for one in refused}))}")
-    shares = _best_shares(found, budget)
+    shares = _best_shares(found)
     ranked = [replace(one, share=share) for one, share in zip(found, shares, strict=True)]
     return Advice(budget, level, tuple(sorted(ranked, key=lambda one: one.loss.value)), refused)
 
 
 def _family_advice(
-    family: Family, rows: pd.DataFrame, budget: float, estimator: str, level: float, seed: int
-) -> FamilyAdvice:
-    optimum = family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
-    if isinstance(optimum, FamilyOptimum) and optimum.found.fit is not None:
-        return _optimal(optimum, optimum.found.fit, budget, level)
-    return _on_frontier(family, optimum, rows, budget, estimator, level, seed)
+    optimum: FamilyOptimum | Refusal, compared: bool, designs: pd.DataFrame, budget: float, level: float,
+    how: dict[str, Any],
+) -> FamilyAdvice:  # fmt: skip
+    """Returns what a budget buys in one family; its law of compute is that which comparisons are about."""
+    if isinstance(optimum, FamilyOptimum) and "parametric" in optimum.found.approaches:
+        split = optimum.found.fit
+        assert split is not None
+        law = _Law(optimum.points, split) if compared else attempt({}, _law, designs, how)
+        if isinstance(law, Refusal) or law.points.axes in (GRID_AXES[:1], GRID_AXES[1:]):
+            law = _Law(optimum.points, split)
+        return _optimal(optimum, split, law, budget, level)
+    if isinstance(optimum, Refusal):
+        family, why = optimum.subject["family"], optimum.reason
+    else:
+        family, why = optimum.family, optimum.found.missing["parametric"]
+    try:
+        law = _law(designs, how)
+    except FitError as error:
+        raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
+    return _as_before(family, optimum, law, why, budget, level)
 
 
-def _optimal(optimum: FamilyOptimum, fit: Fit, budget: float, level: float) -> FamilyAdvice:
+class _Law(NamedTuple):
+    """A law of the loss and the points that it is of: of compute, or of size or data at an edge."""
+
+    points: Points
+    fit: Fit
+
+
+def _law(designs: pd.DataFrame, how: dict[str, Any]) -> _Law:
+    """Returns a family's law of compute; where compute went into size alone, or data, the law of that.
+
+    Raises:
+        FitError: The runs support neither.
+    """
+    try:
+        points, fit, optimum = law_of(designs, ("train_flops",), DEFAULT_LAW, **how)
+        points = points if optimum is None else optimum.grid
+    except EdgeError as edge:
+        points, fit, _ = law_of(designs, (GRID_AXES[edge.held == GRID_AXES[0]],), DEFAULT_LAW, **how)
+    assert isinstance(fit, Fit)  # one form
+    return _Law(points, fit)
+
+
+def _optimal(optimum: FamilyOptimum, split: Fit, law: _Law, budget: float, level: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
     points, found, per = optimum.points, optimum.found, optimum.flops_per
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
-    centers = [fit.estimate(quantity) for quantity in made]
+    centers = [split.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
-    logs = intervals(fit, [log_of(quantity) for quantity in made], level)
+    logs = intervals(split, [log_of(quantity) for quantity in made], level)
     ends = [np.exp(np.clip(pair, -690, 690)) for pair in logs]
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
     _refuse_nothing(budget, n.value, d.value)
-    flops = points.rows["train_flops"].fillna(per * points.rows["n_params"] * points.rows["n_examples"])
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
-    at = {"n_params": n.value, "n_examples": d.value}
-    loss = run_at(fit, at, level)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
-    return FamilyAdvice(
-        family=optimum.family,
-        basis=SPLIT,
-        n_params=n,
-        n_seen=d,
-        per_param=ratio,
-        loss=loss,
-        parts=run_parts(fit, at, loss, level),
-        unique=unique,
-        n_examples=n_examples,
-        beyond=budget / float(flops.max()),
-        fit=fit,
-        points=points,
-        flops_per=per,
-        optimum=optimum,
+    return _advice(
+        optimum.family, law, {"train_flops": budget, "n_params": n.value, "n_examples": d.value}, level,
+        basis=SPLIT, n_params=n, n_seen=d, per_param=ratio, unique=unique, n_examples=n_examples,
+        beyond=budget / float(costs_of(points).flops.max()), flops_per=per, optimum=optimum,
         sizes=sizes | {"parametric": n.value},
         warnings=(*optimum.warnings, *_passes(d.value, n_examples)),
-    )
+    )  # fmt: skip
 
 
-def _on_frontier(
-    family: Family, optimum: FamilyOptimum | Refusal, rows: pd.DataFrame, budget: float,
-    estimator: str, level: float, seed: int,
-) -> FamilyAdvice:  # fmt: skip
-    """Returns what the budget buys if it is spent as the runs on the compute-efficient frontier did.
+def _as_before(
+    family: Family, optimum: FamilyOptimum | Refusal, law: _Law, why: str, budget: float, level: float
+) -> FamilyAdvice:
+    """Returns what the budget buys if it is spent as these runs spent theirs.
 
     Raises:
-        FitError: The frontier supports no law either; the message has both reasons.
+        FitError: They do not record how they did.
     """
-    why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
-    try:
-        points = axis_points(rows, "train_flops")
-        check_trend(points, rows)
-        fit = fit_law(DEFAULT_LAW, points.x, points.loss, estimator=estimator, seed=seed)
-    except FitError as error:
-        raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
-    runs = rows.dropna(subset=["n_params", "n_examples", "train_flops"])
-    front = (
-        runs[runs["train_flops"].isin(points.rows["train_flops"])]
-        .sort_values("loss")
-        .drop_duplicates("train_flops")
-    )
-    sizes = front["n_params"].to_numpy(dtype=float)
-    seen = (front["n_examples"] * front["epochs"].fillna(1.0)).to_numpy(dtype=float)
-    at = np.log(front["train_flops"].to_numpy(dtype=float))
+    runs = law.points.rows.dropna(subset=[*GRID_AXES, "train_flops"])
+    sizes = runs["n_params"].to_numpy(dtype=float)
+    passes = runs["epochs"].fillna(1.0)
+    seen = (runs["n_examples"] * passes).to_numpy(dtype=float)
+    at = np.log(runs["train_flops"].to_numpy(dtype=float))
     if at.size < 2 or np.ptp(at) == 0:
         raise FitError("the runs on the frontier do not record their n_params and n_examples")
     per = float(np.exp(np.mean(at - np.log(sizes * seen))))
@@ -235,29 +255,32 @@ def _on_frontier(
     n = float(np.exp(intercept + slope * math.log(budget)))
     d = budget / per / n
     _refuse_nothing(budget, n, d)
-    loss = run_at(fit, {"train_flops": budget}, level)
-    unique, n_examples = _data(front["n_examples"], front["epochs"].fillna(1.0), d)
-    return FamilyAdvice(
-        family=family,
-        basis=FRONTIER,
-        n_params=Estimate(n),
-        n_seen=Estimate(d),
-        per_param=Estimate(d / n),
-        loss=loss,
-        parts=run_parts(fit, {"train_flops": budget}, loss, level),
-        unique=unique,
-        n_examples=n_examples,
-        beyond=points.beyond("train_flops", budget),
-        fit=fit,
-        points=points,
-        flops_per=per,
-        optimum=optimum,
-        sizes={"frontier": n},
+    unique, n_examples = _data(runs["n_examples"], passes, d)
+    (axis,) = law.points.axes
+    spent = "on the frontier" if axis == "train_flops" else f"that vary {axis} alone"
+    return _advice(
+        family, law, {"train_flops": budget, "n_params": n, "n_examples": n_examples}, level,
+        basis=FRONTIER if axis == "train_flops" else axis,
+        n_params=Estimate(n), n_seen=Estimate(d), per_param=Estimate(d / n),
+        unique=unique, n_examples=n_examples, beyond=budget / float(np.exp(at.max())), flops_per=per,
+        optimum=optimum, sizes={"frontier": n},
         warnings=(
-            f"the split between size and training is that of the runs on the frontier, not an optimum: {why}",
-            *_passes(d, n_examples),
+            f"the split between size and training is that of the runs {spent}, not an optimum: {why}",
+            *_passes(d, n_examples), *diagnose(law.fit).warnings(), *law.points.doubts,
         ),
-    )
+    )  # fmt: skip
+
+
+def _advice(
+    family: Family, law: _Law, at: dict[str, float], level: float, *, warnings: tuple[str, ...], **facts: Any
+) -> FamilyAdvice:
+    """Returns the advice with the loss of a run at a scale, and a warning where that lies too far."""
+    loss = run_at(law.fit, at, level)
+    found = FamilyAdvice(
+        family=family, points=law.points, fit=law.fit, at=at, loss=loss,
+        parts=run_parts(law.fit, at, loss, level), warnings=warnings, **facts,
+    )  # fmt: skip
+    return replace(found, warnings=(*found.reaches_too_far(at), *warnings))
 
 
 def _data(unique: pd.Series, passes: pd.Series, n_seen: float) -> tuple[int | None, float]:
@@ -338,18 +361,16 @@ def _passes(n_seen: float, n_examples: float) -> list[str]:
     ]
 
 
-def _best_shares(found: Sequence[FamilyAdvice], budget: float) -> list[float]:
+def _best_shares(found: Sequence[FamilyAdvice]) -> list[float]:
     """Returns for each family the share of refits in which its law promises the lowest loss."""
-    losses = [_log_losses(one, budget) for one in found]
+    losses = [_log_losses(one) for one in found]
     n = min(len(column) for column in losses)
     winners = np.argmin(np.stack([column[:n] for column in losses]), axis=0)
     return [float(np.mean(winners == i)) for i in range(len(found))]
 
 
-def _log_losses(one: FamilyAdvice, budget: float) -> Array:
+def _log_losses(one: FamilyAdvice) -> Array:
     # Another seed for each family: their noise has nothing in common.
     label = sum(map(ord, "".join(one.family)))
     draws = refits(one.fit, seed=one.fit.seed + 1 + label).draws
-    if one.basis == SPLIT:
-        return np.log(loss_at_budget(budget, one.flops_per)(draws))
-    return log_loss_at(one.fit, {"train_flops": [budget]})(draws)
+    return log_loss_at(one.fit, {axis: [one.at[axis]] for axis in one.fit.table.axes})(draws)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from scalelab.analysis.estimate import Refusal, attempt
+from scalelab.analysis.families.compute import costs_of
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.inference.trend import refuse_no_trend
@@ -72,18 +72,30 @@ def family_optimum(
 
 def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float, seed: int) -> FamilyOptimum:
     points = training_points(designs)
-    n, d = points.x["n_params"], points.x["n_examples"]
-    refuse_no_trend(points.x, points.loss)
-    flops = points.rows["train_flops"].to_numpy(dtype=float)
-    ratio = flops / (n * d)
-    known = np.isfinite(ratio) & (ratio > 0)
-    per = float(np.exp(np.mean(np.log(ratio[known])))) if known.any() else FLOPS_PER
-    spent = np.where(known, flops, per * n * d)
+    refuse_no_trend(*points.means)
+    costs = costs_of(points)
     found = compute_optimal(
-        n, d, points.loss, flops=spent, flops_per=per, estimator=estimator, level=level, seed=seed
-    )
-    warnings = (*_cost_warnings(ratio[known]), *found.warnings())
-    return FamilyOptimum(family=family, points=points, found=found, flops_per=per, warnings=warnings)
+        points.x["n_params"], points.x["n_examples"], points.loss, flops=costs.flops, flops_per=costs.per,
+        estimator=estimator, level=level, seed=seed,
+    )  # fmt: skip
+    warnings = (*_cost_warnings(costs.ratios), *found.warnings(), *points.doubts)
+    return FamilyOptimum(family=family, points=points, found=found, flops_per=costs.per, warnings=warnings)
+
+
+def at_optimum(optima: Iterable[FamilyOptimum | Refusal]) -> dict[Family, FamilyOptimum]:
+    """Returns the families of the datasets of which every family has an optimum of its law L(N, D).
+
+    Only such families are compared at their optimum: that of one law beside a frontier of another would be no
+    comparison.
+    """
+    found: dict[str, dict[Family, FamilyOptimum]] = {}
+    without = set()
+    for one in optima:
+        if isinstance(one, FamilyOptimum) and "parametric" in one.found.approaches:
+            found.setdefault(one.family.dataset, {})[one.family] = one
+        else:
+            without.add((one.subject["family"] if isinstance(one, Refusal) else one.family).dataset)
+    return {family: one for name, own in found.items() if name not in without for family, one in own.items()}
 
 
 def _cost_warnings(ratio: Any) -> list[str]:

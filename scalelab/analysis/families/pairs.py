@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import FittedLaw
-from scalelab.analysis.fits.compare import Comparison, Crossing, compare_fits
+from scalelab.analysis.families.allocation import FamilyOptimum, at_optimum
+from scalelab.analysis.families.compute import OptimumLaw, costs_of
+from scalelab.analysis.families.fitted import FittedLaw
+from scalelab.analysis.fits.compare import Comparison, Spent, compare_fits
+from scalelab.analysis.fits.crossing import Crossing
 from scalelab.analysis.fits.fit import Fit
-from scalelab.analysis.inference.exponent_test import ExponentTest
-from scalelab.analysis.runs.selection import JOINT
+from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
+from scalelab.analysis.runs.designs import Family
+from scalelab.analysis.runs.selection import JOINT, Points
 from scalelab.errors import FitError
+
+if TYPE_CHECKING:
+    from scalelab.analysis.inference.average import AutoFit
 
 AHEAD_FIRST = ("train_flops", "n_params", "n_examples")
 """The axis to compare along: compute where it was fitted."""
@@ -34,6 +41,8 @@ class Pair:
         values: It in both.
         difference: By how much the second exceeds the first.
         test: Shared against separate exponents.
+        efficiency: What a scale is worth in the second, if both share all but that; `None` where the law
+            is no sum of powers.
         scale: The scale of the multiplier, the largest that both have.
         multiplier: How many times the scale the first needs for the second's loss there; infinite ends are
             `None`.
@@ -49,6 +58,7 @@ class Pair:
     values: tuple[float, float]
     difference: Estimate
     test: ExponentTest
+    efficiency: Efficiency | None
     scale: float
     multiplier: Estimate
     crossings: tuple[Crossing, ...]
@@ -57,7 +67,7 @@ class Pair:
 
     json_fields: ClassVar = (
         "first", "second", "exponent", "values", "difference", "p_likelihood_ratio=test.p_lr",
-        "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "at_scale=scale", "multiplier",
+        "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "efficiency", "at_scale=scale", "multiplier",
         "crossings", "sentence",
     )  # fmt: skip
 
@@ -86,28 +96,42 @@ class Group:
     json_fields: ClassVar = ("dataset", "varies", "held", "axis", "n_points", "refusal", "pairs")
 
 
-def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple[Group | Refusal, ...]:
+class _Side(NamedTuple):
+    """A family's law in a comparison."""
+
+    points: Points
+    fit: Fit | AutoFit[Fit]
+    ends: dict[str, tuple[float, float]]
+    spent: Spent | None = None
+
+
+def compare_families(
+    laws: Iterable[FittedLaw | Refusal], optima: Iterable[FamilyOptimum | Refusal], level: float
+) -> tuple[Group | Refusal, ...]:
     """Compares the families of each dataset, pair by pair.
 
     Args:
         laws: Fitted laws; families are compared along compute where two have a law of it, else along another
             axis.
+        optima: Where all families of a dataset have an optimum of L(N, D), their law of compute is that.
         level: Coverage of the intervals.
     """
-    fitted = [law for law in laws if isinstance(law, FittedLaw) and law.axis != JOINT]
+    sides = _sides(laws, at_optimum(optima))
     groups: list[Group | Refusal] = []
     for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
-        keys = sorted({(law.family.dataset, getattr(law.family, held)) for law in fitted})
+        keys = sorted({(family.dataset, getattr(family, held)) for family, _ in sides})
         for dataset, fixed in keys:
-            own = [
-                law for law in fitted if (law.family.dataset, getattr(law.family, held)) == (dataset, fixed)
-            ]
-            order = dict.fromkeys((*AHEAD_FIRST, *(law.axis for law in own)))
-            axis = next((a for a in order if sum(law.axis == a for law in own) > 1), None)
+            own = {
+                (axis, getattr(family, varies)): side
+                for (family, axis), side in sides.items()
+                if (family.dataset, getattr(family, held)) == (dataset, fixed)
+            }
+            order = dict.fromkeys((*AHEAD_FIRST, *(axis for axis, _ in own)))
+            axis = next((a for a in order if sum(axis == a for axis, _ in own) > 1), None)
             if axis is None:
                 continue
-            chosen = {getattr(law.family, varies): law for law in own if law.axis == axis}
-            n_points = min(len(law.points.rows) for law in chosen.values())
+            chosen = {name: side for (along, name), side in own.items() if along == axis}
+            n_points = min(len(side.points.rows) for side in chosen.values())
             asked = {
                 "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
             }  # fmt: skip
@@ -116,29 +140,48 @@ def compare_families(laws: Iterable[FittedLaw | Refusal], level: float) -> tuple
     return tuple(groups)
 
 
-def _pairs(laws: dict[str, FittedLaw], level: float) -> tuple[Pair, ...]:
+def _sides(
+    laws: Iterable[FittedLaw | Refusal], optima: Mapping[Family, FamilyOptimum]
+) -> dict[tuple[Family, str], _Side]:
+    """Returns the laws to compare, by family and axis."""
+    sides = {}
+    for law in laws:
+        # A family at its optimum has a law of compute of two exponents; it is below, or not compared so.
+        if isinstance(law, FittedLaw) and law.axis != JOINT and not isinstance(law, OptimumLaw):
+            ends = {own: law.params[own].ends for own in law.exponents}
+            sides[law.family, law.axis] = _Side(law.points, law.fit, ends)
+    for family, one in optima.items():
+        assert one.found.fit is not None
+        flops = costs_of(one.points).flops
+        spent = Spent(one.flops_per, float(flops.min()), float(flops.max()))
+        sides[family, "train_flops"] = _Side(one.points, one.found.fit, {}, spent)
+    return sides
+
+
+def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
     """Compares every two of some laws along the same axis.
 
     Raises:
         FitError: They cannot be compared.
     """
     fits: dict[str, Fit] = {}
-    ends: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, law in laws.items():
-        if not isinstance(law.fit, Fit):
+    for name, side in sides.items():
+        if not isinstance(side.fit, Fit):
             raise FitError("an average of forms has no exponent to compare; use --law power-offset")
-        if not law.exponents:
-            raise FitError(f"law {law.law!r} has no exponents to compare")
-        fits[name] = law.fit
-        ends[name] = {own: law.params[own].ends for own in law.exponents}
+        if not side.fit.law.exponents:
+            raise FitError(f"law {side.fit.law.name!r} has no exponents to compare")
+        fits[name] = side.fit
+    spent = {name: side.spent for name, side in sides.items() if side.spent}
+    found = compare_fits(
+        fits, level=level, ends={name: side.ends for name, side in sides.items()}, spent=spent
+    )
     # The family of the larger exponent is the second of its pair, so that sentences read forward.
-    order = sorted(fits, key=lambda name: fits[name].params[fits[name].law.exponents[0]])
-    found = compare_fits({name: fits[name] for name in order}, level=level, ends=ends)
+    order = sorted(fits, key=lambda name: found.value(name, found.exponents[0]))
     return tuple(_pair(found, a, b) for a, b in combinations(order, 2))
 
 
 def _pair(found: Comparison, first: str, second: str) -> Pair:
-    name = found.fits[first].law.exponents[0]
+    name = found.exponents[0]
     smallest, largest, _ = found.span(first, second)
     scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
     worths = [(scale, found.multiplier(first, second, float(scale))) for scale in scales]
@@ -146,9 +189,10 @@ def _pair(found: Comparison, first: str, second: str) -> Pair:
         first=first,
         second=second,
         exponent=name,
-        values=(found.fits[first].params[name], found.fits[second].params[name]),
+        values=(found.value(first, name), found.value(second, name)),
         difference=found.difference(first, second, name),
         test=next(test for test in found.tests if set(test.families) == {first, second}),
+        efficiency=found.efficiency(first, second),
         scale=largest,
         multiplier=found.multiplier(first, second, largest),
         crossings=found.crossings(first, second),

@@ -7,33 +7,28 @@ from the smaller ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.laws import (
-    AUTO,
-    DEFAULT_LAW,
-    JOINT_LAW,
-    Fitted,
-    check_trend,
-    run_parts,
-    runs_at,
-)
+from scalelab.analysis.families.compute import law_of
+from scalelab.analysis.families.fitted import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, run_parts, runs_at
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
-from scalelab.analysis.inference.quantities import scale_for_loss
+from scalelab.analysis.inference.intervals import Prediction
+from scalelab.analysis.inference.quantities import flops_for_loss, scale_for_loss
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.analysis.runs.axes import formed, own_axes
 from scalelab.analysis.runs.designs import Family, axes_of, families
-from scalelab.analysis.runs.selection import AXES, GRID_AXES, axis_points, grid_points
+from scalelab.analysis.runs.selection import AXES, GRID_AXES
+from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import ALIASES, Law
 
@@ -76,14 +71,19 @@ class Forecast(Fitted):
 
     json_fields: ClassVar = (
         "*family", "axes", "law", "refusal", "at", "loss", "interval_parts=parts", "times_beyond=beyond",
-        "backtest", "metric",
-        "objective", "no_objective", "link_beyond", "equation", "selection=points.selection", "fit",
+        "backtest", "metric", "objective", "no_objective", "link_beyond", "equation",
+        "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
 
     @property
     def beyond(self) -> dict[str, float]:
         """By axis, how many times the largest scale of the points it is; below one, inside them."""
         return {axis: self.points.beyond(axis, value) for axis, value in self.at.items()}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to distrust, a sentence each."""
+        return (*self.reaches_too_far(self.at), *self.doubts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,7 +102,7 @@ class Target(Fitted):
 
     json_fields: ClassVar = (
         "*family", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
-        "backtest", "equation", "selection=points.selection", "fit",
+        "backtest", "equation", "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
 
     @property
@@ -115,6 +115,13 @@ class Target(Fitted):
         """How many times the largest scale of the points it is; `None` without a scale."""
         value = self.scale.value
         return self.points.beyond(self.axes[0], value) if math.isfinite(value) else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to distrust, a sentence each."""
+        value = self.scale.value
+        far = self.reaches_too_far({self.axes[0]: value}) if math.isfinite(value) else ()
+        return (*far, *self.doubts)
 
 
 def forecast(
@@ -154,7 +161,7 @@ def forecast(
     if len({tuple(scale) for scale in scales}) != 1:
         raise InputError("give at least one scale, and the same axes for each of several")
     form = _form(AUTO if law == AUTO else known, tuple(scales[0]))
-    asked = {"axes": tuple(scales[0]), "law": form if isinstance(form, str) else form.name}
+    asked = {"axes": tuple(scales[0]), "law": _name(form)}
     found: list[Forecast | Refusal] = []
     for family, rows in families(designs):
         subject = {"family": family, **asked}
@@ -200,12 +207,18 @@ def reach(
     own = own_axes(known)
     axes = axes or (own if len(own) == 1 else AXES)
     form = _form(AUTO if law == AUTO else known, (axes[0],))
-    if isinstance(form, str):
+    if form == AUTO:
         raise InputError("the scale that reaches a loss needs one form, such as power-offset; auto averages")
     options = (loss, estimator, level, seed)
     return tuple(
         attempt(
-            {"family": family, "axes": (axis,), "law": form.name}, _target, family, rows, form, axis, *options
+            {"family": family, "axes": (axis,), "law": _name(form)},
+            _target,
+            family,
+            rows,
+            form,
+            axis,
+            *options,
         )
         for family, rows in families(designs)
         for axis in axes
@@ -256,7 +269,7 @@ def _form(law: str | Law | None, axes: tuple[str, ...]) -> str | Law:
         FitError: There is no such form.
     """
     if law is None:
-        return get_law({1: DEFAULT_LAW, 2: JOINT_LAW, 3: REPEATED_LAW}[len(axes)])
+        return {1: DEFAULT_LAW, 2: JOINT_LAW, 3: REPEATED_LAW}[len(axes)]
     if law == AUTO:
         return AUTO
     form = get_law(law)
@@ -270,24 +283,26 @@ def _form(law: str | Law | None, axes: tuple[str, ...]) -> str | Law:
     return form
 
 
+def _name(form: str | Law) -> str:
+    return form if isinstance(form, str) else form.name
+
+
 def _forecasts(
     family: Family, rows: pd.DataFrame, form: str | Law, scales: Sequence[dict[str, float]],
     estimator: str, level: float, seed: int,
 ) -> list[Forecast]:  # fmt: skip
-    axes = tuple(scales[0])
-    points = axis_points(rows, *axes) if len(axes) == 1 else grid_points(rows, axes)
-    check_trend(points, rows)
-    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
-    losses = runs_at(fit, scales, level)
-    metric, objectives, why = _objectives(fit, rows, scales, level, seed)
+    points, fit, optimum = law_of(rows, tuple(scales[0]), form, estimator=estimator, seed=seed)
+    own = scales if optimum is None else [optimum.at(scale) for scale in scales]
+    losses = runs_at(fit, own, level)
+    metric, objectives, why = _objectives(fit, rows, own, level, seed)
     lowest = float(rows["loss"].min())
     return [
         Forecast(
             family=family, points=points, fit=fit, at=scale, loss=loss,
-            parts=run_parts(fit, scale, loss, level), metric=metric, objective=objective,
+            parts=run_parts(fit, inward, loss, level), metric=metric, objective=objective,
             no_objective=why, link_beyond=objective is not None and loss.value < lowest,
         )
-        for scale, loss, objective in zip(scales, losses, objectives, strict=True)
+        for scale, inward, loss, objective in zip(scales, own, losses, objectives, strict=True)
     ]  # fmt: skip
 
 
@@ -320,29 +335,36 @@ def _objectives(
 
 
 def _target(
-    family: Family, rows: pd.DataFrame, form: Law, axis: str, loss: float,
+    family: Family, rows: pd.DataFrame, form: str | Law, axis: str, loss: float,
     estimator: str, level: float, seed: int,
 ) -> Target:  # fmt: skip
-    points = axis_points(rows, axis)
-    check_trend(points, rows)
-    fit = fit_law(form, points.x, points.loss, estimator=estimator, seed=seed)
-    value = fit.estimate(scale_for_loss(fit, loss))
+    points, fit, optimum = law_of(rows, (axis,), form, estimator=estimator, seed=seed)
+    assert isinstance(fit, Fit)  # one form
+    quantity = scale_for_loss(fit, loss) if optimum is None else flops_for_loss(loss, optimum.flops_per)
+    value = fit.estimate(quantity)
     known = np.isfinite(value) and 0 < value < _LARGEST
-    ends = _ends(fit, axis, loss, value if known else points.x[axis].max(), level)
+
+    def predict(scales: Array, level: float | None) -> Prediction:
+        x = {axis: scales} if optimum is None else optimum.split(scales)
+        return fit.predict(x, level) if level else Prediction(*3 * [fit.predict(x)])
+
+    ends = _ends(predict, loss, value if known else float(points.rows[axis].max()), level)
     scale = Estimate(value if known else math.inf, *ends)
     return Target(family=family, points=points, fit=fit, loss=loss, scale=scale)
 
 
-def _ends(fit: Fit, axis: str, loss: float, center: float, level: float) -> tuple[float | None, float | None]:
+def _ends(
+    predict: Callable[[Array, float | None], Prediction], loss: float, center: float, level: float
+) -> tuple[float | None, float | None]:
     """Returns the smallest and largest scale at which the interval of the law holds a loss.
 
     That is the interval of the scale (Fieller's argument). Along the law itself the scale jumps to infinity
     where the irreducible loss passes the target; the loss at a scale does not.
     """
     nodes = center * _AROUND
-    law = fit.predict({axis: nodes}, level)
+    law = predict(nodes, level)
     finer = np.geomspace(nodes[0], nodes[-1], _FINER)
-    clean = np.log(fit.predict({axis: finer}))
+    clean = np.log(predict(finer, None).mean)
     ends = []
     for bound in (law.lower, law.upper):
         at = clean + np.interp(np.log(finer), np.log(nodes), np.log(bound / law.mean))

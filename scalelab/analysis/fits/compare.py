@@ -11,17 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.fits.crossing import Crossing, nearest, sign_changes
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.inference.bootstrap import check_level, tails
-from scalelab.analysis.inference.exponent_test import ExponentTest, exponent_test, holm
+from scalelab.analysis.inference.exponent_test import (
+    Efficiency,
+    ExponentTest,
+    efficiency,
+    exponent_test,
+    holm,
+)
 from scalelab.analysis.inference.intervals import intervals, refits
-from scalelab.analysis.inference.quantities import bisect
+from scalelab.analysis.inference.quantities import bisect, budget_losses, compute_exponent
+from scalelab.analysis.inference.simulator import places
 from scalelab.analysis.laws import get_law
 from scalelab.arrays import Array
 from scalelab.errors import FitError
@@ -42,27 +50,18 @@ _NOUNS = {
 _GRID = 400
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """Where the laws of two families cross.
+class Spent(NamedTuple):
+    """What the runs of a law L(N, D) cost, so that its optimum is a law of compute.
 
     Attributes:
-        winner: The family of the lower loss beyond it.
-        scale: Where; the interval is that of the refits that cross so.
-        share: The share of refits that do.
+        flops_per: FLOPs for each parameter and example seen.
+        lowest: The least that a run cost, in FLOPs.
+        highest: The most.
     """
 
-    winner: str
-    scale: Estimate
-    share: float
-
-    json_fields: ClassVar = ("winner_beyond=winner", "scale", "share")
-
-    @property
-    def said(self) -> str:
-        """The scale with its interval, as text."""
-        low, high = self.scale.ends
-        return f"{self.scale.value:.2g} ({low:.2g} to {high:.2g}, in {self.share:.0%} of refits)"
+    flops_per: float
+    lowest: float
+    highest: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +70,44 @@ class Comparison:
 
     Attributes:
         fits: The separate fit of each family, by name.
+        spent: By family, where laws L(N, D) are compared at the optimum of their compute; else empty.
         tests: One a pair.
         level: Coverage of the intervals.
         draws: Refits of each family, by name.
         ends: The interval of each exponent, by name of family and exponent.
+        efficiencies: By pair what a scale is worth in one of them if they share all but that; `None` where
+            the law is no sum of powers.
     """
 
     fits: dict[str, Fit]
+    spent: dict[str, Spent]
     tests: tuple[ExponentTest, ...]
     level: float
     draws: dict[str, Draws]
     ends: dict[str, dict[str, tuple[float, float]]]
+    efficiencies: dict[frozenset[str], Efficiency | None]
+
+    @property
+    def axis(self) -> str:
+        """What the families are compared along."""
+        return "train_flops" if self.spent else next(iter(self.fits.values())).table.axes[0]
+
+    @property
+    def exponents(self) -> tuple[str, ...]:
+        """The exponents that are compared: of an optimum that of compute, gamma, before the law's own."""
+        own = next(iter(self.fits.values())).law.exponents
+        return ("gamma", *own) if self.spent else own
+
+    def value(self, family: str, exponent: str) -> float:
+        """Returns an exponent of a family."""
+        fit = self.fits[family]
+        return fit.estimate(compute_exponent if exponent == "gamma" else exponent)
+
+    def losses(self, family: str, draws: Draws, logs: Array) -> Array:
+        """Returns the loss at logarithms of scale, of shape (n,) or (draws, n), for each of some draws."""
+        if self.spent:
+            return budget_losses(draws, logs - np.log(self.spent[family].flops_per))
+        return draws.at((logs - draws.frame.centers[0],))
 
     def difference(self, first: str, second: str, exponent: str) -> Estimate:
         """Returns by how much an exponent of the second family exceeds the first's.
@@ -89,7 +115,7 @@ class Comparison:
         Its interval is recovered from those of the two exponents (MOVER, Zou & Donner 2008), which are
         calibrated; a percentile of refits to few runs would be too narrow.
         """
-        a, b = self.fits[first].params[exponent], self.fits[second].params[exponent]
+        a, b = self.value(first, exponent), self.value(second, exponent)
         (a_lower, a_upper), (b_lower, b_upper) = self.ends[first][exponent], self.ends[second][exponent]
         value = b - a
         return Estimate.of(
@@ -105,8 +131,21 @@ class Comparison:
         Infinite where the first never gets there.
         """
         self._one_axis()
-        value = _multiplier(self.fits[first].draws(), self.fits[second].draws(), scale)[0]
-        return self._estimate(value, _multiplier(*self._refits(first, second), scale))
+        pair = (self.fits[first].draws(), self.fits[second].draws())
+        own, pool = (
+            self._multiplier(first, second, draws, scale) for draws in (pair, self._refits(first, second))
+        )
+        return self._estimate(own[0], pool)
+
+    def _multiplier(self, first: str, second: str, draws: tuple[Draws, Draws], scale: float) -> Array:
+        """Returns by what factor the first law's scale exceeds the second's for one loss, shape (draws,)."""
+        log = float(np.log(scale))
+        target = self.losses(second, draws[1], np.full((len(draws[1]), 1), log))[:, 0]
+
+        def loss(z: Array) -> Array:
+            return self.losses(first, draws[0], z[:, None])[:, 0]
+
+        return np.asarray(np.exp(bisect(loss, target, len(draws[0]), log) - log))
 
     def crossings(self, first: str, second: str) -> tuple[Crossing, ...]:
         """Returns where the laws of two families cross, from the smallest scale of both to the horizon."""
@@ -115,10 +154,13 @@ class Comparison:
         if horizon <= low:
             return ()
         grid = np.linspace(np.log(low), np.log(horizon), _GRID)
-        (own,) = _sign_changes(self.fits[first].draws(), self.fits[second].draws(), grid)
-        pool = _sign_changes(*self._refits(first, second), grid)
+        pair = (self.fits[first].draws(), self.fits[second].draws())
+        (own,), pool = (
+            sign_changes(self.losses(second, b, grid) - self.losses(first, a, grid), grid)
+            for a, b in (pair, self._refits(first, second))
+        )
         return tuple(
-            self._crossing(second if falls else first, place, [_nearest(row, place, falls) for row in pool])
+            self._crossing(second if falls else first, place, [nearest(row, place, falls) for row in pool])
             for place, falls in own
         )
 
@@ -132,11 +174,21 @@ class Comparison:
 
         The horizon is as far beyond the data as the backtests of both laws reached; the data's end without.
         """
-        own = [self.fits[name] for name in (first, second)]
-        low = max(float(fit.table.columns[0].min()) for fit in own)
-        high = min(float(fit.table.columns[0].max()) for fit in own)
-        reach = min(max(fit.backtest.reach, default=1.0) for fit in own)
+        ends = [self._ends(name) for name in (first, second)]
+        low, high = max(low for low, _ in ends), min(high for _, high in ends)
+        reach = min(max(self.fits[name].backtest.reach, default=1.0) for name in (first, second))
         return low, high, high * reach
+
+    def _ends(self, family: str) -> tuple[float, float]:
+        if self.spent:
+            return self.spent[family].lowest, self.spent[family].highest
+        column = self.fits[family].table.columns[0]
+        return float(column.min()), float(column.max())
+
+    def efficiency(self, first: str, second: str) -> Efficiency | None:
+        """Returns how many times a scale the first needs if the two share all but that, see `Efficiency`."""
+        found = self.efficiencies[frozenset((first, second))]
+        return found if found is None or found.families == (first, second) else found.turned()
 
     def summary(self) -> pd.DataFrame:
         """Returns one row per pair and exponent: values, their difference with its interval, p-values."""
@@ -147,8 +199,8 @@ class Comparison:
                 "first": first,
                 "second": second,
                 "exponent": name,
-                "first_value": self.fits[first].params[name],
-                "second_value": self.fits[second].params[name],
+                "first_value": self.value(first, name),
+                "second_value": self.value(second, name),
                 "difference": gap.value,
                 "lower": gap.ends[0],
                 "upper": gap.ends[1],
@@ -158,7 +210,7 @@ class Comparison:
             }
             for test in self.tests
             for first, second in [test.families]
-            for name in self.fits[first].law.exponents
+            for name in self.exponents
             for gap in [self.difference(first, second, name)]
         ]
         return pd.DataFrame(rows)
@@ -172,22 +224,21 @@ class Comparison:
             scale: Where the multiplier is quoted; default the largest scale that both have.
         """
         self._one_axis()
-        column = self.fits[first].table.axes[0]
+        column, name = self.axis, self.exponents[0]
         axis, less, more, much = _NOUNS.get(column, (column, f"less {column}", f"more {column}", "much"))
-        name = self.fits[first].law.exponents[0]
         test = next(t for t in self.tests if set(t.families) == {first, second})
         gap = self.difference(first, second, name)
         lower, upper = gap.ends
         sure = test.p_holm < 1 - self.level and not lower <= 0 <= upper
-        n_points = min(self.fits[family].table.y.size for family in (first, second))
-        if n_points < _ENOUGH * len(self.fits[first].law.params):
+        n_points = min(int(places(self.fits[name].table.columns).max()) + 1 for name in (first, second))
+        few = n_points < _ENOUGH * len(self.fits[first].law.params)
+        if few:
             verdict = f"{n_points} points are too few to say whether {second} scales better than {first}"
         elif sure:
             verdict = f"{second} scales {'better' if gap.value > 0 else 'worse'} than {first}"
         else:
             verdict = f"{second} does not scale measurably differently from {first}"
-        if scale is None:
-            scale = min(float(fit.table.columns[0].max()) for fit in (self.fits[first], self.fits[second]))
+        scale = scale or self.span(first, second)[1]
         worth = self.multiplier(first, second, scale)
         text = (
             f"{verdict}: the exponent of {second} in {axis} differs by {gap.value:+.3f} "
@@ -199,7 +250,25 @@ class Comparison:
             text += f"needs {more} than {first}, which reaches the same loss with {times} as {much}."
         else:
             text += f"reaches the same loss with {times} {less}."
-        return f"{text} {self._lower(first, second, axis)}"
+        shared = "" if few else self._shared(first, second, much)
+        return f"{text}{shared} {self._lower(first, second, axis)}"
+
+    def _shared(self, first: str, second: str, much: str) -> str:
+        """Returns what holds if the two differ in an efficiency alone, and whether that is refuted."""
+        found = self.efficiency(first, second)
+        if found is None:
+            return ""
+        if found.p < 1 - self.level:
+            return f" One factor for all scales is refuted (p = {found.p:.2g})."
+        needs = " and ".join(
+            f"{_times(worth.value)} ({_times(worth.ends[0])} to {_times(worth.ends[1])}) times as "
+            + (f"many {_NOUNS[axis][0]}" if self.spent else much)
+            for axis, worth in found.worth.items()
+        )
+        return (
+            f" If they share all but an efficiency, which is not refuted (p = {found.p:.2g}), "
+            f"{first} needs {needs} at every scale."
+        )
 
     def _lower(self, first: str, second: str, axis: str) -> str:
         """Returns which of two has the lower loss where: inside the data first, then up to the horizon."""
@@ -220,7 +289,10 @@ class Comparison:
         return f"{text}; further out, up to {horizon:.2g}, as far as the backtests reached, {further}."
 
     def _better(self, first: str, second: str, scale: float) -> str:
-        losses = {name: float(self.fits[name].predict(np.array([scale]))[0]) for name in (first, second)}
+        at = np.log([scale])
+        losses = {
+            name: float(self.losses(name, self.fits[name].draws(), at)[0, 0]) for name in (first, second)
+        }
         return min(losses, key=lambda name: losses[name])
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
@@ -234,7 +306,7 @@ class Comparison:
 
     def _one_axis(self) -> None:
         fit = next(iter(self.fits.values()))
-        if len(fit.table.axes) != 1:
+        if len(fit.table.axes) != 1 and not self.spent:
             raise FitError(f"law {fit.law.name!r} has several axes; compare along one, such as train_flops")
 
 
@@ -275,6 +347,7 @@ def compare_fits(
     *,
     level: float = 0.9,
     ends: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType({}),
+    spent: Mapping[str, Spent] = MappingProxyType({}),
 ) -> Comparison:
     """Compares fits of the same law.
 
@@ -282,6 +355,7 @@ def compare_fits(
         fits: Two families or more, by name.
         level: Coverage of the intervals.
         ends: Intervals of that level of exponents, by family and exponent, where they are known already.
+        spent: By family, for laws L(N, D) that are compared at the optimum of their compute.
 
     Raises:
         FitError: The law has no exponents.
@@ -293,39 +367,17 @@ def compare_fits(
     corrected = holm([test.p_bootstrap for test in raw])
     tests = tuple(replace(test, p_holm=p) for test, p in zip(raw, corrected, strict=True))
     draws = {name: refits(fit, seed=fit.seed + i).draws for i, (name, fit) in enumerate(fits.items())}
+    names = ("gamma", *law.exponents) if spent else law.exponents
+    asked: list[Quantity] = [compute_exponent if name == "gamma" else name for name in names]
     own = {
-        name: dict(ends.get(name) or zip(law.exponents, intervals(fit, law.exponents, level), strict=True))
+        name: dict(ends.get(name) or zip(names, intervals(fit, asked, level), strict=True))
         for name, fit in fits.items()
     }
-    return Comparison(dict(fits), tests, level, draws, own)
+    efficiencies = {
+        frozenset((a, b)): efficiency(fits[a], fits[b], (a, b), level) for a, b in combinations(fits, 2)
+    }
+    return Comparison(dict(fits), dict(spent), tests, level, draws, own, efficiencies)
 
 
 def _times(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "∞"
-
-
-def _multiplier(first: Draws, second: Draws, scale: float) -> Array:
-    """Returns by what factor the first law's scale exceeds the second's for the same loss, shape (draws,)."""
-    target = second.at(second.frame.inward([np.array([scale])]))[:, 0]
-
-    def loss(z: Array) -> Array:
-        return first.at(((z - first.frame.centers[0])[:, None],))[:, 0]
-
-    return np.asarray(np.exp(bisect(loss, target, len(first), float(np.log(scale))) - np.log(scale)))
-
-
-def _sign_changes(first: Draws, second: Draws, grid: Array) -> list[list[tuple[float, bool]]]:
-    """Returns for each draw where on a grid of logs the laws cross, and whether the second wins beyond."""
-    gap = second.at((grid - second.frame.centers[0],)) - first.at((grid - first.frame.centers[0],))
-    found: list[list[tuple[float, bool]]] = [[] for _ in range(len(gap))]
-    for row, at in zip(*np.nonzero((gap[:, :-1] > 0) != (gap[:, 1:] > 0)), strict=True):
-        before, after = gap[row, at], gap[row, at + 1]
-        place = grid[at] + before / (before - after) * (grid[1] - grid[0])
-        found[row].append((float(place), bool(after <= 0)))
-    return found
-
-
-def _nearest(crossings: list[tuple[float, bool]], place: float, falls: bool) -> float | None:
-    """Returns the crossing of the same kind that is nearest to a place."""
-    alike = [own for own, kind in crossings if kind == falls]
-    return min(alike, key=lambda own: abs(own - place)) if alike else None

@@ -4,8 +4,7 @@
 2. *isoFLOP parabolas*: for each budget, the minimum of a parabola of the loss against log size.
 3. *Parametric*: a law such as `chinchilla`, whose optimum is a formula.
 
-Each gives the exponent a of `N_opt = k * flops^a`. They fail in different ways, so that their
-disagreement is
+Each gives the exponent a of `N_opt = k * flops^a`. They fail in different ways, so that their disagreement is
 information: the envelope is noisy, a parabola is biased where sizes are not centered on the optimum or reach
 far from it, and the law is an assumption. The bias of the parabola is measured here: the parametric law is
 sampled without noise at the very sizes that were run, and what the parabolas make of that is compared with
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.estimate import Refusal, attempt
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _REFITS = 1000
-_SAME_BUDGET = 1.15
+SAME_BUDGET = 1.15
+"""Runs whose compute differs by so much at most are of one budget."""
+
 _LEAST_SIZES = 4
 _LEAST_BUDGETS = 2
 _BIAS = 0.01
@@ -54,6 +55,8 @@ class Allocation:
         coefficient: The factor before it.
         flops: The computes whose optimum was found, shape (k,).
         sizes: Those optima, shape (k,).
+        data_exponent: b of `D_opt ~ flops^b`, with its interval: that of the examples of these optima. With
+            C = k * N * D, as a law assumes, it is 1 - a.
         warnings: What to distrust, a sentence each.
     """
 
@@ -64,19 +67,34 @@ class Allocation:
     coefficient: float
     flops: Array
     sizes: Array
+    data_exponent: Estimate
     warnings: tuple[str, ...] = ()
 
-    json_fields: ClassVar = ("a=exponent", "lower", "upper", "coefficient", "flops", "n_params=sizes")
+    json_fields: ClassVar = (
+        "a=exponent", "lower", "upper", "b=data_exponent", "coefficient", "flops", "n_params=sizes",
+    )  # fmt: skip
 
     @classmethod
     def through(
-        cls, approach: str, flops: Array, sizes: Array, slopes: Any, level: float, warnings: list[str]
+        cls, approach: str, flops: Array, optima: Array, slopes: Array, level: float, warnings: list[str]
     ) -> Allocation:
-        """Returns the straight line, in logs, through optima; its interval is that of resampled slopes."""
-        slope, intercept = _line(flops, sizes)
-        lower, upper = np.quantile(slopes, tails(level)) if len(slopes) else (-np.inf, np.inf)
-        factor = float(np.exp(intercept))
-        return cls(approach, slope, float(lower), float(upper), factor, flops, sizes, tuple(warnings))
+        """Returns the straight lines, in logs, through optima.
+
+        Args:
+            approach: Its name.
+            flops: The computes, shape (k,).
+            optima: Sizes and examples of each, shape (2, k).
+            slopes: Slopes of resamples of both, shape (2, resamples), whose percentiles are the intervals.
+            level: Coverage of the intervals.
+            warnings: What to distrust.
+        """
+        (a, intercept), (b, _) = (_line(flops, own) for own in optima)
+        both = np.quantile(slopes, tails(level), axis=1).T if slopes.size else [(-np.inf, np.inf)] * 2
+        (lower, upper), of_data = both
+        return cls(
+            approach, a, float(lower), float(upper), float(np.exp(intercept)), flops, optima[0],
+            Estimate.of(b, *of_data), tuple(warnings),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +139,7 @@ class ComputeOptimal:
         import pandas as pd
 
         rows = [
-            (one.exponent, one.lower, one.upper, 1.0 - one.exponent, one.coefficient, len(one.flops))
+            (one.exponent, one.lower, one.upper, one.data_exponent.value, one.coefficient, len(one.flops))
             for one in self.approaches.values()
         ]
         columns = ["a", "lower", "upper", "b", "coefficient", "optima"]
@@ -144,7 +162,7 @@ def compute_optimal(
     """Applies the three approaches to the same runs.
 
     Args:
-        n_params: Parameters of each run, shape (n,).
+        n_params: Parameters of each run, shape (n,); runs of the same scales are repeats.
         n_examples: Examples that each run saw, shape (n,).
         loss: Loss of each run, shape (n,).
         flops: Compute of each run; default `flops_per * n_params * n_examples`.
@@ -164,12 +182,14 @@ def compute_optimal(
         raise FitError("n_params, n_examples, loss and flops must have the same length")
     if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
         raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
-    labels = budgets_of(c, budget)
     x = {"n_params": n, "n_examples": d}
     fit = attempt({}, lambda: fit_law(get_law(law), x, y, seed=seed, **options))
+    # The lowest of some repeats is luck: an envelope and a parabola are of their means.
+    (n, d, c), y, first = _means((n, d, c), y)
+    labels = budgets_of(c, None if budget is None else np.asarray(budget)[first])
     results = {
-        "envelope": attempt({}, envelope, c, n, y, level=level, seed=seed),
-        "parabola": attempt({}, parabola, c, n, y, labels, level=level, seed=seed),
+        "envelope": attempt({}, envelope, c, n, y, examples=d, level=level, seed=seed),
+        "parabola": attempt({}, parabola, c, n, y, labels, examples=d, level=level, seed=seed),
         "parametric": fit
         if isinstance(fit, Refusal)
         else attempt({}, parametric, fit, c, flops_per=flops_per, level=level),
@@ -183,11 +203,21 @@ def compute_optimal(
     return ComputeOptimal(found, missing, fitted, bias, level)
 
 
+def _means(scales: tuple[Array, ...], loss: Array) -> tuple[list[Array], Array, Index]:
+    """Returns each different scale, the mean loss of its runs, and the number of its first run."""
+    different, first, place = np.unique(
+        np.stack(scales, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    means = np.bincount(place.ravel(), loss) / np.bincount(place.ravel())
+    order = np.argsort(first)
+    return list(different[order].T), means[order], first[order]
+
+
 def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) -> float | None:
     """Returns by how much parabolas miss the exponent of a law whose losses have no noise."""
     clean = fit.value({"n_params": sizes, "n_examples": examples})
     with suppress(FitError):
-        again = parabola(flops, sizes, clean, budget, refits=0)
+        again = parabola(flops, sizes, clean, budget, refits=0, examples=examples)
         return again.exponent - fit.estimate(allocation_exponent)
     return None
 
@@ -197,22 +227,31 @@ def budgets_of(flops: Array, labels: Any = None) -> Index:
     if labels is not None:
         return np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
     order = np.argsort(flops, kind="stable")
-    steps = np.diff(np.log(flops[order])) > np.log(_SAME_BUDGET)
+    steps = np.diff(np.log(flops[order])) > np.log(SAME_BUDGET)
     found = np.empty(flops.size, dtype=int)
     found[order] = np.concatenate([[0], np.cumsum(steps)])
     return found
 
 
-def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, seed: int = 0) -> Allocation:
+def envelope(
+    flops: Array,
+    sizes: Array,
+    loss: Array,
+    *,
+    examples: Array | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+) -> Allocation:
     """Approach 1: the size of the run of lowest loss for each compute.
 
     Runs are put into eight bins of equal width a decade of compute; a bin's optimum is its run of lowest
-    loss. Only bins that improve on all smaller computes count.
+    loss. Only bins that improve on all smaller computes count. Examples are as for `parabola`.
 
     Raises:
         FitError: Fewer than three bins do.
     """
     bins = _bins(flops)
+    both = np.stack([sizes, flops / (FLOPS_PER * sizes) if examples is None else examples])
 
     def optima(rows: Index) -> tuple[Array, Array]:
         best, picks = np.inf, []
@@ -222,9 +261,9 @@ def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, see
             if loss[first] < best:
                 best = loss[first]
                 picks.append(first)
-        return flops[picks], sizes[picks]
+        return flops[picks], both[:, picks]
 
-    c, n = optima(np.arange(flops.size))
+    c, optimal = optima(np.arange(flops.size))
     if c.size < 3 or np.ptp(np.log(c)) < np.log(2):
         raise FitError(
             f"the envelope needs runs of at least three computes that improve on each other, found {c.size}"
@@ -234,16 +273,16 @@ def envelope(flops: Array, sizes: Array, loss: Array, *, level: float = 0.9, see
     for _ in range(_REFITS // 4):
         cb, nb = optima(np.unique(rng.integers(0, flops.size, flops.size)))
         if cb.size >= 3 and np.ptp(np.log(cb)) > 0:
-            draws.append(_line(cb, nb)[0])
+            draws.append([_line(cb, own)[0] for own in nb])
     warnings = []
     edges = [(sizes[bins == label].min(), sizes[bins == label].max()) for label in _bins(c)]
-    if np.mean([size in ends for size, ends in zip(n, edges, strict=True)]) > 0.5:
+    if np.mean([size in ends for size, ends in zip(optimal[0], edges, strict=True)]) > 0.5:
         warnings.append(
             "most optima are the smallest or largest model of their compute; the optimum may lie outside"
         )
     if c.size < 6:
         warnings.append(f"only {c.size} optima; the exponent is rough")
-    return Allocation.through("envelope", c, n, draws, level, warnings)
+    return Allocation.through("envelope", c, optimal, np.array(draws).T, level, warnings)
 
 
 def parabola(
@@ -252,6 +291,7 @@ def parabola(
     loss: Array,
     budget: Index,
     *,
+    examples: Array | None = None,
     level: float = 0.9,
     seed: int = 0,
     refits: int = _REFITS,
@@ -266,6 +306,7 @@ def parabola(
         sizes: Parameters of each run, shape (n,).
         loss: Loss of each run, shape (n,).
         budget: Label of the budget of each run, shape (n,).
+        examples: Examples of each run, shape (n,); default those of six FLOPs for each and parameter.
         level: Coverage of the interval, from resampling runs within their budgets.
         seed: Seed of the resampling.
         refits: How many resamples; none leaves the interval infinite.
@@ -274,6 +315,7 @@ def parabola(
         FitError: Fewer than two budgets count.
     """
     rng = np.random.default_rng(seed)
+    data = np.log(flops / (FLOPS_PER * sizes) if examples is None else examples)
     centers, optima, warnings = [], [], []
     for label in np.unique(budget):
         rows = np.flatnonzero(budget == label)
@@ -284,16 +326,17 @@ def parabola(
             )
             warnings += doubt
             if lowest is not None:
+                order = rows[np.argsort(sizes[rows], kind="stable")]
                 centers.append(center)
-                optima.append(lowest)
+                optima.append([lowest, np.interp(lowest, np.log(sizes[order]), data[order])])
     if len(centers) < _LEAST_BUDGETS:
         raise FitError(
             f"isoFLOP parabolas need at least {_LEAST_BUDGETS} budgets of {_LEAST_SIZES} sizes with a "
             f"minimum inside, found {len(centers)}; run more sizes around the expected optimum"
         )
-    x, minima = np.array(centers) - np.mean(centers), np.array(optima)
-    slopes = x @ (minima[:, 1:] - np.mean(minima[:, 1:], axis=0)) / (x @ x)
-    return Allocation.through("parabola", np.exp(centers), np.exp(minima[:, 0]), slopes, level, warnings)
+    x, minima = np.array(centers) - np.mean(centers), np.array(optima).transpose(1, 0, 2)
+    slopes = x @ (minima[:, :, 1:] - np.mean(minima[:, :, 1:], axis=1, keepdims=True)) / (x @ x)
+    return Allocation.through("parabola", np.exp(centers), np.exp(minima[:, :, 0]), slopes, level, warnings)
 
 
 def _minima(
@@ -331,11 +374,20 @@ def _minima(
 
 
 def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: float = 0.9) -> Allocation:
-    """Approach 3: the optimum of the law, shown at smallest, middle and largest compute."""
+    """Approach 3: the optimum of the law, shown at smallest, middle and largest compute.
+
+    Raises:
+        FitError: An exponent stopped at a bound, or the law does not say how to split compute.
+    """
+    held = [name for name in fit.law.exponents if name in fit.at_bounds]
+    if held:
+        raise FitError(f"the law L(N, D) has no optimum: its {' and '.join(held)} stopped at a bound")
     a, ends = fit.estimate(allocation_exponent), fit.interval(allocation_exponent, level)
     c = np.geomspace(flops.min(), flops.max(), 3)
     n = np.array([fit.estimate(optimal_params(float(budget), flops_per)) for budget in c])
-    return Allocation("parametric", a, *ends, float(n[0] / c[0] ** a), c, n, tuple(diagnose(fit).warnings()))
+    data = Estimate.of(1.0 - a, 1.0 - ends[1], 1.0 - ends[0])
+    doubts = tuple(diagnose(fit).warnings())
+    return Allocation("parametric", a, *ends, float(n[0] / c[0] ** a), c, n, data, doubts)
 
 
 def _bins(flops: Array) -> Index:

@@ -37,9 +37,9 @@ from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.backtest import Backtest, averaged, scale_of
-from scalelab.analysis.inference.bootstrap import simulator
 from scalelab.analysis.inference.intervals import Prediction, run_reach
 from scalelab.analysis.inference.noise import with_noise
+from scalelab.analysis.inference.simulator import simulator
 from scalelab.analysis.inference.spread import DOF, Spread, kept_backtest, quantile, spread_of_average
 from scalelab.analysis.laws import LAWS
 from scalelab.arrays import Array

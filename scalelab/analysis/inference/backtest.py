@@ -19,7 +19,7 @@ import numpy as np
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import minimize
-from scalelab.analysis.inference.bootstrap import simulator, wide_problem
+from scalelab.analysis.inference.simulator import simulator, wide_problem
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 

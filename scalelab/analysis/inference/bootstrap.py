@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
-from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.fitting.solver import Problem, minimize, spread
+from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError, InputError
 
@@ -25,7 +25,6 @@ KINDS = ("pairs", "residuals", "clusters")
 
 _CHUNK = 60_000
 _BLOCKS = 400
-_FAR = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,108 +206,9 @@ def smooth_problem(fit: Point) -> Problem:
     return replace(fit.problem, estimator=fit.estimator.smoothed(width))
 
 
-def wide_problem(fit: Point) -> Problem:
-    """Returns the problem with a penalty whose square part spans 1.345 robust standard deviations.
-
-    That is efficient under Gaussian noise and still robust (Huber 1964). The p smallest residuals, which
-    the p parameters may have made zero, say nothing of the noise.
-    """
-    if fit.estimator.kind not in ("huber", "absolute"):
-        return fit.problem
-    sizes = np.sort(np.abs(fit.residuals * np.sqrt(fit.table.weights)))
-    spread = max(float(np.median(sizes)), float(np.median(sizes[fit.theta.size :])) / 1.5) / 0.6745
-    spread /= float(np.sqrt(np.mean(fit.table.weights)))
-    wide = Estimator("huber", fit.estimator.log, "huber", max(1.345 * spread, fit.estimator.delta))
-    return replace(fit.problem, estimator=wide)
-
-
 def chunk_of(problem: Problem) -> int:
     """Returns how many refits to minimize together, so that their derivatives stay in the cache."""
     return max(1, _CHUNK // int(problem.y.shape[-1]))
-
-
-def simulator(fit: Point) -> Simulator:
-    """Returns what simulates outcomes like those that a fit saw, made once.
-
-    A narrow Huber penalty has an optimum that passes through about as many rows as it has parameters: taken
-    from there, the noise would look far more concentrated than it is. It is taken from a refit with a wide
-    penalty, see `wide_problem`, and residuals of more than four robust standard deviations count as that:
-    a single run that diverged is no measure of the others.
-    """
-    return fit.keep("simulator", lambda: _simulator(fit))
-
-
-def _simulator(fit: Point) -> Simulator:
-    theta, problem = fit.theta, wide_problem(fit)
-    if problem is not fit.problem:
-        theta = minimize(problem, theta[None], fit.table.weights, max_iter=60).theta[0]
-    root = np.sqrt(fit.table.weights)
-    # Rows of larger weight are less noisy: residuals are made alike before they change places.
-    alike = problem.residuals(theta[None])[0][0] * root
-    n, p = alike.size, theta.size
-    limit = _FAR * float(np.median(np.sort(np.abs(alike))[p:])) / 0.6745
-    # What is further than the limit counts for less and less, down to nothing.
-    noise = alike * (limit / np.maximum(np.maximum(np.abs(alike), limit), 1e-300)) ** 2
-    far = np.abs(alike) > limit
-    return Simulator(fit.problem, theta, (noise - noise.mean()) * np.sqrt(n / (n - p)), root, limit, far)
-
-
-@dataclass(frozen=True, eq=False)
-class Simulator:
-    """Simulates outcomes: a law at some parameters, and noise drawn from all of its residuals.
-
-    Attributes:
-        problem: What the fit to imitate solved.
-        theta: Internal parameters of the simulated law, shape (parameters,).
-        noise: Residuals of rows of weight one, centered, and enlarged by sqrt(n / (n - p)) for the p
-            parameters that shrank them; shape (n,).
-        root: Square roots of the weights, shape (n,).
-        limit: What larger residuals of rows of weight one count as.
-        far: Which residuals are larger, shape (n,).
-    """
-
-    problem: Problem
-    theta: Array
-    noise: Array
-    root: Array
-    limit: float
-    far: Index
-
-    def draw(self, problem: Problem, rng: np.random.Generator, size: int) -> Problem:
-        """Returns a problem with simulated outcomes, and simulated axes where these have an error.
-
-        Args:
-            problem: The fit's own, with whatever penalty.
-            rng: Draws the noise.
-            size: How many simulations, the batch of the result.
-        """
-        known, law, theta = self.problem, self.problem.law, self.theta[None]
-        noise, u = self._noise(rng, size), known.u
-        if law.axis_error:
-            # The errors of an axis are drawn around the points of the curve that are nearest to the rows.
-            width, slope, _ = spread(law, theta, u)
-            across = known.residuals(theta)[0] / width
-            u = (u[0] - law.axis_error**2 * slope * across,)
-        value = law.value_jac(theta, u)[0]
-        y = value * np.exp(-noise) if known.estimator.log else value - noise / known.y_scale
-        if law.axis_error:
-            u = (u[0] + law.axis_error * self._noise(rng, size),)
-        return replace(problem, u=u, y=y)
-
-    def _noise(self, rng: np.random.Generator, size: int) -> Array:
-        """Returns noise of shape (size, n).
-
-        Draws are smoothed by a Gaussian kernel that keeps their variance (Silverman & Young 1987).
-        """
-        n = self.noise.size
-        noise = self.noise[rng.integers(0, n, (size, n))]
-        deviation = float(np.std(self.noise))
-        width = deviation * n**-0.2
-        if deviation > 0:
-            noise = (noise + width * rng.standard_normal((size, n))) * (
-                deviation / np.hypot(deviation, width)
-            )
-        return noise / self.root
 
 
 def check_level(level: float) -> None:

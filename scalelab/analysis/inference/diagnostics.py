@@ -6,6 +6,7 @@ gathers them and says in sentences which of them are out of the ordinary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +15,12 @@ import numpy as np
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.bootstrap import without_each
 from scalelab.analysis.inference.noise import distinct, noise
+from scalelab.analysis.inference.simulator import FAR, places, simulator
 from scalelab.arrays import Array
 
 _ILL, _NARROW, _CLOSE = 1e3, 1.0, 1e-3
 _MANY_ROWS, _TREND_P, _MISFIT = 1000, 0.01, 3.0
+_LINE, _SURE, _INFLUENTIAL = 5, 3.0, 3.0
 # The cluster bootstrap rejects too often with five to ten clusters (Cameron, Gelbach & Miller 2008, table 3).
 _FEW_GROUPS = 10
 
@@ -41,8 +44,12 @@ class Diagnostics:
             small if the law bends differently than the rows.
         lack_of_fit: Residual variance over that of repeats, None without repeats.
         agreeing_starts: Share of the refined starting points that reached the same optimum.
-        copies: Rows that are copies of another one, which intervals take for runs of their own.
+        copies: Rows that are copies of another one; intervals take them for one run.
         n_groups: Groups of rows, None without groups.
+        unlike: Rows that are not like the others, by number, and how many times the usual distance of rows
+            from the law theirs is.
+        rises: Axes along which outcomes rise before they fall, with the scale from which on they fall.
+        scales: The scales of the rows, by axis.
     """
 
     condition: float
@@ -57,65 +64,86 @@ class Diagnostics:
     agreeing_starts: float
     copies: int
     n_groups: int | None
+    unlike: dict[int, float]
+    rises: dict[str, float]
+    scales: dict[str, Array]
 
     json_fields: ClassVar = (
         "condition", "at_bounds", "span_decades", "leverage", "influence", "near_duplicates", "trend",
-        "runs_p", "lack_of_fit", "agreeing_starts", "copies", "n_groups", "warnings",
+        "runs_p", "lack_of_fit", "agreeing_starts", "copies", "n_groups", "unlike", "rises", "warnings",
     )  # fmt: skip
 
     def warnings(self) -> list[str]:
         """Returns what is out of the ordinary, a sentence each; empty if nothing is."""
-        out = []
-        if self.at_bounds:
-            out.append(f"{', '.join(self.at_bounds)} stopped at a bound: the rows do not determine it")
-        if self.condition > _ILL:
-            out.append(
-                f"parameters trade off against each other (condition {self.condition:.1e}): "
-                "trust predictions more than them"
+        return [*self._of_rows(), *self._of_shape(), *self._of_parameters()]
+
+    @property
+    def _large(self) -> float:
+        """The influence that is out of the ordinary, as for DFBETAS (Belsley, Kuh & Welsch 1980)."""
+        assert self.influence is not None
+        return max(1.0, _INFLUENTIAL / float(np.sqrt(self.influence.size)))
+
+    def _row(self, number: int) -> str:
+        scales = ", ".join(f"{axis} {column[number]:,.6g}" for axis, column in self.scales.items())
+        return f"row {number} ({scales})"
+
+    def _of_rows(self) -> Iterator[str]:
+        for row, times in self.unlike.items():
+            yield (
+                f"{self._row(row)} is not like the others, {times:.0f} times as far from the law: "
+                "did that run diverge?"
             )
-        for axis, decades in self.span_decades.items():
-            if decades < _NARROW:
-                out.append(f"{axis} spans only {decades:.1f} decades: its exponent is weakly determined")
         p = float(self.leverage.sum())
         worst = int(np.argmax(self.leverage))
         if self.leverage[worst] > max(3.0 * p / self.leverage.size, 0.5):
-            out.append(
-                f"row {worst} has leverage {self.leverage[worst]:.2f}: it decides a parameter nearly alone"
-            )
-        if self.influence is not None and np.nanmax(self.influence) > 1.0:
+            yield f"{self._row(worst)} has leverage {self.leverage[worst]:.2f}: it nearly decides a parameter"
+        if self.influence is not None and np.nanmax(self.influence) > self._large:
             row, size = int(np.nanargmax(self.influence)), float(np.nanmax(self.influence))
-            out.append(f"leaving out row or group {row} moves an exponent by {size:.1f} standard errors")
+            which = self._row(row) if self.n_groups is None else f"group {row}"
+            yield f"leaving out {which} moves an exponent by {size:.1f} standard errors"
         if self.near_duplicates:
-            out.append(
-                f"{self.near_duplicates} pairs of rows are nearly the same scale: are they the same run?"
-            )
+            yield f"{self.near_duplicates} pairs of rows are nearly the same scale: are they the same run?"
         if self.copies:
-            out.append(
-                f"{self.copies} rows are copies of others: drop them, or intervals take each for another run"
-            )
+            yield f"{self.copies} rows are copies of others, which say nothing of the noise: drop them"
         if self.n_groups is not None and self.n_groups < _FEW_GROUPS:
-            out.append(
+            yield (
                 f"there are only {self.n_groups} groups: an interval from so few is too narrow; "
                 f"{_FEW_GROUPS} are enough"
             )
+
+    def _of_shape(self) -> Iterator[str]:
+        for axis, scale in self.rises.items():
+            yield (
+                f"outcomes rise with {axis} before they fall, up to {scale:,.6g}: no form that only falls "
+                "follows that; leave the small runs out, or use saturating-overfit or bnsl"
+            )
         if self.runs_p < _TREND_P:
-            out.append(
+            yield (
                 f"residuals do not change sign at random along scale (p = {self.runs_p:.1g}): "
                 "the law has the wrong shape"
             )
         for axis, (rho, p_value) in self.trend.items():
             if p_value < _TREND_P:
-                out.append(
-                    f"residuals drift with {axis} (Spearman {rho:+.2f}): extrapolations along it are biased"
-                )
+                yield f"residuals drift with {axis} (Spearman {rho:+.2f}): extrapolations along it are biased"
         if self.lack_of_fit is not None and self.lack_of_fit > _MISFIT:
-            out.append(
+            yield (
                 f"residuals have {self.lack_of_fit:.0f} times the variance of repeats: "
                 "the law misses something"
             )
+
+    def _of_parameters(self) -> Iterator[str]:
+        if self.at_bounds:
+            yield f"{', '.join(self.at_bounds)} stopped at a bound: the rows do not determine it"
+        if self.condition > _ILL:
+            yield (
+                f"parameters trade off against each other (condition {self.condition:.1e}): "
+                "trust predictions more than them"
+            )
+        for axis, decades in self.span_decades.items():
+            if decades < _NARROW:
+                yield f"{axis} spans only {decades:.1f} decades: its exponent is weakly determined"
         if self.agreeing_starts < 0.2:
-            out.append(f"only {self.agreeing_starts:.0%} of the starting points agree on the optimum")
-        return out
+            yield f"only {self.agreeing_starts:.0%} of the starting points agree on the optimum"
 
 
 def diagnose(fit: Point) -> Diagnostics:
@@ -132,7 +160,11 @@ def diagnose(fit: Point) -> Diagnostics:
         name: float(np.log10(c.max() / c.min())) if fit.law.log_axes else float("inf")
         for name, c in columns.items()
     }
-    order = np.argsort(sum(fit.problem.u), kind="stable")
+    place = places(fit.table.columns)
+    # Repeats of one scale are no independent witnesses of the law's shape.
+    _, first = np.unique(place, return_index=True)
+    means = (np.bincount(place, residuals[0]) / np.bincount(place))[place[first]]
+    order = np.argsort(sum(column[first] for column in fit.problem.u), kind="stable")
     return Diagnostics(
         condition=condition,
         at_bounds=fit.at_bounds,
@@ -140,13 +172,54 @@ def diagnose(fit: Point) -> Diagnostics:
         leverage=(q**2).sum(axis=1),
         influence=influence(fit),
         near_duplicates=near_duplicates(fit),
-        trend={name: _trend(column, residuals[0]) for name, column in columns.items()},
-        runs_p=_runs(residuals[0][order]),
+        trend={name: _trend(column[first], means) for name, column in columns.items()},
+        runs_p=_runs(means[order]),
         lack_of_fit=noise(fit).lack_of_fit,
         agreeing_starts=fit.starts.agreeing / fit.starts.refined,
         copies=len(fit.table) - distinct(fit).size,
         n_groups=None if fit.table.groups is None else int(fit.table.groups.max()) + 1,
+        unlike=unlike(fit),
+        rises=rises(fit),
+        scales=columns,
     )
+
+
+def unlike(fit: Point) -> dict[int, float]:
+    """Returns the rows that are not like the others, and how many times as far from the law they are."""
+    found = simulator(fit)
+    residuals = fit.problem.residuals(found.theta[None])[0][0] * found.root
+    usual = max(found.limit / FAR, 1e-300)
+    return {int(row): float(abs(residuals[row]) / usual) for row in np.flatnonzero(found.far)}
+
+
+def rises(fit: Point) -> dict[str, float]:
+    """Returns along which axes outcomes rise before they fall, and to which scale at most.
+
+    Looks at each line of rows along an axis, the other axes held. A rise counts that is beyond three standard
+    deviations of a difference, taken from repeats, or else from second differences along the line.
+    """
+    if not fit.law.log_axes or len(fit.table) > _MANY_ROWS:
+        return {}
+    y, columns = fit.estimator.score(fit.table.y), fit.table.x
+    repeats = simulator(fit).repeats
+    of_seed = None if repeats is None else float(np.sqrt(np.mean(repeats.own**2)))
+    found: dict[str, float] = {}
+    for axis, column in columns.items():
+        others = [other for name, other in columns.items() if name != axis]
+        line = places(others) if others else np.zeros(y.size, dtype=int)
+        for number in np.unique(line):
+            own = line == number
+            scales, place = np.unique(column[own], return_inverse=True)
+            means = np.bincount(place, y[own]) / np.bincount(place)
+            peak = int(np.argmax(means))
+            if scales.size < _LINE or peak == 0 or means[-1] >= means[0]:
+                continue
+            noise = of_seed
+            if noise is None:
+                noise = float(np.median(np.abs(np.diff(means, 2)))) / 0.6745 / np.sqrt(6.0)
+            if means[peak] - means[0] > _SURE * np.sqrt(2.0) * noise:
+                found[axis] = max(found.get(axis, 0.0), float(scales[peak]))
+    return found
 
 
 def influence(fit: Point) -> Array | None:

@@ -1,20 +1,28 @@
-"""Do two families share a law's exponents? Tests by likelihood ratio and by simulation, and Holm's rule."""
+"""Do two families share a law's exponents? Tests by likelihood ratio and by simulation, and Holm's rule.
+
+`efficiency` asks for more: that of sums of powers two families share the irreducible loss too, and differ in
+nothing but what each scale is worth, `L = E + A * (rho_N * N)^-alpha + B * (rho_D * D)^-beta` (Volkova et al.
+2026, Towards Robust Scaling Laws for Optimizers, arXiv:2602.07712).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import special
 from typing_extensions import override
 
+from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.search import search
 from scalelab.analysis.fitting.solver import Problem, minimize
-from scalelab.analysis.inference.bootstrap import simulator, smooth_problem
+from scalelab.analysis.inference.bootstrap import smooth_problem, tails
 from scalelab.analysis.inference.covariance import mean_curvature
+from scalelab.analysis.inference.simulator import simulator
+from scalelab.analysis.laws.powers import SumOfPowers
 from scalelab.arrays import Array
 from scalelab.law import Frame, Law
 
@@ -43,6 +51,32 @@ class ExponentTest:
     p_holm: float
 
 
+@dataclass(frozen=True)
+class Efficiency:
+    """What a scale is worth in one family over what it is in another one, if they share all but that.
+
+    Attributes:
+        families: The two.
+        worth: By axis, how many times the scale the first needs for what the second does with one, with its
+            interval; the same at every scale.
+        p: p-value of the shared law against separate ones, from simulations; a small one refutes it.
+    """
+
+    families: tuple[str, str]
+    worth: dict[str, Estimate]
+    p: float
+
+    json_fields: ClassVar = ("worth", "p_shared=p")
+
+    def turned(self) -> Efficiency:
+        """Returns the same of the families the other way round."""
+        worth = {
+            axis: Estimate.of(1.0 / one.value, 1.0 / one.ends[1], 1.0 / one.ends[0] if one.lower else np.inf)
+            for axis, one in self.worth.items()
+        }
+        return Efficiency((self.families[1], self.families[0]), worth, self.p)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values after Holm's (1979) step-down correction, in the order given."""
     order = np.argsort(p_values)
@@ -54,14 +88,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class _Shared(Law):
-    """Two families under one law whose exponents they share; the last axis tells the family of a row."""
+    """Two families under one law of which they share parameters; the last axis tells the family of a row."""
 
     name, equation, paper, axes = "shared", "", "", ("...",)
 
-    def __init__(self, base: Law) -> None:
+    def __init__(self, base: Law, shared: Sequence[str]) -> None:
         self.base = base
         p = len(base.params)
-        common = [base.params.index(name) for name in base.exponents]
+        common = [base.params.index(name) for name in shared]
         own = [i for i in range(p) if i not in common]
         self.first = np.arange(p)
         self.second = np.arange(p)
@@ -110,11 +144,50 @@ class _Shared(Law):
 
 def exponent_test(a: Point, b: Point, names: tuple[str, str]) -> ExponentTest:
     """Tests shared against separate exponents; see `ExponentTest`."""
+    found = _test(a, b, a.law.exponents)
+    dof = len(a.law.exponents)
+    p_lr = float(special.chdtrc(dof, found.statistic))
+    return ExponentTest(names, found.statistic, dof, p_lr, found.p_bootstrap, found.p_bootstrap)
+
+
+def efficiency(a: Point, b: Point, names: tuple[str, str], level: float) -> Efficiency | None:
+    """Returns what a scale is worth in the second family over the first; `None` for other laws than sums."""
+    law = a.law
+    if not isinstance(law, SumOfPowers):
+        return None
+    found = _test(a, b, [name for name in law.params if name not in law.coefficients])
+    worth = {}
+    for axis, coefficient, exponent in zip(a.table.axes, law.coefficients, law.exponents, strict=True):
+        first, second = (
+            index[law.params.index(coefficient)] for index in (found.law.first, found.law.second)
+        )
+        rate = found.law.first[law.params.index(exponent)]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            values = np.exp((found.theta[:, first] - found.theta[:, second]) / found.theta[:, rate])
+        center, draws = float(values[0]), values[1:][~np.isnan(values[1:])]
+        ends = np.quantile(draws, tails(level), method="nearest") if draws.size else (-np.inf, np.inf)
+        worth[axis] = Estimate.of(center, min(ends[0], center), max(ends[1], center))
+    return Efficiency(names, worth, found.p_bootstrap)
+
+
+class _Tested(NamedTuple):
+    """A shared law: the scaled fall of the objective to separate ones, its chance, and its parameters.
+
+    The parameters of the fit come first, those of simulations after it, shape (1 + simulations, parameters).
+    """
+
+    statistic: float
+    p_bootstrap: float
+    law: _Shared
+    theta: Array
+
+
+def _test(a: Point, b: Point, common: Sequence[str]) -> _Tested:
     columns = tuple(np.concatenate(pair) for pair in zip(a.table.columns, b.table.columns, strict=True))
     losses = np.concatenate([a.table.y, b.table.y])
     weights = np.concatenate([a.table.weights, b.table.weights])
     code = np.repeat([0.0, 1.0], [len(a.table), len(b.table)])
-    # One frame for all, so that a shared exponent is a shared internal parameter.
+    # One frame for all, so that a shared parameter is a shared internal one.
     frame = a.law.frame(Frame.of(columns, losses, log_axes=a.law.log_axes))
     estimator = smooth_problem(a).estimator
     own = [
@@ -123,33 +196,30 @@ def exponent_test(a: Point, b: Point, names: tuple[str, str]) -> ExponentTest:
     ]
     found = [search(p, f.table.weights, f.seed) for p, f in zip(own, (a, b), strict=True)]
     apart = sum(objective for _, objective, _ in found)
-    shared = _Shared(a.law)
+    shared = _Shared(a.law, common)
     u = (*frame.inward(columns), code)
     joint = Problem.of(shared, u, losses, frame.y_scale, estimator)
     best = minimize(joint, shared.between(found[0][0], found[1][0]), weights, max_iter=200)
     theta = best.theta[int(np.argmin(best.objective))]
-    dof = len(a.law.exponents)
     fall = max(float(best.objective.min()) - apart, 0.0)
     statistic = 2.0 * fall / max(float(np.mean([_tau(fit) for fit in (a, b)])), 1e-300)
 
-    # Simulate shared exponents with each family's own noise, and see how large the relative fall gets by
+    # Simulate the shared law with each family's own noise, and see how large the relative fall gets by
     # chance.
     rng = np.random.default_rng(a.seed)
     value = shared.value_jac(theta[None], u)[0]
     noise = np.concatenate([_noise(fit, rng) for fit in (a, b)], axis=1)
     fake = value * np.exp(-noise) if estimator.log else value - noise / frame.y_scale
-    null = minimize(replace(joint, y=fake), np.tile(theta, (_SIMULATIONS, 1)), weights, **_QUICK).objective
+    null = minimize(replace(joint, y=fake), np.tile(theta, (_SIMULATIONS, 1)), weights, **_QUICK)
     free = np.zeros(_SIMULATIONS)
     for problem, fit, index, flag in ((own[0], a, shared.first, 0), (own[1], b, shared.second, 1)):
         begin = np.tile(theta[index], (_SIMULATIONS, 1))
         free += minimize(
             replace(problem, y=fake[:, code == flag]), begin, fit.table.weights, **_QUICK
         ).objective
-    chance = np.maximum(null - free, 0.0) / np.maximum(free, 1e-300)
+    chance = np.maximum(null.objective - free, 0.0) / np.maximum(free, 1e-300)
     p_bootstrap = (1.0 + float((chance >= fall / max(apart, 1e-300)).sum())) / (1.0 + _SIMULATIONS)
-    return ExponentTest(
-        names, statistic, dof, float(special.chdtrc(dof, statistic)), p_bootstrap, p_bootstrap
-    )
+    return _Tested(statistic, p_bootstrap, shared, np.concatenate([theta[None], null.theta]))
 
 
 def _tau(fit: Point) -> float:

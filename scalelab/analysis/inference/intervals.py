@@ -27,11 +27,12 @@ from scipy import special
 from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import spread
-from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, simulator, tails
+from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, tails
 from scalelab.analysis.inference.covariance import covariance
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
 from scalelab.analysis.inference.quantities import log_of
+from scalelab.analysis.inference.simulator import simulator
 from scalelab.analysis.inference.spread import Spread, quantile, reach_of_law
 from scalelab.arrays import Array
 from scalelab.errors import InputError
@@ -162,7 +163,7 @@ def run_reach(fit: Point, x: Any, level: float) -> Array:
     Where noise depends on scale (Koenker's test, as for the methods) it is that of runs at these scales.
     """
     found, u = noise_of(fit), fit.inward(x)
-    half = np.full(u[0].size, found.sigma * float(special.stdtrit(found.dof, 0.5 + level / 2)))
+    half = np.full(u[0].size, found.elsewhere * float(special.stdtrit(found.dof, 0.5 + level / 2)))
     if uneven_noise(fit) < _UNEVEN:
         half = half * _relative_noise(fit, u)
     return half * spread(fit.law, fit.theta[None], u)[0][0] if fit.law.axis_error else half

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.bootstrap import simulator
+from scalelab.analysis.inference.simulator import ENOUGH_REPEATS, places, simulator
 from scalelab.arrays import Array, Index
 
-_ENOUGH = 5
+_LACK = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,22 @@ class Noise:
         sigma: Standard deviation, for a row of weight one.
         dof: Degrees of freedom behind it.
         source: `repeats` (runs at the same scale that differ by their seed) or `residuals`.
-        lack_of_fit: Variance of the residuals over that of the repeats; far above one, the law misses
-            something that repeats do not show. None without repeats.
+        lack_of_fit: What the residuals of the means of repeats say of the variance of one run, over what the
+            repeats do; far above one, the law misses something. None without repeats.
+        missed: Standard deviation of what the law misses at a scale beside that noise, where the lack of fit
+            is sure (F test, p < .05); else zero, as without repeats, whose residuals have it.
     """
 
     sigma: float
     dof: int
     source: str
     lack_of_fit: float | None = None
+    missed: float = 0.0
+
+    @property
+    def elsewhere(self) -> float:
+        """Standard deviation of a run at another scale, which the law misses too."""
+        return float(np.hypot(self.sigma, self.missed))
 
 
 def noise(fit: Point) -> Noise:
@@ -43,17 +52,24 @@ def noise(fit: Point) -> Noise:
     n, p = len(fit.table), fit.theta.size
     dof = max(kept.size - p, 1)
     # What remains was enlarged for the parameters as if copies were rows of their own.
-    share = (n - p) / n * kept.size / dof
-    overall = float(np.sqrt(np.mean(simulator(fit).noise[kept] ** 2) * share))
+    squares = float(np.sum(simulator(fit).noise[kept] ** 2)) * (n - p) / n
+    overall = float(np.sqrt(squares / dof))
     table = fit.table.rows(kept)
-    place = _places(np.stack(table.columns, axis=1))
-    free = kept.size - int(place.max()) - 1
-    if free < _ENOUGH:
+    place = places(table.columns)
+    scales = int(place.max()) + 1
+    free = kept.size - scales
+    if free < ENOUGH_REPEATS:
         return Noise(overall, dof, "residuals")
     y = fit.estimator.score(table.y)
     means = np.bincount(place, table.weights * y) / np.bincount(place, table.weights)
-    pure = float(np.sqrt(np.sum(table.weights * (y - means[place]) ** 2) / free))
-    return Noise(pure, free, "repeats", (overall / pure) ** 2)
+    within = float(np.sum(table.weights * (y - means[place]) ** 2))
+    pure, of_law = within / free, max(scales - p, 1)
+    ratio = max(squares - within, 0.0) / of_law / max(pure, 1e-300)
+    repeats = simulator(fit).repeats
+    missed = 0.0
+    if repeats is not None and special.fdtrc(of_law, free, ratio) < _LACK:
+        missed = float(np.sqrt(np.mean(repeats.shared**2)))
+    return Noise(float(np.sqrt(pure)), free, "repeats", ratio, missed)
 
 
 def distinct(fit: Point) -> Index:
@@ -68,14 +84,9 @@ def distinct(fit: Point) -> Index:
     _, first, counts = np.unique(
         np.column_stack([scales, outcome]), axis=0, return_index=True, return_counts=True
     )
-    if counts.min() > 1 or first.size == int(_places(scales).max()) + 1:
+    if counts.min() > 1 or first.size == int(places(table.columns).max()) + 1:
         return np.sort(first)
     return np.arange(len(table))
-
-
-def _places(scales: Array) -> Index:
-    """Returns a number for the scales of each row, shape (n,)."""
-    return np.unique(scales, axis=0, return_inverse=True)[1].ravel()
 
 
 def sampled(fit: Point, draws: Draws, x: Any, *, of_runs: bool = False) -> Array:
@@ -94,5 +105,5 @@ def sampled(fit: Point, draws: Draws, x: Any, *, of_runs: bool = False) -> Array
 def with_noise(fit: Point, values: Array) -> Array:
     """Returns outcomes, of any shape, each with the noise of one run, drawn with the fit's seed."""
     own = noise(fit)
-    extra = own.sigma * np.random.default_rng(fit.seed).standard_t(own.dof, values.shape)
+    extra = own.elsewhere * np.random.default_rng(fit.seed).standard_t(own.dof, values.shape)
     return values * np.exp(extra) if fit.estimator.log else values + extra

@@ -23,8 +23,9 @@ from typing_extensions import override
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import Problem, minimize
-from scalelab.analysis.inference.bootstrap import check_level, chunk_of, simulator, smooth_problem
+from scalelab.analysis.inference.bootstrap import check_level, chunk_of, smooth_problem
 from scalelab.analysis.inference.covariance import covariance, mean_curvature
+from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array, Index
 from scalelab.law import Frame
 

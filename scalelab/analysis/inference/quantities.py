@@ -43,6 +43,11 @@ def allocation_exponent(draws: Draws) -> Array:
     return _split(draws)[0]
 
 
+def compute_exponent(draws: Draws) -> Array:
+    """The exponent of `L - E ~ flops^-gamma` at `chinchilla`'s optimum: alpha * beta / (alpha + beta)."""
+    return allocation_exponent(draws) * draws.params["alpha"]
+
+
 def optimal_params(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the compute-optimal number of parameters (Hoffmann et al. 2022, eq. 4)."""
     return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[0])
@@ -65,7 +70,7 @@ def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[
 
 def loss_at_budget(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the lowest loss that a budget reaches."""
-    return lambda draws: _budget_loss(draws, np.full(len(draws), np.log(flops / flops_per)))
+    return lambda draws: budget_losses(draws, np.full((len(draws), 1), np.log(flops / flops_per)))[:, 0]
 
 
 def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
@@ -73,7 +78,7 @@ def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Dra
 
     def quantity(draws: Draws) -> Array:
         center = float(sum(draws.frame.centers))
-        found = bisect(lambda z: _budget_loss(draws, z), target, len(draws), center)
+        found = bisect(lambda z: budget_losses(draws, z[:, None])[:, 0], target, len(draws), center)
         return flops_per * np.exp(found)
 
     return quantity
@@ -115,10 +120,13 @@ def _log_optimum(draws: Draws, log_product: Any) -> tuple[Array, Array]:
     return size, log_product - size
 
 
-def _budget_loss(draws: Draws, log_product: Array) -> Array:
-    optimum = zip(_log_optimum(draws, log_product), draws.frame.centers, strict=True)
-    with np.errstate(over="ignore"):
-        return draws.at(tuple((scale - center)[:, None] for scale, center in optimum))[:, 0]
+def budget_losses(draws: Draws, log_product: Array) -> Array:
+    """Returns the lowest losses at given log(N * D), of shape (draws, n) or (n,); shape (draws, n)."""
+    exponent, log_factor = _split(draws)
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = log_factor[:, None] + exponent[:, None] * log_product
+        optimum = zip((size, log_product - size), draws.frame.centers, strict=True)
+        return draws.at(tuple(scale - center for scale, center in optimum))
 
 
 def bisect(loss: Callable[[Array], Array], target: float | Array, n: int, center: float) -> Array:

@@ -31,7 +31,8 @@ from scipy import special
 from scalelab.analysis.fitting.data import read_axes
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.backtest import Backtest, backtest, fall, scale_of
-from scalelab.analysis.inference.bootstrap import check_level, simulator
+from scalelab.analysis.inference.bootstrap import check_level
+from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array
 
 NOISE, DISAGREEMENT, REACH, BACKTEST = 0.58, 0.40, 0.19, 0.5

@@ -19,13 +19,15 @@ from scalelab.records import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas.core.groupby import DataFrameGroupBy, SeriesGroupBy
 
 SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
 OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
-_MEANS = ("loss", "loss_std", "objective", "objective_std", "log_loss_var", "n_runs")
+FACTS = ("precision", "schedule", "n_steps", "best_share")
+_MEANS = ("loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs")
 
 
 class Family(NamedTuple):
@@ -156,8 +158,10 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
-        `SCALES` and of the axes, `loss` and `objective` (means), `loss_std` and `objective_std` (over seeds;
-        NaN for one run), `log_loss_var` (variance of the log loss over seeds) and `n_runs`.
+        `SCALES` and of the axes, `loss` and `objective` (means), `losses` (of the single runs, an array
+        each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of the
+        log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, and `best_share`, the
+        part of its steps after which a run was at its best.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -167,14 +171,44 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
     for name in _OUTCOMES:
         table[name] = grouped[name].mean()
         table[f"{name}_std"] = grouped[name].std()
+    table["losses"] = _apart(grouped["loss"])
     table["log_loss_var"] = grouped["log_loss"].var()
     table["n_runs"] = grouped.size()
-    return table.reset_index(drop=True)
+    return table.assign(**_facts(done, grouped)).reset_index(drop=True)
+
+
+def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str, Any]:
+    """Returns `FACTS` of each design; None or NaN where no run records them."""
+    import pandas as pd
+
+    facts: dict[str, Any] = {
+        name: grouped[name].first() if name in done.columns else None for name in FACTS[:2]
+    }
+    steps, best = (
+        pd.to_numeric(done[name], errors="coerce").astype(float) if name in done.columns else None
+        for name in ("n_steps", "best_step")
+    )
+    of_design = grouped.ngroup()
+    facts["n_steps"] = np.nan if steps is None else steps.groupby(of_design).first()
+    facts["best_share"] = (
+        np.nan if steps is None or best is None else (best / steps).groupby(of_design).mean()
+    )
+    return facts
+
+
+def _apart(losses: SeriesGroupBy[Any, Any]) -> pd.Series:
+    """Returns an array of the losses of each design's runs."""
+    import pandas as pd
+
+    own = losses.obj.to_numpy(dtype=float)[np.argsort(losses.ngroup().to_numpy(), kind="stable")]
+    sizes = losses.count()
+    parts = np.split(own[np.isfinite(own)], np.cumsum(sizes)[:-1])
+    return pd.Series(parts, index=sizes.index, dtype=object)
 
 
 def axes_of(table: pd.DataFrame) -> list[str]:
     """Returns the axes of a table of designs: its scales, and the others that it was made with."""
-    return [name for name in table.columns if name not in (*_NAMES, *_MEANS, "dataset")]
+    return [name for name in table.columns if name not in (*_NAMES, *_MEANS, *FACTS, "dataset")]
 
 
 def split(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:

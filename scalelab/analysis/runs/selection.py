@@ -19,12 +19,16 @@ one learning curve are not runs of a shorter training, whose learning rate would
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.analysis.fits.compute_optimal import SAME_BUDGET
+from scalelab.analysis.inference.trend import refuse_no_trend
+from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask
-from scalelab.arrays import Array
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ JOINT = "joint"
 GRID_AXES = ("n_params", "n_examples")
 MIN_SCALES = 4
 MIN_GRID = 3
+_EARLY = 0.75
+_SAME_LENGTH = 1.02
 
 SYMBOLS = {"n_params": "N", "n_examples": "D", "train_flops": "C", "epochs": "epochs"}
 _NOUNS = {
@@ -62,7 +68,8 @@ class Points:
 
     Attributes:
         axes: The columns that are its axes.
-        rows: One row a point: the axes, `loss` (mean over seeds), `loss_std`, `n_runs`.
+        rows: One row a point: the axes, `loss` (mean over seeds), `loss_std`, `n_runs`, and `losses`, those
+            of the single runs.
         selection: How the points were chosen, as text.
         where: The same in a few words, such as `"at D = 40,000"`.
     """
@@ -74,13 +81,44 @@ class Points:
 
     @property
     def x(self) -> dict[str, Array]:
-        """The scales by axis, each of shape (points,)."""
-        return {axis: self.rows[axis].to_numpy(dtype=float) for axis in self.axes}
+        """The scales of the single runs by axis, each of shape (runs,)."""
+        return {axis: self.of_runs(axis) for axis in self.axes}
 
     @property
     def loss(self) -> Array:
-        """The losses, shape (points,)."""
-        return self.rows["loss"].to_numpy(dtype=float)
+        """The losses of the single runs, shape (runs,)."""
+        known = self.rows["losses"]
+        return np.concatenate(known.to_list()) if len(known) else np.empty(0)
+
+    def of_runs(self, column: str) -> Array:
+        """Returns a column of numbers of the rows, once for each of their runs, shape (runs,)."""
+        return np.repeat(self.rows[column].to_numpy(dtype=float), self.rows["losses"].map(len))
+
+    @property
+    def means(self) -> tuple[dict[str, Array], Array]:
+        """The scales by axis and the mean losses, each of shape (points,)."""
+        x = {axis: self.rows[axis].to_numpy(dtype=float) for axis in self.axes}
+        return x, self.rows["loss"].to_numpy(dtype=float)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What sets these points apart beside their scales, a sentence each."""
+        rows = self.rows
+        found = []
+        for name in ("precision", "schedule"):
+            kinds = sorted(map(str, rows[name].dropna().unique())) if name in rows else []
+            if len(kinds) > 1:
+                found.append(f"the runs differ in {name} ({', '.join(kinds)}): the law mixes them")
+        lengths = _lengths(rows)
+        if lengths and "train_flops" not in self.axes and "epochs" not in self.axes:
+            found.append(f"the runs differ in length ({lengths}): the law mixes them")
+        early = int((rows["best_share"] < _EARLY).sum()) if "best_share" in rows else 0
+        if early:
+            found.append(
+                f"{early} of {len(rows)} points were at their best before {_EARLY:.0%} of their training: "
+                "they say little of a longer one, and compute is counted to its end"
+            )
+        return tuple(found)
 
     def beyond(self, axis: str, scale: float) -> float:
         """Returns how many times the largest scale of an axis another one is."""
@@ -90,6 +128,17 @@ class Points:
     def decades(self) -> dict[str, float]:
         """How many powers of ten each axis spans."""
         return {axis: float(np.log10(self.rows[axis].max() / self.rows[axis].min())) for axis in self.axes}
+
+
+def _lengths(rows: pd.DataFrame) -> str:
+    """Returns in what lengths rows differ, as text; empty where all made as many steps or as many passes."""
+    spans = []
+    for name, noun in (("n_steps", "steps"), ("epochs", "passes")):
+        known = rows[name].dropna() if name in rows else rows["loss"].iloc[:0]
+        if len(known) < len(rows) or known.max() <= _SAME_LENGTH * known.min():
+            return ""
+        spans.append(f"{known.min():,.4g} to {known.max():,.4g} {noun}")
+    return ", ".join(spans)
 
 
 def axis_points(designs: pd.DataFrame, axis: str) -> Points:
@@ -135,19 +184,76 @@ def _held(known: pd.DataFrame, axis: str) -> tuple[str, float | None]:
     return others[0], None
 
 
+class EdgeError(FitError):
+    """The compute-efficient frontier lies at the edge of the grid of runs.
+
+    Attributes:
+        held: The axis of `GRID_AXES` at whose largest scale most of it lies: compute went into the other.
+    """
+
+    def __init__(self, message: str, held: str) -> None:
+        super().__init__(message)
+        self.held = held
+
+
 def _frontier_points(designs: pd.DataFrame) -> Points:
+    """Chooses the points of a law of compute.
+
+    Designs whose compute differs by 15% at most are one budget, and the best of them its point. A point at
+    the largest model or the most data that the family tried says what the grid holds and not what its compute
+    could buy: such points are left out.
+    """
     known = _with_loss(designs).dropna(subset=["train_flops"])
     if known.empty:
         raise FitError("no finished run records its train_flops")
     front = known[pareto_mask(known["train_flops"], known["loss"])]
-    best = _best_of_each(front, ("train_flops",))
-    if len(best) < MIN_SCALES:
+    front = front.loc[front.groupby(_budgets(front["train_flops"]))["loss"].idxmin()]
+    edges = _at_edge(known, front)
+    edge = np.any(list(edges.values()), axis=0) if edges else np.zeros(len(front), dtype=bool)
+    best = _best_of_each(front[~edge], ("train_flops",))
+    left_out = int(edge.sum())
+    if len(front) < MIN_SCALES:
         raise FitError(
             f"a law in C needs {MIN_SCALES} points on the compute-efficient frontier, "
-            f"{len(best)} of {len(known)} designs are on it; add runs of other sizes and lengths"
+            f"{len(front)} of {len(known)} designs are on it; add runs of other sizes and lengths"
         )
-    chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier"
+    if len(best) < MIN_SCALES:
+        held = max(edges, key=lambda axis: edges[axis].sum())
+        raise EdgeError(
+            f"{left_out} of {len(front)} designs on the compute-efficient frontier lie at the edge of the "
+            "grid (the largest model, or the most data): more compute may reach less than the grid shows; "
+            f"ask along {GRID_AXES[held == GRID_AXES[0]]}, or add larger models and more data",
+            held,
+        )
+    words = f" that have neither the largest model nor the most data, of {len(front)}" if left_out else ""
+    chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier{words}"
     return Points(("train_flops",), best, chosen, "on the frontier")
+
+
+def _budgets(flops: pd.Series) -> Index:
+    """Numbers budgets: what costs at most 15% more than the cheapest of one belongs to it; shape (n,)."""
+    budgets = np.zeros(len(flops), dtype=int)
+    first, number = -np.inf, -1
+    for place in np.argsort(flops.to_numpy(), kind="stable"):
+        if flops.iloc[place] > SAME_BUDGET * first:
+            first, number = float(flops.iloc[place]), number + 1
+        budgets[place] = number
+    return budgets
+
+
+def _at_edge(known: pd.DataFrame, front: pd.DataFrame) -> dict[str, Index]:
+    """Returns by axis of `GRID_AXES` which designs of a frontier are at its largest scale, shape (designs,).
+
+    Where all designs had the same data, their length stands for it.
+    """
+    edges = {}
+    for axis in GRID_AXES:
+        scales, own = known[axis], front[axis]
+        if axis == "n_examples" and scales.nunique() == 1 and known["epochs"].nunique() > 1:
+            scales, own = known["epochs"], front["epochs"]
+        if scales.notna().any():
+            edges[axis] = (own >= scales.max()).to_numpy()
+    return edges
 
 
 def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
@@ -186,7 +292,9 @@ def _with_loss(designs: pd.DataFrame) -> pd.DataFrame:
 def _best_of_each(rows: pd.DataFrame, axes: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
     """Keeps the design of the lowest mean loss at every distinct scale, in the order of the scales."""
     best = rows.sort_values("loss", kind="stable").drop_duplicates(list(axes))
-    columns = [*axes, "loss", "loss_std", "n_runs", *keep]
+    beside = (*FACTS, *GRID_AXES, "epochs", "train_flops")
+    facts = [name for name in beside if name in best.columns and name not in (*axes, *keep)]
+    columns = [*axes, "loss", "loss_std", "n_runs", "losses", *keep, *facts]
     return best.sort_values(list(axes))[columns].reset_index(drop=True)
 
 
@@ -217,7 +325,7 @@ def training_points(designs: pd.DataFrame) -> Points:
         raise FitError("no finished run records its n_params and n_examples")
     passes = known["epochs"].fillna(1.0)
     runs = known.assign(unique=known["n_examples"], n_examples=known["n_examples"] * passes)
-    runs["passes"] = passes.map(lambda number: float(f"{max(number, 1.0):.3g}"))
+    runs["passes"] = _alike(np.maximum(passes.to_numpy(dtype=float), 1.0))
     levels = sorted(runs["unique"].unique(), reverse=True)
     sets = [("passes", number) for number in sorted(runs["passes"].unique())]
     sets += [("unique", level) for level in levels]
@@ -239,8 +347,41 @@ def training_points(designs: pd.DataFrame) -> Points:
     else:
         where = "that saw each example once" if value == 1.0 else f"of {value:g} passes over their data"
     counted = "" if value == 1.0 and kind == "passes" else ", D counts examples seen"
+    others = runs[runs[kind] != value]
+    if len(others):
+        apart = ", ".join(f"{one:,.4g}" for one in sorted(others[kind].unique()))
+        noun = "passes" if kind == "passes" else "unique examples"
+        counted += f"; {len(others)} designs of {apart} {noun} are left out"
     return Points(GRID_AXES, best, f"{len(best)} designs {where}{counted}", where)
+
+
+def _alike(passes: Array) -> Array:
+    """Returns numbers of passes, shape (n,), each as the least of those that lie within 2% one by one."""
+    order = np.argsort(passes, kind="stable")
+    starts = np.concatenate([[True], np.diff(np.log(passes[order])) > np.log(_SAME_LENGTH)])
+    alike = np.empty_like(passes)
+    alike[order] = passes[order][starts][np.cumsum(starts) - 1]
+    return alike
 
 
 def _is_grid(runs: pd.DataFrame) -> bool:
     return all(runs[name].nunique() >= MIN_GRID for name in GRID_AXES)
+
+
+def check_trend(points: Points, designs: pd.DataFrame) -> None:
+    """Makes sure that the loss of some points of a family moves with their scales.
+
+    Args:
+        points: Some of the designs.
+        designs: All of the family.
+
+    Raises:
+        FitError: The loss has no trend beyond its scatter.
+    """
+    everything = None
+    # Compute is size and length at once, so that data alone stand beside it.
+    axes = ("train_flops", "n_examples") if points.axes == ("train_flops",) else GRID_AXES
+    if set(points.axes) < set(axes):
+        rows = designs.dropna(subset=[*axes, "loss"])
+        everything = {axis: rows[axis].to_numpy(dtype=float) for axis in axes}, rows["loss"].to_numpy()
+    refuse_no_trend(*points.means, everything)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scalelab.analysis.families.advice import FRONTIER, Advice, FamilyAdvice
+from scalelab.analysis.families.advice import Advice, FamilyAdvice
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.report.names import family_names, family_of, said_once
 from scalelab.report.numbers import interval, percent, short, short_interval
@@ -46,8 +46,9 @@ def advice_tables(advice: Advice) -> list[Table]:
 
 
 def _notes(one: FamilyAdvice) -> Iterator[str]:
-    kind = " on the frontier" if one.basis == FRONTIER else ""
-    yield f"law{kind}: {one.fit.law.name}, {one.fit.law.equation}, {one.points.selection}"
+    yield f"law of the loss: {one.fit.law.name}, {one.fit.law.equation}, {one.points.selection}"
+    if isinstance(one.optimum, FamilyOptimum) and one.optimum.points is not one.points:
+        yield f"split: {one.optimum.points.selection}"
     yield backtest_note(one.backtest)
     yield parts_note(one.parts)
     yield from (f"warning: {line}" for line in one.warnings)

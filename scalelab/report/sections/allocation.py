@@ -9,7 +9,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum
-from scalelab.analysis.families.laws import curve_scales
+from scalelab.analysis.families.fitted import curve_scales
 from scalelab.analysis.fits.compute_optimal import budgets_of
 from scalelab.analysis.runs.designs import Family
 from scalelab.report.names import family_names, family_of, said_once
@@ -47,7 +47,7 @@ def optimum_table(
                 "family": name(one.family),
                 "approach": approach.approach,
                 "a of N ∝ C^a": interval(Estimate.of(approach.exponent, low, high)),
-                "b of D ∝ C^b": interval(Estimate.of(1 - approach.exponent, 1 - high, 1 - low)),
+                "b of D ∝ C^b": interval(approach.data_exponent),
                 "optima": str(len(approach.flops)),
             }
             if budget is not None:

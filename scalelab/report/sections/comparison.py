@@ -56,7 +56,12 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
                 f"laws of {group.n_points} points: intervals of multipliers and crossings are percentiles of "
                 "refits, too narrow with so few points"
             )
-        optional = ("p (LR)", "exponents", "lower loss beyond")
+        if any(pair.efficiency for pair in group.pairs):
+            notes.append(
+                "one factor: how many times as much the other needs at every scale, if both share all but "
+                "that; p: that they do (Volkova et al. 2026)"
+            )
+        optional = ("p (LR)", "exponents", "one factor", "lower loss beyond")
         rows = (_row(pair, group, percent(analysis.level)) for pair in group.pairs)
         yield Table.of(title, rows, numbers=slice(2, 6), notes=notes, optional=optional)
 
@@ -73,8 +78,19 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
         "p (LR)": f"{pair.test.p_lr:.2g}",
         "p (bootstrap, Holm)": f"{pair.test.p_holm:.2g}",
         f"{kind} at {scale}": f"{times(pair.multiplier)}×",
+        "one factor": _factor(pair),
         "lower loss beyond": "; ".join(crossings) or "no crossing",
     }
+
+
+def _factor(pair: Pair) -> str:
+    if pair.efficiency is None:
+        return ""
+    found = pair.efficiency.worth
+    own = ", ".join(
+        f"{times(worth)}× {symbol(axis) if len(found) > 1 else ''}".strip() for axis, worth in found.items()
+    )
+    return f"{own} (p {pair.efficiency.p:.2g})"
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:

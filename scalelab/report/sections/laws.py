@@ -10,7 +10,7 @@ import numpy as np
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
-from scalelab.analysis.families.laws import AHEAD, FittedLaw, curve_scales
+from scalelab.analysis.families.fitted import AHEAD, FittedLaw, curve_scales
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
@@ -141,6 +141,11 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
     optional = ("R²", "decades", "points")
     yield Table.of("Scaling laws of the loss", rows, numbers=slice(5, 10), notes=notes, optional=optional)
+    doubts = [
+        (f"{law_symbol(law)} {name(law.family)}", words) for law in analysis.fitted for words in law.doubts
+    ]
+    if doubts:
+        yield Table("What to distrust in these laws", notes=tuple(said_once(doubts)))
     if whole and rows:
         parameters = (
             {"family": name(law.family), "law": law.equation, "parameter": parameter, **_six_digits(one)}

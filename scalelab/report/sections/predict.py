@@ -81,6 +81,7 @@ def _notes(
     return [
         *((who, f"{said(one.law, one.equation)}, {one.points.selection}") for who, one in named),
         *((who, backtest_note(one.backtest)) for who, one in named),
+        *((who, f"warning: {words}") for who, one in named for words in one.warnings),
         *((name(family_of(one)), f"refused: {one.reason}") for one in found if isinstance(one, Refusal)),
     ]
 

@@ -26,7 +26,7 @@ def laws():
 
 @pytest.fixture(scope="module")
 def groups(laws):
-    return compare_families(laws, 0.9)
+    return compare_families(laws, (), 0.9)
 
 
 def test_what_is_alike_but_for_one_thing_is_compared(groups):
@@ -66,15 +66,15 @@ def test_the_multiplier_is_followed_along_the_common_scales(groups):
 
 
 def test_an_axis_without_two_laws_gives_way_to_the_next(laws):
-    (group, *_) = compare_families([law for law in laws if law.axis == "n_params"], 0.9)
+    (group, *_) = compare_families([law for law in laws if law.axis == "n_params"], (), 0.9)
     assert group.axis == "n_params"
-    assert compare_families([law for law in laws if law.family.optimizer == "adamw"], 0.9) == ()
+    assert compare_families([law for law in laws if law.family.optimizer == "adamw"], (), 0.9) == ()
 
 
 def test_averages_of_forms_are_refused_in_words(laws):
     runs = grid_runs(optimizers=("adamw", "sgd"), seeds=(0,), noise=0.002)
     table = designs(finished_runs(runs))
-    (group,) = compare_families(fit_families(table, law="auto", axes=["n_params"]), 0.9)
+    (group,) = compare_families(fit_families(table, law="auto", axes=["n_params"]), (), 0.9)
     assert isinstance(group, Refusal)
     assert "no exponent to compare" in group.reason
 

@@ -4,7 +4,8 @@ import pytest
 from run_tables import SIZES, TRUTH, grid_runs, true_loss
 
 from scalelab.analysis.estimate import Refusal
-from scalelab.analysis.families.laws import FittedLaw, curve_scales, fit_families
+from scalelab.analysis.families.fitted import FittedLaw, curve_scales
+from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.analysis.runs.selection import AXES, JOINT, axis_points, grid_points
 from scalelab.errors import FitError, InputError

@@ -7,6 +7,8 @@ import pandas as pd
 
 from scalelab import analyze
 from scalelab.analysis.inference.trend import LEVEL, trend_p
+from scalelab.analysis.runs.designs import designs, finished_runs
+from scalelab.analysis.runs.selection import Points, check_trend
 
 SIZES, DATA = np.geomspace(7e3, 4e5, 4), np.geomspace(60, 4000, 4)
 LARGEST = np.array([1.65, 0.89, 0.262, 0.258])
@@ -32,8 +34,9 @@ def runs(largest: np.ndarray) -> pd.DataFrame:
 
 def test_four_points_of_a_frontier_that_bends_have_the_trend_of_all_designs() -> None:
     assert trend_p({"train_flops": 8e5 * SIZES}, LARGEST) > LEVEL
-    (law,) = analyze(runs(LARGEST), axes=["train_flops"], trees=False).fitted
-    assert len(law.points.rows) == 4
+    table = designs(finished_runs(runs(LARGEST)))
+    largest = table[table["n_examples"] == table["n_examples"].max()]
+    check_trend(Points(("train_flops",), largest, "", ""), table)
 
 
 def test_noise_along_a_grid_has_none() -> None:

@@ -49,7 +49,7 @@ def test_one_row_that_decides_alone_is_named():
     x = np.append(np.geomspace(1e6, 3e6, 15), 1e10)
     y = noisy(30 * x**-0.2, 0.01)
     fit = fit_law("power", x, y, estimator="log-mse")
-    assert warned(fit, "row 15 has leverage")
+    assert warned(fit, f"row 15 (x {x[15]:,.6g}) has leverage")
     influential = y.copy()
     influential[15] *= 1.3
     found = diagnose(fit_law("power", x, influential, estimator="log-mse"))
@@ -129,3 +129,29 @@ def test_an_interval_by_covariance_counts_groups_and_not_rows():
     error = stderr(few, "alpha")
     # Student's t of two degrees of freedom at 95%.
     assert (upper - lower) / (2 * error) == pytest.approx(2.92, abs=0.01)
+
+
+def test_a_run_that_diverged_is_named_with_its_scale():
+    y = noisy(1 + 300 * X**-0.4, 0.005)
+    y[17] *= 1.4
+    found = diagnose(fit_law("power-offset", X, y))
+    assert list(found.unlike) == [17]
+    assert warned(fit_law("power-offset", X, y), f"row 17 (x {X[17]:,.6g}) is not like the others")
+    assert not diagnose(fit_law("power-offset", X, noisy(1 + 300 * X**-0.4, 0.005))).unlike
+
+
+def test_a_curve_that_rises_before_it_falls_is_named():
+    x = np.geomspace(1e3, 1e7, 16)
+    rising = 0.4 + 2.0 / (1 + (x / 1e5) ** 0.7) - 0.8 / (1 + x / 3e3)
+    found = diagnose(fit_law("power-offset", x, noisy(rising, 0.002)))
+    assert set(found.rises) == {"x"}
+    assert x[0] < found.rises["x"] < 1e5
+    assert not diagnose(fit_law("power-offset", x, noisy(0.4 + 20 * x**-0.4, 0.02))).rises
+
+
+def test_a_rise_along_one_side_of_a_grid_is_named():
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e4, 1e7, 6), np.geomspace(1e3, 1e6, 6)))
+    clean = 1.0 + 30 * n**-0.3 + 80 * d**-0.4 + 1e-4 * n**0.6 / d**0.6
+    x = {"n_params": n, "n_examples": d}
+    rises = diagnose(fit_law("chinchilla", x, noisy(clean, 0.001))).rises
+    assert "n_examples" not in rises

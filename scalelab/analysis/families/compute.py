@@ -1,0 +1,220 @@
+"""The law of compute where the frontier of the runs is the edge of their grid: the optimum of L(N, D).
+
+The loss at a budget C is that of the law L(N, D) at the N and D of C = k·N·D where it is lowest. By the
+envelope theorem it moves with the parameters as the law does at that N and D, so that its interval is that of
+the law there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.families.fitted import AHEAD, DEFAULT_LAW, JOINT_LAW, FittedLaw, run_parts
+from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fitting.draws import Quantity
+from scalelab.analysis.inference.diagnostics import diagnose
+from scalelab.analysis.inference.intervals import intervals
+from scalelab.analysis.inference.quantities import (
+    FLOPS_PER,
+    compute_exponent,
+    optimal_examples,
+    optimal_params,
+)
+from scalelab.analysis.inference.spread import Parts
+from scalelab.analysis.inference.trend import refuse_no_trend
+from scalelab.analysis.laws import get_law
+from scalelab.analysis.runs.designs import Family
+from scalelab.analysis.runs.selection import (
+    Points,
+    axis_points,
+    check_trend,
+    grid_points,
+    training_points,
+)
+from scalelab.arrays import Array
+from scalelab.errors import FitError
+from scalelab.law import Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalelab.analysis.inference.average import AutoFit
+
+
+class Costs(NamedTuple):
+    """What training cost.
+
+    Attributes:
+        flops: Training FLOPs of each run, measured or else by the factor; shape (runs,).
+        per: FLOPs for each parameter and example seen: the geometric mean of what was measured.
+        ratios: What was measured of each run that records it, shape (any,).
+    """
+
+    flops: Array
+    per: float
+    ratios: Array
+
+
+def costs_of(points: Points) -> Costs:
+    """Returns what the runs of points of `n_params` and `n_examples`, those seen, cost."""
+    product = points.x["n_params"] * points.x["n_examples"]
+    flops = points.of_runs("train_flops")
+    ratio = flops / product
+    known = np.isfinite(ratio) & (ratio > 0)
+    per = float(np.exp(np.mean(np.log(ratio[known])))) if known.any() else FLOPS_PER
+    return Costs(np.where(known, flops, per * product), per, ratio[known])
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A law L(N, D) where it is lowest for each budget.
+
+    Attributes:
+        grid: The points of N and D that it was fitted to.
+        fit: The law.
+        flops_per: FLOPs for each parameter and example seen.
+        points: The same points by what they cost.
+    """
+
+    grid: Points
+    fit: Fit
+    flops_per: float
+    points: Points
+
+    @classmethod
+    def of(cls, designs: pd.DataFrame, *, estimator: str, seed: int) -> Optimum:
+        """Fits the law L(N, D) of a family.
+
+        Raises:
+            FitError: The runs support none, or it has no optimum.
+        """
+        grid = training_points(designs)
+        if grid.rows["train_flops"].isna().all():
+            raise FitError("no finished run records its train_flops")
+        refuse_no_trend(*grid.means)
+        fit = fit_law(get_law(JOINT_LAW), grid.x, grid.loss, estimator=estimator, seed=seed)
+        held = [name for name in fit.law.exponents if name in fit.at_bounds]
+        if held:
+            raise FitError(f"the law L(N, D) has no optimum: its {' and '.join(held)} stopped at a bound")
+        per = costs_of(grid).per
+        spent = per * grid.rows["n_params"] * grid.rows["n_examples"]
+        rows = grid.rows.assign(train_flops=grid.rows["train_flops"].fillna(spent))
+        words = f"{grid.selection}, at the best split of C = {per:.3g}·N·D"
+        return cls(grid, fit, per, Points(("train_flops",), rows, words, "at the best split of N and D"))
+
+    def split(self, budgets: Array) -> dict[str, Array]:
+        """Returns the N and D that budgets are best spent on, each of shape (budgets,)."""
+        made = (optimal_params, optimal_examples)
+        sizes = [[self.fit.estimate(of(float(c), self.flops_per)) for c in budgets] for of in made]
+        return dict(zip(self.grid.axes, map(np.array, sizes), strict=True))
+
+    def at(self, scale: Mapping[str, float]) -> dict[str, float]:
+        """Returns the N and D of a scale that names its `train_flops`."""
+        split = self.split(np.array([scale["train_flops"]]))
+        return {axis: float(value[0]) for axis, value in split.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OptimumLaw(FittedLaw):
+    """The law of compute at the optimum of a law L(N, D): `fit` is that law.
+
+    Attributes:
+        optimum: Where it is lowest.
+    """
+
+    optimum: Optimum
+
+    @property
+    @override
+    def law(self) -> str:
+        return f"{self.best.law.name} at its optimum"
+
+    @property
+    @override
+    def equation(self) -> str:
+        return f"L = E + K * C^-gamma, the least of {self.best.law.equation}"
+
+    @property
+    @override
+    def exponents(self) -> tuple[str, ...]:
+        return ("gamma",)
+
+    @cached_property
+    @override
+    def log_errors(self) -> NDArray[np.float64]:
+        grid = self.optimum.grid
+        return np.log(grid.loss) - np.log(self.fit.predict(grid.x))
+
+    @cached_property
+    @override
+    def ahead_parts(self) -> Parts:
+        far = AHEAD * float(self.points.rows["train_flops"].max())
+        return run_parts(self.fit, self.optimum.at({"train_flops": far}), self.ahead, self.level)
+
+    @cached_property
+    @override
+    def doubts(self) -> tuple[str, ...]:
+        return (*diagnose(self.best).warnings(), *self.optimum.grid.doubts)
+
+    @override
+    def along(self, scales: Array) -> dict[str, Array]:
+        return self.optimum.split(scales)
+
+
+def law_of(
+    designs: pd.DataFrame, axes: Sequence[str], law: str | Law, *, estimator: str, seed: int
+) -> tuple[Points, Fit | AutoFit[Fit], Optimum | None]:
+    """Fits a law of one family along some axes.
+
+    Args:
+        designs: The designs of the family.
+        axes: One axis, or those of a grid.
+        law: A form, or the name of the default one along compute, which gives way to the optimum of L(N, D)
+            where the frontier says nothing.
+        estimator: What is minimized.
+        seed: Seed of everything random.
+
+    Returns:
+        The points, the law, and for a law of compute at the optimum of L(N, D), which the law then is, that.
+
+    Raises:
+        FitError: The runs support none.
+    """
+    try:
+        points = axis_points(designs, axes[0]) if len(axes) == 1 else grid_points(designs, tuple(axes))
+    except FitError as none:
+        if law != DEFAULT_LAW or tuple(axes) != ("train_flops",):
+            raise
+        try:
+            optimum = Optimum.of(designs, estimator=estimator, seed=seed)
+        except FitError as error:
+            none.args = (f"{none}. No law L(N, D) says more: {str(error).partition(';')[0]}",)
+            raise none from None
+        return optimum.points, optimum.fit, optimum
+    check_trend(points, designs)
+    return points, fit_law(law, points.x, points.loss, estimator=estimator, seed=seed), None
+
+
+def optimum_law(family: Family, optimum: Optimum, spread: float | None, level: float) -> OptimumLaw:
+    """Returns the law of compute of a family at the optimum of its law L(N, D), with its estimates."""
+    fit, points = optimum.fit, optimum.points
+    quantities: dict[str, Quantity] = {"E": "E", "gamma": compute_exponent}
+    ends = intervals(fit, list(quantities.values()), level)
+    params = {
+        name: Estimate.of(fit.estimate(quantity), *own)
+        for (name, quantity), own in zip(quantities.items(), ends, strict=True)
+    }
+    far = optimum.split(np.array([AHEAD * float(points.rows["train_flops"].max())]))
+    return OptimumLaw(
+        family=family, points=points, fit=fit, axis="train_flops", params=params,
+        seed_spread=spread, ahead=Estimate.first(fit.predict(far, level)), level=level,
+        optimum=optimum,
+    )  # fmt: skip
