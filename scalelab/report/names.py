@@ -46,13 +46,29 @@ def family_names(families: Iterable[Family]) -> Callable[[Family], str]:
 
     Where there is only one family, that is its optimizer; what is not known of a family is left out.
     """
-    known = set(families)
-    telling = [i for i in range(3) if len({family[i] for family in known}) > 1] or [2]
+    there = set(families)
+    telling = [i for i in range(3) if len({family[i] for family in there}) > 1] or [2]
 
     def name(family: Family) -> str:
-        return " · ".join(family[i] for i in telling if family[i] != UNSPECIFIED) or family.dataset
+        return " · ".join(family[i] for i in telling if known(family[i])) or family.dataset
 
     return name
+
+
+def known(name: str) -> str:
+    """Returns a name, an empty one where a table of imported runs does not say it."""
+    return "" if name == UNSPECIFIED else name
+
+
+def loss_of(family: Family) -> str:
+    """Returns whose loss it is, as text: `the loss of convnext1d on mitbih`, without what is not known."""
+    of = f" of {family.architecture}" if known(family.architecture) else ""
+    return f"the loss{of} on {family.dataset}"
+
+
+def under(optimizer: str, lead: str = " with ") -> str:
+    """Returns the optimizer after a word that leads to it; empty where it is not known."""
+    return f"{lead}{optimizer}" if known(optimizer) else ""
 
 
 class OfFamily(Protocol):

@@ -348,9 +348,12 @@ def _target(
         x = {axis: scales} if optimum is None else optimum.split(scales)
         return fit.predict(x, level) if level else Prediction(*3 * [fit.predict(x)])
 
-    ends = _ends(predict, loss, value if known else float(points.rows[axis].max()), level)
-    scale = Estimate(value if known else math.inf, *ends)
-    return Target(family=family, points=points, fit=fit, loss=loss, scale=scale)
+    low, high = _ends(predict, loss, value if known else float(points.rows[axis].max()), level)
+    # The ends lie on a grid, which may be coarser than the interval.
+    scale = Estimate(value, low and min(low, value), high and max(high, value)) if known else None
+    return Target(
+        family=family, points=points, fit=fit, loss=loss, scale=scale or Estimate(math.inf, low, high)
+    )
 
 
 def _ends(

@@ -12,6 +12,7 @@ from scalelab.analysis.inference.average import AutoFit
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.intervals import Prediction, refits
 from scalelab.analysis.inference.noise import sampled, with_noise
+from scalelab.analysis.inference.spread import DOF, reach_of_law
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 
@@ -56,7 +57,7 @@ class Chain:
             return mean
         shares = tails(level)
         if isinstance(self.loss, Fit):
-            losses = sampled(self.loss, refits(self.loss).draws, x, of_runs=noise)
+            losses = _reaching(self.loss, sampled(self.loss, refits(self.loss).draws, x, of_runs=noise), x)
         else:
             losses = self.loss.sample(x, _REFITS, noise=noise)
         links = self.link.bootstrap(_REFITS, seed=self.link.seed + 1).draws
@@ -67,7 +68,14 @@ class Chain:
         if noise:
             values = with_noise(self.link, values)
         lower, upper = np.quantile(values, shares, axis=0)
-        return Prediction(mean, lower, upper)
+        return Prediction(mean, np.minimum(lower, mean), np.maximum(upper, mean))
+
+
+def _reaching(fit: Fit, losses: Array, x: Any) -> Array:
+    """Returns losses of refits, shape (draws, n), with what the backtest adds: one error for all scales."""
+    errors = np.random.default_rng(fit.seed).standard_t(DOF, (len(losses), 1)) * reach_of_law(fit, x)
+    moved: Array = losses * np.exp(errors) if fit.law.positive else losses + errors
+    return moved
 
 
 def chain(loss: Fit | AutoFit[Fit], link: Fit) -> Chain:

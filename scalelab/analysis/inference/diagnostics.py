@@ -195,13 +195,17 @@ def unlike(fit: Point) -> dict[int, float]:
 def rises(fit: Point) -> dict[str, float]:
     """Returns along which axes outcomes rise before they fall, and to which scale at most.
 
-    Looks at each line of rows along an axis, the other axes held. A rise counts that is beyond three standard
-    deviations of a difference, taken from repeats, or else from second differences along the line.
+    Looks at each line of rows along an axis, the other axes held, without rows that are unlike the others. A
+    rise counts that is beyond three standard deviations of a difference, taken from repeats, or else from
+    second differences along the line.
     """
     if not fit.law.log_axes or len(fit.table) > _MANY_ROWS:
         return {}
-    y, columns = fit.estimator.score(fit.table.y), fit.table.x
-    repeats = simulator(fit).repeats
+    imitate = simulator(fit)
+    usual = ~imitate.far
+    y = fit.estimator.score(fit.table.y)[usual]
+    columns = {axis: column[usual] for axis, column in fit.table.x.items()}
+    repeats = imitate.repeats
     of_seed = None if repeats is None else float(np.sqrt(np.mean(repeats.own**2)))
     found: dict[str, float] = {}
     for axis, column in columns.items():

@@ -82,13 +82,16 @@ def intervals(
     logs = [isinstance(quantity, str) and quantity in fit.law.coefficients for quantity in quantities]
     asked = [log_of(q) if log else q for q, log in zip(quantities, logs, strict=True)]
     ends = _intervals(fit, asked, level, method, seed)
-    held = [
-        (min(lower, center), max(upper, center))
-        for (lower, upper), center in zip(ends, map(fit.estimate, asked), strict=True)
+    found = [
+        (float(np.exp(lower)), float(np.exp(upper))) if log else (lower, upper)
+        for (lower, upper), log in zip(ends, logs, strict=True)
+    ]
+    centers = [
+        fit.params[q] if isinstance(q, str) and q in fit.params else fit.estimate(q) for q in quantities
     ]
     return [
-        (float(np.exp(lower)), float(np.exp(upper))) if log else (lower, upper)
-        for (lower, upper), log in zip(held, logs, strict=True)
+        (min(lower, center), max(upper, center))
+        for (lower, upper), center in zip(found, centers, strict=True)
     ]
 
 

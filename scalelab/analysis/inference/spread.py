@@ -4,13 +4,13 @@ No refit is needed. The error of a log prediction of `auto` is taken as Student'
 freedom times s, where s² is the sum of the squares of
 
 - noise: `NOISE` · σ · q · r. σ is the robust root mean square of the residuals, enlarged for the parameters;
-  q, Student's quantile over the normal one (95%), says how little few rows know of it;
+  q, Student's quantile over the normal one (87.5%), says how little few rows know;
   r = √((1 + ρ) / (1 - ρ)) enlarges it where residuals of neighbors in scale are alike (ρ is their lag-one
   autocorrelation), because then the forms miss something;
-- disagreement: `DISAGREEMENT` · δ. δ is the standard deviation of the log predictions of all forms that were
-  fitted, those dropped among them;
-- reach: `REACH` · r · f. f is the fall of the log loss, by the law, from the largest scale of the rows to the
-  one that is asked for: a loss that hardly falls any more cannot be far off.
+- disagreement: `DISAGREEMENT` · δ · q. δ is the standard deviation of the log predictions of all forms that
+  were fitted, those dropped among them;
+- reach: `REACH` · r · f · q. f is the fall of the log loss, by the law, from the largest scale of the rows to
+  the one that is asked for: a loss that hardly falls any more cannot be far off.
 
 For a single law noise is what its own interval says (`scalelab.analysis.inference.intervals`), added in
 quadrature to a reach of f · √((`BACKTEST` · m)² + `REACH`² · (r² - 1)): m² is what the squared misses of its
@@ -35,11 +35,12 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array
 
-NOISE, DISAGREEMENT, REACH, BACKTEST = 0.58, 0.40, 0.19, 0.5
+NOISE, DISAGREEMENT, REACH, BACKTEST = 0.58, 0.38, 0.18, 0.5
 DOF = 5
 """Degrees of freedom of Student's t that a standardized error is taken to follow."""
 
 _HIGHEST = 0.8
+_FEW = 0.875
 
 
 class Parts(NamedTuple):
@@ -105,13 +106,13 @@ def spread_of_average(
     runs = len(table) if table.groups is None else int(table.groups.max()) + 1
     freedom = max(runs - sum(w * fit.theta.size for w, fit in own), 1.0)
     alike = np.sqrt(_enlarged(sum(w * _alike(fit) for w, fit in own)))
-    few = special.stdtrit(freedom, 0.95) / special.ndtri(0.95)
+    few = special.stdtrit(freedom, _FEW) / special.ndtri(_FEW)
     logs = [np.log(np.maximum(fit.value(x), 1e-300)) for fit in (*fits.values(), *others)]
     falls = sum(w * fall(fit, _columns(fit, x), float(scale_of(table).max())) for w, fit in own)
     return Spread(
         np.full(logs[0].shape, NOISE * sigma * few * alike),
-        DISAGREEMENT * np.std(logs, axis=0),
-        REACH * alike * np.abs(falls),
+        DISAGREEMENT * few * np.std(logs, axis=0),
+        REACH * few * alike * np.abs(falls),
     )
 
 

@@ -13,6 +13,7 @@ from scalelab.errors import FitError
 LEVEL = 0.05
 _CURVED = 7
 _CHOSEN, _FAINT = 10.0, 0.25
+_ROUNDS, _LIMIT = 20, 6.0
 
 
 def trend_p(x: Mapping[str, Array], y: Array, along: Sequence[str] | None = None) -> float:
@@ -26,7 +27,7 @@ def trend_p(x: Mapping[str, Array], y: Array, along: Sequence[str] | None = None
         y: Outcomes, shape (n,); compared by their logarithms where all are positive.
         along: The axes that are tested, what the others explain taken out; default all.
     """
-    outcome = np.log(y) if (y > 0).all() else y
+    outcome = _tamed(x, np.log(y) if (y > 0).all() else y)
     tested = set(x if along is None else along)
     own = {name: _centered(scales) for name, scales in x.items() if np.ptp(scales) > 0}
     terms: list[tuple[tuple[str, ...], Array]] = [((name,), column) for name, column in own.items()]
@@ -69,6 +70,28 @@ def refuse_no_trend(
             f"the loss has no trend with {' or '.join(x)} beyond the scatter of the runs (p = {p:.2g}), "
             "so that there is no law; add runs at more distant scales, or more runs at each"
         )
+
+
+def _tamed(x: Mapping[str, Array], outcome: Array) -> Array:
+    """Returns outcomes of which those that are not like the others count as no further off than these.
+
+    One run that diverged would hide any trend. Off is what a line along each axis leaves, fitted so that the
+    sum of absolute residuals is least (iteratively reweighted), in robust standard deviations.
+    """
+    design = np.column_stack([np.ones_like(outcome), *(_centered(scales) for scales in x.values())])
+    rows, size = design.shape
+    if rows <= 2 * size:
+        return outcome
+    weights = np.ones(rows)
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weights)
+        line = design @ np.linalg.lstsq(design * root[:, None], outcome * root, rcond=None)[0]
+        off = outcome - line
+        usual = float(np.median(np.sort(np.abs(off))[size:])) / 0.6745
+        weights = 1.0 / np.maximum(np.abs(off), max(0.01 * usual, 1e-300))
+    limit = _LIMIT * usual
+    tamed: Array = line + np.clip(off, -limit, limit)
+    return tamed
 
 
 def _centered(scales: Array) -> Array:

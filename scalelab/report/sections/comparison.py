@@ -10,7 +10,7 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
 from scalelab.analysis.runs.selection import symbol
-from scalelab.report.names import grouped
+from scalelab.report.names import grouped, known, under
 from scalelab.report.numbers import greek, percent, plain, short, short_interval, times, with_sign
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table
 from scalelab.report.sections.topic import Topic, figure
@@ -30,13 +30,13 @@ def _compared(analysis: Analysis) -> list[Group]:
 def _lines(analysis: Analysis) -> Iterator[str]:
     pairs = [(group, pair) for group in _compared(analysis) for pair in group.pairs]
     for group, pair in pairs[:_NAMED_PAIRS]:
-        yield f"On {group.dataset}, {group.held}: {pair.sentence}"
+        yield f"On {group.dataset}{under(group.held, ', ')}: {pair.sentence}"
     if len(pairs) > _NAMED_PAIRS:
         yield f"{len(pairs) - _NAMED_PAIRS} more pairs of families are in the tables."
 
 
 def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
-    return f"Comparison of {varies}s along {symbol(axis)}: {held} on {dataset}"
+    return f"Comparison of {varies}s along {symbol(axis)}:{under(held, ' ')} on {dataset}"
 
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
@@ -99,7 +99,8 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     for number, (axis, own) in enumerate(grouped(groups, lambda group: group.axis).items()):
         label = "Compute multiplier" if axis == "train_flops" else f"Multiplier of {symbol(axis)}"
         panels = (
-            Panel(group.held, axis, label, tuple(_series(group)), reference=1.0) for group in own[:MAX_PANELS]
+            Panel(known(group.held), axis, label, tuple(_series(group)), reference=1.0)
+            for group in own[:MAX_PANELS]
         )
         end = suffix + (f"-{axis}" if number else "")
         yield figure("multipliers", end, panels, dataset=dataset, level=percent(analysis.level))

@@ -9,7 +9,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.frontier import Front
 from scalelab.arrays import Array
-from scalelab.report.names import grouped
+from scalelab.report.names import grouped, known, under
 from scalelab.report.numbers import plain, short
 from scalelab.report.parts import Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
@@ -45,7 +45,8 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         cost = short(float(top["forward_flops"]), "FLOP")
         yield (
             f"The best {metric} on {dataset} is {plain(float(top['objective']))}: "
-            f"{top['architecture']}{of_size}, {best.optimizer}, {cost} per forward pass."
+            f"{known(str(top['architecture'])) or 'a model'}{of_size}{under(best.optimizer, ', ')}, "
+            f"{cost} per forward pass."
         )
 
 
@@ -73,8 +74,8 @@ def _rows(front: Front, cost: str, limit: int) -> Iterator[dict[str, str]]:
     shown = range(n) if n <= limit else [round(i * (n - 1) / (limit - 1)) for i in range(limit)]
     for row in front.points.iloc[list(shown)].to_dict("records"):
         yield {
-            "optimizer": front.optimizer,
-            "architecture": str(row["architecture"]),
+            "optimizer": known(front.optimizer),
+            "architecture": known(str(row["architecture"])),
             f"{cost} cost": short(row[front.cost], "FLOP"),
             front.metric: plain(row["objective"], 4),
             "seeds": str(row["n_runs"]),
@@ -108,7 +109,7 @@ def _series(fronts: list[Front], optimizers: list[str]) -> Iterator[Series]:
     for front in fronts:
         points = array(front.points, cost, "objective", "objective_std")
         yield Series(
-            label=front.optimizer,
+            label=known(front.optimizer),
             color=optimizers.index(front.optimizer),
             points=points,
             line=staircase(points, end),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import fit_law
@@ -162,3 +164,27 @@ def test_wrong_requests_are_refused(line):
         line.predict([1e9], level=95)
     with pytest.raises(FitError, match="must be positive"):
         line.predict([-1.0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    law=st.sampled_from(["power", "power-offset", "m4", "auto"]),
+    n=st.integers(6, 12),
+    sigma=st.sampled_from([0.0, 1e-6, 0.01, 0.2]),
+    floor=st.sampled_from([0.0, 1.0]),
+    seeds=st.integers(1, 3),
+    level=st.sampled_from([0.5, 0.9, 0.99]),
+    seed=st.integers(0, 99),
+)
+def test_an_estimate_lies_within_its_interval(law, n, sigma, floor, seeds, level, seed):
+    x = np.repeat(np.geomspace(1e4, 1e8, n), seeds)
+    noise = np.random.default_rng(seed).normal(0, sigma, x.size)
+    fit = fit_law(law, x, (floor + 30 * x**-0.3) * np.exp(noise))
+    for of_run in (False, True):
+        found = fit.predict([1e3, 1e6, 1e11], level, noise=of_run)
+        assert (found.lower <= found.mean).all()
+        assert (found.mean <= found.upper).all()
+    best = fit if law != "auto" else fit.best
+    table = best.summary(level)
+    assert (table["lower"] <= table["estimate"]).all()
+    assert (table["estimate"] <= table["upper"]).all()
