@@ -16,6 +16,7 @@ from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.intervals import intervals, widened
+from scalelab.analysis.inference.prior import CENTER, WIDTH
 from scalelab.analysis.inference.quantities import log_loss_at, loss_at
 from scalelab.analysis.inference.spread import Parts, Spread, quantile, reach_of_law
 from scalelab.analysis.runs.designs import Family
@@ -64,7 +65,9 @@ class Fitted:
     @property
     def equation(self) -> str:
         """The law in symbols."""
-        return self.best.law.equation if self.fit is self.best else f"mostly {self.best.law.equation}"
+        if isinstance(self.fit, Fit):
+            return self.best.law.equation
+        return f"mostly {self.best.law.equation}, exponents drawn to {CENTER:g} ± {WIDTH:g}"
 
     @property
     def axes(self) -> tuple[str, ...]:

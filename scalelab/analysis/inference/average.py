@@ -19,6 +19,8 @@ The rule, the same for all data:
    square error. That lies between equal weights, hard to beat where errors are measured at few origins
    (Stock & Watson 2004; Timmermann 2006, "forecast combination puzzle"), and one over its square (Bates &
    Granger 1969), right if they were known. Where no form could be backtested, weights are Akaike's.
+6. The laws that predict, here and in the backtests, have their exponents drawn to the usual ones, by as
+   much as the noise of the best form makes room for, see `scalelab.analysis.inference.prior`.
 
 Intervals are made without refits, see `scalelab.analysis.inference.spread`.
 """
@@ -36,11 +38,12 @@ from scipy import special
 from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_misaligned
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.backtest import Backtest, averaged, scale_of
+from scalelab.analysis.inference.backtest import Backtest, averaged, backtest, scale_of
 from scalelab.analysis.inference.intervals import Prediction, run_reach
 from scalelab.analysis.inference.noise import with_noise
+from scalelab.analysis.inference.prior import CENTER, WIDTH, shrunk
 from scalelab.analysis.inference.simulator import simulator
-from scalelab.analysis.inference.spread import DOF, Spread, kept_backtest, quantile, spread_of_average
+from scalelab.analysis.inference.spread import DOF, Spread, quantile, spread_of_average
 from scalelab.analysis.laws import LAWS
 from scalelab.arrays import Array
 from scalelab.errors import FitError
@@ -69,6 +72,7 @@ class AutoFit(Generic[P]):
         refused: Why a candidate was left out, by name.
         scores: The error of the backtests that the weights come from, by name; empty without any.
         dropped: The fits that were left out because they do not fit; they still disagree.
+        shrunk: The same fits with exponents drawn to the usual ones, which predict, by name.
     """
 
     fits: dict[str, P]
@@ -78,13 +82,26 @@ class AutoFit(Generic[P]):
     refused: dict[str, str]
     scores: dict[str, float] = field(default_factory=dict)
     dropped: tuple[P, ...] = ()
+    shrunk: dict[str, P] = field(default_factory=dict)
 
-    json_fields: ClassVar = ("weights", "weighted_by", "backtest_rmse=scores", "refused", "fits")
+    json_fields: ClassVar = (
+        "weights", "weighted_by", "backtest_rmse=scores", "refused", "prior", "predicting", "fits",
+    )  # fmt: skip
 
     @property
     def best(self) -> P:
         """The fit of the largest weight."""
         return self.fits[max(self.weights, key=lambda name: self.weights[name])]
+
+    @property
+    def prior(self) -> dict[str, float]:
+        """The mean and standard deviation that exponents are drawn to."""
+        return {"exponent": CENTER, "deviation": WIDTH}
+
+    @property
+    def predicting(self) -> dict[str, dict[str, float]]:
+        """The parameters that predict, by law: those of `fits`, exponents drawn to the usual ones."""
+        return {name: fit.params for name, fit in self.shrunk.items()}
 
     @property
     def table(self) -> Table:
@@ -126,7 +143,7 @@ class AutoFit(Generic[P]):
             Without a level an array of shape (n,), with it a `Prediction`.
         """
         mean: Array = np.exp(
-            sum(self.weights[name] * np.log(fit.value(x)) for name, fit in self.fits.items())
+            sum(self.weights[name] * np.log(fit.value(x)) for name, fit in self.shrunk.items())
         )
         if level is None:
             return mean
@@ -137,7 +154,7 @@ class AutoFit(Generic[P]):
 
     def spread(self, x: Any) -> Spread:
         """Returns what the interval is made of: `scalelab.analysis.inference.spread`."""
-        return spread_of_average(self.fits, self.weights, self.dropped, x)
+        return spread_of_average(self.shrunk, self.weights, self.dropped, x)
 
     def sample(self, x: Any, n: int, *, noise: bool = False) -> Array:
         """Returns predictions that are spread as the interval says, shape (n, scales).
@@ -220,10 +237,11 @@ def fit_auto(
     if _may_need_breaks(best):
         add(LAWS[_FLEXIBLE])
     flexible = fits.pop(_FLEXIBLE, None)
-    tests = {name: kept_backtest(fit) for name, fit in fits.items()}
+    noise = float(np.sqrt(_variance(best)))
+    tests = {name: backtest(fit, prior=noise) for name, fit in fits.items()}
     misfits = _misfits(fits, best)
     if flexible is not None:
-        own = kept_backtest(flexible)
+        own = backtest(flexible)
         if _gains(flexible, best) < _GAIN and own.rmse < tests[best.law.name].rmse:
             misfits = dict.fromkeys(fits, "it does not fit, and the form with two breaks does")
             fits[_FLEXIBLE], tests[_FLEXIBLE] = flexible, own
@@ -238,6 +256,7 @@ def fit_auto(
         {name: tests[name] for name in shares},
         shares, by, refused, scores,
         tuple(fit for name, fit in fits.items() if name not in shares),
+        {name: shrunk(fits[name], noise) for name in shares},
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import minimize
+from scalelab.analysis.inference.prior import drawn
 from scalelab.analysis.inference.simulator import simulator, wide_problem
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
@@ -74,13 +75,17 @@ class Backtest:
         return f"{self.law}: off by {error} at up to {reach:.1f} times the scale it was fitted to"
 
 
-def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] = ORIGINS) -> Backtest:
+def backtest(
+    fit: Point, *, axis: str | None = None, origins: tuple[float, ...] = ORIGINS, prior: float | None = None
+) -> Backtest:
     """Backtests the law of a fit on its rows, by scale.
 
     Args:
         fit: The fit, of all rows.
         axis: Along which axis origins roll; default the only one, or the product of all.
         origins: Shares of the rows that are fitted.
+        prior: The noise of the rows, where exponents are drawn to the usual ones, see
+            `scalelab.analysis.inference.prior`; default none are.
 
     Raises:
         FitError: There is no such axis.
@@ -98,7 +103,7 @@ def backtest(fit: Point, *, axis: str | None = None, origins: tuple[float, ...] 
             refused.append(str(error))
             continue
         parts.append((known, beyond))
-    thetas = _refits(fit, [known for known, _ in parts]) if parts else []
+    thetas = _refits(fit, [known for known, _ in parts], prior) if parts else []
     found = []
     misses: list[Array] = []
     squares = expected = falls = 0.0
@@ -187,7 +192,7 @@ def averaged(tests: Mapping[str, Backtest], weights: Mapping[str, float]) -> tup
     return tuple(errors)
 
 
-def _refits(fit: Point, known: Sequence[Index]) -> list[Array]:
+def _refits(fit: Point, known: Sequence[Index], prior: float | None) -> list[Array]:
     """Returns the internal parameters of the law refitted to each choice of rows; they share their units."""
     base, weights, law = wide_problem(fit), fit.table.weights, fit.law
     starts, lower, upper = [], [base.lower], [base.upper]
@@ -208,6 +213,9 @@ def _refits(fit: Point, known: Sequence[Index]) -> list[Array]:
     problem = replace(base, lower=np.min(lower, axis=0), upper=np.max(upper, axis=0))
     which = np.repeat(np.arange(len(known)), [len(own) for own in starts])
     masks = np.stack(known) * weights
+    if prior is not None:
+        problem = drawn(problem, prior)
+        masks = problem.weights(masks)
     solution = minimize(problem, np.concatenate(starts), masks[which], max_iter=40, xtol=1e-4, ftol=1e-6)
     chosen = [np.flatnonzero(which == number) for number in range(len(known))]
     ends: list[Array] = [solution.theta[own[np.argmin(solution.objective[own])]] for own in chosen]

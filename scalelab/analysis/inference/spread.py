@@ -35,7 +35,7 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array
 
-NOISE, DISAGREEMENT, REACH, BACKTEST = 0.58, 0.38, 0.18, 0.5
+NOISE, DISAGREEMENT, REACH, BACKTEST = 0.6, 0.35, 0.17, 0.5
 DOF = 5
 """Degrees of freedom of Student's t that a standardized error is taken to follow."""
 

@@ -1,0 +1,77 @@
+"""Weak priors for few rows: exponents are drawn toward what scaling laws usually have.
+
+Of few rows a form of five parameters follows the noise, and ends at exponents that no law was seen to have.
+An exponent is taken as normal around 0.4 with a standard deviation of 0.3, which holds nearly all that were
+published (those of Hestness et al. 2017, Kaplan et al. 2020 and Hoffmann et al. 2022 lie between 0.05 and
+0.5). A prior is one more residual for each, in units of the noise: where rows say more than noise does, it
+says next to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from typing_extensions import override
+
+from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.inference.simulator import simulator
+from scalelab.arrays import Array, Index
+
+CENTER, WIDTH = 0.4, 0.3
+"""Mean and standard deviation of an exponent, before any row is seen."""
+
+P = TypeVar("P", bound=Point)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn(Problem):
+    """A problem with one more residual for each exponent; its weights have one more entry for each, too.
+
+    Attributes:
+        which: Which parameters are exponents, shape (exponents,).
+        noise: Standard deviation of the other residuals.
+    """
+
+    which: Index = field(default_factory=lambda: np.zeros(0, dtype=int))
+    noise: float = 0.0
+
+    @override
+    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
+        r, jac = super().residuals(theta, rows)
+        unit = self.noise / WIDTH
+        slopes = np.zeros((*theta.shape, self.which.size))
+        slopes[:, self.which, np.arange(self.which.size)] = unit
+        off = unit * (theta[:, self.which] - CENTER)
+        return np.concatenate([r, off], axis=1), np.concatenate([jac, slopes], axis=2)
+
+    def weights(self, weights: Array) -> Array:
+        """Returns weights of rows, shape (..., n), with those of the exponents after them."""
+        return np.concatenate([weights, np.ones((*weights.shape[:-1], self.which.size))], axis=-1)
+
+
+def drawn(problem: Problem, noise: float) -> Drawn:
+    """Returns a problem whose exponents are drawn toward the usual ones, given the noise of its rows."""
+    law = problem.law
+    which = np.array([law.params.index(name) for name in law.exponents], dtype=int)
+    names = ("law", "u", "y", "y_scale", "estimator", "lower", "upper", "held")
+    return Drawn(**{name: getattr(problem, name) for name in names}, which=which, noise=noise)
+
+
+def shrunk(fit: P, noise: float) -> P:
+    """Returns the fit with its exponents drawn toward the usual ones, given the noise of its rows."""
+    problem = drawn(fit.problem, noise)
+    usual = fit.theta.copy()
+    usual[problem.which] = np.clip(CENTER, problem.lower, problem.upper)[problem.which]
+    starts = np.stack([fit.theta, 0.5 * (fit.theta + usual)])
+    weights = problem.weights(fit.table.weights)
+    found = minimize(problem, starts, weights, max_iter=80, xtol=1e-5, ftol=1e-8)
+    theta = found.theta[int(np.argmin(found.objective))]
+    params = {name: float(own[0]) for name, own in Draws(fit.law, fit.frame, theta[None]).params.items()}
+    weak = replace(fit, theta=theta, params=params)
+    # The rows have the noise that they have, whatever is believed of the law.
+    weak.keep("simulator", lambda: simulator(fit))
+    return weak
