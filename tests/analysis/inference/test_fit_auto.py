@@ -53,7 +53,7 @@ def test_weights_follow_the_rule():
     assert sum(auto.weights.values()) == pytest.approx(1)
     products = [auto.weights[name] * auto.scores[name] for name in auto.fits]
     assert products == pytest.approx([products[0]] * len(products))
-    logs = sum(auto.weights[n] * np.log(f.predict([1e10])) for n, f in auto.fits.items())
+    logs = sum(auto.weights[n] * np.log(f.predict([1e10])) for n, f in auto.shrunk.items())
     assert auto.predict([1e10]) == pytest.approx(np.exp(logs))
     table = auto.summary()
     assert list(table.weight) == sorted(table.weight, reverse=True)
