@@ -19,10 +19,11 @@ from scalelab.arrays import Array, Index
 
 _PROBE = 0.1
 _BEND = 0.75
-_LAM_START, _LAM_LOW, _LAM_HIGH = 1e-3, 1e-30, 1e10
+_LAM_START, _LAM_FAR, _LAM_LOW, _LAM_HIGH = 1e-3, 1e-10, 1e-30, 1e10
 _ROUNDING, _AT_ZERO = 1e-15, 1e-13
 _SETTLED, _UNDAMPED = 1e-4, 1e-2
-_MOST, _CHECKED = 300, 5
+_MOST, _CHECKED, _STRAIGHT = 300, 5, 10
+_FEW = 8
 _NEAR = 1e-4
 _CREEPING = 0.98
 
@@ -60,14 +61,19 @@ def _descend(problem: Problem, theta: Array, unit: float, patience: float) -> tu
         if not alive.any() or np.abs(r[alive]).max(axis=1).min() <= _ROUNDING * unit:
             break
         now = np.flatnonzero(alive)
-        step = _step(problem, theta[now], r[now], jac[now], lam[now])
+        # Far from zero the damping allows for the faster equations. Many starts make up for first steps
+        # that do not bend, which cost half.
+        far = bool(total[now].min() > near)
+        bent = round_ > _STRAIGHT or len(now) <= _FEW
+        step = _step(problem, theta[now], r[now], jac[now], lam[now], far, bent)
         trial = np.clip(theta[now] + step, problem.lower, problem.upper)
         r_new, jac_new = problem.residuals(trial)
         total_new = (r_new**2).sum(axis=1)
         better = (total_new <= total[now]) & np.isfinite(jac_new).all(axis=(1, 2))
         settled = np.abs(trial - theta[now]).max(axis=1) < _ROUNDING
         settled |= better & (total[now] - total_new <= _SETTLED * total[now]) & (lam[now] <= _UNDAMPED)
-        lam[now] = np.where(better, np.maximum(lam[now] / 10.0, _LAM_LOW), lam[now] * 4.0)
+        least = _LAM_FAR if far else _LAM_LOW
+        lam[now] = np.where(better, np.maximum(lam[now] / 10.0, least), lam[now] * 4.0)
         taken = now[better]
         theta[taken], r[taken], jac[taken] = trial[better], r_new[better], jac_new[better]
         total[taken] = total_new[better]
@@ -78,23 +84,35 @@ def _descend(problem: Problem, theta: Array, unit: float, patience: float) -> tu
     return theta, np.abs(r).max(axis=1) <= _AT_ZERO * unit
 
 
-def _step(problem: Problem, theta: Array, r: Array, jac: Array, lam: Array) -> Array:
-    """Returns the damped step with its acceleration, zero where it would leave the box."""
-    slope = np.einsum("bpn,bn->bp", jac, r)
+def _step(problem: Problem, theta: Array, r: Array, jac: Array, lam: Array, far: bool, bent: bool) -> Array:
+    """Returns the damped steps, zero where they would leave the box, `bent` with their acceleration."""
+    slope = np.matmul(jac, r[:, :, None])[:, :, 0]
     free = ~(((theta <= problem.lower) & (slope > 0)) | ((theta >= problem.upper) & (slope < 0)))
-    scale = np.sqrt((jac**2).sum(axis=2))
+    scale = np.sqrt(np.einsum("bpn,bpn->bp", jac, jac))
     scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-300)
-    left, values, right = np.linalg.svd(jac * (free / scale)[:, :, None], full_matrices=False)
-    damped = values / (values**2 + lam[:, None])
-
-    def solve(target: Array) -> Array:
-        along = np.einsum("bkn,bn->bk", right, target) * damped
-        return np.asarray(-np.einsum("bpk,bk->bp", left, along) * free / scale)
-
-    first = solve(r)
+    part = free / scale
+    solver = (_normal if far else _decomposed)(jac * part[:, :, None], lam)
+    first: Array = -part * np.matmul(solver, r[:, :, None])[:, :, 0]
+    if not bent:
+        return first
     probed, _ = problem.residuals(np.clip(theta + _PROBE * first, problem.lower, problem.upper))
-    bend = 2.0 / _PROBE * ((probed - r) / _PROBE - np.einsum("bpn,bp->bn", jac, first))
-    second = 0.5 * solve(np.nan_to_num(bend, nan=0.0, posinf=0.0, neginf=0.0))
+    bend = 2.0 / _PROBE * ((probed - r) / _PROBE - np.matmul(first[:, None, :], jac)[:, 0, :])
+    bend = np.where(np.isfinite(bend), bend, 0.0)
+    second = -0.5 * part * np.matmul(solver, bend[:, :, None])[:, :, 0]
     mild = 2.0 * np.linalg.norm(second * scale, axis=1) <= _BEND * np.linalg.norm(first * scale, axis=1)
     step: Array = first + np.where(mild[:, None], second, 0.0)
     return step
+
+
+def _normal(jac: Array, lam: Array) -> Array:
+    """Returns the damped pseudoinverses of derivatives of unit length, by their normal equations."""
+    gram = np.matmul(jac, jac.transpose(0, 2, 1))
+    diagonal = np.arange(gram.shape[1])
+    gram[:, diagonal, diagonal] += lam[:, None]
+    return np.asarray(np.matmul(np.linalg.inv(gram), jac))
+
+
+def _decomposed(jac: Array, lam: Array) -> Array:
+    """Returns the damped pseudoinverses of derivatives of unit length, by their singular values."""
+    left, values, right = np.linalg.svd(jac, full_matrices=False)
+    return np.asarray(np.matmul(left * (values / (values**2 + lam[:, None]))[:, None, :], right))

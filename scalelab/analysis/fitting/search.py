@@ -19,7 +19,7 @@ class _Effort(TypedDict):
     ftol: float
 
 
-_MANY_ROWS, _PROBED = 4000, 40
+_MANY_ROWS, _PROBED, _MANY_PARAMETERS = 4000, 40, 6
 _AGREE = 1e-6
 _SPREAD = 3
 _FEW, _RAW, _AHEAD = 12, 1, 3
@@ -27,7 +27,7 @@ _SAME = 1e-2
 _FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 24, 128
 _FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3}
 _NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10}
-_ON: _Effort = {"max_iter": 100, "xtol": 1e-6, "ftol": 1e-10}
+_ON: _Effort = {"max_iter": 40, "xtol": 1e-6, "ftol": 1e-10}
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
         candidates = problem.law.starts(thin.u, thin.y)
     candidates = candidates[np.isfinite(candidates).all(axis=1)]
     candidates = np.clip(candidates, problem.lower, problem.upper)
-    chosen = _choose(thin.objective(candidates, thin_weights), problem.law.n_starts)
-    theta = candidates[chosen]
-    ends, zero = _zero(problem, candidates, theta, weights, seed)
+    order = thin.objective(candidates, thin_weights)
+    theta = candidates[_choose(order, problem.law.n_starts)]
+    ends, zero = _zero(problem, candidates, theta, order, weights, seed)
     if zero.any():
         # Nothing is below zero, whatever the penalty and the weights.
         objective = problem.objective(ends, weights)
@@ -87,7 +87,7 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
 
 
 def _zero(
-    problem: Problem, candidates: Array, theta: Array, weights: Array, seed: int
+    problem: Problem, candidates: Array, theta: Array, order: Array, weights: Array, seed: int
 ) -> tuple[Array, Index]:
     """Looks for a law that the rows follow exactly.
 
@@ -101,10 +101,15 @@ def _zero(
         # A form with one start is linear, and its start the optimum of squares.
         return theta, np.zeros(1, dtype=bool)
     probed, _ = _thinned(problem, weights, seed, _PROBED)
-    ends, zero = exact(probed, theta)
+    few = len(problem.y) <= _FEW_ROWS
+    size = problem.lower.size
+    # Of many parameters there are many optima that are not at zero, and steps of few rows cost little.
+    many = few and size > _MANY_PARAMETERS
+    started = candidates[_choose(order, max(len(theta), size**2))] if many else theta
+    ends, zero = exact(probed, started)
     if zero.any():
         return (ends, zero) if probed is problem else exact(problem, ends[zero][:1])
-    if len(problem.y) > _FEW_ROWS:
+    if not few:
         return ends, zero
     square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
     unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
@@ -113,21 +118,24 @@ def _zero(
     for round_ in range(_MOST_ROUNDS):
         least = square.objective(found, weights)
         found = found[np.argsort(least, kind="stable")]
-        free = len(problem.y) - problem.lower.size
+        free = len(problem.y) - size
         near = _CLOSE if round_ < _ROUNDS else 0.1 * _CLOSE
         if least.min() > free * (near * unit) ** 2:
             break
         if round_ == 0:
-            started = candidates[rng.permutation(len(candidates))[:_MORE]]
+            begun = candidates[rng.permutation(len(candidates))[:_MORE]]
         else:
             around = np.repeat(found[:8], _MORE // 8, axis=0)
             reach = 10.0 ** rng.uniform(-1.5, 0.0, (len(around), 1))
-            started = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
-        more, zero = exact(problem, started, patience=0.5)
+            begun = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
+        more, zero = exact(problem, begun, patience=0.5)
         if zero.any():
             return more, zero
         found = np.concatenate([found, more])
-    return found[: len(ends)], np.zeros(len(ends), dtype=bool)
+    found = found[: len(started)]
+    if many:
+        found = found[np.unique(_leader(found, square.objective(found, weights)))][: len(theta)]
+    return found, np.zeros(len(found), dtype=bool)
 
 
 def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index, Estimator]:
@@ -158,12 +166,17 @@ def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Inde
 def _distinct(solution: Solution, counts: Index) -> tuple[Array, Index]:
     """Returns one of each group of ends that lie together, and for how many starts each of them stands."""
     order = np.argsort(solution.objective, kind="stable")
-    theta, objective = solution.theta[order], solution.objective[order]
+    leader = _leader(solution.theta[order], solution.objective[order])
+    kept = np.unique(leader)
+    return solution.theta[order[kept]], np.array([counts[order][leader == one].sum() for one in kept])
+
+
+def _leader(theta: Array, objective: Array) -> Index:
+    """Returns the first of those that lie together with each end; ends are in the order of the objective."""
     near = np.abs(theta[:, None] - theta[None]).max(axis=2) <= _SAME * (1.0 + np.abs(theta).max(axis=1))
     near &= np.abs(objective[:, None] - objective) <= _SAME * objective[:, None]
-    leader = near.argmax(axis=1)
-    kept = np.unique(leader)
-    return theta[kept], np.array([counts[order][leader == one].sum() for one in kept])
+    leader: Index = near.argmax(axis=1)
+    return leader
 
 
 def _halved(problem: Problem, theta: Array, ends: Array, weights: Array) -> Array:

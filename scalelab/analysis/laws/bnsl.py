@@ -86,8 +86,8 @@ class Bnsl(Law):
     @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         k = self.n_breaks
-        # After two breaks the loss may come within a percent of E before the data end.
-        floors = [0.0, 0.3, 0.6, 0.85, 0.97] if k == 1 else [0.0, 0.6, 0.9, 0.98, 0.996]
+        # After a break the loss may come within a part in a thousand of E before the data end.
+        floors = [0.0, 0.6, 0.9, 0.99, 0.9995] if k == 1 else [0.0, 0.7, 0.95, 0.993, 0.9995]
         widths = [0.05, 0.2, 0.6, 1.5] if k == 1 else [0.1, 0.3, 0.9]
         places = np.quantile(u[0], np.linspace(0.1, 0.95, 9 if k == 1 else 7))
         nodes = mesh(floors, *[places] * k, *[widths] * k)

@@ -11,6 +11,8 @@ from scalelab.analysis.laws.starts import mesh, solve_offset
 from scalelab.arrays import Array
 from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
+_TURNS = 3
+
 
 class DataConstrained(Law):
     """`L(N, U, epochs) = E + A * N'^-alpha + B * D'^-beta` (Muennighoff et al. 2023, eq. 5 and 6).
@@ -89,10 +91,18 @@ class DataConstrained(Law):
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         exponents = np.geomspace(0.08, 1.5, 6)
         nodes = mesh(exponents, exponents, np.log([1.0, 5.0, 20.0, 100.0]), np.log([3.0, 30.0]))
-        gain = _worth(np.maximum(np.expm1(u[2]), 0.0)[None], np.exp(nodes[:, 2:3]))[0]
-        terms = np.stack([np.exp(-nodes[:, :1] * u[0]), np.exp(-nodes[:, 1:2] * (u[1] + gain))], axis=1)
-        offset, coefficients = solve_offset(terms, y)
-        return np.column_stack([offset, np.log(coefficients), nodes])
+        alpha, beta, worth = nodes[:, :1], nodes[:, 1:2], np.exp(nodes[:, 2:])
+        data = np.exp(-beta * (u[1] + _worth(np.maximum(np.expm1(u[2]), 0.0)[None], worth[:, :1])[0]))
+        size = np.broadcast_to(u[0], data.shape)
+        # Which models are too large for their data depends on the coefficients, and these on that.
+        for turn in range(_TURNS):
+            offset, coefficients = solve_offset(np.stack([np.exp(-alpha * size), data], axis=1), y)
+            log_a, log_b = np.log(coefficients).T[:, :, None]
+            if turn < _TURNS - 1:
+                log_g = (np.log(alpha) + log_a - np.log(beta) - log_b) / (alpha + beta)
+                base = np.minimum(u[0], log_g + beta / alpha * (u[1] + log_g))
+                size = base + _worth(np.expm1(np.minimum(u[0] - base, 50.0)), worth[:, 1:])[0]
+        return np.column_stack([offset, log_a, log_b, nodes])
 
     @override
     def frame(self, frame: Frame) -> Frame:
