@@ -32,53 +32,120 @@ from scalelab.errors import FitError
 MOST_ROWS, BEYOND = 12, 10.0
 WRONG, ROUNDING = 1e-6, 1e-12
 NOISE, TIMED_ROWS = 0.01, (8, 30, 200)
-NAMES = tuple(LAWS)
+OLD = (
+    "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "kaplan", "data-constrained",
+    "loglog", "sigmoid",
+)  # fmt: skip
+"""Forms that older checkouts have too."""
+NAMES = (*OLD, *(name for name in LAWS if name not in OLD))
 Rows = dict[str, np.ndarray]
+
+
+class Draw:
+    """What laws are drawn from: places over two to five decades, and numbers of the usual sizes."""
+
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
+        self.rng, self.n = rng, n
+        low, self.decades = self.near(1e2, 1e7), rng.uniform(2, 5)
+        self.places = (np.arange(n) + rng.uniform(-0.3, 0.3, n)) / (n - 1)
+        self.x = low * 10 ** (self.decades * self.places)
+        self.inner, self.center = np.sort(self.x)[[1, -2]], float(np.exp(np.mean(np.log(self.x))))
+        self.alpha, self.floor, self.height = rng.uniform(0.05, 1.2), self.near(0.05, 5), self.near(0.2, 5)
+        self.scaled = self.height * self.center**self.alpha
+
+    def near(self, low: float, high: float) -> float:
+        """Returns a number between two, even in the logarithm."""
+        return float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
+
+    def other(self) -> np.ndarray:
+        """Returns a second axis, which is no function of the first."""
+        order = self.rng.permutation(self.n)
+        while abs(np.corrcoef(order, np.arange(self.n))[0, 1]) > 0.95:
+            order = self.rng.permutation(self.n)
+        return self.near(1e2, 1e7) * 10 ** (self.rng.uniform(2, 5) * self.places[order])
 
 
 def drawn(name: str, n: int, rng: np.random.Generator) -> tuple[dict[str, float], Rows]:
     """Returns the parameters of a law, and n rows over two to five decades that it bends within."""
+    draw = Draw(n, rng)
+    found = _of_one_axis(name, draw)
+    return (found, {"n_examples": draw.x}) if found else _of_more(name, draw)
 
-    def near(low: float, high: float) -> float:
-        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-    low, decades = near(1e2, 1e7), rng.uniform(2, 5)
-    places = (np.arange(n) + rng.uniform(-0.3, 0.3, n)) / (n - 1)
-    x = low * 10 ** (decades * places)
-    inner, center = np.sort(x)[[1, -2]], float(np.exp(np.mean(np.log(x))))
-    axis = {"n_examples": x}
-    alpha, floor, height = rng.uniform(0.05, 1.2), near(0.05, 5), near(0.2, 5)
-    scaled = height * center**alpha
+def _of_one_axis(name: str, draw: Draw) -> dict[str, float]:
+    near, alpha, floor, scaled = draw.near, draw.alpha, draw.floor, draw.scaled
     if name in ("power", "loglog"):
-        return {"A": scaled, "alpha": alpha}, axis
+        return {"A": scaled, "alpha": alpha}
     if name == "power-offset":
-        return {"E": floor, "A": scaled, "alpha": alpha}, axis
+        return {"E": floor, "A": scaled, "alpha": alpha}
     if name == "m3":
-        return {"beta": scaled, "c": alpha, "gamma": 1 / near(*inner)}, axis
+        return {"beta": scaled, "c": alpha, "gamma": 1 / near(*draw.inner)}
     if name == "m4":
-        params = {"E": floor, "E0": floor + near(0.5, 5), "beta": near(0.3, 3) * center**alpha, "c": alpha}
-        return params | {"alpha": near(0.3, 3)}, axis
-    if name.startswith("bnsl"):
-        params = {"E": floor, "b": scaled, "c0": alpha, "c1": rng.uniform(0.1, 0.8)}
-        params |= {"d1": near(*inner), "f1": near(0.2, 1.5)}
-        if name == "bnsl2":
-            places = sorted((near(*inner), near(*inner)))
-            params |= {"d1": places[0], "c2": rng.uniform(0.1, 0.6), "d2": places[1], "f2": near(0.2, 1.5)}
-        return params, axis
+        params = {
+            "E": floor, "E0": floor + near(0.5, 5), "beta": near(0.3, 3) * draw.center**alpha, "c": alpha,
+        }  # fmt: skip
+        return params | {"alpha": near(0.3, 3)}
+    if not name.startswith("bnsl"):
+        return {}
+    params = {"E": floor, "b": scaled, "c0": alpha, "c1": draw.rng.uniform(0.1, 0.8)}
+    params |= {"d1": near(*draw.inner), "f1": near(0.2, 1.5)}
+    if name == "bnsl2":
+        places = sorted((near(*draw.inner), near(*draw.inner)))
+        params |= {"d1": places[0], "c2": draw.rng.uniform(0.1, 0.6), "d2": places[1], "f2": near(0.2, 1.5)}
+    return params
+
+
+def _of_more(name: str, draw: Draw) -> tuple[dict[str, float], Rows]:
+    near, alpha, rng = draw.near, draw.alpha, draw.rng
     if name == "sigmoid":
-        ends = {"low": rng.uniform(0, 0.3), "high": rng.uniform(0.7, 1)}
-        return ends | {"k": near(1, 8), "middle": rng.uniform(1, 2)}, {"loss": 0.3 + 2.7 * places}
-    other = near(1e2, 1e7) * 10 ** (rng.uniform(2, 5) * rng.permutation(places))
-    axes, middle = {"n_params": x, "n_examples": other}, float(np.exp(np.mean(np.log(other))))
-    beta = rng.uniform(0.05, 1.2)
-    if name == "kaplan":
+        params = {"low": rng.uniform(0, 0.3), "k": near(1, 8), "middle": rng.uniform(1, 2)}
+        return params, {"loss": 0.3 + 2.7 * draw.places}
+    if name == "loss-to-loss":
+        losses = draw.floor + near(0.5, 3) * 10 ** (-draw.places)
+        return {"E0": 0.7 * draw.floor, "E1": near(0.05, 3), "K": near(0.3, 3), "kappa": near(0.5, 2)}, {
+            "loss": losses
+        }
+    other = draw.other()
+    middle, beta = float(np.exp(np.mean(np.log(other)))), rng.uniform(0.05, 1.2)
+    if name == "annealing":
+        axes = {"S1": draw.x, "S2": 0.3 * draw.x * (other / other.max()) ** 0.3}
+        return {
+            "L0": draw.floor,
+            "A": draw.scaled,
+            "alpha": alpha,
+            "C": 0.1 * draw.floor / axes["S2"].max(),
+        }, axes
+    axes = {"n_params": draw.x, "n_examples": other}
+    floor = {} if name == "kaplan" else {"E": draw.floor}
+    if name.startswith("kaplan"):
         beta = alpha * near(0.5, 2)
-        sizes = {"N_c": center * near(0.5, 2) ** (1 / alpha), "D_c": middle * near(0.5, 2) ** (1 / beta)}
-        return sizes | {"alpha_N": alpha, "alpha_D": beta}, axes
-    params = {"E": floor, "A": scaled, "B": near(0.2, 5) * middle**beta, "alpha": alpha, "beta": beta}
+        sizes = {"N_c": draw.center * near(0.5, 2) ** (1 / alpha), "D_c": middle * near(0.5, 2) ** (1 / beta)}
+        return floor | sizes | {"alpha_N": alpha, "alpha_D": beta}, axes
+    if name == "shared-exponent":
+        beta = alpha
+    heights = {"A": draw.scaled, "B": near(0.2, 5) * middle**beta}
+    rates = {"alpha": alpha} if name == "shared-exponent" else {"alpha": alpha, "beta": beta}
+    if name.startswith("saturating"):
+        more = {"c": near(0.05, 0.5), "gamma": rng.uniform(0.05, 0.6), "delta": rng.uniform(0.05, 0.6)}
+        more["c"] *= draw.center ** -more["gamma"] * middle ** more["delta"]
+        params = floor | {"L0": draw.floor + near(1, 5), "a": heights["A"], "b": heights["B"]} | rates
+        return params | (more if name == "saturating-overfit" else {}), axes
+    params = floor | heights | rates
+    if name == "outer-exponent":
+        params["gamma"] = near(0.4, 1.5)
+    if name == "interaction":
+        log_n, log_d = np.log(draw.center), np.log(middle)
+        kappa, tilt = rng.uniform(-0.02, 0.02), rng.uniform(-0.1, 0.1)
+        params |= {"beta": beta - kappa * log_n, "c": tilt + kappa * log_d, "kappa": kappa}
+        params["B"] = near(0.2, 5) * float(np.exp(log_d * beta - log_n * (tilt + kappa * log_d)))
     if name == "data-constrained":
         params |= {"R_D": near(3, 40), "R_N": near(2, 20)}
-        axes["epochs"] = rng.choice([1.0, 2, 4, 8, 16, 32, 64], n)
+        axes["epochs"] = rng.choice([1.0, 2, 4, 8, 16, 32, 64], draw.n)
+    if name == "step-law":
+        best = near(1e-4, 1e-2)
+        params |= {"c": best, "a": rng.uniform(-0.8, 0), "b": rng.uniform(0, 0.4), "h": near(0.01, 0.2)}
+        params["c"] *= draw.center ** -params["a"] * middle ** -params["b"]
+        axes["lr"] = best * 2.0 ** rng.integers(-3, 4, draw.n)
     return params, axes
 
 
@@ -194,7 +261,7 @@ def main() -> None:
     if options.serve:
         serve()
     elif options.against:
-        speed(options.laws, options.against, options.repeats)
+        speed([name for name in options.laws if name in OLD], options.against, options.repeats)
     else:
         recovery(options.laws, options.draws, options.processes)
 

@@ -223,6 +223,9 @@ class Record(Frozen):
     best_step: int | None = None
     metrics: dict[str, Measured] = Field(default_factory=dict, description="at the best step")
     n_validated: int | None = Field(None, description="validation examples behind loss, objective, metrics")
+    constant_loss: float | None = Field(
+        None, description="loss of the best constant answer to the validation split"
+    )
     curve: tuple[CurvePoint, ...] = ()
     n_params: int | None = None
     n_params_body: int | None = Field(None, description="parameters without the head")

@@ -78,8 +78,10 @@ alter table records add column validation_seconds double;
 alter table curve_points add column n_validated bigint;
 """
 
+CONSTANT = "alter table records add column constant_loss double"
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
-    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED,
+    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -100,7 +102,7 @@ create or replace view runs as
 select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
        r.n_params, r.n_params_body, t.n_examples, r.forward_flops, r.train_flops, r.n_steps, r.epochs,
-       r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated,
+       r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated, r.constant_loss,
        r.metric, r.direction,
        t.batch_size, t.schedule, r.precision, r.wall_seconds, r.validation_seconds, r.peak_memory_bytes,
        r.device, r.device_name, r.host, r.threads,

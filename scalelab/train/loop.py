@@ -35,7 +35,7 @@ from scalelab.train.device import (
     resolve_precision,
     seed_everything,
 )
-from scalelab.train.losses import resolve_loss
+from scalelab.train.losses import constant_loss, resolve_loss
 from scalelab.train.metrics import objective_of
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
 from scalelab.train.validation import Contenders, Score, Validator, measured
@@ -277,6 +277,7 @@ class _Run:
             best_step=best.step if best else None,
             metrics=dict(best.metrics) if best else {},
             n_validated=best.n_validated if best else None,
+            constant_loss=constant_loss(self.data.validation.targets, self.data.task),
             precision=self.precision,
             device=str(self.device),
             wall_seconds=self.seconds(),

@@ -47,6 +47,7 @@ class TrainResult:
         best_step: The step of the best objective, the earliest of equals.
         metrics: Validation metrics at that step.
         n_validated: Validation examples that they were measured on: the whole split.
+        constant_loss: Loss of the best constant answer to it, see `scalelab.constant_loss`.
         precision: `"fp32"` or `"bf16"`, as used.
         device: Such as `"cpu"` or `"cuda:0"`, as used.
         wall_seconds: Time in the loop, validation and time before a resume included.
@@ -67,6 +68,7 @@ class TrainResult:
     best_step: int | None = None
     metrics: dict[str, Measured] = field(default_factory=dict)
     n_validated: int | None = None
+    constant_loss: float | None = None
     precision: Precision
     device: str
     wall_seconds: float

@@ -58,7 +58,8 @@ def a_record(
     )  # fmt: skip
     values = {
         "loss": 0.1 + trial.seed / 7, "loss_last": 0.2, "objective": 0.9, "objective_last": 0.8,
-        "best_step": 20, "n_validated": 40, "metric": "accuracy", "direction": "maximize",
+        "best_step": 20, "n_validated": 40, "constant_loss": 0.65,
+        "metric": "accuracy", "direction": "maximize",
         "metrics": {"accuracy": 0.9, "auroc": None},
         "n_params": 1000 + trial.seed % 1000, "n_params_body": 900, "forward_flops": 1e6,
         "train_flops": 1e12 / 3, "n_steps": 30, "epochs": 3.75, "features": {"stages": 4},

@@ -16,7 +16,8 @@ from scalelab.store.registrations import Registration
 RUNS = """
 study trial_id status attempt attempts error dataset architecture optimizer seed data_seed n_params
 n_params_body n_examples forward_flops train_flops n_steps epochs loss loss_last objective objective_last
-best_step n_validated metric direction batch_size schedule precision wall_seconds validation_seconds
+best_step n_validated constant_loss metric direction batch_size schedule precision wall_seconds
+validation_seconds
 peak_memory_bytes device device_name
 host threads started_at finished_at plugins metrics
 """

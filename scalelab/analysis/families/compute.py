@@ -31,6 +31,7 @@ from scalelab.analysis.inference.quantities import (
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.laws import get_law
+from scalelab.analysis.laws.saturating import Saturating
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import (
     Points,
@@ -200,7 +201,18 @@ def law_of(
             raise none from None
         return optimum.points, optimum.fit, optimum
     check_trend(points, designs)
+    law = _with_constant(law, points)
     return points, fit_law(law, points.x, points.loss, estimator=estimator, seed=seed), None
+
+
+def _with_constant(law: str | Law, points: Points) -> str | Law:
+    """Returns the form `saturating` with its L0 given, where all runs have the same one on record."""
+    form = get_law(law) if law in ("saturating", "saturating-overfit") else law
+    if not isinstance(form, Saturating) or form.l0 is not None or "constant_loss" not in points.rows:
+        return law
+    known = points.rows["constant_loss"]
+    alike = known.notna().all() and known.max() <= known.min() * (1.0 + 1e-9) and known.min() > 0
+    return type(form)(float(known.iloc[0])) if alike else law
 
 
 def optimum_law(family: Family, optimum: Optimum, spread: float | None, level: float) -> OptimumLaw:

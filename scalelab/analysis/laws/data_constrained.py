@@ -121,7 +121,7 @@ class DataConstrained(Law):
 
 def _worth(repeats: Array, decay: Array) -> tuple[Array, Array, Array]:
     """Returns log(1 + R * (1 - exp(-r/R))) and its derivatives with respect to r and to log R."""
-    faded = np.exp(-repeats / decay)
-    total = 1.0 + decay * -np.expm1(-repeats / decay)
-    by_decay = (decay * -np.expm1(-repeats / decay) - repeats * faded) / total
-    return np.log(total), faded / total, by_decay
+    used = -np.expm1(-repeats / decay)
+    faded = 1.0 - used
+    total = 1.0 + decay * used
+    return np.log(total), faded / total, (decay * used - repeats * faded) / total

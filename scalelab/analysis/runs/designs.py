@@ -26,7 +26,7 @@ OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
-FACTS = ("precision", "schedule", "n_steps", "best_share")
+FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss")
 _MEANS = ("loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs")
 
 
@@ -160,8 +160,8 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
         `SCALES` and of the axes, `loss` and `objective` (means), `losses` (of the single runs, an array
         each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of the
-        log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, and `best_share`, the
-        part of its steps after which a run was at its best.
+        log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
+        part of its steps after which a run was at its best, and `constant_loss`, what knowing nothing costs.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -182,14 +182,17 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
     import pandas as pd
 
     facts: dict[str, Any] = {
-        name: grouped[name].first() if name in done.columns else None for name in FACTS[:2]
+        name: grouped[name].first() if name in done.columns else None for name in ("precision", "schedule")
     }
-    steps, best = (
-        pd.to_numeric(done[name], errors="coerce").astype(float) if name in done.columns else None
-        for name in ("n_steps", "best_step")
-    )
+
+    def numbers(name: str) -> pd.Series | None:
+        there = name in done.columns
+        return pd.to_numeric(done[name], errors="coerce").astype(float) if there else None
+
+    steps, best, constant = map(numbers, ("n_steps", "best_step", "constant_loss"))
     of_design = grouped.ngroup()
     facts["n_steps"] = np.nan if steps is None else steps.groupby(of_design).first()
+    facts["constant_loss"] = np.nan if constant is None else constant.groupby(of_design).first()
     facts["best_share"] = (
         np.nan if steps is None or best is None else (best / steps).groupby(of_design).mean()
     )

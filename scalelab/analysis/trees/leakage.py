@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DERIVED = frozenset({
     "n_params", "n_params_body", "forward_flops", "train_flops", "n_steps", "epochs", "peak_memory_bytes",
-    "wall_seconds", "validation_seconds", "n_validated", "n_seen",
+    "wall_seconds", "validation_seconds", "n_validated", "constant_loss", "n_seen",
 })  # fmt: skip
 """Columns of `runs` that follow from the design once it is built or trained."""
 OUTCOMES = frozenset({

@@ -177,3 +177,18 @@ def test_the_backtests_of_the_reference_study_are_half_of_what_they_were() -> No
     laws = scalelab.analyze(store, law="auto", axes=["joint"], trees=False).fitted
     assert len(laws) == 3
     assert np.mean([law.backtest.rmse for law in laws]) <= 0.175
+
+
+def test_saturating_takes_the_loss_of_the_best_constant_answer_from_the_runs() -> None:
+    runs = runs_of(*grid(1e3, 1e6, 5), noise=0.01)
+    h = (runs["loss"] - 0.3) / 3.0
+    runs["loss"] = 0.3 + (0.69 - 0.3) * h / (1 + h)
+    (free,) = scalelab.analyze(runs, law="saturating", trees=False).fitted
+    assert "L0" in free.params
+    runs["constant_loss"] = 0.69
+    (given,) = scalelab.analyze(runs, law="saturating", trees=False).fitted
+    assert "L0" not in given.params
+    assert "L0 = 0.69" in given.equation
+    runs.loc[0, "constant_loss"] = 0.7
+    (mixed,) = scalelab.analyze(runs, law="saturating", trees=False).fitted
+    assert "L0" in mixed.params
