@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from scalelab.analysis.fits.compare import compare
+from scalelab.analysis.fits.compare import Spent, compare, compare_fits
+from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.inference.exponent_test import holm
 from scalelab.errors import FitError
 
@@ -161,3 +162,63 @@ def test_wrong_families_are_named():
         compare({"a": family(0.5, 0.2), "b": (X[:2], [2.0, 1.9])})
     with pytest.raises(FitError, match="at least two"):
         compare({"a": family(0.5, 0.2)})
+
+
+def power_rows(worth: float, alpha: float, seed: int, n: int = 20, sigma: float = 0.01):
+    """Rows of 0.5 + 3 (worth x / 1e10)^-alpha."""
+    x = np.geomspace(1e10, 1e14, n)
+    noise = np.random.default_rng(seed).normal(0, sigma, n)
+    return {"train_flops": x}, (0.5 + 3 * (worth * x / 1e10) ** -alpha) * np.exp(noise)
+
+
+def test_an_efficiency_is_found_and_holds_its_truth() -> None:
+    held, p = [], []
+    for seed in range(12):
+        pair = {"a": power_rows(1.0, 0.3, seed), "b": power_rows(3.0, 0.3, 100 + seed)}
+        found = compare(pair).efficiency("a", "b")
+        assert found is not None
+        worth = found.worth["train_flops"]
+        held.append(worth.ends[0] <= 3.0 <= worth.ends[1])
+        p.append(found.p)
+        assert worth.value == pytest.approx(3.0, rel=0.3)
+    assert np.mean(held) >= 0.7
+    assert np.mean(np.array(p) < 0.1) <= 0.3
+
+
+def test_one_factor_is_refuted_where_exponents_differ() -> None:
+    found = compare({"a": power_rows(1.0, 0.25, 0), "b": power_rows(1.0, 0.4, 1)})
+    efficiency = found.efficiency("a", "b")
+    assert efficiency is not None
+    assert efficiency.p < 0.02
+    assert "One factor for all scales is refuted" in found.sentence("a", "b")
+
+
+def test_an_efficiency_can_be_read_either_way() -> None:
+    found = compare({"a": power_rows(1.0, 0.3, 3), "b": power_rows(2.0, 0.3, 4)})
+    there, back = found.efficiency("a", "b"), found.efficiency("b", "a")
+    assert there is not None
+    assert back is not None
+    one, other = there.worth["train_flops"], back.worth["train_flops"]
+    assert one.value * other.value == pytest.approx(1.0)
+    assert one.ends[0] * other.ends[1] == pytest.approx(1.0)
+    assert other.ends[0] <= other.value <= other.ends[1]
+
+
+def test_laws_of_size_and_data_are_compared_at_their_optimum() -> None:
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 6)))
+    rng = np.random.default_rng(5)
+    fits, spent = {}, {}
+    for name, better in (("a", 1.0), ("b", 0.8)):
+        loss = 1.5 + better * (400 * n**-0.35 + 2000 * d**-0.38)
+        x = {"n_params": n, "n_examples": d}
+        fits[name] = fit_law("chinchilla", x, loss * np.exp(rng.normal(0, 0.003, n.size)))
+        spent[name] = Spent(6.0, 6 * float((n * d).min()), 6 * float((n * d).max()))
+    found = compare_fits(fits, spent=spent)
+    assert found.axis == "train_flops"
+    assert found.exponents == ("gamma", "alpha", "beta")
+    gamma = 0.35 * 0.38 / 0.73
+    assert found.value("a", "gamma") == pytest.approx(gamma, rel=0.05)
+    worth = found.multiplier("a", "b", 1e18)
+    assert worth.ends[0] <= 0.8 ** (-1 / gamma) <= worth.ends[1]
+    assert "b has the lower loss" in found.sentence("a", "b")
+    assert set(found.summary()["exponent"]) == {"gamma", "alpha", "beta"}
