@@ -2,30 +2,35 @@
 
     python benchmarks/coverage.py [--draws 500] [--method auto] [--law power-offset chinchilla] [--noise
     0.003 ...]
-    python benchmarks/coverage.py --averaged [--draws 300] [--points 4 8 15 30]
+    python benchmarks/coverage.py --averaged [--draws 300] [--points 4 8 15 30] [--against OTHER_CHECKOUT]
 
 For each law and noise level as many data sets as asked for are drawn, fitted with the default estimator,
 and the intervals of the exponents and of the loss at ten times the largest scale compared with the truth.
 With `--averaged` nobody knows the law: runs are those of `simulated_runs.py`, `auto` is fitted, and its
-interval of that loss is counted; laws of two axes are left out where the rows are too few for any form.
+interval of that loss is counted; laws of two axes are left out where the rows are too few for any form. With
+`--against` the other program does the same draws, and its coverage and score stand beside.
 Prints a Markdown table; docs/laws.md shows it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from itertools import product
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from simulated_runs import NOISES as UNEQUAL
 from simulated_runs import TRUTHS
 from simulated_runs import simulate as simulate_runs
 
-from scalelab.analysis.fits.fit import fit_law
-from scalelab.analysis.inference.intervals import METHODS
-from scalelab.analysis.laws import get_law
+from scalelab import fit_law
 from scalelab.errors import FitError
 
 NOISES = (0.003, 0.01, 0.03)
@@ -49,6 +54,8 @@ def designs() -> dict[str, tuple[dict, dict, dict]]:
 
 def simulate(name: str, sigma: float, draws: int, method: str) -> dict[str, tuple[float, float]]:
     """Returns coverage and median width of each quantity's interval."""
+    from scalelab.analysis.laws import get_law
+
     params, x, beyond = designs()[name]
     law = get_law(name)
     clean, truth = law.predict(params, x), law.predict(params, beyond)[0]
@@ -71,45 +78,80 @@ def simulate(name: str, sigma: float, draws: int, method: str) -> dict[str, tupl
     }
 
 
-def simulate_unknown(name: str, n: int, noise: str, draws: int) -> list[tuple[bool, float, float]]:
-    """Returns, for each draw, whether the interval of `auto` held the truth, its width and its score.
+class Held(NamedTuple):
+    """What an interval of the log loss was worth: whether it held the truth, its width, and its score.
 
-    Width and score (width + 20 times what it missed by, Gneiting & Raftery 2007) are those of the log loss.
+    The score is the width and 20 times what it missed by (Gneiting & Raftery 2007).
     """
-    found = []
-    for seed in range(draws):
-        runs = simulate_runs(name, n, noise, seed)
-        try:
-            prediction = fit_law("auto", runs.x, runs.y).predict(runs.beyond, LEVEL)
-        except FitError:
-            return []
-        low, high = (float(np.log(end[0])) for end in (prediction.lower, prediction.upper))
-        miss = max(low - np.log(runs.truth), np.log(runs.truth) - high, 0.0)
-        found.append((miss == 0, high - low, high - low + 20 * miss))
-    return found
+
+    inside: bool
+    width: float
+    score: float
 
 
-def unknown(points: list[int], draws: int) -> None:
+def unknown_draw(name: str, n: int, noise: str, seed: int) -> Held | None:
+    """Returns what the interval of `auto` is worth in one draw; `None` where no form is supported."""
+    runs = simulate_runs(name, n, noise, seed)
+    try:
+        prediction = fit_law("auto", runs.x, runs.y).predict(runs.beyond, LEVEL)
+    except FitError:
+        return None
+    low, high = (float(np.log(end[0])) for end in (prediction.lower, prediction.upper))
+    miss = max(low - np.log(runs.truth), np.log(runs.truth) - high, 0.0)
+    return Held(bool(miss == 0), high - low, float(high - low + 20 * miss))
+
+
+def serve() -> None:
+    """Answers to draws from standard input, one a line."""
+    for line in sys.stdin:
+        print(json.dumps(unknown_draw(*json.loads(line))), flush=True)
+
+
+def unknown(points: list[int], draws: int, other: Path | None) -> None:
     """Prints how the intervals of `auto` hold at ten times the scale, by truth and number of points."""
+    beside = "| coverage there | score there " if other else ""
     print(
-        f"| true law | points | noise | coverage of 90% ({draws} draws) | median width | score | s a draw |"
+        f"| true law | points | noise | coverage of 90% ({draws} draws) | median width | score {beside}"
+        "| s a draw |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---" * (9 if other else 7) + "|")
+    environment = {**os.environ, "PYTHONPATH": str(other.resolve())} if other else None
+    server = other and subprocess.Popen(
+        [sys.executable, __file__, "--serve"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     for n in points:
-        pooled = []
+        pooled: list[list[Held | None]] = [[], []]
         for name, noise in product(TRUTHS, UNEQUAL):
+            jobs = [(name, n, noise, seed) for seed in range(draws)]
             start = time.process_time()
-            cell = simulate_unknown(name, n, noise, draws)
-            if cell:
-                row(name, n, noise, cell, f"{(time.process_time() - start) / draws:.2f}")
-            pooled += cell
-        row("**all**", n, "", pooled, "")
+            cell = [unknown_draw(*job) for job in jobs]
+            seconds = (time.process_time() - start) / draws
+            there = [_asked(server, job) for job in jobs] if server else []
+            if any(cell):
+                row(name, n, noise, cell, there, f"{seconds:.2f}")
+            pooled[0] += cell
+            pooled[1] += there
+        row("**all**", n, "", *pooled, "")
 
 
-def row(name: str, n: int, noise: str, cell: list[tuple[bool, float, float]], seconds: str) -> None:
+def _asked(server: subprocess.Popen[str], job: tuple[str, int, str, int]) -> Held | None:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    print(json.dumps(job), file=server.stdin, flush=True)
+    answer = json.loads(server.stdout.readline())
+    return Held(*answer) if answer else None
+
+
+def row(
+    name: str, n: int, noise: str, cell: list[Held | None], there: list[Held | None], seconds: str
+) -> None:
     """Prints a row of the table."""
-    held, widths, scores = np.array(cell, dtype=float).T
+    held, widths, scores = np.array([one for one in cell if one], dtype=float).T
     line = f"| {name} | {n} | {noise} | {held.mean():.1%} | {np.median(widths):.3f} | {scores.mean():.3f} |"
+    if there:
+        inside, _, theirs = np.array([one for one in there if one], dtype=float).T
+        line += f" {inside.mean():.1%} | {theirs.mean():.3f} |"
     print(line, seconds, "|", flush=True)
 
 
@@ -117,14 +159,19 @@ def main() -> None:
     """Runs the simulations that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--method", default="auto", choices=METHODS)
+    parser.add_argument("--method", default="auto", help="of the interval, one of those in docs/laws.md")
     parser.add_argument("--law", nargs="+", choices=list(designs()))
     parser.add_argument("--averaged", action="store_true")
     parser.add_argument("--points", nargs="+", type=int, default=[4, 8, 15, 30])
     parser.add_argument("--noise", nargs="+", type=float, default=list(NOISES))
+    parser.add_argument("--against", type=Path, help="another checkout, with --averaged")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve()
+        return
     if options.averaged:
-        unknown(options.points, options.draws)
+        unknown(options.points, options.draws, options.against)
         return
     columns = f"coverage of 90% ({options.draws} draws) | median width | s a draw"
     print(f"| law | noise of the log loss | quantity | {columns} |")
