@@ -15,7 +15,15 @@ from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
-from scalelab.analysis.runs.designs import Family, design_ids, designs, families, finished_runs, seed_spread
+from scalelab.analysis.runs.designs import (
+    SCALES,
+    Family,
+    design_ids,
+    designs,
+    families,
+    finished_runs,
+    seed_spread,
+)
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.analysis.trees.fit import tree_models
@@ -153,7 +161,7 @@ def analyze(
     space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
         studies=studies,
-        warnings=_warnings(studies, done, table),
+        warnings=_warnings(studies, runs, done, table),
         scales=_scale_tables(table),
         laws=laws,
         comparisons=compare_families(laws, optima if law is None else (), level),
@@ -215,7 +223,9 @@ def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int])
     return pd.DataFrame(rows)
 
 
-def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+def _warnings(
+    studies: pd.DataFrame, raw: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame
+) -> tuple[str, ...]:
     lines = []
     trials, diverged, failed, unfinished = (
         int(studies[name].sum()) for name in ("trials", "diverged", "failed", "unfinished")
@@ -233,6 +243,7 @@ def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) ->
         lines.append(
             "no design was run with two seeds: noise between seeds is not distinguishable from an effect"
         )
+    lines += _no_scales(raw, done)
     mixed = [name for name in ("precision", "device") if name in done.columns and done[name].nunique() > 1]
     for name in mixed:
         values = ", ".join(sorted(map(str, done[name].dropna().unique())))
@@ -242,6 +253,23 @@ def _warnings(studies: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame) ->
             f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less, which no law describes"
         )
     return tuple(lines)
+
+
+def _no_scales(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    """Returns a line for each scale that some runs record as no positive number."""
+    import pandas as pd
+
+    own = runs[runs["status"] == "done"]
+    counts = {
+        name: int((pd.to_numeric(own[name], errors="coerce").notna()).sum() - done[name].notna().sum())
+        for name in SCALES
+        if name in own.columns and len(own) == len(done)
+    }
+    return [
+        f"{count} runs record a {name} that is not a positive number; it is taken as unknown"
+        for name, count in counts.items()
+        if count > 0
+    ]
 
 
 def _scale_tables(table: pd.DataFrame) -> tuple[ScaleTable, ...]:

@@ -96,6 +96,8 @@ def percent(share: float | None) -> str:
     """Returns a share in percent, `"1.3%"`; an empty string where there is none."""
     if share is None or not math.isfinite(share):
         return ""
+    if 0.995 <= abs(share) < 1.0:
+        return f"{100 * share:.6g}%"
     if abs(share) >= 0.995:
         return f"{100 * share:,.0f}%"
     return "<0.01%" if 0 < abs(share) < 1e-4 else f"{100 * share:.2g}%"

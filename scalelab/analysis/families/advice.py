@@ -1,9 +1,9 @@
 """The best use of a training budget: which family, how large, how many examples, and what loss to expect.
 
-The loss is that of a family's law of compute: of its frontier, or where that is the edge of the grid, of the
-optimum of L(N, D). Where the runs vary size and length, that law is minimized under `C = k·N·D` with the
-measured k. Where they do not, the budget is spent as the runs on the frontier spent theirs; whether another
-split is better those runs cannot say.
+Where the runs of a family vary size and length, their law L(N, D) is minimized under `C = k·N·D` with the
+measured k. Where they do not, the law of the compute-efficient frontier, or of what compute went into alone,
+says what the budget buys if it is spent as those runs spent theirs; whether another split is better they
+cannot say. What one family is told does not depend on the others.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def advise(
     check_level(level)
     Estimator.named(estimator)
     if not (math.isfinite(budget) and 0 < budget < _MOST):
-        raise InputError(f"a budget must be a positive number of training FLOPs, got {budget:g}")
+        raise InputError(
+            f"a budget must be a positive number of training FLOPs, {_MOST:g} at most, got {budget:g}"
+        )
     datasets = sorted(designs["dataset"].unique())
     if len(datasets) > 1:
         raise InputError(
@@ -151,12 +153,8 @@ def advise(
             + ", ".join(datasets)
         )
     how: dict[str, Any] = {"estimator": estimator, "seed": seed}
-    optima = {family: family_optimum(family, rows, level=level, **how) for family, rows in families(designs)}
-    compared = at_optimum(optima.values())
     results = [
-        attempt(
-            {"family": family}, _family_advice, optima[family], family in compared, rows, budget, level, how
-        )
+        attempt({"family": family}, _family_advice, family, rows, budget, level, how)
         for family, rows in families(designs)
     ]
     found = [one for one in results if isinstance(one, FamilyAdvice)]
@@ -169,21 +167,14 @@ def advise(
 
 
 def _family_advice(
-    optimum: FamilyOptimum | Refusal, compared: bool, designs: pd.DataFrame, budget: float, level: float,
-    how: dict[str, Any],
-) -> FamilyAdvice:  # fmt: skip
+    family: Family, designs: pd.DataFrame, budget: float, level: float, how: dict[str, Any]
+) -> FamilyAdvice:
     """Returns what a budget buys in one family; its law of compute is that which comparisons are about."""
-    if isinstance(optimum, FamilyOptimum) and "parametric" in optimum.found.approaches:
-        split = optimum.found.fit
-        assert split is not None
-        law = _Law(optimum.points, split) if compared else attempt({}, _law, designs, how)
-        if isinstance(law, Refusal) or law.points.axes in (GRID_AXES[:1], GRID_AXES[1:]):
-            law = _Law(optimum.points, split)
-        return _optimal(optimum, split, law, budget, level)
-    if isinstance(optimum, Refusal):
-        family, why = optimum.subject["family"], optimum.reason
-    else:
-        family, why = optimum.family, optimum.found.missing["parametric"]
+    optimum = family_optimum(family, designs, level=level, **how)
+    found = at_optimum([optimum]).get(family)
+    if found is not None:
+        return _optimal(found, budget, level)
+    why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         law = _law(designs, how)
     except FitError as error:
@@ -192,30 +183,31 @@ def _family_advice(
 
 
 class _Law(NamedTuple):
-    """A law of the loss and the points that it is of: of compute, or of size or data at an edge."""
+    """A law of the loss and the points that it is of."""
 
     points: Points
     fit: Fit
 
 
 def _law(designs: pd.DataFrame, how: dict[str, Any]) -> _Law:
-    """Returns a family's law of compute; where compute went into size alone, or data, the law of that.
+    """Returns the law of a family's frontier; where compute went into size alone, or data, the law of that.
 
     Raises:
         FitError: The runs support neither.
     """
     try:
-        points, fit, optimum = law_of(designs, ("train_flops",), DEFAULT_LAW, **how)
-        points = points if optimum is None else optimum.grid
+        points, fit, _ = law_of(designs, ("train_flops",), DEFAULT_LAW, **how)
     except EdgeError as edge:
         points, fit, _ = law_of(designs, (GRID_AXES[edge.held == GRID_AXES[0]],), DEFAULT_LAW, **how)
     assert isinstance(fit, Fit)  # one form
     return _Law(points, fit)
 
 
-def _optimal(optimum: FamilyOptimum, split: Fit, law: _Law, budget: float, level: float) -> FamilyAdvice:
+def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
     points, found, per = optimum.points, optimum.found, optimum.flops_per
+    split = found.fit
+    assert split is not None
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
     centers = [split.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
@@ -227,7 +219,7 @@ def _optimal(optimum: FamilyOptimum, split: Fit, law: _Law, budget: float, level
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
     return _advice(
-        optimum.family, law, {"train_flops": budget, "n_params": n.value, "n_examples": d.value}, level,
+        optimum.family, _Law(points, split), {"n_params": n.value, "n_examples": d.value}, level,
         basis=SPLIT, n_params=n, n_seen=d, per_param=ratio, unique=unique, n_examples=n_examples,
         beyond=budget / float(costs_of(points).flops.max()), flops_per=per, optimum=optimum,
         sizes=sizes | {"parametric": n.value},

@@ -83,19 +83,12 @@ def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float
 
 
 def at_optimum(optima: Iterable[FamilyOptimum | Refusal]) -> dict[Family, FamilyOptimum]:
-    """Returns the families of the datasets of which every family has an optimum of its law L(N, D).
-
-    Only such families are compared at their optimum: that of one law beside a frontier of another would be no
-    comparison.
-    """
-    found: dict[str, dict[Family, FamilyOptimum]] = {}
-    without = set()
-    for one in optima:
-        if isinstance(one, FamilyOptimum) and "parametric" in one.found.approaches:
-            found.setdefault(one.family.dataset, {})[one.family] = one
-        else:
-            without.add((one.subject["family"] if isinstance(one, Refusal) else one.family).dataset)
-    return {family: one for name, own in found.items() if name not in without for family, one in own.items()}
+    """Returns the families whose law L(N, D) has an optimum: their law of compute is that."""
+    return {
+        one.family: one
+        for one in optima
+        if isinstance(one, FamilyOptimum) and "parametric" in one.found.approaches
+    }
 
 
 def _cost_warnings(ratio: Any) -> list[str]:

@@ -85,14 +85,24 @@ class Fitted:
         return (*diagnose(self.best).warnings(), *self.points.doubts)
 
     def reaches_too_far(self, at: Mapping[str, float]) -> tuple[str, ...]:
-        """Returns a sentence where a scale lies further beyond the points than any backtest reached."""
+        """Returns sentences where a scale lies beyond what any backtest reached, or below the points."""
         rows = self.points.rows
+        under = {axis: self.points.below(axis, at[axis]) for axis in self.axes}
+        found = [
+            f"it lies {times:.3g} times below the smallest {axis} of the law's points"
+            for axis, times in under.items()
+            if times > _SAME
+        ]
         times = math.prod(at[axis] for axis in self.axes) / float(rows[list(self.axes)].prod(axis=1).max())
         tested = max(self.backtest.reach, default=0.0)
-        if times <= max(tested, 1.0) * _SAME:
-            return ()
-        says = f"the backtests reached {tested:.3g} times" if tested else "no backtest says how the law does"
-        return (f"it lies {times:.3g} times beyond the runs, and {says}",)
+        if times > max(tested, 1.0) * _SAME:
+            says = (
+                f"the backtests reached {tested:.3g} times"
+                if tested
+                else "no backtest says how it does there"
+            )
+            found.append(f"it lies {times:.3g} times beyond the law's points, and {says}")
+        return tuple(found)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -20,6 +20,7 @@ from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, Points
 from scalelab.errors import FitError
+from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
     from scalelab.analysis.inference.average import AutoFit
@@ -113,7 +114,8 @@ def compare_families(
     Args:
         laws: Fitted laws; families are compared along compute where two have a law of it, else along another
             axis.
-        optima: Where all families of a dataset have an optimum of L(N, D), their law of compute is that.
+        optima: The law of compute of a family whose L(N, D) has an optimum is that; such families are
+            compared with each other, those of a frontier with each other.
         level: Coverage of the intervals.
     """
     sides = _sides(laws, at_optimum(optima))
@@ -122,15 +124,16 @@ def compare_families(
         keys = sorted({(family.dataset, getattr(family, held)) for family, _ in sides})
         for dataset, fixed in keys:
             own = {
-                (axis, getattr(family, varies)): side
+                (axis, known_as(getattr(family, varies))): side
                 for (family, axis), side in sides.items()
                 if (family.dataset, getattr(family, held)) == (dataset, fixed)
             }
             order = dict.fromkeys((*AHEAD_FIRST, *(axis for axis, _ in own)))
-            axis = next((a for a in order if sum(axis == a for axis, _ in own) > 1), None)
+            alike = {axis: _alike({name: s for (a, name), s in own.items() if a == axis}) for axis in order}
+            axis = next((axis for axis, there in alike.items() if len(there) > 1), None)
             if axis is None:
                 continue
-            chosen = {name: side for (along, name), side in own.items() if along == axis}
+            chosen = alike[axis]
             n_points = min(len(side.points.rows) for side in chosen.values())
             asked = {
                 "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
@@ -140,13 +143,24 @@ def compare_families(
     return tuple(groups)
 
 
+def known_as(name: str) -> str:
+    """Returns what a family is called in a comparison."""
+    return "unnamed" if name == UNSPECIFIED else name
+
+
+def _alike(sides: dict[str, _Side]) -> dict[str, _Side]:
+    """Returns the laws of one kind: at the optimum of L(N, D) where two are, else the others."""
+    optima = {name: side for name, side in sides.items() if side.spent}
+    return optima if len(optima) > 1 else {name: side for name, side in sides.items() if not side.spent}
+
+
 def _sides(
     laws: Iterable[FittedLaw | Refusal], optima: Mapping[Family, FamilyOptimum]
 ) -> dict[tuple[Family, str], _Side]:
     """Returns the laws to compare, by family and axis."""
     sides = {}
     for law in laws:
-        # A family at its optimum has a law of compute of two exponents; it is below, or not compared so.
+        # The law of compute of a family that has an optimum is that, below.
         if isinstance(law, FittedLaw) and law.axis != JOINT and not isinstance(law, OptimumLaw):
             ends = {own: law.params[own].ends for own in law.exponents}
             sides[law.family, law.axis] = _Side(law.points, law.fit, ends)
@@ -165,6 +179,10 @@ def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
         FitError: They cannot be compared.
     """
     fits: dict[str, Fit] = {}
+    held = {name: side.points.where for name, side in sides.items() if not side.spent}
+    if len(set(held.values())) > 1:
+        places = ", ".join(f"{name} {where}" for name, where in held.items())
+        raise FitError(f"the families hold different sizes ({places}); run them at one, then compare")
     for name, side in sides.items():
         if not isinstance(side.fit, Fit):
             raise FitError("an average of forms has no exponent to compare; use --law power-offset")

@@ -71,6 +71,7 @@ class Forecast(Fitted):
 
     json_fields: ClassVar = (
         "*family", "axes", "law", "refusal", "at", "loss", "interval_parts=parts", "times_beyond=beyond",
+        "times_below=below",
         "backtest", "metric", "objective", "no_objective", "link_beyond", "equation",
         "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
@@ -79,6 +80,11 @@ class Forecast(Fitted):
     def beyond(self) -> dict[str, float]:
         """By axis, how many times the largest scale of the points it is; below one, inside them."""
         return {axis: self.points.beyond(axis, value) for axis, value in self.at.items()}
+
+    @property
+    def below(self) -> dict[str, float]:
+        """By axis, how many times below the smallest scale of the points it is; below one, inside them."""
+        return {axis: self.points.below(axis, value) for axis, value in self.at.items()}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -370,7 +376,7 @@ def _ends(
     clean = np.log(predict(finer, None).mean)
     ends = []
     for bound in (law.lower, law.upper):
-        at = clean + np.interp(np.log(finer), np.log(nodes), np.log(bound / law.mean))
+        at = clean + np.interp(np.log(finer), np.log(nodes), np.log(np.clip(bound / law.mean, 1e-300, 1e300)))
         below = np.flatnonzero(at <= np.log(loss))
         inside = below.size and below[0] > 0
         ends.append(float(finer[below[0]]) if inside else None)

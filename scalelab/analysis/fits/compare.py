@@ -48,6 +48,7 @@ _NOUNS = {
 }
 """By axis: its unit, and the words for less of it, more of it and how much of it."""
 _GRID = 400
+_SURE = 0.5
 
 
 class Spent(NamedTuple):
@@ -167,7 +168,9 @@ class Comparison:
     def _crossing(self, winner: str, place: float, pool: list[float | None]) -> Crossing:
         found = np.exp([one for one in pool if one is not None])
         scale = self._estimate(float(np.exp(place)), found) if found.size else Estimate(float(np.exp(place)))
-        return Crossing(winner, scale, found.size / len(pool))
+        low, high = scale.ends
+        held = Estimate.of(scale.value, min(low, scale.value), max(high, scale.value))
+        return Crossing(winner, held, found.size / len(pool))
 
     def span(self, first: str, second: str) -> tuple[float, float, float]:
         """Returns the smallest and the largest scale that two families share, and the horizon.
@@ -278,14 +281,23 @@ class Comparison:
         crossings = self.crossings(first, second)
         before = {first: second, second: first}
         start = before[crossings[0].winner] if crossings else self._better(first, second, high)
-        parts = [f"From {low:.2g} to {high:.2g} {axis}, where both were run, {start} has the lower loss"]
+        where = f"from {low:.2g} to {high:.2g} {axis}, where both were run"
         inside = [one for one in crossings if one.scale.value <= high]
+        if any(one.share < _SURE for one in inside):
+            places = " and ".join(one.said for one in inside)
+            return f"Which has the lower loss {where}, the runs do not say: the laws cross at {places}."
+        parts = [f"F{where[1:]}, {start} has the lower loss"]
         parts += [f"up to {one.said}, {one.winner} beyond it" for one in inside]
         text = ", ".join(parts)
-        beyond = [f"{one.winner} beyond {one.said}" for one in crossings if one.scale.value > high]
+        beyond = [
+            f"{one.winner} beyond {one.said}"
+            for one in crossings
+            if one.scale.value > high and one.share >= _SURE
+        ]
         if horizon <= high:
             return f"{text}; no backtest says what holds beyond."
-        further = " and ".join(beyond) or "nothing changes"
+        unsure = any(one.scale.value > high for one in crossings)
+        further = " and ".join(beyond) or ("no change is sure" if unsure else "nothing changes")
         return f"{text}; further out, up to {horizon:.2g}, as far as the backtests reached, {further}."
 
     def _better(self, first: str, second: str, scale: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from scalelab.arrays import Index
 from scalelab.errors import InputError
-from scalelab.records import canonical_json
+from scalelab.records import UNSPECIFIED, canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,8 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
 
     The result has every column of `SCALES`, `objective`, `metric`, `direction` and `dataset_label`,
-    made up where the table lacks them (the loss is then the objective). Of a study in which no run has a
+    made up where the table lacks them (the loss is then the objective); a scale
+    that is no positive number counts as not recorded. Of a study in which no run has a
     loss, such as an imported table of another metric, a finite objective is enough.
 
     Args:
@@ -59,6 +60,9 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
+    twice = sorted(set(runs.columns[runs.columns.duplicated()]))
+    if twice:
+        raise InputError(f"the table of runs has several columns of one name: {', '.join(map(str, twice))}")
     missing = [name for name in _REQUIRED if name not in runs.columns]
     if missing:
         raise InputError(f"the table of runs lacks the columns {', '.join(missing)}; map or add them")
@@ -72,6 +76,11 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         done[name] = (
             pd.to_numeric(done[name], errors="coerce").astype(float) if name in done.columns else np.nan
         )
+    for name in SCALES:
+        # What is no positive number is no scale: it counts as not recorded.
+        done[name] = done[name].where(np.isfinite(done[name]) & (done[name] > 0))
+    for name in ("dataset", "architecture", "optimizer"):
+        done[name] = done[name].fillna(UNSPECIFIED)
     for name, default in (("metric", "loss"), ("direction", "minimize")):
         done[name] = done[name].fillna(default) if name in done.columns else default
     done["dataset_label"] = _dataset_labels(done)

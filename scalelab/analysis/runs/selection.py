@@ -18,7 +18,8 @@ one learning curve are not runs of a shorter training, whose learning rate would
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -72,12 +73,14 @@ class Points:
             of the single runs.
         selection: How the points were chosen, as text.
         where: The same in a few words, such as `"at D = 40,000"`.
+        largest: By axis the largest scale of all runs that they were chosen from, where that is beyond them.
     """
 
     axes: tuple[str, ...]
     rows: pd.DataFrame
     selection: str
     where: str
+    largest: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def x(self) -> dict[str, Array]:
@@ -121,8 +124,12 @@ class Points:
         return tuple(found)
 
     def beyond(self, axis: str, scale: float) -> float:
-        """Returns how many times the largest scale of an axis another one is."""
-        return scale / float(self.rows[axis].max())
+        """Returns how many times the largest scale of an axis that was run another one is."""
+        return scale / self.largest.get(axis, float(self.rows[axis].max()))
+
+    def below(self, axis: str, scale: float) -> float:
+        """Returns how many times a scale the smallest of the points is."""
+        return float(self.rows[axis].min()) / scale
 
     @property
     def decades(self) -> dict[str, float]:
@@ -227,7 +234,8 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
         )
     words = f" that have neither the largest model nor the most data, of {len(front)}" if left_out else ""
     chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier{words}"
-    return Points(("train_flops",), best, chosen, "on the frontier")
+    most = {"train_flops": float(known["train_flops"].max())}
+    return Points(("train_flops",), best, chosen, "on the frontier", most)
 
 
 def _budgets(flops: pd.Series) -> Index:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
-from scalelab.analysis.families.fitted import AHEAD, FittedLaw, curve_scales
+from scalelab.analysis.families.fitted import AHEAD, AUTO, FittedLaw, curve_scales
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
@@ -81,7 +81,8 @@ def _falls(analysis: Analysis) -> Iterator[str]:
     )
     for (axis, _, _), group in groupby(laws, key=task):
         of_optimizers = list(group)
-        if any(len(law.exponents) != 1 for law in of_optimizers):
+        # Exponents of an average are those of its heaviest form, which may be another one in each family.
+        if any(len(law.exponents) != 1 or law.law == AUTO for law in of_optimizers):
             continue
         unknown = [law for law in of_optimizers if not determined(law, law.exponents[0])]
         of_optimizers = [law for law in of_optimizers if law not in unknown]
@@ -133,7 +134,9 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     level = percent(analysis.level)
     rows = [row for law in analysis.fitted for row in _rows(law, name(law.family), level)]
-    said = [(law.family, f"{law_symbol(law)}: {law.law}, {law.points.selection}") for law in analysis.fitted]
+    said = [
+        (law.family, f"{law_symbol(law)}: {_form(law)}, {law.points.selection}") for law in analysis.fitted
+    ]
     said += [(family_of(law), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused]
     notes = said_once((name(family), words) for family, words in said)
     untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
@@ -153,6 +156,10 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             for parameter, one in law.params.items()
         )
         yield Table.of("All parameters of all laws", parameters, numbers=slice(3, None), folded=True)
+
+
+def _form(law: FittedLaw) -> str:
+    return f"{law.law}, {law.equation}" if law.law == AUTO else law.law
 
 
 def _six_digits(one: Estimate) -> dict[str, str]:

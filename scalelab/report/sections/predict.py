@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
@@ -31,7 +32,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
             **({symbol(axis): _scale(value) for axis, value in one.at.items()} if len(scales) > 1 else {}),
             "law": one.law,
             f"loss of a run [{percent(level)}]": interval(one.loss),
-            "beyond the runs": beyond_words(one.beyond),
+            "beyond the runs": beyond_words(one.beyond, one.below),
             "backtest": backtest_cell(one.backtest),
             **({metric: interval(one.objective) if one.objective else ""} if metric else {}),
         }
@@ -39,7 +40,11 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
     )
     notes = _notes(found, [(name(one.family), one) for one in done], name)
     for one in done:
-        notes.append((name(one.family), parts_note(one.parts)))
+        if one.loss.lower is not None:
+            notes.append((name(one.family), parts_note(one.parts)))
+        else:
+            words = f"the runs do not bound the loss there at {percent(level)}: there is no interval"
+            notes.append((name(one.family), words))
         if one.no_objective:
             notes.append((name(one.family), f"{one.metric} not predicted: {one.no_objective}"))
         if one.link_beyond:
@@ -61,7 +66,7 @@ def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
             "family": name(one.family),
             "axis": symbol(one.axes[0]),
             f"scale [{percent(level)}]": _reached(one),
-            "beyond the runs": beyond_words({one.axes[0]: one.beyond}) if one.beyond is not None else "",
+            "beyond the runs": _beyond(one),
             "backtest": backtest_cell(one.backtest),
             "irreducible E": plain(one.floor),
         }
@@ -96,6 +101,13 @@ def backtest_note(backtest: Backtest) -> str:
     )
 
 
+def _beyond(one: Target) -> str:
+    if one.beyond is None:
+        return ""
+    (axis,) = one.axes
+    return beyond_words({axis: one.beyond}, {axis: one.points.below(axis, one.scale.value)})
+
+
 def parts_note(parts: Parts) -> str:
     """Returns what an interval is made of."""
     shares = {
@@ -107,15 +119,17 @@ def parts_note(parts: Parts) -> str:
     return f"squared width of the interval: {words}"
 
 
-def beyond_words(beyond: Mapping[str, float]) -> str:
-    """Returns how far a scale lies beyond the runs, in times and decades."""
-    words = [
-        f"{plain(times)}× {symbol(axis)} ({math.log10(times):.1f} decades)"
-        if times > 1.0
-        else f"{symbol(axis)} within"
-        for axis, times in beyond.items()
-    ]
-    return ", ".join(words)
+def beyond_words(beyond: Mapping[str, float], below: Mapping[str, float] = MappingProxyType({})) -> str:
+    """Returns how far a scale lies beyond the runs, or below them, in times and decades."""
+
+    def words(axis: str, times: float) -> str:
+        under = below.get(axis, 0.0)
+        if max(times, under) <= 1.0:
+            return f"{symbol(axis)} within"
+        far, side = (times, "") if times > 1.0 else (under, " below")
+        return f"{plain(far)}×{side} {symbol(axis)} ({math.log10(far):.1f} decades)"
+
+    return ", ".join(words(axis, times) for axis, times in beyond.items())
 
 
 def _scale(value: float) -> str:
