@@ -250,7 +250,8 @@ def _warnings(
         lines.append(f"runs of several kinds of {name} are analyzed together: {values}")
     if (done["loss"] <= 0).any():
         lines.append(
-            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less, which no law describes"
+            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less: only a formula can describe "
+            "them, such as --law 'E + A*n_params^-alpha'"
         )
     return tuple(lines)
 

@@ -20,7 +20,9 @@ _NAMED_PAIRS = 6
 
 
 def _missing(analysis: Analysis) -> str:
-    return "" if analysis.comparisons else "no two families of a dataset have a law along the same axis"
+    if analysis.comparisons:
+        return ""
+    return "no two families of a dataset have a law along the same single axis"
 
 
 def _compared(analysis: Analysis) -> list[Group]:
