@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from beside import ask, server
 from simulated_runs import NOISES as UNEQUAL
 from simulated_runs import TRUTHS
 from simulated_runs import simulate as simulate_runs
@@ -115,11 +115,7 @@ def unknown(points: list[int], draws: int, other: Path | None) -> None:
         "| s a draw |"
     )
     print("|---" * (9 if other else 7) + "|")
-    environment = {**os.environ, "PYTHONPATH": str(other.resolve())} if other else None
-    server = other and subprocess.Popen(
-        [sys.executable, __file__, "--serve"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+    served = other and server(__file__, other)
     for n in points:
         pooled: list[list[Held | None]] = [[], []]
         for name, noise in product(TRUTHS, UNEQUAL):
@@ -127,7 +123,7 @@ def unknown(points: list[int], draws: int, other: Path | None) -> None:
             start = time.process_time()
             cell = [unknown_draw(*job) for job in jobs]
             seconds = (time.process_time() - start) / draws
-            there = [_asked(server, job) for job in jobs] if server else []
+            there = [_asked(served, job) for job in jobs] if served else []
             if any(cell):
                 row(name, n, noise, cell, there, f"{seconds:.2f}")
             pooled[0] += cell
@@ -135,11 +131,8 @@ def unknown(points: list[int], draws: int, other: Path | None) -> None:
         row("**all**", n, "", *pooled, "")
 
 
-def _asked(server: subprocess.Popen[str], job: tuple[str, int, str, int]) -> Held | None:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    print(json.dumps(job), file=server.stdin, flush=True)
-    answer = json.loads(server.stdout.readline())
+def _asked(served: subprocess.Popen[str], job: tuple[str, int, str, int]) -> Held | None:
+    answer = ask(served, job)
     return Held(*answer) if answer else None
 
 

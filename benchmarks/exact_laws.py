@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from beside import ask, server
 
 from scalelab import fit_law
 from scalelab.analysis.laws import LAWS, get_law
@@ -213,29 +213,14 @@ def serve() -> None:
         print(time.process_time() - began, flush=True)
 
 
-def _server(root: Path) -> subprocess.Popen[str]:
-    """Starts this script in another process, over the program of that checkout."""
-    command = [sys.executable, __file__, "--serve"]
-    environment = {**os.environ, "PYTHONPATH": str(root.resolve())}
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def _seconds(server: subprocess.Popen[str], job: list[str | int]) -> float:
+def _seconds(served: subprocess.Popen[str], job: list[str | int]) -> float:
     """Returns the shortest of three timings."""
-    assert server.stdin is not None
-    assert server.stdout is not None
-    found = []
-    for _ in range(3):
-        print(json.dumps(job), file=server.stdin, flush=True)
-        found.append(float(server.stdout.readline()))
-    return min(found)
+    return min(float(ask(served, job)) for _ in range(3))
 
 
 def speed(names: list[str], other: Path, repeats: int) -> None:
     """Prints how long fits take here, as a ratio to another checkout, alternating between the two."""
-    with _server(Path(__file__).parents[1]) as here, _server(other) as there:
+    with server(__file__, Path(__file__).parents[1]) as here, server(__file__, other) as there:
         print(f"| form | {' | '.join(f'{n} rows' for n in TIMED_ROWS)} |")
         print("|---|" + "---|" * len(TIMED_ROWS))
         for name in names:

@@ -32,6 +32,11 @@ class Estimate(NamedTuple):
         return cls(float(value), *(float(end) if math.isfinite(end) else None for end in (lower, upper)))
 
     @classmethod
+    def holding(cls, value: float, lower: float, upper: float) -> Estimate:
+        """Returns the estimate whose interval is as wide as it takes to hold it."""
+        return cls.of(value, min(lower, value), max(upper, value))
+
+    @classmethod
     def first(cls, prediction: Sequence[Any]) -> Estimate:
         """Returns the first of several estimates, given as arrays of values, lower and upper ends."""
         return cls.of(*(end[0] for end in prediction))

@@ -60,15 +60,14 @@ def known(name: str) -> str:
     return "" if name == UNSPECIFIED else name
 
 
-def loss_of(family: Family) -> str:
-    """Returns whose loss it is, as text: `the loss of convnext1d on mitbih`, without what is not known."""
-    of = f" of {family.architecture}" if known(family.architecture) else ""
-    return f"the loss{of} on {family.dataset}"
+def led(lead: str, name: str) -> str:
+    """Returns a name after the words that lead to it; empty where it is not known."""
+    return f"{lead}{name}" if known(name) else ""
 
 
-def under(optimizer: str, lead: str = " with ") -> str:
-    """Returns the optimizer after a word that leads to it; empty where it is not known."""
-    return f"{lead}{optimizer}" if known(optimizer) else ""
+def whose(family: Family, lead: str = " of ") -> str:
+    """Returns such as ` of convnext1d on mitbih`, without what is not known."""
+    return f"{led(lead, family.architecture)} on {family.dataset}"
 
 
 class OfFamily(Protocol):

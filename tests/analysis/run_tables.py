@@ -53,6 +53,27 @@ def grid_runs(
     return pd.DataFrame(rows)
 
 
+def law_runs(n_params, n_examples, *, law, optimizer="adamw", noise=0.003, seed=0, per=6.0):
+    """Runs of these sizes and lengths that saw each example once; the law is E, A, B, alpha, beta."""
+    n, d = np.asarray(n_params, dtype=float), np.asarray(n_examples, dtype=float)
+    e, a, b, alpha, beta = law
+    loss = e + a * n**-alpha + b * d**-beta
+    return pd.DataFrame(
+        {
+            "status": "done",
+            "dataset": "signals",
+            "architecture": "net",
+            "optimizer": optimizer,
+            "trial_id": [f"{optimizer}-{i}" for i in range(n.size)],
+            "n_params": n,
+            "n_examples": d,
+            "epochs": 1.0,
+            "train_flops": per * n * d,
+            "loss": loss * np.exp(np.random.default_rng(seed).normal(0, noise, n.size)),
+        }
+    )
+
+
 def design_runs(n=120, *, optimizers=("adamw", "sgd"), seeds=(0, 1), noise=0.02, seed=0):
     """Random designs: width and learning rate drive the objective, kernel and dropout do nothing."""
     rng = np.random.default_rng(seed)

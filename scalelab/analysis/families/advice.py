@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.allocation import FamilyOptimum, at_optimum, family_optimum
+from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
 from scalelab.analysis.families.compute import costs_of, law_of
 from scalelab.analysis.families.fitted import DEFAULT_LAW, Fitted, run_at, run_parts
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
-from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.intervals import intervals, refits
 from scalelab.analysis.inference.quantities import (
     examples_per_param,
@@ -171,9 +170,8 @@ def _family_advice(
 ) -> FamilyAdvice:
     """Returns what a budget buys in one family; its law of compute is that which comparisons are about."""
     optimum = family_optimum(family, designs, level=level, **how)
-    found = at_optimum([optimum]).get(family)
-    if found is not None:
-        return _optimal(found, budget, level)
+    if isinstance(optimum, FamilyOptimum) and optimum.split is not None:
+        return _optimal(optimum, optimum.split, budget, level)
     why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         law = _law(designs, how)
@@ -198,16 +196,14 @@ def _law(designs: pd.DataFrame, how: dict[str, Any]) -> _Law:
     try:
         points, fit, _ = law_of(designs, ("train_flops",), DEFAULT_LAW, **how)
     except EdgeError as edge:
-        points, fit, _ = law_of(designs, (GRID_AXES[edge.held == GRID_AXES[0]],), DEFAULT_LAW, **how)
+        points, fit, _ = law_of(designs, (edge.along,), DEFAULT_LAW, **how)
     assert isinstance(fit, Fit)  # one form
     return _Law(points, fit)
 
 
-def _optimal(optimum: FamilyOptimum, budget: float, level: float) -> FamilyAdvice:
+def _optimal(optimum: FamilyOptimum, split: Fit, budget: float, level: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
     points, found, per = optimum.points, optimum.found, optimum.flops_per
-    split = found.fit
-    assert split is not None
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
     centers = [split.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
@@ -250,7 +246,7 @@ def _as_before(
     unique, n_examples = _data(runs["n_examples"], passes, d)
     (axis,) = law.points.axes
     spent = "on the frontier" if axis == "train_flops" else f"that vary {axis} alone"
-    return _advice(
+    found = _advice(
         family, law, {"train_flops": budget, "n_params": n, "n_examples": n_examples}, level,
         basis=FRONTIER if axis == "train_flops" else axis,
         n_params=Estimate(n), n_seen=Estimate(d), per_param=Estimate(d / n),
@@ -258,9 +254,10 @@ def _as_before(
         optimum=optimum, sizes={"frontier": n},
         warnings=(
             f"the split between size and training is that of the runs {spent}, not an optimum: {why}",
-            *_passes(d, n_examples), *diagnose(law.fit).warnings(), *law.points.doubts,
+            *_passes(d, n_examples),
         ),
     )  # fmt: skip
+    return replace(found, warnings=(*found.warnings, *found.doubts))
 
 
 def _advice(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.families.compute import costs_of
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
+from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import Family, families
@@ -37,6 +37,11 @@ class FamilyOptimum:
     found: ComputeOptimal
     flops_per: float
     warnings: tuple[str, ...]
+
+    @property
+    def split(self) -> Fit | None:
+        """The law L(N, D) whose optimum is the family's law of compute; `None` where it has none."""
+        return self.found.fit if "parametric" in self.found.approaches else None
 
     refusal: ClassVar[None] = None
     json_fields: ClassVar = (
@@ -80,15 +85,6 @@ def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float
     )  # fmt: skip
     warnings = (*_cost_warnings(costs.ratios), *found.warnings(), *points.doubts)
     return FamilyOptimum(family=family, points=points, found=found, flops_per=costs.per, warnings=warnings)
-
-
-def at_optimum(optima: Iterable[FamilyOptimum | Refusal]) -> dict[Family, FamilyOptimum]:
-    """Returns the families whose law L(N, D) has an optimum: their law of compute is that."""
-    return {
-        one.family: one
-        for one in optima
-        if isinstance(one, FamilyOptimum) and "parametric" in one.found.approaches
-    }
 
 
 def _cost_warnings(ratio: Any) -> list[str]:

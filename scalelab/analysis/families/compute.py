@@ -27,6 +27,7 @@ from scalelab.analysis.inference.quantities import (
     compute_exponent,
     optimal_examples,
     optimal_params,
+    refuse_no_optimum,
 )
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.inference.trend import refuse_no_trend
@@ -34,6 +35,7 @@ from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.saturating import Saturating
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import (
+    EdgeError,
     Points,
     axis_points,
     check_trend,
@@ -102,9 +104,7 @@ class Optimum:
             raise FitError("no finished run records its train_flops")
         refuse_no_trend(*grid.means)
         fit = fit_law(get_law(JOINT_LAW), grid.x, grid.loss, estimator=estimator, seed=seed)
-        held = [name for name in fit.law.exponents if name in fit.at_bounds]
-        if held:
-            raise FitError(f"the law L(N, D) has no optimum: its {' and '.join(held)} stopped at a bound")
+        refuse_no_optimum(fit)
         per = costs_of(grid).per
         spent = per * grid.rows["n_params"] * grid.rows["n_examples"]
         rows = grid.rows.assign(train_flops=grid.rows["train_flops"].fillna(spent))
@@ -197,8 +197,10 @@ def law_of(
         try:
             optimum = Optimum.of(designs, estimator=estimator, seed=seed)
         except FitError as error:
-            none.args = (f"{none}. No law L(N, D) says more: {str(error).partition(';')[0]}",)
-            raise none from None
+            reason = f"{none}. No law L(N, D) says more: {str(error).partition(';')[0]}"
+            if isinstance(none, EdgeError):
+                raise EdgeError(reason, none.along) from None
+            raise FitError(reason) from None
         return optimum.points, optimum.fit, optimum
     check_trend(points, designs)
     law = _with_constant(law, points)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
-from scalelab.analysis.families.allocation import FamilyOptimum, at_optimum
+from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.compute import OptimumLaw, costs_of
 from scalelab.analysis.families.fitted import FittedLaw
 from scalelab.analysis.fits.compare import Comparison, Spent, compare_fits
@@ -118,7 +118,7 @@ def compare_families(
             compared with each other, those of a frontier with each other.
         level: Coverage of the intervals.
     """
-    sides = _sides(laws, at_optimum(optima))
+    sides = _sides(laws, optima)
     groups: list[Group | Refusal] = []
     for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
         keys = sorted({(family.dataset, getattr(family, held)) for family, _ in sides})
@@ -155,7 +155,7 @@ def _alike(sides: dict[str, _Side]) -> dict[str, _Side]:
 
 
 def _sides(
-    laws: Iterable[FittedLaw | Refusal], optima: Mapping[Family, FamilyOptimum]
+    laws: Iterable[FittedLaw | Refusal], optima: Iterable[FamilyOptimum | Refusal]
 ) -> dict[tuple[Family, str], _Side]:
     """Returns the laws to compare, by family and axis."""
     sides = {}
@@ -164,11 +164,11 @@ def _sides(
         if isinstance(law, FittedLaw) and law.axis != JOINT and not isinstance(law, OptimumLaw):
             ends = {own: law.params[own].ends for own in law.exponents}
             sides[law.family, law.axis] = _Side(law.points, law.fit, ends)
-    for family, one in optima.items():
-        assert one.found.fit is not None
-        flops = costs_of(one.points).flops
-        spent = Spent(one.flops_per, float(flops.min()), float(flops.max()))
-        sides[family, "train_flops"] = _Side(one.points, one.found.fit, {}, spent)
+    for one in optima:
+        if isinstance(one, FamilyOptimum) and one.split is not None:
+            flops = costs_of(one.points).flops
+            spent = Spent(one.flops_per, float(flops.min()), float(flops.max()))
+            sides[one.family, "train_flops"] = _Side(one.points, one.split, {}, spent)
     return sides
 
 

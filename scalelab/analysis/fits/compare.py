@@ -168,9 +168,7 @@ class Comparison:
     def _crossing(self, winner: str, place: float, pool: list[float | None]) -> Crossing:
         found = np.exp([one for one in pool if one is not None])
         scale = self._estimate(float(np.exp(place)), found) if found.size else Estimate(float(np.exp(place)))
-        low, high = scale.ends
-        held = Estimate.of(scale.value, min(low, scale.value), max(high, scale.value))
-        return Crossing(winner, held, found.size / len(pool))
+        return Crossing(winner, scale, found.size / len(pool))
 
     def span(self, first: str, second: str) -> tuple[float, float, float]:
         """Returns the smallest and the largest scale that two families share, and the horizon.
@@ -281,12 +279,12 @@ class Comparison:
         crossings = self.crossings(first, second)
         before = {first: second, second: first}
         start = before[crossings[0].winner] if crossings else self._better(first, second, high)
-        where = f"from {low:.2g} to {high:.2g} {axis}, where both were run"
+        where = f"{low:.2g} to {high:.2g} {axis}, where both were run"
         inside = [one for one in crossings if one.scale.value <= high]
         if any(one.share < _SURE for one in inside):
-            places = " and ".join(one.said for one in inside)
-            return f"Which has the lower loss {where}, the runs do not say: the laws cross at {places}."
-        parts = [f"F{where[1:]}, {start} has the lower loss"]
+            crossed = " and ".join(one.said for one in inside)
+            return f"Which has the lower loss from {where}, the runs do not say: the laws cross at {crossed}."
+        parts = [f"From {where}, {start} has the lower loss"]
         parts += [f"up to {one.said}, {one.winner} beyond it" for one in inside]
         text = ", ".join(parts)
         beyond = [
@@ -308,7 +306,8 @@ class Comparison:
         return min(losses, key=lambda name: losses[name])
 
     def _estimate(self, value: float, pool: Array) -> Estimate:
-        return Estimate.of(value, *np.quantile(pool[~np.isnan(pool)], tails(self.level), method="nearest"))
+        ends = np.quantile(pool[~np.isnan(pool)], tails(self.level), method="nearest")
+        return Estimate.holding(value, *ends)
 
     def _refits(self, first: str, second: str) -> tuple[Draws, Draws]:
         """Returns as many refits of the one family as of the other."""

@@ -23,7 +23,12 @@ from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
-from scalelab.analysis.inference.quantities import FLOPS_PER, allocation_exponent, optimal_params
+from scalelab.analysis.inference.quantities import (
+    FLOPS_PER,
+    allocation_exponent,
+    optimal_params,
+    refuse_no_optimum,
+)
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array, Index
@@ -36,7 +41,6 @@ if TYPE_CHECKING:
 _REFITS = 1000
 SAME_BUDGET = 1.15
 """Runs whose compute differs by so much at most are of one budget."""
-
 _LEAST_SIZES = 4
 _LEAST_BUDGETS = 2
 _BIAS = 0.01
@@ -205,9 +209,8 @@ def compute_optimal(
 
 def _means(scales: tuple[Array, ...], loss: Array) -> tuple[list[Array], Array, Index]:
     """Returns each different scale, the mean loss of its runs, and the number of its first run."""
-    different, first, place = np.unique(
-        np.stack(scales, axis=1), axis=0, return_index=True, return_inverse=True
-    )
+    rows = np.stack(scales, axis=1)
+    different, first, place = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     means = np.bincount(place.ravel(), loss) / np.bincount(place.ravel())
     order = np.argsort(first)
     return list(different[order].T), means[order], first[order]
@@ -379,15 +382,12 @@ def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: f
     Raises:
         FitError: An exponent stopped at a bound, or the law does not say how to split compute.
     """
-    held = [name for name in fit.law.exponents if name in fit.at_bounds]
-    if held:
-        raise FitError(f"the law L(N, D) has no optimum: its {' and '.join(held)} stopped at a bound")
+    refuse_no_optimum(fit)
     a, ends = fit.estimate(allocation_exponent), fit.interval(allocation_exponent, level)
     c = np.geomspace(flops.min(), flops.max(), 3)
     n = np.array([fit.estimate(optimal_params(float(budget), flops_per)) for budget in c])
-    data = Estimate.of(1.0 - a, 1.0 - ends[1], 1.0 - ends[0])
-    doubts = tuple(diagnose(fit).warnings())
-    return Allocation("parametric", a, *ends, float(n[0] / c[0] ** a), c, n, data, doubts)
+    b, factor = Estimate.of(1.0 - a, 1.0 - ends[1], 1.0 - ends[0]), float(n[0] / c[0] ** a)
+    return Allocation("parametric", a, *ends, factor, c, n, b, tuple(diagnose(fit).warnings()))
 
 
 def _bins(flops: Array) -> Index:

@@ -65,9 +65,9 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
         candidates = problem.law.starts(thin.u, thin.y)
     candidates = candidates[np.isfinite(candidates).all(axis=1)]
     candidates = np.clip(candidates, problem.lower, problem.upper)
-    order = thin.objective(candidates, thin_weights)
-    theta = candidates[_choose(order, problem.law.n_starts)]
-    ends, zero = _zero(problem, candidates, theta, order, weights, seed)
+    reached = thin.objective(candidates, thin_weights)
+    theta = candidates[_choose(reached, problem.law.n_starts)]
+    ends, zero = _zero(problem, candidates, theta, reached, weights, seed)
     if zero.any():
         # Nothing is below zero, whatever the penalty and the weights.
         objective = problem.objective(ends, weights)
@@ -87,7 +87,7 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
 
 
 def _zero(
-    problem: Problem, candidates: Array, theta: Array, order: Array, weights: Array, seed: int
+    problem: Problem, candidates: Array, theta: Array, reached: Array, weights: Array, seed: int
 ) -> tuple[Array, Index]:
     """Looks for a law that the rows follow exactly.
 
@@ -105,7 +105,7 @@ def _zero(
     size = problem.lower.size
     # Of many parameters there are many optima that are not at zero, and steps of few rows cost little.
     many = few and size > _MANY_PARAMETERS
-    started = candidates[_choose(order, max(len(theta), size**2))] if many else theta
+    started = candidates[_choose(reached, max(len(theta), size**2))] if many else theta
     ends, zero = exact(probed, started)
     if zero.any():
         return (ends, zero) if probed is problem else exact(problem, ends[zero][:1])

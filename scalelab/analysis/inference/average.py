@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
@@ -70,9 +70,9 @@ class AutoFit(Generic[P]):
         weights: The weight of each; they sum to one.
         weighted_by: `backtest` or, where there was none, `aicc`.
         refused: Why a candidate was left out, by name.
+        shrunk: The same fits with exponents drawn to the usual ones, which predict, by name.
         scores: The error of the backtests that the weights come from, by name; empty without any.
         dropped: The fits that were left out because they do not fit; they still disagree.
-        shrunk: The same fits with exponents drawn to the usual ones, which predict, by name.
     """
 
     fits: dict[str, P]
@@ -80,9 +80,9 @@ class AutoFit(Generic[P]):
     weights: dict[str, float]
     weighted_by: str
     refused: dict[str, str]
-    scores: dict[str, float] = field(default_factory=dict)
-    dropped: tuple[P, ...] = ()
-    shrunk: dict[str, P] = field(default_factory=dict)
+    shrunk: dict[str, P]
+    scores: dict[str, float]
+    dropped: tuple[P, ...]
 
     json_fields: ClassVar = (
         "weights", "weighted_by", "backtest_rmse=scores", "refused", "prior", "predicting", "fits",
@@ -254,9 +254,10 @@ def fit_auto(
     return AutoFit(
         {name: fits[name] for name in shares},
         {name: tests[name] for name in shares},
-        shares, by, refused, scores,
-        tuple(fit for name, fit in fits.items() if name not in shares),
+        shares, by, refused,
         {name: shrunk(fits[name], noise) for name in shares},
+        scores,
+        tuple(fit for name, fit in fits.items() if name not in shares),
     )  # fmt: skip
 
 

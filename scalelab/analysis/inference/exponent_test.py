@@ -166,7 +166,7 @@ def efficiency(a: Point, b: Point, names: tuple[str, str], level: float) -> Effi
             values = np.exp((found.theta[:, first] - found.theta[:, second]) / found.theta[:, rate])
         center, draws = float(values[0]), values[1:][~np.isnan(values[1:])]
         ends = np.quantile(draws, tails(level), method="nearest") if draws.size else (-np.inf, np.inf)
-        worth[axis] = Estimate.of(center, min(ends[0], center), max(ends[1], center))
+        worth[axis] = Estimate.holding(center, *ends)
     return Efficiency(names, worth, found.p_bootstrap)
 
 

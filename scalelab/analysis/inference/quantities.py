@@ -50,12 +50,12 @@ def compute_exponent(draws: Draws) -> Array:
 
 def optimal_params(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the compute-optimal number of parameters (Hoffmann et al. 2022, eq. 4)."""
-    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[0])
+    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[0][:, 0])
 
 
 def optimal_examples(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the compute-optimal number of examples."""
-    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[1])
+    return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[1][:, 0])
 
 
 def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
@@ -63,14 +63,14 @@ def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[
 
     def quantity(draws: Draws) -> Array:
         size, data = _log_optimum(draws, np.log(flops / flops_per))
-        return np.exp(data - size)
+        return np.exp(data - size)[:, 0]
 
     return quantity
 
 
 def loss_at_budget(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the lowest loss that a budget reaches."""
-    return lambda draws: budget_losses(draws, np.full((len(draws), 1), np.log(flops / flops_per)))[:, 0]
+    return lambda draws: budget_losses(draws, np.log(flops / flops_per))[:, 0]
 
 
 def flops_for_loss(target: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
@@ -101,6 +101,13 @@ def scale_for_loss(fit: Point, target: float) -> Callable[[Draws], Array]:
     return quantity
 
 
+def refuse_no_optimum(fit: Point) -> None:
+    """Raises a FitError where an exponent of a law L(N, D) stopped at a bound: there is no best split."""
+    held = [name for name in fit.law.exponents if name in fit.at_bounds]
+    if held:
+        raise FitError(f"the law L(N, D) has no optimum: its {' and '.join(held)} stopped at a bound")
+
+
 def _split(draws: Draws) -> tuple[Array, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         found = draws.law.optimal_split(draws.theta, draws.frame)
@@ -113,19 +120,22 @@ def _split(draws: Draws) -> tuple[Array, Array]:
 
 
 def _log_optimum(draws: Draws, log_product: Any) -> tuple[Array, Array]:
-    """Returns log N and log D that minimize the loss at given log(N * D), each of shape (draws,)."""
+    """Returns log N and log D that minimize the loss at given log(N * D), each of shape (draws, n).
+
+    Args:
+        draws: The laws.
+        log_product: A number, or an array of shape (n,) or (draws, n).
+    """
     exponent, log_factor = _split(draws)
     with np.errstate(invalid="ignore"):
-        size = log_factor + exponent * log_product
+        size = log_factor[:, None] + exponent[:, None] * log_product
     return size, log_product - size
 
 
-def budget_losses(draws: Draws, log_product: Array) -> Array:
-    """Returns the lowest losses at given log(N * D), of shape (draws, n) or (n,); shape (draws, n)."""
-    exponent, log_factor = _split(draws)
-    with np.errstate(invalid="ignore", over="ignore"):
-        size = log_factor[:, None] + exponent[:, None] * log_product
-        optimum = zip((size, log_product - size), draws.frame.centers, strict=True)
+def budget_losses(draws: Draws, log_product: Any) -> Array:
+    """Returns the lowest losses at given log(N * D), as `_log_optimum` takes them; shape (draws, n)."""
+    optimum = zip(_log_optimum(draws, log_product), draws.frame.centers, strict=True)
+    with np.errstate(over="ignore"):
         return draws.at(tuple(scale - center for scale, center in optimum))
 
 

@@ -48,9 +48,9 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
 
     The result has every column of `SCALES`, `objective`, `metric`, `direction` and `dataset_label`,
-    made up where the table lacks them (the loss is then the objective); a scale
-    that is no positive number counts as not recorded. Of a study in which no run has a
-    loss, such as an imported table of another metric, a finite objective is enough.
+    made up where the table lacks them (the loss is then the objective); a scale that is no positive number
+    counts as not recorded. Of a study in which no run has a loss, such as an imported table of another
+    metric, a finite objective is enough.
 
     Args:
         runs: One row per trial, as the store's `runs`.
@@ -187,25 +187,24 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str, Any]:
-    """Returns `FACTS` of each design; None or NaN where no run records them."""
+    """Returns `FACTS` of each design; NaN where no run records them."""
     import pandas as pd
 
-    facts: dict[str, Any] = {
-        name: grouped[name].first() if name in done.columns else None for name in ("precision", "schedule")
-    }
+    def recorded(name: str) -> pd.Series:
+        return done[name] if name in done.columns else pd.Series(np.nan, index=done.index)
 
-    def numbers(name: str) -> pd.Series | None:
-        there = name in done.columns
-        return pd.to_numeric(done[name], errors="coerce").astype(float) if there else None
-
-    steps, best, constant = map(numbers, ("n_steps", "best_step", "constant_loss"))
     of_design = grouped.ngroup()
-    facts["n_steps"] = np.nan if steps is None else steps.groupby(of_design).first()
-    facts["constant_loss"] = np.nan if constant is None else constant.groupby(of_design).first()
-    facts["best_share"] = (
-        np.nan if steps is None or best is None else (best / steps).groupby(of_design).mean()
+    steps, best, constant = (
+        pd.to_numeric(recorded(name), errors="coerce").astype(float)
+        for name in ("n_steps", "best_step", "constant_loss")
     )
-    return facts
+    return {
+        "precision": recorded("precision").groupby(of_design).first(),
+        "schedule": recorded("schedule").groupby(of_design).first(),
+        "n_steps": steps.groupby(of_design).first(),
+        "best_share": (best / steps).groupby(of_design).mean(),
+        "constant_loss": constant.groupby(of_design).first(),
+    }
 
 
 def _apart(losses: SeriesGroupBy[Any, Any]) -> pd.Series:

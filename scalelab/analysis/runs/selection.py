@@ -195,12 +195,12 @@ class EdgeError(FitError):
     """The compute-efficient frontier lies at the edge of the grid of runs.
 
     Attributes:
-        held: The axis of `GRID_AXES` at whose largest scale most of it lies: compute went into the other.
+        along: The axis of `GRID_AXES` that compute went into, most of it at the other's largest scale.
     """
 
-    def __init__(self, message: str, held: str) -> None:
+    def __init__(self, message: str, along: str) -> None:
         super().__init__(message)
-        self.held = held
+        self.along = along
 
 
 def _frontier_points(designs: pd.DataFrame) -> Points:
@@ -226,11 +226,12 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
         )
     if len(best) < MIN_SCALES:
         held = max(edges, key=lambda axis: edges[axis].sum())
+        along = GRID_AXES[held == GRID_AXES[0]]
         raise EdgeError(
             f"{left_out} of {len(front)} designs on the compute-efficient frontier lie at the edge of the "
             "grid (the largest model, or the most data): more compute may reach less than the grid shows; "
-            f"ask along {GRID_AXES[held == GRID_AXES[0]]}, or add larger models and more data",
-            held,
+            f"ask along {along}, or add larger models and more data",
+            along,
         )
     words = f" that have neither the largest model nor the most data, of {len(front)}" if left_out else ""
     chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier{words}"
@@ -239,7 +240,10 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
 
 
 def _budgets(flops: pd.Series) -> Index:
-    """Numbers budgets: what costs at most 15% more than the cheapest of one belongs to it; shape (n,)."""
+    """Numbers budgets: what costs at most 15% more than the cheapest of one belongs to it; shape (n,).
+
+    Gaps, as `budgets_of` looks for in an isoFLOP experiment, would make one budget of a dense grid.
+    """
     budgets = np.zeros(len(flops), dtype=int)
     first, number = -np.inf, -1
     for place in np.argsort(flops.to_numpy(), kind="stable"):

@@ -12,7 +12,7 @@ from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.fitted import curve_scales
 from scalelab.analysis.fits.compute_optimal import budgets_of
 from scalelab.analysis.runs.designs import Family
-from scalelab.report.names import family_names, family_of, known, loss_of, said_once, under
+from scalelab.report.names import family_names, family_of, led, said_once, whose
 from scalelab.report.numbers import interval, plain, short
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
@@ -77,10 +77,9 @@ def _lines(analysis: Analysis) -> Iterator[str]:
             for other, found in one.found.approaches.items()
             if other != name
         )
-        whose = loss_of(one.family).removeprefix("the loss of").removeprefix("the loss")
-        of = " for" if known(one.family.architecture) else ""
+        runs = f"{whose(one.family, ' for ')}{led(' with ', one.family.optimizer)}"
         yield (
-            f"Compute{of}{whose}{under(one.family.optimizer)} is best split as N ∝ "
+            f"Compute{runs} is best split as N ∝ "
             f"C^{interval(Estimate.of(best.exponent, best.lower, best.upper))} by the {name} approach"
             + (f" ({others})." if others else ".")
         )

@@ -10,7 +10,7 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
 from scalelab.analysis.runs.selection import symbol
-from scalelab.report.names import grouped, known, under
+from scalelab.report.names import grouped, known, led
 from scalelab.report.numbers import greek, percent, plain, short, short_interval, times, with_sign
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table
 from scalelab.report.sections.topic import Topic, figure
@@ -32,13 +32,13 @@ def _compared(analysis: Analysis) -> list[Group]:
 def _lines(analysis: Analysis) -> Iterator[str]:
     pairs = [(group, pair) for group in _compared(analysis) for pair in group.pairs]
     for group, pair in pairs[:_NAMED_PAIRS]:
-        yield f"On {group.dataset}{under(group.held, ', ')}: {pair.sentence}"
+        yield f"On {group.dataset}{led(', ', group.held)}: {pair.sentence}"
     if len(pairs) > _NAMED_PAIRS:
         yield f"{len(pairs) - _NAMED_PAIRS} more pairs of families are in the tables."
 
 
 def _title(varies: str, axis: str, held: str, dataset: str, **_: object) -> str:
-    return f"Comparison of {varies}s along {symbol(axis)}:{under(held, ' ')} on {dataset}"
+    return f"Comparison of {varies}s along {symbol(axis)}:{led(' ', held)} on {dataset}"
 
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:

@@ -9,7 +9,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.frontier import Front
 from scalelab.arrays import Array
-from scalelab.report.names import grouped, known, under
+from scalelab.report.names import grouped, known, led
 from scalelab.report.numbers import plain, short
 from scalelab.report.parts import Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
@@ -45,7 +45,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         cost = short(float(top["forward_flops"]), "FLOP")
         yield (
             f"The best {metric} on {dataset} is {plain(float(top['objective']))}: "
-            f"{known(str(top['architecture'])) or 'a model'}{of_size}{under(best.optimizer, ', ')}, "
+            f"{known(str(top['architecture'])) or 'a model'}{of_size}{led(', ', best.optimizer)}, "
             f"{cost} per forward pass."
         )
 

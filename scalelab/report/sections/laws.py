@@ -15,7 +15,7 @@ from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
 from scalelab.arrays import Array
-from scalelab.report.names import family_names, family_of, known, law_symbol, loss_of, said_once, under
+from scalelab.report.names import family_names, family_of, known, law_symbol, led, said_once, whose
 from scalelab.report.numbers import AXIS_LABELS, AXIS_WORDS, greek, interval, percent, plain
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
@@ -63,7 +63,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
 def _followed(law: FittedLaw) -> str:
     along = " and ".join(AXIS_WORDS.get(axis, axis) for axis in law.points.axes)
     how = f"{law.equation}, {_error(law)} off ({law.points.selection})"
-    return f"With {along}, {loss_of(law.family)} follows {how}."
+    return f"With {along}, the loss{whose(law.family)} follows {how}."
 
 
 def _error(law: FittedLaw) -> str:
@@ -89,14 +89,14 @@ def _falls(analysis: Analysis) -> Iterator[str]:
         what = AXIS_WORDS.get(axis, axis)
         if unknown:
             optimizers = " and ".join(filter(known, (law.family.optimizer for law in unknown)))
-            runs = loss_of(unknown[0].family).replace("the loss", "the runs", 1)
-            yield f"With {what}, {runs}{under(optimizers) if optimizers else ''} determine no exponent."
+            of = whose(unknown[0].family)
+            yield f"With {what}, the runs{of}{led(' with ', optimizers)} determine no exponent."
         if not of_optimizers:
             continue
         chosen = {law.points.where for law in of_optimizers}
         where = f" ({chosen.pop()})" if len(chosen) == 1 else ""
         powers = "; ".join(_power(axis, law) for law in of_optimizers)
-        yield f"With {what}{where}, {loss_of(of_optimizers[0].family)} falls as {powers}."
+        yield f"With {what}{where}, the loss{whose(of_optimizers[0].family)} falls as {powers}."
 
 
 def _axes(laws: Iterable[FittedLaw]) -> list[str]:
@@ -111,7 +111,8 @@ def _power(axis: str, law: FittedLaw) -> str:
     towards = f" toward {interval(floor)}" if floor else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
     bounds = interval(exponent).partition(" ")[2] or "(the points have no scatter)"
-    return f"{symbol(axis)}^-{plain(exponent.value)} {bounds}{towards}{under(law.family.optimizer)}{doubt}"
+    optimizer = led(" with ", law.family.optimizer)
+    return f"{symbol(axis)}^-{plain(exponent.value)} {bounds}{towards}{optimizer}{doubt}"
 
 
 def determined(law: FittedLaw, parameter: str) -> bool:

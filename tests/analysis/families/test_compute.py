@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_tables import grid_runs
+from run_tables import grid_runs, law_runs
 
 import scalelab
 from scalelab.analysis.families.compute import OptimumLaw
@@ -21,35 +21,12 @@ from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.analysis.runs.selection import EdgeError, axis_points, training_points
 
 PER = 6.0
+LAW = (0.3, 60.0, 900.0, 0.4, 0.5)
 
 
-def runs_of(
-    sizes: np.ndarray,
-    seen: np.ndarray,
-    *,
-    optimizer: str = "adamw",
-    law: tuple[float, ...] = (0.3, 60.0, 900.0, 0.4, 0.5),
-    noise: float = 0.003,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Runs that saw each example once; the loss is Hoffmann's law."""
-    e, a, b, alpha, beta = law
-    n, d = sizes.astype(float), seen.astype(float)
-    loss = (e + a * n**-alpha + b * d**-beta) * np.exp(np.random.default_rng(seed).normal(0, noise, n.size))
-    return pd.DataFrame(
-        {
-            "status": "done",
-            "dataset": "signals",
-            "architecture": "net",
-            "optimizer": optimizer,
-            "trial_id": [f"{optimizer}-{i}" for i in range(n.size)],
-            "n_params": n,
-            "n_examples": d,
-            "epochs": 1.0,
-            "train_flops": PER * n * d,
-            "loss": loss,
-        }
-    )
+def runs_of(sizes: np.ndarray, seen: np.ndarray, **options) -> pd.DataFrame:
+    """Runs that saw each example once."""
+    return law_runs(sizes, seen, **{"law": LAW, "per": PER, **options})
 
 
 def grid(low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]:

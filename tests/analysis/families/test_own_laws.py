@@ -5,32 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from run_tables import law_runs
 
 import scalelab
 from scalelab.analysis.estimate import Refusal
 from scalelab.errors import InputError
 
-COLUMNS = ("n_params", "n_examples")
+LAW = (1.7, 400.0, 400.0, 0.34, 0.28)
 
 
-def runs_of(optimizer: str, sizes, data, *, seed: int = 0, per: float = 6.0) -> pd.DataFrame:
-    """Runs that saw each example once, of one law for all families."""
+def runs_of(optimizer: str, sizes, data, *, seed: int = 0) -> pd.DataFrame:
+    """Runs at all sizes and lengths, of one law for all families."""
     n, d = (column.ravel() for column in np.meshgrid(sizes, data))
-    loss = 1.7 + 400 * n**-0.34 + 400 * d**-0.28
-    return pd.DataFrame(
-        {
-            "status": "done",
-            "dataset": "text",
-            "architecture": "net",
-            "optimizer": optimizer,
-            "trial_id": [f"{optimizer}-{i}" for i in range(n.size)],
-            "n_params": n,
-            "n_examples": d,
-            "epochs": 1.0,
-            "train_flops": per * n * d,
-            "loss": loss * np.exp(np.random.default_rng(seed).normal(0, 0.005, n.size)),
-        }
-    )
+    return law_runs(n, d, law=LAW, optimizer=optimizer, noise=0.005, seed=seed)
 
 
 GRID = runs_of("grid", np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 6))
