@@ -9,6 +9,7 @@ Sethna 2012, Improvements to the Levenberg-Marquardt algorithm, arXiv:1201.5885.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,9 +24,9 @@ _LAM_START, _LAM_FAR, _LAM_LOW, _LAM_HIGH = 1e-3, 1e-10, 1e-30, 1e10
 _ROUNDING, _AT_ZERO = 1e-15, 1e-13
 _SETTLED, _UNDAMPED = 1e-4, 1e-2
 _MOST, _CHECKED, _STRAIGHT = 300, 5, 10
-_FEW = 8
 _NEAR = 1e-4
 _CREEPING = 0.98
+_STILL = 1e-150
 
 
 def exact(problem: Problem, theta: Array, patience: float = 0.25) -> tuple[Array, Array]:
@@ -61,10 +62,10 @@ def _descend(problem: Problem, theta: Array, unit: float, patience: float) -> tu
         if not alive.any() or np.abs(r[alive]).max(axis=1).min() <= _ROUNDING * unit:
             break
         now = np.flatnonzero(alive)
-        # Far from zero the damping allows for the faster equations. Many starts make up for first steps
+        # Far from zero the damping allows for the faster equations, and many starts make up for first steps
         # that do not bend, which cost half.
         far = bool(total[now].min() > near)
-        bent = round_ > _STRAIGHT or len(now) <= _FEW
+        bent = round_ > _STRAIGHT or not far
         step = _step(problem, theta[now], r[now], jac[now], lam[now], far, bent)
         trial = np.clip(theta[now] + step, problem.lower, problem.upper)
         r_new, jac_new = problem.residuals(trial)
@@ -89,30 +90,33 @@ def _step(problem: Problem, theta: Array, r: Array, jac: Array, lam: Array, far:
     slope = np.matmul(jac, r[:, :, None])[:, :, 0]
     free = ~(((theta <= problem.lower) & (slope > 0)) | ((theta >= problem.upper) & (slope < 0)))
     scale = np.sqrt(np.einsum("bpn,bpn->bp", jac, jac))
-    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-300)
+    # A law that no parameter moves, or only beyond what numbers hold, stays where it is.
+    free &= (scale > _STILL) & (scale < 1.0 / _STILL)
+    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + _STILL)
     part = free / scale
-    solver = (_normal if far else _decomposed)(jac * part[:, :, None], lam)
-    first: Array = -part * np.matmul(solver, r[:, :, None])[:, :, 0]
+    solve = (_normal if far else _decomposed)(jac * part[:, :, None], lam)
+    first: Array = -part * solve(r)
     if not bent:
         return first
     probed, _ = problem.residuals(np.clip(theta + _PROBE * first, problem.lower, problem.upper))
     bend = 2.0 / _PROBE * ((probed - r) / _PROBE - np.matmul(first[:, None, :], jac)[:, 0, :])
     bend = np.where(np.isfinite(bend), bend, 0.0)
-    second = -0.5 * part * np.matmul(solver, bend[:, :, None])[:, :, 0]
+    second = -0.5 * part * solve(bend)
     mild = 2.0 * np.linalg.norm(second * scale, axis=1) <= _BEND * np.linalg.norm(first * scale, axis=1)
     step: Array = first + np.where(mild[:, None], second, 0.0)
     return step
 
 
-def _normal(jac: Array, lam: Array) -> Array:
-    """Returns the damped pseudoinverses of derivatives of unit length, by their normal equations."""
+def _normal(jac: Array, lam: Array) -> Callable[[Array], Array]:
+    """Returns what multiplies by damped pseudoinverses of derivatives of unit length: normal equations."""
     gram = np.matmul(jac, jac.transpose(0, 2, 1))
     diagonal = np.arange(gram.shape[1])
     gram[:, diagonal, diagonal] += lam[:, None]
-    return np.asarray(np.matmul(np.linalg.inv(gram), jac))
+    return lambda r: np.asarray(np.linalg.solve(gram, np.matmul(jac, r[:, :, None]))[:, :, 0])
 
 
-def _decomposed(jac: Array, lam: Array) -> Array:
-    """Returns the damped pseudoinverses of derivatives of unit length, by their singular values."""
+def _decomposed(jac: Array, lam: Array) -> Callable[[Array], Array]:
+    """Returns what multiplies by damped pseudoinverses of derivatives of unit length: singular values."""
     left, values, right = np.linalg.svd(jac, full_matrices=False)
-    return np.asarray(np.matmul(left * (values / (values**2 + lam[:, None]))[:, None, :], right))
+    inverse = np.matmul(left * (values / (values**2 + lam[:, None]))[:, None, :], right)
+    return lambda r: np.asarray(np.matmul(inverse, r[:, :, None])[:, :, 0])

@@ -17,17 +17,19 @@ class _Effort(TypedDict):
     max_iter: int
     xtol: float
     ftol: float
+    behind: float
 
 
-_MANY_ROWS, _PROBED, _MANY_PARAMETERS = 4000, 40, 6
+_MANY_ROWS, _PROBED = 4000, 40
 _AGREE = 1e-6
 _SPREAD = 3
 _FEW, _RAW, _AHEAD = 12, 1, 3
-_SAME = 1e-2
-_FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 24, 128
-_FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3}
-_NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10}
-_ON: _Effort = {"max_iter": 40, "xtol": 1e-6, "ftol": 1e-10}
+_SAME, _BEHIND, _LEADING = 1e-2, 2.0, 48
+_FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 40, 128
+_SOME_PARAMETERS, _MANY_PARAMETERS = 6, 8
+_FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3, "behind": _BEHIND}
+_NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
+_ON: _Effort = {"max_iter": 40, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
         best = int(np.argmin(objective))
         report = Starts(len(candidates), int(zero.sum()), int(zero.sum()), min(problem.y.size, _PROBED))
         return ends[best], float(objective[best]), report
-    theta, counts, last = _staged(thin, _halved(thin, theta, ends, thin_weights), thin_weights)
+    begun = _halved(thin, theta, ends, thin_weights)
+    theta, counts, last = _staged(thin, begun, thin_weights)
     objective = thin.objective(theta, thin_weights)
     best = int(np.argmin(objective))
     same = objective <= objective[best] * (1 + _AGREE) + 1e-20 * thin.y.size
@@ -82,7 +85,7 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     polished = minimize(replace(problem, estimator=last), top, weights)
     final = problem.objective(polished.theta, weights)
     winner = int(np.argmin(final))
-    report = Starts(len(candidates), int(counts.sum()), int(counts[same].sum()), thin.y.size)
+    report = Starts(len(candidates), len(begun), int(counts[same].sum()), thin.y.size)
     return polished.theta[winner], float(final[winner]), report
 
 
@@ -101,26 +104,23 @@ def _zero(
         # A form with one start is linear, and its start the optimum of squares.
         return theta, np.zeros(1, dtype=bool)
     probed, _ = _thinned(problem, weights, seed, _PROBED)
-    few = len(problem.y) <= _FEW_ROWS
     size = problem.lower.size
+    if len(problem.y) > _FEW_ROWS:
+        ends, zero = exact(probed, theta)
+        return exact(problem, ends[zero][:1]) if zero.any() and probed is not problem else (ends, zero)
     # Of many parameters there are many optima that are not at zero, and steps of few rows cost little.
-    many = few and size > _MANY_PARAMETERS
-    started = candidates[_choose(reached, max(len(theta), size**2))] if many else theta
-    ends, zero = exact(probed, started)
+    tried = size**2 if size <= _SOME_PARAMETERS else size**3 // 3
+    many = size > _MANY_PARAMETERS
+    found, zero = exact(problem, candidates[_choose(reached, max(len(theta), tried))], 0.6 if many else 0.25)
     if zero.any():
-        return (ends, zero) if probed is problem else exact(problem, ends[zero][:1])
-    if not few:
-        return ends, zero
+        return found, zero
     square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
     unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
-    found = ends
     rng = np.random.default_rng(seed)
     for round_ in range(_MOST_ROUNDS):
-        least = square.objective(found, weights)
-        found = found[np.argsort(least, kind="stable")]
-        free = len(problem.y) - size
-        near = _CLOSE if round_ < _ROUNDS else 0.1 * _CLOSE
-        if least.min() > free * (near * unit) ** 2:
+        found = found[np.argsort(square.objective(found, weights), kind="stable")]
+        near = _CLOSE if round_ < _ROUNDS or many else 0.1 * _CLOSE
+        if square.objective(found[:1], weights)[0] > (len(problem.y) - size) * (near * unit) ** 2:
             break
         if round_ == 0:
             begun = candidates[rng.permutation(len(candidates))[:_MORE]]
@@ -132,9 +132,10 @@ def _zero(
         if zero.any():
             return more, zero
         found = np.concatenate([found, more])
-    found = found[: len(started)]
-    if many:
-        found = found[np.unique(_leader(found, square.objective(found, weights)))][: len(theta)]
+    least = square.objective(found, weights)
+    order = np.argsort(least, kind="stable")[:_LEADING]
+    order = order[np.unique(_leader(found[order], least[order]))]
+    found = found[order[: len(theta)]]
     return found, np.zeros(len(found), dtype=bool)
 
 
@@ -149,6 +150,9 @@ def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Inde
     counts: Index = np.ones(len(theta), dtype=int)
     for index, penalty in enumerate(penalties):
         first = index == 0 and len(penalties) > 1
+        if len(theta) == 1 and penalty is penalties[-1] and problem.y.size < _MANY_ROWS:
+            # Nothing is left to choose from, and the polish goes on from here.
+            return theta, counts, penalty
         solution = minimize(
             replace(problem, estimator=penalty), theta, weights, **(_FIRST if first else _NEXT)
         )
@@ -157,15 +161,20 @@ def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Inde
             theta, counts = _distinct(solution, counts)
     # Who is far behind after so many steps would not win; waiting for all takes most of the time.
     ahead = np.argsort(solution.objective, kind="stable")[:_AHEAD]
-    ahead = ahead[~solution.converged[ahead]]
+    near = solution.objective[ahead] <= _BEHIND * solution.objective[ahead[0]]
+    ahead = ahead[near & ~solution.converged[ahead]]
     if ahead.size:
         theta[ahead] = minimize(replace(problem, estimator=penalties[-1]), theta[ahead], weights, **_ON).theta
     return theta, counts, penalties[-1]
 
 
 def _distinct(solution: Solution, counts: Index) -> tuple[Array, Index]:
-    """Returns one of each group of ends that lie together, and for how many starts each of them stands."""
+    """Returns one of each group of ends that lie together, and for how many starts each of them stands.
+
+    Left out are those so far behind the best that no narrower penalty would bring them to the front.
+    """
     order = np.argsort(solution.objective, kind="stable")
+    order = order[solution.objective[order] <= _BEHIND * solution.objective[order[0]]]
     leader = _leader(solution.theta[order], solution.objective[order])
     kept = np.unique(leader)
     return solution.theta[order[kept]], np.array([counts[order][leader == one].sum() for one in kept])

@@ -143,6 +143,7 @@ def minimize(
     max_iter: int = 200,
     xtol: float = 1e-9,
     ftol: float = 1e-14,
+    behind: float = np.inf,
 ) -> Solution:
     """Minimizes from a batch of starting points.
 
@@ -153,17 +154,19 @@ def minimize(
         max_iter: Most steps.
         xtol: a step shorter than this, relative to one plus the parameter, may end the search ...
         ftol: ... if it also lowers the objective by no more than this, relatively.
+        behind: As soon as one of the batch has ended, others whose objective is more than so many times the
+            lowest of the ends are given up; default none.
 
     Returns:
         The end points, in the order of the starts. A start at which the law is not finite stays where it is
         with an infinite objective.
     """
     with np.errstate(all="ignore"):
-        return _minimize(problem, theta, weights, max_iter, xtol, ftol)
+        return _minimize(problem, theta, weights, max_iter, xtol, ftol, behind)
 
 
 def _minimize(
-    problem: Problem, theta: Array, weights: Array, max_iter: int, xtol: float, ftol: float
+    problem: Problem, theta: Array, weights: Array, max_iter: int, xtol: float, ftol: float, behind: float
 ) -> Solution:
     penalty = problem.estimator
     theta = np.clip(np.asarray(theta, dtype=float), problem.lower, problem.upper)
@@ -176,7 +179,7 @@ def _minimize(
     w = weights[None] if shared else weights
     r, jac = problem.residuals(theta, rows)
     objective = _total(w, penalty.value(r))
-    lam = np.full(batch, _LAM_START)
+    lam, turned = np.full(batch, _LAM_START), np.zeros(batch, dtype=bool)
     diagonal = np.arange(size)
     for _ in range(max_iter):
         first, newton, majorant = penalty.derivatives(r)
@@ -197,13 +200,17 @@ def _minimize(
         promised = -np.einsum("bp,bp->b", moved, gradient + 0.5 * bent)
         gain = fall / np.maximum(promised, _TINY)
         accepted = fall >= 0
-        lam = np.where(accepted, lam * np.where(gain > 0.75, 0.1, np.where(gain > 0.25, 0.5, 2.0)), lam * 6.0)
+        # Damping that has just been found too low is approached again with care.
+        less = np.where(gain > 0.75, np.where(turned, 0.5, 0.1), np.where(gain > 0.25, 0.5, 2.0))
+        lam = np.where(accepted, lam * less, lam * 6.0)
+        turned = ~accepted
         lam = np.maximum(lam, _LAM_LOW)
 
         length = np.abs(moved / (1.0 + np.abs(theta))).max(axis=1)
+        # What a clipped step promises may be below zero, which says nothing about what is left.
         floor = _NOTHING_LEFT * np.maximum(objective, _TINY)
         done = accepted & (length < xtol) & (fall <= ftol * objective)
-        done |= (promised <= floor) & (lam <= 1.0)
+        done |= (np.abs(promised) <= floor) & (lam <= 1.0)
         done |= (lam > _LAM_HIGH) | (length == 0)
         if accepted.all():
             theta, r, jac, objective = trial, r_new, jac_new, objective_new
@@ -211,13 +218,15 @@ def _minimize(
             theta[accepted], r[accepted] = trial[accepted], r_new[accepted]
             jac[accepted], objective[accepted] = jac_new[accepted], objective_new[accepted]
         if done.any():
-            best[rows[done]], best_objective[rows[done]] = theta[done], objective[done]
+            best[rows], best_objective[rows] = theta, objective
             converged[rows[done]] = True
             keep = ~done
+            if np.isfinite(behind):
+                keep &= objective <= behind * best_objective[converged].min()
             if not keep.any():
                 return Solution(best, best_objective, converged)
             rows, theta, r, jac = rows[keep], theta[keep], r[keep], jac[keep]
-            objective, lam = objective[keep], lam[keep]
+            objective, lam, turned = objective[keep], lam[keep], turned[keep]
             w = w if shared else w[keep]
     best[rows], best_objective[rows] = theta, objective
     best_objective[~np.isfinite(best_objective)] = np.inf

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_offset
 from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, stack
+from scalelab.law import MAX_EXPONENT, Frame, Law
 
 _TURNS = 3
 
@@ -50,36 +50,33 @@ class DataConstrained(Law):
 
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
-        log_a, log_b = theta[:, 1:2], theta[:, 2:3]
-        alpha, beta = theta[:, 3:4], theta[:, 4:5]
+        log_a, log_b, alpha, beta = (theta[:, i : i + 1] for i in range(1, 5))
         # log G of Hoffmann et al. 2022, eq. 4. Centering N and D moves G as it moves N and 1/D, so that the
         # formula is the same in internal units.
-        ratio = np.log(alpha) + log_a - np.log(beta) - log_b
-        total = alpha + beta
-        log_g = ratio / total
-        useful = log_g + (beta / alpha) * (u[1] + log_g)
-        limited = u[0] > useful
-        base = np.where(limited, useful, u[0])
+        log_rates = np.log(theta[:, 3:5])
+        total, slope = alpha + beta, beta / alpha
+        log_g = (log_rates[:, :1] - log_rates[:, 1:] + log_a - log_b) / total
+        reach = u[1] + log_g
+        base = np.minimum(u[0], log_g + slope * reach)
+        repeats = np.empty((2, *base.shape))
         # An overflow would only say that a model is hopelessly too large; e^50 says so as well.
-        excess = np.where(limited, np.expm1(np.minimum(u[0] - base, 50.0)), 0.0)
-        gain, by_excess, by_rn = _worth(excess, np.exp(theta[:, 6:7]))
-        data_gain, _, by_rd = _worth(np.atleast_2d(np.maximum(np.expm1(u[2]), 0.0)), np.exp(theta[:, 5:6]))
-        size = np.exp(log_a - alpha * (base + gain))
-        data = np.exp(log_b - beta * (u[1] + data_gain))
-        through = -alpha * size * np.where(limited, 1.0 - by_excess * (excess + 1.0), 0.0)
-        slope = 1.0 + beta / alpha
-        by_alpha = (1.0 / alpha - log_g) / total * slope - beta / alpha**2 * (u[1] + log_g)
-        by_beta = (-1.0 / beta - log_g) / total * slope + (u[1] + log_g) / alpha
-        rows = [
-            np.ones_like(size),
-            size + through * slope / total,
-            data - through * slope / total,
-            -(base + gain) * size + through * by_alpha,
-            -(u[1] + data_gain) * data + through * by_beta,
-            -beta * data * by_rd,
-            -alpha * size * by_rn,
-        ]
-        return theta[:, :1] + size + data, stack(rows)
+        np.expm1(np.minimum(u[0] - base, 50.0), out=repeats[0])
+        repeats[1] = np.maximum(np.expm1(u[2]), 0.0)
+        (gain, data_gain), by_excess, (by_rn, by_rd) = _worth(repeats, np.exp(theta[:, :4:-1].T[:, :, None]))
+        length, data_length = base + gain, u[1] + data_gain
+        size, data = np.exp(log_a - alpha * length), np.exp(log_b - beta * data_length)
+        # Where parameters are not too many, this is zero.
+        through = alpha * size * (by_excess[0] * (repeats[0] + 1.0) - 1.0)
+        moved = through * ((1.0 + slope) / total)
+        jac = np.empty((len(base), 7, base.shape[1]))
+        jac[:, 0] = 1.0
+        jac[:, 1] = size + moved
+        jac[:, 2] = data - moved
+        jac[:, 3] = moved * (1.0 / alpha - log_g) - through * (slope / alpha) * reach - length * size
+        jac[:, 4] = through * (reach / alpha) - moved * (1.0 / beta + log_g) - data_length * data
+        jac[:, 5] = -beta * data * by_rd
+        jac[:, 6] = -alpha * size * by_rn
+        return theta[:, :1] + size + data, jac
 
     @override
     def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:
@@ -121,7 +118,7 @@ class DataConstrained(Law):
 
 def _worth(repeats: Array, decay: Array) -> tuple[Array, Array, Array]:
     """Returns log(1 + R * (1 - exp(-r/R))) and its derivatives with respect to r and to log R."""
-    used = -np.expm1(-repeats / decay)
-    faded = 1.0 - used
-    total = 1.0 + decay * used
-    return np.log(total), faded / total, (decay * used - repeats * faded) / total
+    lost = np.expm1(repeats / -decay)
+    total = 1.0 - decay * lost
+    faded = lost + 1.0
+    return np.log(total), faded / total, (total - 1.0 - repeats * faded) / total

@@ -47,7 +47,7 @@ def solve_offset(terms: Array, y: Array) -> tuple[Array, Array]:
 
     Args:
         terms: The decaying terms, shape (batch, terms, n).
-        y: Positive outcomes, shape (n,).
+        y: Positive outcomes, shape (n,) or (batch, n).
 
     Returns:
         E of shape (batch,), and the coefficients of shape (batch, terms). An E outside of [0, min(y)] is
@@ -56,7 +56,7 @@ def solve_offset(terms: Array, y: Array) -> tuple[Array, Array]:
     weights = y**-2.0
     ones = np.ones((terms.shape[0], 1, terms.shape[2]))
     first = solve_linear(np.concatenate([ones, terms], axis=1), y, weights)
-    offset = np.clip(first[:, 0], 0.0, 0.99 * y.min())
+    offset = np.clip(first[:, 0], 0.0, 0.99 * y.min(axis=-1))
     coefficients = solve_linear(terms, y - offset[:, None], weights)
     return offset, np.maximum(coefficients, 1e-4)
 

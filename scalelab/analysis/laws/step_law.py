@@ -8,7 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear, solve_offset
-from scalelab.arrays import Array
+from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
@@ -16,6 +16,8 @@ SCALES = {"n_params": ("A", "alpha", "N"), "n_examples": ("B", "beta", "D")}
 """Coefficient, exponent and symbol of the axes of scale."""
 _SHARP = {"lr": "h", "batch_size": "g"}
 _STEEPEST = 5.0
+_USUAL_POWERS = {"n_params": (-0.7, -0.35, 0.0), "n_examples": (0.0, 0.3)}
+_USUAL_SHARPNESS = (0.02, 0.1)
 _SHARPNESS = (1e-6, 20.0)
 
 
@@ -89,19 +91,26 @@ class StepLaw(Law):
             at += 2 + len(powers)
         return out
 
-    @override
-    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
-        k = self._scales
-        terms = [np.exp(theta[:, 1 + i, None] - theta[:, 1 + k + i, None] * u[i]) for i in range(k)]
-        base = theta[:, :1] + sum(terms)
-        penalty = np.ones_like(base)
-        rows: list[Array] = []
+    def _penalty(self, theta: Array, u: Sequence[Array]) -> tuple[Array, list[tuple[Array, Array]]]:
+        """Returns what multiplies the base, and for each setting how far off it is and its sharpness."""
+        penalty, parts = np.ones((len(theta), u[0].size)), []
         for axis, at, places in self._settings():
             off = u[axis] - theta[:, at, None]
             for number, place in enumerate(places):
                 off = off - theta[:, at + 1 + number, None] * u[place]
             sharp = np.exp(theta[:, at + 1 + len(places), None])
             penalty = penalty + sharp * off**2
+            parts.append((off, sharp))
+        return penalty, parts
+
+    @override
+    def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
+        k = self._scales
+        terms = [np.exp(theta[:, 1 + i, None] - theta[:, 1 + k + i, None] * u[i]) for i in range(k)]
+        base = theta[:, :1] + sum(terms)
+        penalty, parts = self._penalty(theta, u)
+        rows: list[Array] = []
+        for (_, _, places), (off, sharp) in zip(self._settings(), parts, strict=True):
             by_center = -2.0 * sharp * off * base
             rows += [by_center, *(by_center * u[place] for place in places), sharp * off**2 * base]
         slopes = [-u[i] * terms[i] * penalty for i in range(k)]
@@ -120,22 +129,48 @@ class StepLaw(Law):
     @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         k = self._scales
-        nodes = mesh(*[np.geomspace(0.05, 1.5, 6)] * k)
-        offset, heights = solve_offset(np.exp(-nodes[:, :, None] * np.stack(u[:k])), y)
-        base = np.column_stack([offset, np.log(heights), nodes])
-        return np.column_stack([base, np.tile(self._optima(u, y), (len(base), 1))])
+        _, cell, count = np.unique(np.stack(u[:k], axis=1), axis=0, return_inverse=True, return_counts=True)
+        if count.max() > 1:
+            optima, rates = self._optima(u, y, cell.ravel(), count)[None], np.geomspace(0.05, 1.5, 6)
+        else:
+            optima, rates = self._usual_optima(u), np.geomspace(0.1, 1.2, 4)
+        nodes = mesh(*[rates] * k)
+        theta = np.column_stack(
+            [
+                np.zeros((len(nodes) * len(optima), 1 + k)),
+                np.repeat(nodes, len(optima), axis=0),
+                np.tile(optima, (len(nodes), 1)),
+            ]
+        )
+        penalty, _ = self._penalty(theta, u)
+        powers = np.exp(-theta[:, 1 + k : 1 + 2 * k, None] * np.stack(u[:k]))
+        theta[:, 0], heights = solve_offset(powers, y / penalty)
+        theta[:, 1 : 1 + k] = np.log(heights)
+        return theta
 
-    def _optima(self, u: Sequence[Array], y: Array) -> Array:
+    def _usual_optima(self, u: Sequence[Array]) -> Array:
+        """Returns usual optima and sharpness, for runs of which no two have the same scale."""
+        parts: list[Sequence[float] | Array] = []
+        for axis, _, places in self._settings():
+            usual = [_USUAL_POWERS[self.axes[place]] for place in places]
+            parts += [np.quantile(u[axis], [0.25, 0.5, 0.75]), *usual, np.log(_USUAL_SHARPNESS)]
+        return mesh(*parts)
+
+    def _optima(self, u: Sequence[Array], y: Array, cell: Index, count: Index) -> Array:
         """Returns where to start with the optima and their sharpness, shape (parameters of them,).
 
         Among runs of one scale the logarithm of the loss, less its mean there, is linear in the square of a
         setting and in its products with the scales, so that least squares have the optimum in closed form.
+
+        Args:
+            u: Axes.
+            y: Outcomes.
+            cell: Which scale each run has.
+            count: How many runs each scale has.
         """
-        _, cell = np.unique(np.stack(u[: self._scales], axis=1), axis=0, return_inverse=True)
-        count = np.bincount(cell.ravel())
 
         def within(column: Array) -> Array:
-            return column - (np.bincount(cell.ravel(), column) / count)[cell.ravel()]
+            return column - (np.bincount(cell, column) / count)[cell]
 
         basis = [
             within(part)
