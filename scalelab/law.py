@@ -243,11 +243,6 @@ def softplus(z: Array) -> Array:
     return np.logaddexp(0.0, z)
 
 
-def sigmoid(z: Array) -> Array:
-    """Returns 1 / (1 + exp(-z)) without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * z))
-
-
 def stack(parts: Sequence[Array]) -> Array:
     """Stacks derivative rows of shape (batch, n), or that broadcast to it, into (batch, parameters, n)."""
     shape = np.broadcast_shapes(*(np.shape(part) for part in parts))

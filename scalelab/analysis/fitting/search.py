@@ -103,24 +103,53 @@ def _zero(
     if len(theta) == 1:
         # A form with one start is linear, and its start the optimum of squares.
         return theta, np.zeros(1, dtype=bool)
-    probed, _ = _thinned(problem, weights, seed, _PROBED)
+    probed, probed_weights = _thinned(problem, weights, seed, _PROBED)
     size = problem.lower.size
-    if len(problem.y) > _FEW_ROWS:
-        ends, zero = exact(probed, theta)
-        return exact(problem, ends[zero][:1]) if zero.any() and probed is not problem else (ends, zero)
-    # Of many parameters there are many optima that are not at zero, and steps of few rows cost little.
-    tried = size**2 if size <= _SOME_PARAMETERS else size**3 // 3
-    many = size > _MANY_PARAMETERS
-    found, zero = exact(problem, candidates[_choose(reached, max(len(theta), tried))], 0.6 if many else 0.25)
+    few, many = len(problem.y) <= _FEW_ROWS, size > _MANY_PARAMETERS
+    started = theta
+    if few:
+        # Of many parameters there are many optima that are not at zero, and steps of few rows cost little.
+        tried = size**2 if size <= _SOME_PARAMETERS else size**3 // 3
+        started = candidates[_choose(reached, max(len(theta), tried))]
+    found, zero = exact(probed, started, 0.6 if many else 0.25)
+    if (few or many) and not zero.any():
+        found, zero = _more(probed, probed_weights, candidates, found, seed, longer=few and many)
     if zero.any():
-        return found, zero
-    square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
+        return (found, zero) if probed is problem else exact(problem, found[zero][:1])
+    if few:
+        least = _square(problem).objective(found, weights)
+        order = np.argsort(least, kind="stable")[:_LEADING]
+        found = found[order[np.unique(_leader(found[order], least[order]))]]
+    found = found[: len(theta)]
+    return found, np.zeros(len(found), dtype=bool)
+
+
+def _more(
+    problem: Problem, weights: Array, candidates: Array, found: Array, seed: int, *, longer: bool
+) -> tuple[Array, Index]:
+    """Looks on for a law that the rows follow exactly, as long as the best end comes near one.
+
+    Args:
+        problem: The law and its rows.
+        weights: Weights of the rows.
+        candidates: Starts to take more from.
+        found: Where starts ended.
+        seed: Of the starts that are drawn.
+        longer: Whether an end that is only near is worth all rounds.
+
+    Returns:
+        Ends, the best first, and which of them are at zero.
+    """
+    square = _square(problem)
     unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
     rng = np.random.default_rng(seed)
+    zero = np.zeros(len(found), dtype=bool)
     for round_ in range(_MOST_ROUNDS):
-        found = found[np.argsort(square.objective(found, weights), kind="stable")]
-        near = _CLOSE if round_ < _ROUNDS or many else 0.1 * _CLOSE
-        if square.objective(found[:1], weights)[0] > (len(problem.y) - size) * (near * unit) ** 2:
+        least = square.objective(found, weights)
+        order = np.argsort(least, kind="stable")
+        found, zero = found[order], zero[order]
+        near = _CLOSE if round_ < _ROUNDS or longer else 0.1 * _CLOSE
+        if zero.any() or least.min() > (len(problem.y) - problem.lower.size) * (near * unit) ** 2:
             break
         if round_ == 0:
             begun = candidates[rng.permutation(len(candidates))[:_MORE]]
@@ -128,15 +157,14 @@ def _zero(
             around = np.repeat(found[:8], _MORE // 8, axis=0)
             reach = 10.0 ** rng.uniform(-1.5, 0.0, (len(around), 1))
             begun = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
-        more, zero = exact(problem, begun, patience=0.5)
-        if zero.any():
-            return more, zero
-        found = np.concatenate([found, more])
-    least = square.objective(found, weights)
-    order = np.argsort(least, kind="stable")[:_LEADING]
-    order = order[np.unique(_leader(found[order], least[order]))]
-    found = found[order[: len(theta)]]
-    return found, np.zeros(len(found), dtype=bool)
+        ends, at_zero = exact(problem, begun, patience=0.5)
+        found, zero = np.concatenate([found, ends]), np.concatenate([zero, at_zero])
+    return found, zero
+
+
+def _square(problem: Problem) -> Problem:
+    """Returns the problem with squares for a penalty."""
+    return replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
 
 
 def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index, Estimator]:
@@ -202,8 +230,8 @@ def _halved(problem: Problem, theta: Array, ends: Array, weights: Array) -> Arra
     half = max(_FEW, len(theta) // 4) // 2
     solution = minimize(replace(problem, estimator=wide), theta, weights, max_iter=12, xtol=1e-3, ftol=1e-3)
     robust = solution.theta[np.argsort(solution.objective, kind="stable")[:half]]
-    square = replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
-    return np.concatenate([robust, ends[np.argsort(square.objective(ends, weights), kind="stable")[:half]]])
+    best = np.argsort(_square(problem).objective(ends, weights), kind="stable")[:half]
+    return np.concatenate([robust, ends[best]])
 
 
 def _choose(objective: Array, n_starts: int) -> Index:

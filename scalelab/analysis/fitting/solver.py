@@ -191,7 +191,7 @@ def _minimize(
         if problem.held is not None:
             frozen |= problem.held
         step = _damped_step(hessian, gradient, lam, frozen, diagonal)
-        trial = np.clip(theta + step, problem.lower, problem.upper)
+        trial = np.minimum(np.maximum(theta + step, problem.lower), problem.upper)
         moved = trial - theta
         r_new, jac_new = problem.residuals(trial, rows)
         objective_new = _total(w, penalty.value(r_new))
@@ -242,16 +242,17 @@ def _total(weights: Array, penalties: Array) -> Array:
 def _damped_step(hessian: Array, gradient: Array, lam: Array, frozen: Index, diagonal: Index) -> Array:
     """Returns the step of the damped quadratic model, zero where frozen; shape (batch, parameters)."""
     scale = np.sqrt(np.maximum(hessian[:, diagonal, diagonal], 0.0))
-    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-150)
-    free = ~frozen
-    system = hessian / scale[:, :, None] / scale[:, None, :]
-    system *= free[:, :, None] & free[:, None, :]
+    scale = 1.0 / np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-150)
+    if frozen.any():
+        scale = np.where(frozen, 0.0, scale)
+    system = hessian * (scale[:, :, None] * scale[:, None, :])
     system[:, diagonal, diagonal] += lam[:, None] + 1e-14 + frozen
-    right = np.where(free, -gradient / scale, 0.0)
-    usable = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
-    system[~usable] = np.eye(len(diagonal))
-    right[~usable] = 0.0
-    step: Array = np.linalg.solve(system, right[..., None])[..., 0] / scale
+    right = -gradient * scale
+    if not np.isfinite(system.sum() + right.sum()):
+        usable = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
+        system[~usable] = np.eye(len(diagonal))
+        right[~usable] = 0.0
+    step: Array = np.linalg.solve(system, right[..., None])[..., 0] * scale
     return step
 
 

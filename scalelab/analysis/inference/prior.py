@@ -68,7 +68,7 @@ def shrunk(fit: P, noise: float) -> P:
     usual[problem.which] = np.clip(CENTER, problem.lower, problem.upper)[problem.which]
     starts = np.stack([fit.theta, 0.5 * (fit.theta + usual)])
     weights = problem.weights(fit.table.weights)
-    found = minimize(problem, starts, weights, max_iter=80, xtol=1e-5, ftol=1e-8)
+    found = minimize(problem, starts, weights, max_iter=40, xtol=1e-4, ftol=1e-6)
     theta = found.theta[int(np.argmin(found.objective))]
     params = {name: float(own[0]) for name, own in Draws(fit.law, fit.frame, theta[None]).params.items()}
     weak = replace(fit, theta=theta, params=params)

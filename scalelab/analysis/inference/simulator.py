@@ -54,7 +54,7 @@ def simulator(fit: Point) -> Simulator:
 def _simulator(fit: Point) -> Simulator:
     theta, problem = fit.theta, wide_problem(fit)
     if problem is not fit.problem:
-        theta = minimize(problem, theta[None], fit.table.weights, max_iter=60).theta[0]
+        theta = minimize(problem, theta[None], fit.table.weights, max_iter=60, xtol=1e-5, ftol=1e-8).theta[0]
     root = np.sqrt(fit.table.weights)
     # Rows of larger weight are less noisy: residuals are made alike before they change places.
     alike = problem.residuals(theta[None])[0][0] * root

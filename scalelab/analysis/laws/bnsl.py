@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear
 from scalelab.arrays import Array
-from scalelab.law import Frame, Law, sigmoid, softplus, stack
+from scalelab.law import Frame, Law, softplus, stack
 
 _STEEPEST = 60.0
 _WIDEST = 4.0
@@ -63,7 +64,7 @@ class Bnsl(Law):
             place, width = theta[:, 3 + k + i, None], np.exp(theta[:, 3 + 2 * k + i, None])
             change = slopes[:, i + 1, None] - slopes[:, i, None]
             z = (u[0] - place) / width
-            bend, share = width * softplus(z), sigmoid(z)
+            bend, share = width * softplus(z), expit(z)
             power = power - change * bend
             by_slope[i] = by_slope[i] + bend
             by_slope.append(-bend)

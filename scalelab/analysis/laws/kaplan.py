@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.powers import split_powers
 from scalelab.analysis.laws.starts import mesh, solve_root
 from scalelab.arrays import Array
-from scalelab.law import Frame, Law, sigmoid, stack
+from scalelab.law import Frame, Law, stack
 
 _LEAST, _MOST = 1e-3, 5.0
 _RATES = np.geomspace(0.02, 2.0, 9)
@@ -49,7 +50,7 @@ class Kaplan(Law):
         data = theta[:, 1:2] / by_d - u[1]
         joint = np.logaddexp(size, data)
         value = np.exp(by_d * joint)
-        share = sigmoid(size - data)
+        share = expit(size - data)
         by_exponent = joint - share * size - (1.0 - share) * (data + u[1])
         rows = [share, 1.0 - share, -u[0] * share, by_exponent]
         return value, stack([value * row for row in rows])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import solve_linear
 from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, sigmoid, stack
+from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 
 class M3(Law):
@@ -41,7 +42,7 @@ class M3(Law):
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         shifted = np.logaddexp(-u[0], theta[:, 2:3])
         value = np.exp(theta[:, :1] + theta[:, 1:2] * shifted)
-        share = sigmoid(theta[:, 2:3] + u[0])
+        share = expit(theta[:, 2:3] + u[0])
         return value, stack([value, shifted * value, theta[:, 1:2] * share * value])
 
     @override

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear
 from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, sigmoid, softplus, stack
+from scalelab.law import MAX_EXPONENT, Frame, Law, softplus, stack
 
 _NEWTON_STEPS = 12
 
@@ -52,9 +53,8 @@ class M4(Law):
         rate, alpha = theta[:, 3:4], theta[:, 4:5]
         level = theta[:, 2:3] - rate * u[0]
         z = _solve(level, alpha)
-        share = sigmoid(z)
-        slope = sigmoid(-z) + alpha * share
-        by_level = span * share * sigmoid(-z) / slope
+        share, rest = expit(z), expit(-z)
+        by_level = span * share * rest / (rest + alpha * share)
         rows = [np.ones_like(z), span * share, by_level, -u[0] * by_level, -softplus(z) * by_level]
         return offset + span * share, stack(rows)
 
@@ -98,9 +98,11 @@ def _solve(level: Array, alpha: Array) -> Array:
     # The two asymptotes, z and alpha * z, meet at zero. Started on the side from which the curve's bending
     # drives the iteration monotonically, it cannot overshoot.
     z = np.where(level > 0, level / alpha, level)
+    more = alpha - 1.0
     for _ in range(_NEWTON_STEPS):
-        error = alpha * softplus(z) - softplus(-z) - level
-        z = z - error / (sigmoid(-z) + alpha * sigmoid(z))
+        # softplus(-z) is softplus(z) - z.
+        error = more * softplus(z) + z - level
+        z = z - error / (1.0 + more * expit(z))
         if np.abs(error).max() < 1e-13:
             break
     return z

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.powers import split_powers
 from scalelab.analysis.laws.starts import mesh, solve_root
 from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT, Frame, Law, sigmoid, stack
+from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 
 class OuterExponent(Law):
@@ -50,7 +51,7 @@ class OuterExponent(Law):
         data = (theta[:, 2:3] - theta[:, 4:5] * u[1]) / gamma
         joint = np.logaddexp(size, data)
         term = np.exp(gamma * joint)
-        share = sigmoid(size - data)
+        share = expit(size - data)
         mixing = gamma * (joint - share * size - (1.0 - share) * data)
         rows = [share, 1.0 - share, -u[0] * share, -u[1] * (1.0 - share), mixing]
         return theta[:, :1] + term, stack([np.ones_like(term), *(term * row for row in rows)])

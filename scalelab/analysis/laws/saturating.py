@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.powers import split_powers
 from scalelab.analysis.laws.starts import mesh, solve_linear
 from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import MAX_EXPONENT, Frame, Law, sigmoid, stack
+from scalelab.law import MAX_EXPONENT, Frame, Law, stack
 
 _STEEPEST = 3.0
 
@@ -94,11 +95,11 @@ class Saturating(Law):
         offset, span, levels, rates = self._parts(theta)
         terms = [levels[:, i : i + 1] + power for i, power in enumerate(self._powers(rates, u))]
         log_h = np.logaddexp.reduce(terms)
-        share = sigmoid(log_h)
-        slope = span * share * sigmoid(-log_h)
+        share = expit(log_h)
+        slope = span * share * expit(-log_h)
         by_term = [slope * np.exp(term - log_h) for term in terms]
         by_rate = [sign * u[axis] * by_term[term] for term, axis, sign in self.rates.values()]
-        ends = [np.ones_like(share), span * share] if self.l0 is None else [self.l0 * sigmoid(-log_h)]
+        ends = [np.ones_like(share), span * share] if self.l0 is None else [self.l0 * expit(-log_h)]
         return offset + span * share, stack([*ends, *by_term, *by_rate])
 
     @override

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 from typing_extensions import override
 
 from scalelab.analysis.laws.starts import mesh, solve_linear
 from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.law import Frame, Law, sigmoid, stack
+from scalelab.law import Frame, Law, stack
 
 
 class SigmoidLink(Law):
@@ -77,7 +78,7 @@ class SigmoidLink(Law):
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         low, high = self._ends(theta)
         rate, middle = theta[:, -2, None], theta[:, -1, None]
-        share = sigmoid(-rate * (u[0] - middle))
+        share = expit(-rate * (u[0] - middle))
         slope = (high - low) * share * (1.0 - share)
         rows = {"low": 1.0 - share, "high": share, "k": -slope * (u[0] - middle), "middle": slope * rate}
         return low + (high - low) * share, stack([rows[name] for name in self.params])
@@ -108,7 +109,7 @@ class SigmoidLink(Law):
     @override
     def starts(self, u: Sequence[Array], y: Array) -> Array:
         nodes = mesh([0.3, 0.8, 2.0, 5.0, 15.0], np.linspace(u[0].min() - 0.5, u[0].max() + 0.5, 9))
-        share = sigmoid(-nodes[:, :1] * (u[0] - nodes[:, 1:]))
+        share = expit(-nodes[:, :1] * (u[0] - nodes[:, 1:]))
         parts = {"low": 1.0 - share, "high": share}
         known = sum((parts[name] * value for name, value in self.fixed.items()), np.zeros_like(share))
         free = [parts[name] for name in self.params[:-2]]
