@@ -135,9 +135,9 @@ def predict(
     Args:
         source: A store, its file, or a table of runs.
         at: The scale, by axis of the law; several; or a table, or the path of its file, with a row for each:
-            its columns that are no axis of the law are left out. Without a law the axes are any one, or
-            `n_params` with `n_examples`, with or without `epochs`. A text such as `"10M"`,
-            `"1.2T"` or `"1e9"` is a number, too.
+            its columns that are no axis of the law are left out, without a law those beside the usual axes.
+            Without a law the axes are any one, or `n_params` with `n_examples`, with or without `epochs`. A
+            text such as `"10M"`, `"1.2T"` or `"1e9"` is a number, too.
         asked: Which runs are meant and how their laws are fitted, see `AskedOfLaw`; the law may be `auto`.
 
     Returns:
@@ -150,23 +150,23 @@ def predict(
     """
     import pandas as pd
 
-    from scalelab.analysis.families.prediction import forecast
+    from scalelab.analysis.families.prediction import KNOWN, forecast
     from scalelab.analysis.runs.axes import formed, own_axes
     from scalelab.analysis.runs.designs import axes_of
 
-    table = scale_table(at) if isinstance(at, Path) else at
     how = _how(asked)
     law = how.get("law")
-    if not isinstance(table, pd.DataFrame):
-        scales = _numbers(table) if isinstance(table, Mapping) else [_numbers(one) for one in table]
+    if not isinstance(at, (pd.DataFrame, Path)):
+        scales = _numbers(at) if isinstance(at, Mapping) else [_numbers(one) for one in at]
         first = scales if isinstance(scales, dict) else next(iter(scales), {})
         return forecast(_designs(source, asked, how, first), scales, **how)
     designs = _designs(source, asked, how)
     own = () if law is None or law == "auto" else own_axes(formed(law, axes_of(designs)))
+    table = scale_table(at, own) if isinstance(at, Path) else at
     missing = [axis for axis in own if axis not in table.columns]
     if missing:
         raise InputError(f"the table of scales lacks the column {missing[0]}, an axis of the law")
-    rows = table[list(own)] if own else table
+    rows = table[list(own or [axis for axis in KNOWN if axis in table.columns] or table.columns)]
     return forecast(designs, [dict(zip(map(str, rows), row, strict=True)) for row in rows.to_numpy()], **how)
 
 

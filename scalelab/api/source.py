@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from scalelab.amounts import amount
 from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     Source = Store | Path | str | pd.DataFrame
     """A store, the path of its file, or a table with the columns of a store's `runs`."""
+
+
+AXES_OF_ROWS = ("n_params", "n_examples", "train_flops", "epochs")
+"""Columns of a table of scales that are axes whatever the law."""
 
 
 class Filters(TypedDict, total=False):
@@ -148,11 +153,16 @@ def law_named(law: str | Law | None, catalog: Catalog | None = None) -> str | La
     return get_law(law, {name: found.law(name) for name in found.names("law")})
 
 
-def scale_table(file: Path | str) -> pd.DataFrame:
+def scale_table(file: Path | str, axes: Sequence[str] = ()) -> pd.DataFrame:
     """Returns the columns of numbers of a CSV, Parquet or JSON lines file, under the names that imports give.
 
+    Args:
+        file: The file.
+        axes: Columns that are wanted, beside those that imports know.
+
     Raises:
-        InputError: The file cannot be read, or has no such column.
+        InputError: The file cannot be read, has no such column, or a column that is an axis has a cell that
+            is empty or no amount.
     """
     import pandas as pd
 
@@ -160,16 +170,23 @@ def scale_table(file: Path | str) -> pd.DataFrame:
     from scalelab.store.mapping import KNOWN_AS
     from scalelab.store.schema import quoted
 
+    axis_of = {name: target for target in AXES_OF_ROWS for name in KNOWN_AS.get(target, (target,))}
+    axis_of |= {axis: axis for axis in axes}
     with opened(file) as source:
-        columns = {
-            name: source.numbers(name, quoted(name))
-            for name, kind in source.kinds.items()
-            if kind in ("BIGINT", "DOUBLE")
-        }
+        columns: dict[str, list[float | None]] = {}
+        for name, kind in source.kinds.items():
+            if name in axis_of:
+                texts = source.texts(name, quoted(name))
+                columns[name] = [
+                    amount(text or "", f"row {row} of {source.name}: {name}")
+                    for row, text in enumerate(texts, 1)
+                ]
+            elif kind in ("BIGINT", "DOUBLE"):
+                columns[name] = source.numbers(name, quoted(name))
         if not columns:
             raise InputError(f"{source.name} has no column of numbers (columns: {source.columns_named})")
-    for target, known in KNOWN_AS.items():
-        there = [name for name in known if name in columns]
+    for target in (*KNOWN_AS, *axes):
+        there = [name for name in KNOWN_AS.get(target, (target,)) if name in columns]
         if len(there) == 1:
             columns[target] = columns.pop(there[0])
     return pd.DataFrame(columns)

@@ -20,13 +20,17 @@ AXIS_WORDS = {"n_params": "model size", "n_examples": "data size", "train_flops"
 def short(value: float | None, unit: str = "", digits: int = 3) -> str:
     """Returns a number with its thousands as a prefix; an empty string where there is none.
 
+    Beyond the last prefix it has an exponent.
+
     Example:
-        >>> short(3_364_586), short(480), short(1.2e9, "FLOP")
-        ('3.36M', '480', '1.20 GFLOP')
+        >>> short(3_364_586), short(480), short(1.2e9, "FLOP"), short(5.76e23, "FLOP")
+        ('3.36M', '480', '1.20 GFLOP', '5.76e+23 FLOP')
     """
     if value is None or not math.isfinite(value):
         return ""
     space = " " if unit else ""
+    if abs(value) >= 1000 * _PREFIXES[0][0]:
+        return f"{value:.{digits - 1}e}{space}{unit}"
     for size, prefix in _PREFIXES:
         if abs(value) >= size * (1 - 0.5 * 10.0**-digits):
             scaled = value / size
@@ -55,12 +59,19 @@ def plain(value: float | None, digits: int = 3) -> str:
 def interval(estimate: Estimate, digits: int = 3) -> str:
     """Returns an estimate with its interval in brackets, all to the same decimal place.
 
+    An interval without a lower or an upper end has an infinite one there.
+
     Example:
         >>> interval(Estimate(0.4213, 0.38, 0.4671)), interval(Estimate(2.0, None, None))
         ('0.421 [0.380, 0.467]', '2.00')
+        >>> interval(Estimate(0.545, 0.2142, None))
+        '0.545 [0.214, ∞]'
     """
-    if estimate.lower is None or estimate.upper is None:
+    if estimate.lower is None and estimate.upper is None:
         return plain(estimate.value, digits)
+    if estimate.lower is None or estimate.upper is None:
+        ends = (plain(end, digits) or words for end, words in zip(estimate[1:], ("-∞", "∞"), strict=True))
+        return f"{plain(estimate.value, digits)} [{', '.join(ends)}]"
     largest = max(abs(estimate.value), abs(estimate.lower), abs(estimate.upper))
     if largest == 0 or not 1e-4 <= largest < 1e6:
         center, lower, upper = (plain(number, digits) for number in estimate)

@@ -14,6 +14,8 @@ from outlook_store import PLUGIN, make_store
 
 from scalelab.plugins import load_plugins
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments.duckdb"
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
@@ -91,3 +93,52 @@ def test_wrong_input_is_one_line_and_code_2(predict, options, words):
     assert out == ""
     assert words in err.splitlines()[-1]
     assert err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("axis", ["n_params", "n_examples", "train_flops"])
+def test_a_table_that_has_one_scale_alone_has_a_law(scalelab_command, tmp_path, axis):
+    table, store = tmp_path / "only.csv", tmp_path / "only.duckdb"
+    losses = (2.0, 1.83, 1.7, 1.64, 1.6)
+    rows = (f"{scale:g},{loss}" for scale, loss in zip((1e6, 3e6, 1e7, 3e7, 1e8), losses, strict=True))
+    table.write_text("\n".join([f"{axis},val_loss", *rows]), encoding="utf-8")
+    assert scalelab_command("import", table, "--store", store)[0] == 0
+    code, out, _ = scalelab_command("analyze", "--store", store, "--no-trees", "--json")
+    assert code == 0
+    assert [law["axis"] for law in json.loads(out)["laws"] if not law["refusal"]] == [axis]
+    code, out, _ = scalelab_command("predict", "--store", store, "--at", f"{axis}=1e9", "--json")
+    assert code == 0
+    assert 1.4 < json.loads(out)[0]["loss"]["value"] < 1.6
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["1e9,1e7", "big,1e8"], "row 2 of rows.csv: n_params 'big'"),
+        (["1e9,1e7", "1e9,"], "row 2 of rows.csv: n_examples"),
+        (["1e9,1e7", "-3,1e8"], "row 2 of rows.csv: n_params '-3"),
+    ],
+)
+def test_a_cell_of_a_table_of_scales_that_is_no_amount_is_named(predict, tmp_path, cells, words):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(["n_params,n_examples", *cells]), encoding="utf-8")
+    code, out, err = predict("--rows", rows)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_table_of_scales_has_amounts_and_other_columns(scalelab_command, tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("n_params,n_examples,loss,note\n2M,30k,0.5,a\n2000000,30000,0.5,b\n", encoding="utf-8")
+    asked = ("predict", "--store", EXPERIMENTS, "--rows", rows, "--optimizer", "adamw", "--json")
+    code, out, _ = scalelab_command(*asked)
+    assert code == 0
+    first, second = json.loads(out)
+    assert first["at"] == second["at"] == {"n_params": 2e6, "n_examples": 3e4}
+
+
+def test_an_end_of_a_scale_below_all_runs_is_not_a_number(scalelab_command):
+    asked = ("predict", "--store", EXPERIMENTS, "--reach", "0.3", "--axis", "n_examples")
+    code, out, _ = scalelab_command(*asked)
+    assert code == 0
+    assert "[below 250" in out

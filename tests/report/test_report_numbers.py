@@ -44,7 +44,8 @@ def test_plain(value, text):
         (Estimate(477.8, 401.2, 560.0), "478 [401, 560]"),
         (Estimate(0.0, 0.0, 0.2), "0.000 [0.000, 0.200]"),
         (Estimate(3e8, 1e8, 9e8), "3.00e+08 [1.00e+08, 9.00e+08]"),
-        (Estimate(0.5, None, 0.6), "0.500"),
+        (Estimate(0.5, None, 0.6), "0.500 [-∞, 0.600]"),
+        (Estimate(0.5, None, None), "0.500"),
     ],
 )
 def test_interval(estimate, text):

@@ -100,8 +100,6 @@ class Optimum:
             FitError: The runs support none, or it has no optimum.
         """
         grid = training_points(designs)
-        if grid.rows["train_flops"].isna().all():
-            raise FitError("no finished run records its train_flops")
         refuse_no_trend(*grid.means)
         fit = fit_law(get_law(JOINT_LAW), grid.x, grid.loss, estimator=estimator, seed=seed)
         refuse_no_optimum(fit)
@@ -197,7 +195,8 @@ def law_of(
         try:
             optimum = Optimum.of(designs, estimator=estimator, seed=seed)
         except FitError as error:
-            reason = f"{none}. No law L(N, D) says more: {str(error).partition(';')[0]}"
+            why = str(error).partition(";")[0]
+            reason = str(none) if why in str(none) else f"{none}. No law L(N, D) says more: {why}"
             if isinstance(none, EdgeError):
                 raise EdgeError(reason, none.along) from None
             raise FitError(reason) from None

@@ -98,7 +98,7 @@ class Target(Fitted):
 
     Attributes:
         loss: The loss to reach.
-        scale: The scale, infinite where the law never gets there. Its lower end is `None` where that is far
+        scale: The scale, infinite where the law never gets there. Its lower end is `None` where that is
             below everything that was run, its upper end where laws that the runs do not contradict never get
             there.
     """
@@ -163,7 +163,7 @@ def forecast(
     there = axes_of(designs)
     known = None if law is None or law == AUTO else formed(law, there)
     own = own_axes(known)
-    scales = [read_scale(one, there, own) for one in ([at] if isinstance(at, Mapping) else at)]
+    scales = [read_scale(at, there, own)] if isinstance(at, Mapping) else _each(at, there, own)
     if len({tuple(scale) for scale in scales}) != 1:
         raise InputError("give at least one scale, and the same axes for each of several")
     form = _form(AUTO if law == AUTO else known, tuple(scales[0]))
@@ -231,6 +231,19 @@ def reach(
     )
 
 
+def _each(
+    at: Sequence[Mapping[str, float]], there: Sequence[str], own: Sequence[str]
+) -> list[dict[str, float]]:
+    """Returns several scales; what is wrong with one names its number."""
+    scales = []
+    for number, one in enumerate(at, 1):
+        try:
+            scales.append(read_scale(one, there, own))
+        except InputError as error:
+            raise InputError(f"row {number}: {error}") from None
+    return scales
+
+
 def read_scale(
     at: Mapping[str, float], there: Sequence[str] = KNOWN, own: Sequence[str] = ()
 ) -> dict[str, float]:
@@ -244,7 +257,7 @@ def read_scale(
     Raises:
         InputError: An axis is unknown, no law has these axes together, or a value is not positive.
     """
-    known = (*KNOWN, *_ALIASES, *there, *own)
+    known = tuple(dict.fromkeys((*KNOWN, *_ALIASES, *there, *own)))
     for axis, value in at.items():
         if axis not in known:
             named = dict.fromkeys((*KNOWN, *there, *own))
@@ -254,7 +267,8 @@ def read_scale(
     if own:
         given = {axis if axis in own else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
         if set(given) != set(own):
-            raise InputError(f"the law has the axes {', '.join(own)}, the scale {', '.join(at) or '(none)'}")
+            got = ", ".join(at) or "none"
+            raise InputError(f"the law has the axes {', '.join(own)}: give a number for each, got {got}")
         return {axis: given[axis] for axis in own}
     given = {axis if axis in there else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
     for axes in (*((axis,) for axis in (*AXES, *there)), GRID_AXES, (*GRID_AXES, "epochs")):
@@ -355,6 +369,8 @@ def _target(
         return fit.predict(x, level) if level else Prediction(*3 * [fit.predict(x)])
 
     low, high = _ends(predict, loss, value if known else float(points.rows[axis].max()), level)
+    if low is not None and low < points.rows[axis].min():
+        low = None
     # The ends lie on a grid, which may be coarser than the interval.
     scale = Estimate(value, low and min(low, value), high and max(high, value)) if known else None
     return Target(

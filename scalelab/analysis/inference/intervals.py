@@ -90,9 +90,17 @@ def intervals(
         fit.params[q] if isinstance(q, str) and q in fit.params else fit.estimate(q) for q in quantities
     ]
     return [
-        (min(lower, center), max(upper, center))
-        for (lower, upper), center in zip(found, centers, strict=True)
+        (min(max(lower, _least(fit, q)), center), max(upper, center))
+        for q, (lower, upper), center in zip(quantities, found, centers, strict=True)
     ]
+
+
+def _least(fit: Point, quantity: Quantity) -> float:
+    """Returns the least value that a law allows its irreducible loss; of anything else minus infinity."""
+    if quantity != fit.law.irreducible:
+        return -np.inf
+    lowest = float(fit.problem.lower[fit.law.params.index(fit.law.irreducible)])
+    return 0.0 if lowest == 0.0 else -np.inf
 
 
 def stderr(fit: Point, quantity: Quantity, method: str = "covariance") -> float:

@@ -14,6 +14,7 @@ LEVEL = 0.05
 _CURVED = 7
 _CHOSEN, _FAINT = 10.0, 0.25
 _ROUNDS, _LIMIT = 20, 6.0
+_FEWEST, _FEW, _OFF = 3, 30, 3.0
 
 
 def trend_p(x: Mapping[str, Array], y: Array, along: Sequence[str] | None = None) -> float:
@@ -68,8 +69,35 @@ def refuse_no_trend(
     if p > LEVEL:
         raise FitError(
             f"the loss has no trend with {' or '.join(x)} beyond the scatter of the runs (p = {p:.2g}), "
-            "so that there is no law; add runs at more distant scales, or more runs at each"
+            f"so that there is no law; {_odd(x, y)}add runs at more distant scales, or more runs at each"
         )
+
+
+def _odd(x: Mapping[str, Array], y: Array) -> str:
+    """Returns words that name the one run that hides a trend, where there is one; otherwise nothing.
+
+    Without it the trend is clear, p-values counting as often as there are runs. So few that no test can be
+    sure show it by more than three times the range of the others, all of which fall with scale.
+    """
+    if not _FEWEST < y.size <= _FEW:
+        return ""
+    clear = [row for row in range(y.size) if _clear(*_without(x, y, row), y[row], y.size)]
+    if len(clear) != 1:
+        return ""
+    where = ", ".join(f"{axis} = {scales[clear[0]]:.4g}" for axis, scales in x.items())
+    return f"the run at {where} is not like the others, which show one: see whether it diverged, or "
+
+
+def _without(x: Mapping[str, Array], y: Array, row: int) -> tuple[dict[str, Array], Array]:
+    return {axis: np.delete(scales, row) for axis, scales in x.items()}, np.delete(y, row)
+
+
+def _clear(x: Mapping[str, Array], y: Array, left_out: float, rows: int) -> bool:
+    """Returns whether runs show a trend that the one left out hid."""
+    if trend_p(x, y) * rows <= LEVEL:
+        return True
+    falling = all((np.diff(y[np.argsort(scales)]) < 0).all() for scales in x.values())
+    return falling and abs(left_out - float(np.median(y))) > _OFF * float(np.ptp(y))
 
 
 def _tamed(x: Mapping[str, Array], outcome: Array) -> Array:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DECAY = 0.999
 _SCHEDULE = ("schedule", "warmup", "cooldown", "final_lr")
-_ALIKE = ("dataset", "architecture", "optimizer", "n_params", "n_examples", "batch_size")
+_SAME = ("dataset", "architecture", "optimizer", "n_params", "n_examples", "batch_size")
 _LEAST_FACTOR = 1e-6
 _LEAST_RUNS = 5
 
@@ -69,7 +69,8 @@ def curve_axes(runs: pd.DataFrame, curves: pd.DataFrame, *, decay: float = DECAY
         decay: See `annealing_axes`.
 
     Returns:
-        The points of these runs whose loss is finite, with the columns `S1` and `S2`.
+        The points of these runs whose loss is finite, with the columns `S1` and `S2`; of each run those that
+        were measured on as many examples as most of its points.
 
     Raises:
         InputError: A table lacks a column, or a run does not say its schedule.
@@ -90,7 +91,7 @@ def curve_axes(runs: pd.DataFrame, curves: pd.DataFrame, *, decay: float = DECAY
     parts = []
     known = curves[np.isfinite(curves["loss"].astype(float))]
     for run in runs[["trial_id", "n_steps", *options]].itertuples(index=False, name=None):
-        points = known[known["trial_id"] == run[0]]
+        points = _alike(known[known["trial_id"] == run[0]])
         if any(pd.isna(value) for value in run):
             raise InputError(f"run {run[0]} does not say its schedule; leave it out")
         if len(points):
@@ -122,7 +123,7 @@ def fit_curves(
         FitError: The runs are of several networks or sets of data, fewer than five, or their points cannot
             support the law, as where no rate decays.
     """
-    for name in _ALIKE:
+    for name in _SAME:
         if name in runs.columns and runs[name].nunique() > 1:
             raise FitError(
                 f"the runs differ in {name}, which moves the whole curve; choose those of one {name}"
@@ -138,6 +139,19 @@ def fit_curves(
     options["groups"] = points["trial_id"].to_numpy()
     fit: Fit = fit_law("annealing", x, points["loss"], **options)
     return fit
+
+
+def _alike(points: pd.DataFrame) -> pd.DataFrame:
+    """Returns the points of a run that were measured on as many examples as most of them.
+
+    A curve is validated on a part of the split, its best and its last point on the whole: what lies between
+    the two losses is not of the training.
+    """
+    if "n_validated" not in points.columns or not points["n_validated"].notna().any():
+        return points
+    usual = points["n_validated"].mode().max()
+    alike: pd.DataFrame = points[points["n_validated"].isna() | (points["n_validated"] == usual)]
+    return alike
 
 
 def _with_axes(points: pd.DataFrame, n_steps: int, training: TrainingOptions, decay: float) -> pd.DataFrame:

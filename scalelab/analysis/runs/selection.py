@@ -394,6 +394,7 @@ def check_trend(points: Points, designs: pd.DataFrame) -> None:
     # Compute is size and length at once, so that data alone stand beside it.
     axes = ("train_flops", "n_examples") if points.axes == ("train_flops",) else GRID_AXES
     if set(points.axes) < set(axes):
-        rows = designs.dropna(subset=[*axes, "loss"])
-        everything = {axis: rows[axis].to_numpy(dtype=float) for axis in axes}, rows["loss"].to_numpy()
+        rows = designs.dropna(subset=[*axes, "loss"])  # runs without the other scale say nothing of it
+        if len(rows) >= len(points.rows):
+            everything = {axis: rows[axis].to_numpy(dtype=float) for axis in axes}, rows["loss"].to_numpy()
     refuse_no_trend(*points.means, everything)

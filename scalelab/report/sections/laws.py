@@ -125,10 +125,9 @@ def determined(law: FittedLaw, parameter: str) -> bool:
 
 
 def weakly_determined(estimate: Estimate) -> bool:
-    """Whether there is an interval, and it is wider than the estimate itself."""
-    if estimate.lower is None or estimate.upper is None:
-        return False
-    return estimate.upper - estimate.lower > abs(estimate.value)
+    """Whether there is an interval, and it is wider than the estimate itself or has no end."""
+    lower, upper = estimate.ends
+    return estimate.lower != estimate.upper and upper - lower > abs(estimate.value)
 
 
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:

@@ -38,13 +38,18 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
         }
         for one in done
     )
-    notes = _notes(found, [(name(one.family), one) for one in done], name)
+
+    def place(one: Forecast) -> str:
+        at = ", ".join(f"{symbol(axis)} = {_scale(value)}" for axis, value in one.at.items())
+        return f"{name(one.family)} at {at}" if len(scales) > 1 else name(one.family)
+
+    notes = _notes(found, [(name(one.family), place(one), one) for one in done], name)
     for one in done:
-        if one.loss.lower is not None:
-            notes.append((name(one.family), parts_note(one.parts)))
+        if None not in one.loss:
+            notes.append((place(one), parts_note(one.parts)))
         else:
-            words = f"the runs do not bound the loss there at {percent(level)}: there is no interval"
-            notes.append((name(one.family), words))
+            words = f"the runs do not bound the loss there at {percent(level)}: the interval has no end"
+            notes.append((place(one), words))
         if one.no_objective:
             notes.append((name(one.family), f"{one.metric} not predicted: {one.no_objective}"))
         if one.link_beyond:
@@ -72,21 +77,36 @@ def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
         }
         for one in done
     )
-    notes = _notes(found, [(f"{name(one.family)} along {symbol(one.axes[0])}", one) for one in done], name)
+    named = [(f"{name(one.family)} along {symbol(one.axes[0])}", one) for one in done]
+    notes = _notes(found, [(who, who, one) for who, one in named], name)
     title = f"Scale at which the law reaches a loss of {plain(done[0].loss)}" if done else ""
     return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
 
 
 def _notes(
     found: Iterable[Forecast | Target | Refusal],
-    named: Sequence[tuple[str, Forecast | Target]],
+    named: Sequence[tuple[str, str, Forecast | Target]],
     name: Callable[[Family], str],
 ) -> list[tuple[str, str]]:
-    """Returns the laws, the backtests and the refusals behind a table."""
+    """Returns the laws, the backtests and the refusals behind a table.
+
+    Args:
+        found: What was found and refused.
+        named: Names of the law and of the row, and what was found.
+        name: The name of a family.
+    """
+    common = {
+        who: set.intersection(*(set(one.warnings) for other, _, one in named if other == who))
+        for who, _, _ in named
+    }
     return [
-        *((who, f"{said(one.law, one.equation)}, {one.points.selection}") for who, one in named),
-        *((who, backtest_note(one.backtest)) for who, one in named),
-        *((who, f"warning: {words}") for who, one in named for words in one.warnings),
+        *((who, f"{said(one.law, one.equation)}, {one.points.selection}") for who, _, one in named),
+        *((who, backtest_note(one.backtest)) for who, _, one in named),
+        *(
+            (who if words in common[who] else row, f"warning: {words}")
+            for who, row, one in named
+            for words in one.warnings
+        ),
         *((name(family_of(one)), f"refused: {one.reason}") for one in found if isinstance(one, Refusal)),
     ]
 
@@ -116,7 +136,7 @@ def parts_note(parts: Parts) -> str:
         "how far it reaches beyond the runs": parts.reach,
     }
     words = ", ".join(f"{percent(share)} {name}" for name, share in shares.items() if share >= _WORTH_SAYING)
-    return f"squared width of the interval: {words}"
+    return f"what makes the interval wide (shares of its squared width): {words}"
 
 
 def beyond_words(beyond: Mapping[str, float], below: Mapping[str, float] = MappingProxyType({})) -> str:
@@ -138,6 +158,7 @@ def _scale(value: float) -> str:
 
 def _reached(one: Target) -> str:
     unit = "FLOP" if one.axes == ("train_flops",) else ""
-    ends = zip(one.scale, ("never", "?", "never"), strict=True)
+    smallest = short(float(one.points.rows[one.axes[0]].min()), unit)
+    ends = zip(one.scale, ("never", f"below {smallest}", "never"), strict=True)
     center, lower, upper = (short(number, unit) or words for number, words in ends)
     return f"{center} [{lower}, {upper}]"

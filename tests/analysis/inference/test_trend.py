@@ -76,3 +76,28 @@ def test_equal_losses_have_no_trend(y: list[float]) -> None:
 def test_losses_below_zero_are_compared_as_they_are() -> None:
     assert trend_p({"n_params": N}, -np.log(N) * noise(8, 2)) < LEVEL
     assert trend_p({"shift": np.arange(8.0) - 4}, np.arange(8.0) * noise(8, 2)) < LEVEL
+
+
+def test_the_run_that_hides_a_trend_is_named() -> None:
+    for n in (4, 6, 9):
+        x = {"n_params": np.geomspace(1e4, 1e7, n)}
+        y = (1 + 20 * x["n_params"] ** -0.3) * noise(n, 2, 0.003)
+        y[-2] *= 30
+        if trend_p(x, y) <= LEVEL:
+            continue
+        with pytest.raises(
+            FitError, match=f"the run at n_params = {x['n_params'][-2]:.4g} is not like".replace("+", r"\+")
+        ):
+            refuse_no_trend(x, y)
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_noise_is_seldom_blamed_on_one_run(n: int) -> None:
+    blamed, refused = 0, 0
+    for seed in range(200):
+        try:
+            refuse_no_trend({"n_params": np.geomspace(1e4, 1e7, n)}, noise(n, seed))
+        except FitError as error:
+            refused += 1
+            blamed += "is not like the others" in str(error)
+    assert blamed <= 0.1 * refused

@@ -71,6 +71,16 @@ def test_the_axes_of_stored_curves_follow_from_their_schedules():
     assert fit.table.groups.max() == 5
 
 
+def test_points_measured_on_other_examples_than_most_are_left_out():
+    runs, curves = table()
+    last = curves.groupby("trial_id")["step"].transform("max") == curves["step"]
+    mixed = curves.assign(n_validated=np.where(last, 4000, 500), loss=curves["loss"] * np.where(last, 1.3, 1))
+    found = curve_axes(runs, mixed)
+    assert len(found) == (~last).sum()
+    assert (found["n_validated"] == 500).all()
+    assert len(curve_axes(runs, curves.assign(n_validated=np.nan))) == len(curves)
+
+
 def test_a_curve_that_decays_is_not_read_as_a_steeper_law():
     _, curves = table(1, 30)
     plain = fit_law("power-offset", {"S1": curves["S1"]}, curves["loss"])
