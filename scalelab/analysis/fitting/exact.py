@@ -26,7 +26,6 @@ _SETTLED, _UNDAMPED = 1e-4, 1e-2
 _MOST, _CHECKED, _STRAIGHT = 300, 5, 10
 _NEAR = 1e-4
 _CREEPING = 0.98
-_STILL = 1e-150
 
 
 def exact(problem: Problem, theta: Array, patience: float = 0.25) -> tuple[Array, Array]:
@@ -90,9 +89,7 @@ def _step(problem: Problem, theta: Array, r: Array, jac: Array, lam: Array, far:
     slope = np.matmul(jac, r[:, :, None])[:, :, 0]
     free = ~(((theta <= problem.lower) & (slope > 0)) | ((theta >= problem.upper) & (slope < 0)))
     scale = np.sqrt(np.einsum("bpn,bpn->bp", jac, jac))
-    # A law that no parameter moves, or only beyond what numbers hold, stays where it is.
-    free &= (scale > _STILL) & (scale < 1.0 / _STILL)
-    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + _STILL)
+    scale = np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-300)
     part = free / scale
     solve = (_normal if far else _decomposed)(jac * part[:, :, None], lam)
     first: Array = -part * solve(r)
@@ -111,7 +108,8 @@ def _normal(jac: Array, lam: Array) -> Callable[[Array], Array]:
     """Returns what multiplies by damped pseudoinverses of derivatives of unit length: normal equations."""
     gram = np.matmul(jac, jac.transpose(0, 2, 1))
     diagonal = np.arange(gram.shape[1])
-    gram[:, diagonal, diagonal] += lam[:, None]
+    # Damping that was lowered near zero is too low for these equations, where others are left that are far.
+    gram[:, diagonal, diagonal] += np.maximum(lam, _LAM_FAR)[:, None]
     return lambda r: np.asarray(np.linalg.solve(gram, np.matmul(jac, r[:, :, None]))[:, :, 0])
 
 

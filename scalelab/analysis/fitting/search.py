@@ -69,15 +69,15 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     candidates = np.clip(candidates, problem.lower, problem.upper)
     reached = thin.objective(candidates, thin_weights)
     theta = candidates[_choose(reached, problem.law.n_starts)]
-    ends, zero = _zero(problem, candidates, theta, reached, weights, seed)
+    ends, stands, zero = _zero(problem, candidates, theta, reached, weights, seed)
     if zero.any():
         # Nothing is below zero, whatever the penalty and the weights.
         objective = problem.objective(ends, weights)
         best = int(np.argmin(objective))
         report = Starts(len(candidates), int(zero.sum()), int(zero.sum()), min(problem.y.size, _PROBED))
         return ends[best], float(objective[best]), report
-    begun = _halved(thin, theta, ends, thin_weights)
-    theta, counts, last = _staged(thin, begun, thin_weights)
+    begun, stands = _halved(thin, theta, ends, stands, thin_weights)
+    theta, counts, last = _staged(thin, begun, stands, thin_weights)
     objective = thin.objective(theta, thin_weights)
     best = int(np.argmin(objective))
     same = objective <= objective[best] * (1 + _AGREE) + 1e-20 * thin.y.size
@@ -85,24 +85,24 @@ def search(problem: Problem, weights: Array, seed: int) -> tuple[Array, float, S
     polished = minimize(replace(problem, estimator=last), top, weights)
     final = problem.objective(polished.theta, weights)
     winner = int(np.argmin(final))
-    report = Starts(len(candidates), len(begun), int(counts[same].sum()), thin.y.size)
+    report = Starts(len(candidates), int(stands.sum()), int(counts[same].sum()), thin.y.size)
     return polished.theta[winner], float(final[winner]), report
 
 
 def _zero(
     problem: Problem, candidates: Array, theta: Array, reached: Array, weights: Array, seed: int
-) -> tuple[Array, Index]:
+) -> tuple[Array, Index, Index]:
     """Looks for a law that the rows follow exactly.
 
     A part of many rows tells whether there is one. Of few rows a law may come as near as noise would, from
     another optimum than that at zero: where it does, more starts are tried, all over and around the ends.
 
     Returns:
-        Where squares led the starts, and which of these ends are at zero.
+        Where squares led the starts, for how many starts each of these ends stands, and which are at zero.
     """
     if len(theta) == 1:
         # A form with one start is linear, and its start the optimum of squares.
-        return theta, np.zeros(1, dtype=bool)
+        return theta, np.ones(1, dtype=int), np.zeros(1, dtype=bool)
     probed, probed_weights = _thinned(problem, weights, seed, _PROBED)
     size = problem.lower.size
     few, many = len(problem.y) <= _FEW_ROWS, size > _MANY_PARAMETERS
@@ -114,14 +114,17 @@ def _zero(
     found, zero = exact(probed, started, 0.6 if many else 0.25)
     if (few or many) and not zero.any():
         found, zero = _more(probed, probed_weights, candidates, found, seed, longer=few and many)
-    if zero.any():
-        return (found, zero) if probed is problem else exact(problem, found[zero][:1])
-    if few:
+    if zero.any() and probed is not problem:
+        found, zero = exact(problem, found[zero][:1])
+    stands: Index = np.ones(len(found), dtype=int)
+    if few and not zero.any():
         least = _square(problem).objective(found, weights)
         order = np.argsort(least, kind="stable")[:_LEADING]
-        found = found[order[np.unique(_leader(found[order], least[order]))]]
-    found = found[: len(theta)]
-    return found, np.zeros(len(found), dtype=bool)
+        found, stands = _grouped(found[order], least[order], stands[order])
+    if not zero.any():
+        found, stands = found[: len(theta)], stands[: len(theta)]
+        zero = np.zeros(len(found), dtype=bool)
+    return found, stands, zero
 
 
 def _more(
@@ -167,15 +170,14 @@ def _square(problem: Problem) -> Problem:
     return replace(problem, estimator=Estimator.named("log-mse" if problem.estimator.log else "mse"))
 
 
-def _staged(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index, Estimator]:
-    """Minimizes through the stages of the penalty.
+def _staged(problem: Problem, theta: Array, counts: Index, weights: Array) -> tuple[Array, Index, Estimator]:
+    """Minimizes through the stages of the penalty, from starts of which each stands for as many as counted.
 
     Returns:
         Where the starts ended, for how many starts each of these stands, and the last stage.
     """
     best = int(np.argmin(problem.objective(theta, weights)))
     penalties = stages(problem.estimator, problem.residuals(theta[[best]])[0])
-    counts: Index = np.ones(len(theta), dtype=int)
     for index, penalty in enumerate(penalties):
         first = index == 0 and len(penalties) > 1
         if len(theta) == 1 and penalty is penalties[-1] and problem.y.size < _MANY_ROWS:
@@ -203,9 +205,14 @@ def _distinct(solution: Solution, counts: Index) -> tuple[Array, Index]:
     """
     order = np.argsort(solution.objective, kind="stable")
     order = order[solution.objective[order] <= _BEHIND * solution.objective[order[0]]]
-    leader = _leader(solution.theta[order], solution.objective[order])
+    return _grouped(solution.theta[order], solution.objective[order], counts[order])
+
+
+def _grouped(theta: Array, objective: Array, counts: Index) -> tuple[Array, Index]:
+    """Returns the first of each group of ends that lie together, and the sum of their counts."""
+    leader = _leader(theta, objective)
     kept = np.unique(leader)
-    return solution.theta[order[kept]], np.array([counts[order][leader == one].sum() for one in kept])
+    return theta[kept], np.bincount(leader, counts, len(theta)).astype(int)[kept]
 
 
 def _leader(theta: Array, objective: Array) -> Index:
@@ -216,22 +223,29 @@ def _leader(theta: Array, objective: Array) -> Index:
     return leader
 
 
-def _halved(problem: Problem, theta: Array, ends: Array, weights: Array) -> Array:
+def _halved(
+    problem: Problem, theta: Array, ends: Array, stands: Index, weights: Array
+) -> tuple[Array, Index]:
     """Returns the more promising starts of the robust penalty, from the starts and where squares led them.
 
     Squares have fewer local optima where the rows follow the law, the robust penalty where some of them do
     not. Where there are many starts, a few cheap steps with a wide penalty tell which they are.
+
+    Returns:
+        Starts, and for how many each of them stands.
     """
     if not problem.estimator.huberized:
-        return ends
+        return ends, stands
     if len(theta) <= _FEW:
-        return np.concatenate([ends, theta[:_RAW]])
-    wide = problem.estimator.smoothed(float(np.median(np.abs(problem.residuals(theta[:1])[0]))))
-    half = max(_FEW, len(theta) // 4) // 2
-    solution = minimize(replace(problem, estimator=wide), theta, weights, max_iter=12, xtol=1e-3, ftol=1e-3)
-    robust = solution.theta[np.argsort(solution.objective, kind="stable")[:half]]
-    best = np.argsort(_square(problem).objective(ends, weights), kind="stable")[:half]
-    return np.concatenate([robust, ends[best]])
+        more = theta[:_RAW]
+    else:
+        wide = problem.estimator.smoothed(float(np.median(np.abs(problem.residuals(theta[:1])[0]))))
+        half = max(_FEW, len(theta) // 4) // 2
+        found = minimize(replace(problem, estimator=wide), theta, weights, max_iter=12, xtol=1e-3, ftol=1e-3)
+        more = found.theta[np.argsort(found.objective, kind="stable")[:half]]
+        best = np.argsort(_square(problem).objective(ends, weights), kind="stable")[:half]
+        ends, stands = ends[best], stands[best]
+    return np.concatenate([more, ends]), np.concatenate([np.ones(len(more), dtype=int), stands])
 
 
 def _choose(objective: Array, n_starts: int) -> Index:

@@ -200,12 +200,7 @@ def _minimize(
         promised = -np.einsum("bp,bp->b", moved, gradient + 0.5 * bent)
         gain = fall / np.maximum(promised, _TINY)
         accepted = fall >= 0
-        # Damping that has just been found too low is approached again with care.
-        less = np.where(gain > 0.75, np.where(turned, 0.5, 0.1), np.where(gain > 0.25, 0.5, 2.0))
-        lam = np.where(accepted, lam * less, lam * 6.0)
-        turned = ~accepted
-        lam = np.maximum(lam, _LAM_LOW)
-
+        lam, turned = _damping(lam, gain, accepted, turned), ~accepted
         length = np.abs(moved / (1.0 + np.abs(theta))).max(axis=1)
         # What a clipped step promises may be below zero, which says nothing about what is left.
         floor = _NOTHING_LEFT * np.maximum(objective, _TINY)
@@ -215,8 +210,8 @@ def _minimize(
         if accepted.all():
             theta, r, jac, objective = trial, r_new, jac_new, objective_new
         else:
-            theta[accepted], r[accepted] = trial[accepted], r_new[accepted]
-            jac[accepted], objective[accepted] = jac_new[accepted], objective_new[accepted]
+            for old, new in ((theta, trial), (r, r_new), (jac, jac_new), (objective, objective_new)):
+                old[accepted] = new[accepted]
         if done.any():
             best[rows], best_objective[rows] = theta, objective
             converged[rows[done]] = True
@@ -229,8 +224,13 @@ def _minimize(
             objective, lam, turned = objective[keep], lam[keep], turned[keep]
             w = w if shared else w[keep]
     best[rows], best_objective[rows] = theta, objective
-    best_objective[~np.isfinite(best_objective)] = np.inf
     return Solution(best, best_objective, converged)
+
+
+def _damping(lam: Array, gain: Array, accepted: Index, turned: Index) -> Array:
+    """Returns the damping of the next step; what has just been found too low is approached with care."""
+    less = np.where(gain > 0.75, np.where(turned, 0.5, 0.1), np.where(gain > 0.25, 0.5, 2.0))
+    return np.maximum(np.where(accepted, lam * less, lam * 6.0), _LAM_LOW)
 
 
 def _total(weights: Array, penalties: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from scalelab.analysis.fits.fit import fit_law
 from scalelab.analysis.fitting.estimators import ESTIMATORS, Estimator
@@ -91,3 +92,53 @@ def test_stages_narrow_down_to_the_penalty_that_was_asked_for():
     assert wide[-1].delta == 1e-3
     assert len(stages(Estimator.named("mse"), np.ones(3))) == 1
     assert stages(Estimator.named("lad"), np.ones(3))[-1].delta == 1e-8
+
+
+@pytest.mark.parametrize("name", ["m4", "loss-to-loss", "power-offset"])
+def test_a_noisy_fit_ends_within_half_a_percent_of_its_optimum(name):
+    params = {
+        "m4": {"E": 0.4, "E0": 3.0, "beta": 60.0, "c": 0.5, "alpha": 0.8},
+        "loss-to-loss": {"E0": 1.0, "E1": 0.6, "K": 0.8, "kappa": 1.2},
+        "power-offset": {"E": 0.5, "A": 30.0, "alpha": 0.4},
+    }[name]
+    law = get_law(name)
+    x = {law.axes[0]: np.geomspace(1.2, 4, 12) if name == "loss-to-loss" else np.geomspace(1e2, 1e6, 12)}
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        y = law.predict(params, x) * np.exp(0.05 * rng.standard_t(3, 12))
+        fit = fit_law(law, x, y)
+        problem, weights = fit.problem, fit.table.weights
+
+        def reached(theta, problem=problem, weights=weights):
+            inside = np.clip(theta, problem.lower, problem.upper)
+            return float(problem.objective(inside[None], weights)[0])
+
+        options = {"maxfev": 4000, "xatol": 1e-9, "fatol": 1e-12}
+        further = optimize.minimize(reached, fit.theta, method="Nelder-Mead", options=options).fun
+        assert further >= fit.objective * (1 - 0.005)
+
+
+def test_starts_that_are_left_far_behind_have_no_singular_matrix():
+    n_params = [
+        1581422.66,
+        6383095.67,
+        17636601.9,
+        58703114.2,
+        224540608.3,
+        1760208998.2,
+        4777654892.5,
+        16671303210.5,
+    ]
+    n_examples = [
+        30660.119,
+        828.235880,
+        247546.662,
+        2321.99959,
+        7863.05987,
+        681587.080,
+        201.134965,
+        2421325.65,
+    ]
+    loss = [152.064680, 33.5761582, 9.33772172, 4.36145050, 1.71093314, 0.576195717, 8.24009735, 0.508103387]
+    fit = fit_law("outer-exponent", {"n_params": n_params, "n_examples": n_examples}, loss, estimator="mse")
+    assert np.isfinite(fit.objective)
