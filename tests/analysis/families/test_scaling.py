@@ -123,8 +123,14 @@ def test_too_few_scales_are_refused_in_words(axis, options, words):
     assert words in law.reason
 
 
-def test_runs_without_flops_are_refused_in_words():
+def test_runs_without_flops_have_the_law_at_the_best_split_of_6nd():
     bare = designs(finished_runs(grid_runs().assign(train_flops=np.nan)))
+    (law,) = fit_families(bare, axes=["train_flops"])
+    assert "at the best split of C = 6·N·D" in law.points.selection
+
+
+def test_runs_without_flops_and_a_second_scale_are_refused_in_words():
+    bare = designs(finished_runs(grid_runs().assign(train_flops=np.nan, n_examples=np.nan)))
     (law,) = fit_families(bare, axes=["train_flops"])
     assert "no finished run records its train_flops" in law.reason
 

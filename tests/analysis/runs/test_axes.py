@@ -122,7 +122,7 @@ def test_scales_of_a_formula_are_those_of_its_axes(runs):
     assert several[0].loss.value == pytest.approx(one.loss.value)
     assert several[1].at == {"n_params": 1e6, "experts": 1}
     for wrong, words in (
-        ({"n_params": 1e9}, "the law has the axes n_params, experts, the scale n_params"),
+        ({"n_params": 1e9}, "the law has the axes n_params, experts: give a number for each, got n_params"),
         ({"n_params": 1e9, "experts": 0}, "experts '0': must be a positive number"),
     ):
         with pytest.raises(InputError, match=words):
