@@ -215,14 +215,10 @@ def serve() -> None:
         print(time.process_time() - began, flush=True)
 
 
-def _seconds(here: subprocess.Popen[str], there: subprocess.Popen[str], job: list[str | int]) -> list[float]:
+def _seconds(here: subprocess.Popen[str], there: subprocess.Popen[str], job: list[str | int]) -> np.ndarray:
     """Returns the shortest of the timings of each side, which take turns."""
-    return [
-        min(times)
-        for times in zip(
-            *[[float(ask(side, job)) for side in (here, there)] for _ in range(TURNS)], strict=True
-        )
-    ]
+    turns = [[float(ask(side, job)) for side in (here, there)] for _ in range(TURNS)]
+    return np.min(turns, axis=0)
 
 
 def speed(names: list[str], other: Path, repeats: int) -> None:

@@ -162,7 +162,7 @@ def predict(
         return forecast(_designs(source, asked, how, first), scales, **how)
     designs = _designs(source, asked, how)
     own = () if law is None or law == "auto" else own_axes(formed(law, axes_of(designs)))
-    table = scale_table(at, own) if isinstance(at, Path) else at
+    table = scale_table(at, own or KNOWN) if isinstance(at, Path) else at
     missing = [axis for axis in own if axis not in table.columns]
     if missing:
         raise InputError(f"the table of scales lacks the column {missing[0]}, an axis of the law")

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     """A store, the path of its file, or a table with the columns of a store's `runs`."""
 
 
-AXES_OF_ROWS = ("n_params", "n_examples", "train_flops", "epochs")
-"""Columns of a table of scales that are axes whatever the law."""
-
-
 class Filters(TypedDict, total=False):
     """Which runs are meant; what is left out or `None` filters nothing.
 
@@ -153,12 +149,12 @@ def law_named(law: str | Law | None, catalog: Catalog | None = None) -> str | La
     return get_law(law, {name: found.law(name) for name in found.names("law")})
 
 
-def scale_table(file: Path | str, axes: Sequence[str] = ()) -> pd.DataFrame:
+def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
     """Returns the columns of numbers of a CSV, Parquet or JSON lines file, under the names that imports give.
 
     Args:
         file: The file.
-        axes: Columns that are wanted, beside those that imports know.
+        axes: Those of the law, or all that may be one: in their columns every cell must be an amount.
 
     Raises:
         InputError: The file cannot be read, has no such column, or a column that is an axis has a cell that
@@ -170,12 +166,12 @@ def scale_table(file: Path | str, axes: Sequence[str] = ()) -> pd.DataFrame:
     from scalelab.store.mapping import KNOWN_AS
     from scalelab.store.schema import quoted
 
-    axis_of = {name: target for target in AXES_OF_ROWS for name in KNOWN_AS.get(target, (target,))}
-    axis_of |= {axis: axis for axis in axes}
+    names = {axis: KNOWN_AS.get(axis, (axis,)) for axis in (*KNOWN_AS, *axes)}
+    wanted = {name for axis in axes for name in names[axis]}
     with opened(file) as source:
         columns: dict[str, list[float | None]] = {}
         for name, kind in source.kinds.items():
-            if name in axis_of:
+            if name in wanted:
                 texts = source.texts(name, quoted(name))
                 columns[name] = [
                     amount(text or "", f"row {row} of {source.name}: {name}")
@@ -185,8 +181,8 @@ def scale_table(file: Path | str, axes: Sequence[str] = ()) -> pd.DataFrame:
                 columns[name] = source.numbers(name, quoted(name))
         if not columns:
             raise InputError(f"{source.name} has no column of numbers (columns: {source.columns_named})")
-    for target in (*KNOWN_AS, *axes):
-        there = [name for name in KNOWN_AS.get(target, (target,)) if name in columns]
+    for target, known in names.items():
+        there = [name for name in known if name in columns]
         if len(there) == 1:
             columns[target] = columns.pop(there[0])
     return pd.DataFrame(columns)

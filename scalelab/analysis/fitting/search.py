@@ -114,17 +114,17 @@ def _zero(
     found, zero = exact(probed, started, 0.6 if many else 0.25)
     if (few or many) and not zero.any():
         found, zero = _more(probed, probed_weights, candidates, found, seed, longer=few and many)
-    if zero.any() and probed is not problem:
-        found, zero = exact(problem, found[zero][:1])
+    if zero.any():
+        if probed is not problem:
+            found, zero = exact(problem, found[zero][:1])
+        return found, np.ones(len(found), dtype=int), zero
     stands: Index = np.ones(len(found), dtype=int)
-    if few and not zero.any():
+    if few:
         least = _square(problem).objective(found, weights)
         order = np.argsort(least, kind="stable")[:_LEADING]
         found, stands = _grouped(found[order], least[order], stands[order])
-    if not zero.any():
-        found, stands = found[: len(theta)], stands[: len(theta)]
-        zero = np.zeros(len(found), dtype=bool)
-    return found, stands, zero
+    found, stands = found[: len(theta)], stands[: len(theta)]
+    return found, stands, np.zeros(len(found), dtype=bool)
 
 
 def _more(
@@ -146,13 +146,12 @@ def _more(
     square = _square(problem)
     unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
     rng = np.random.default_rng(seed)
-    zero = np.zeros(len(found), dtype=bool)
+    least, zero = square.objective(found, weights), np.zeros(len(found), dtype=bool)
     for round_ in range(_MOST_ROUNDS):
-        least = square.objective(found, weights)
         order = np.argsort(least, kind="stable")
-        found, zero = found[order], zero[order]
+        found, least, zero = found[order], least[order], zero[order]
         near = _CLOSE if round_ < _ROUNDS or longer else 0.1 * _CLOSE
-        if zero.any() or least.min() > (len(problem.y) - problem.lower.size) * (near * unit) ** 2:
+        if zero.any() or least[0] > (len(problem.y) - problem.lower.size) * (near * unit) ** 2:
             break
         if round_ == 0:
             begun = candidates[rng.permutation(len(candidates))[:_MORE]]
@@ -162,6 +161,7 @@ def _more(
             begun = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
         ends, at_zero = exact(problem, begun, patience=0.5)
         found, zero = np.concatenate([found, ends]), np.concatenate([zero, at_zero])
+        least = np.concatenate([least, square.objective(ends, weights)])
     return found, zero
 
 

@@ -127,7 +127,8 @@ def determined(law: FittedLaw, parameter: str) -> bool:
 def weakly_determined(estimate: Estimate) -> bool:
     """Whether there is an interval, and it is wider than the estimate itself or has no end."""
     lower, upper = estimate.ends
-    return estimate.lower != estimate.upper and upper - lower > abs(estimate.value)
+    there = estimate.lower is not None or estimate.upper is not None
+    return there and upper - lower > abs(estimate.value)
 
 
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:

@@ -40,8 +40,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
     )
 
     def place(one: Forecast) -> str:
-        at = ", ".join(f"{symbol(axis)} = {_scale(value)}" for axis, value in one.at.items())
-        return f"{name(one.family)} at {at}" if len(scales) > 1 else name(one.family)
+        return f"{name(one.family)} at {_place(one.at)}" if len(scales) > 1 else name(one.family)
 
     notes = _notes(found, [(name(one.family), place(one), one) for one in done], name)
     for one in done:
@@ -55,9 +54,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
         if one.link_beyond:
             words = f"the loss is below all that the link from loss to {one.metric} was fitted to"
             notes.append((name(one.family), words))
-    title = f"At {len(scales)} scales"
-    if len(scales) == 1:
-        title = f"At {', '.join(f'{symbol(axis)} = {_scale(value)}' for axis, value in scales[0])}"
+    title = f"At {_place(dict(scales[0]))}" if len(scales) == 1 else f"At {len(scales)} scales"
     numbers = slice(2, None) if len(scales) < 2 else slice(1, None)
     return Table.of(title, rows, numbers=numbers, notes=said_once(dict.fromkeys(notes)))
 
@@ -150,6 +147,10 @@ def beyond_words(beyond: Mapping[str, float], below: Mapping[str, float] = Mappi
         return f"{plain(far)}×{side} {symbol(axis)} ({math.log10(far):.1f} decades)"
 
     return ", ".join(words(axis, times) for axis, times in beyond.items())
+
+
+def _place(at: Mapping[str, float]) -> str:
+    return ", ".join(f"{symbol(axis)} = {_scale(value)}" for axis, value in at.items())
 
 
 def _scale(value: float) -> str:
