@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CLOSE = 0.02
 """A size this near (in its logarithm) is near enough."""
 
+_HEADING = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\r?\n)+")
 _TRIES = 24
 _EXACT = 1e-4
 _STRIDE = math.log(64.0)
@@ -268,10 +270,12 @@ def _refuse_giant(n_params: float) -> None:
 def written(values: Mapping[str, Any], study: Study, path: Path, catalog: Catalog) -> tuple[str, Expansion]:
     """Returns the text of a study file that is derived from a study, and its trials.
 
+    The comment that heads the file is about the other study, and goes.
+
     Raises:
         InputError: It is not a study that can run.
     """
-    text = study_text(values, study.text)
+    text = study_text(values, _HEADING.sub("", study.text))
     return text, expand(parse_study(text, path, catalog), catalog, cost=costs(catalog))
 
 

@@ -89,7 +89,9 @@ def test_tables_go_to_stdout_narration_to_stderr_and_torch_is_not_loaded(store):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Scaling laws of the loss" in done.stdout
-    assert "L(N): power-offset, 4 model sizes at D = 32,000 (the largest)" in done.stdout
+    assert (
+        "L(N): power-offset, L = E + A * x^-alpha, 4 model sizes at D = 32,000 (the largest)" in done.stdout
+    )
     assert "falls as N^-0.4" in done.stdout
     assert "analyzing " in done.stderr
     assert "\x1b" not in done.stdout

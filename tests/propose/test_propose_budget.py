@@ -124,6 +124,15 @@ def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, c
     assert again.dataset.options["folder"] == "../specks"
 
 
+def test_comments_stay_but_for_the_heading_of_the_other_study(folder, catalog):
+    text = "# Why small?\n# Because.\n\n" + STUDY.replace("lr = 0.2 }", "lr = 0.2 } # found by hand")
+    study = parse_study(text, folder / "small.toml")
+    start, path = expand(study, catalog).trials[0], folder / "next.toml"
+    found = propose(start, study, path, n_params=500, n_examples=25, budget=1e7, catalog=catalog)
+    assert found.text.startswith("name = ")
+    assert "# found by hand" in found.text
+
+
 def test_more_examples_than_there_are_take_all(study, folder, catalog):
     start = expand(study, catalog).trials[0]
     path = folder / "next.toml"

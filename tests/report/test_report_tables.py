@@ -94,7 +94,10 @@ def test_grid_tables_say_the_numbers(grid_analysis, report):
     ]
     assert laws.rows[0][2].startswith("α 0.4")
     assert (laws.rows[3][2][0], laws.rows[4][2][0]) == ("α", "β")
-    assert "L(N): power-offset, 5 model sizes at D = 40,000 (the largest) (adamw, sgd)" in laws.notes
+    assert (
+        "L(N): power-offset, L = E + A * x^-alpha, 5 model sizes at D = 40,000 (the largest) (adamw, sgd)"
+        in laws.notes
+    )
     assert [front.title.split(" against ")[1] for front in fronts] == [
         "forward FLOPs: toy-ecg",
         "training FLOPs: toy-ecg",

@@ -9,7 +9,7 @@ cannot say. What one family is told does not depend on the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -46,6 +46,7 @@ FEW_PASSES, MANY_PASSES = 4.0, 16.0
 
 _MOST = 1e40
 _SAME_PASSES = 1.01
+_APART = 1.1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -219,8 +220,19 @@ def _optimal(optimum: FamilyOptimum, split: Fit, budget: float, level: float) ->
         basis=SPLIT, n_params=n, n_seen=d, per_param=ratio, unique=unique, n_examples=n_examples,
         beyond=budget / float(costs_of(points).flops.max()), flops_per=per, optimum=optimum,
         sizes=sizes | {"parametric": n.value},
-        warnings=(*optimum.warnings, *_passes(d.value, n_examples)),
+        warnings=(*optimum.warnings, *_apart(sizes, n), *_passes(d.value, n_examples)),
     )  # fmt: skip
+
+
+def _apart(sizes: dict[str, float], n_params: Estimate) -> Iterator[str]:
+    """Yields a sentence for each approach whose size lies outside the interval of the law's own."""
+    lower, upper = n_params.ends
+    for name, size in sizes.items():
+        if not lower / _APART <= size <= upper * _APART:
+            yield (
+                f"for this budget the {name} approach says {size:.3g} parameters, outside the interval of "
+                "the parametric one: the split is less certain than that interval says"
+            )
 
 
 def _as_before(

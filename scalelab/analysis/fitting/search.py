@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
 
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.exact import exact
-from scalelab.analysis.fitting.solver import Problem, Solution, minimize, stages
+from scalelab.analysis.fitting.solver import Effort, Problem, Solution, minimize, stages
 from scalelab.arrays import Array, Index
-
-
-class _Effort(TypedDict):
-    max_iter: int
-    xtol: float
-    ftol: float
-    behind: float
-
 
 _MANY_ROWS, _PROBED = 4000, 40
 _AGREE = 1e-6
@@ -27,9 +18,9 @@ _FEW, _RAW, _AHEAD = 12, 1, 3
 _SAME, _BEHIND, _LEADING = 1e-2, 2.0, 48
 _FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 40, 128
 _SOME_PARAMETERS, _MANY_PARAMETERS = 6, 8
-_FIRST: _Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3, "behind": _BEHIND}
-_NEXT: _Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
-_ON: _Effort = {"max_iter": 40, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
+_FIRST: Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3, "behind": _BEHIND}
+_NEXT: Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
+_ON: Effort = {"max_iter": 40, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
 
 
 @dataclass(frozen=True)

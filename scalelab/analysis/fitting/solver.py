@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -133,6 +133,15 @@ class Solution(NamedTuple):
     theta: Array
     objective: Array
     converged: Index
+
+
+class Effort(TypedDict, total=False):
+    """How far `minimize` goes: its options by name."""
+
+    max_iter: int
+    xtol: float
+    ftol: float
+    behind: float
 
 
 def minimize(

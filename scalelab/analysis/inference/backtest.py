@@ -19,7 +19,7 @@ import numpy as np
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import minimize
-from scalelab.analysis.inference.prior import drawn
+from scalelab.analysis.inference.prior import ROUGH, drawn
 from scalelab.analysis.inference.simulator import simulator, wide_problem
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
@@ -216,7 +216,7 @@ def _refits(fit: Point, known: Sequence[Index], prior: float | None) -> list[Arr
     if prior is not None:
         problem = drawn(problem, prior)
         masks = problem.weights(masks)
-    solution = minimize(problem, np.concatenate(starts), masks[which], max_iter=40, xtol=1e-4, ftol=1e-6)
+    solution = minimize(problem, np.concatenate(starts), masks[which], **ROUGH)
     chosen = [np.flatnonzero(which == number) for number in range(len(known))]
     ends: list[Array] = [solution.theta[own[np.argmin(solution.objective[own])]] for own in chosen]
     return ends

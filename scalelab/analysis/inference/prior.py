@@ -17,12 +17,15 @@ from typing_extensions import override
 
 from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.fitting.solver import Problem, minimize
+from scalelab.analysis.fitting.solver import Effort, Problem, minimize
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array, Index
 
 CENTER, WIDTH = 0.4, 0.3
 """Mean and standard deviation of an exponent, before any row is seen."""
+
+ROUGH: Effort = {"max_iter": 40, "xtol": 1e-4, "ftol": 1e-6}
+"""To what the fits that predict, here and in the backtests, are minimized: far below their errors."""
 
 P = TypeVar("P", bound=Point)
 
@@ -68,7 +71,7 @@ def shrunk(fit: P, noise: float) -> P:
     usual[problem.which] = np.clip(CENTER, problem.lower, problem.upper)[problem.which]
     starts = np.stack([fit.theta, 0.5 * (fit.theta + usual)])
     weights = problem.weights(fit.table.weights)
-    found = minimize(problem, starts, weights, max_iter=40, xtol=1e-4, ftol=1e-6)
+    found = minimize(problem, starts, weights, **ROUGH)
     theta = found.theta[int(np.argmin(found.objective))]
     params = {name: float(own[0]) for name, own in Draws(fit.law, fit.frame, theta[None]).params.items()}
     weak = replace(fit, theta=theta, params=params)

@@ -13,7 +13,7 @@ from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.formula import Formula
 from scalelab.analysis.runs.designs import OPTION_PREFIXES, SCALES
 from scalelab.analysis.runs.selection import JOINT
-from scalelab.errors import InputError, suggest
+from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import ALIASES, Law
 
 if TYPE_CHECKING:
@@ -43,12 +43,16 @@ def formed(law: str | Law, axes: Iterable[str]) -> Law:
         return form
     known = list(axes)
     along = tuple(name for name in form.names if name in known)
+    meant = "".join(suggest(name, known) for name in form.names if name not in known)
     if not along:
         raise InputError(
-            f"law {form.name!r} names no axis: its names are {', '.join(form.names)}, and the runs have "
-            f"{', '.join(known)}"
+            f"law {form.name!r} names no axis: its names are {', '.join(form.names)}"
+            + (meant or f", and the runs have {', '.join(known)}")
         )
-    return form.specialize(along)
+    try:
+        return form.specialize(along)
+    except FitError as error:
+        raise FitError(f"{error}{meant}") from error
 
 
 def with_axes(

@@ -29,6 +29,7 @@ from scalelab.analysis.fits.compute_optimal import SAME_BUDGET
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask
+from scalelab.analysis.runs.lengths import alike_passes, common_length, mixed_lengths
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
@@ -41,7 +42,6 @@ GRID_AXES = ("n_params", "n_examples")
 MIN_SCALES = 4
 MIN_GRID = 3
 _EARLY = 0.75
-_SAME_LENGTH = 1.02
 
 SYMBOLS = {"n_params": "N", "n_examples": "D", "train_flops": "C", "epochs": "epochs"}
 _NOUNS = {
@@ -112,7 +112,7 @@ class Points:
             kinds = sorted(map(str, rows[name].dropna().unique())) if name in rows else []
             if len(kinds) > 1:
                 found.append(f"the runs differ in {name} ({', '.join(kinds)}): the law mixes them")
-        lengths = _lengths(rows)
+        lengths = mixed_lengths(rows)
         if lengths and "train_flops" not in self.axes and "epochs" not in self.axes:
             found.append(f"the runs differ in length ({lengths}): the law mixes them")
         early = int((rows["best_share"] < _EARLY).sum()) if "best_share" in rows else 0
@@ -135,17 +135,6 @@ class Points:
     def decades(self) -> dict[str, float]:
         """How many powers of ten each axis spans."""
         return {axis: float(np.log10(self.rows[axis].max() / self.rows[axis].min())) for axis in self.axes}
-
-
-def _lengths(rows: pd.DataFrame) -> str:
-    """Returns in what lengths rows differ, as text; empty where all made as many steps or as many passes."""
-    spans = []
-    for name, noun in (("n_steps", "steps"), ("epochs", "passes")):
-        known = rows[name].dropna() if name in rows else rows["loss"].iloc[:0]
-        if len(known) < len(rows) or known.max() <= _SAME_LENGTH * known.min():
-            return ""
-        spans.append(f"{known.min():,.4g} to {known.max():,.4g} {noun}")
-    return ", ".join(spans)
 
 
 def axis_points(designs: pd.DataFrame, axis: str) -> Points:
@@ -285,7 +274,8 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
     if few:
         counts = " and ".join(_counted(n, name) for name, n in few.items())
         raise FitError(f"a law in {' and '.join(map(symbol, axes))} needs {MIN_GRID} of each, got {counts}")
-    return Points(axes, best, f"{len(best)} cells of the grid" + _settings_words(rows, best), "on the grid")
+    chosen = f"{len(best)} cells of the grid" + common_length(best) + _settings_words(rows, best)
+    return Points(axes, best, chosen, "on the grid")
 
 
 def _recorded(designs: pd.DataFrame, axes: tuple[str, ...]) -> None:
@@ -337,7 +327,7 @@ def training_points(designs: pd.DataFrame) -> Points:
         raise FitError("no finished run records its n_params and n_examples")
     passes = known["epochs"].fillna(1.0)
     runs = known.assign(unique=known["n_examples"], n_examples=known["n_examples"] * passes)
-    runs["passes"] = _alike(np.maximum(passes.to_numpy(dtype=float), 1.0))
+    runs["passes"] = alike_passes(np.maximum(passes.to_numpy(dtype=float), 1.0))
     levels = sorted(runs["unique"].unique(), reverse=True)
     sets = [("passes", number) for number in sorted(runs["passes"].unique())]
     sets += [("unique", level) for level in levels]
@@ -365,15 +355,6 @@ def training_points(designs: pd.DataFrame) -> Points:
         noun = "passes" if kind == "passes" else "unique examples"
         counted += f"; {len(others)} designs of {apart} {noun} are left out"
     return Points(GRID_AXES, best, f"{len(best)} designs {where}{counted}", where)
-
-
-def _alike(passes: Array) -> Array:
-    """Returns numbers of passes, shape (n,), each as the least of those that lie within 2% one by one."""
-    order = np.argsort(passes, kind="stable")
-    starts = np.concatenate([[True], np.diff(np.log(passes[order])) > np.log(_SAME_LENGTH)])
-    alike = np.empty_like(passes)
-    alike[order] = passes[order][starts][np.cumsum(starts) - 1]
-    return alike
 
 
 def _is_grid(runs: pd.DataFrame) -> bool:

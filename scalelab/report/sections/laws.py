@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXACT = 1e-9
+_OF_ONE_FORM = (
+    "auto: exponents and E are those of the form named, fitted alone; the loss ahead is the average of all "
+    "forms with weak priors, and may lie below that E"
+)
 _BACKTEST = (
     "backtest: RMS log error of the same law where it predicted the held-out larger points from the smaller "
     "ones"
@@ -135,12 +139,14 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     level = percent(analysis.level)
     rows = [row for law in analysis.fitted for row in _rows(law, name(law.family), level)]
-    said = [
-        (law.family, f"{law_symbol(law)}: {_form(law)}, {law.points.selection}") for law in analysis.fitted
+    forms = [
+        (law.family, f"{law_symbol(law)}: {said(law.law, law.equation)}, {law.points.selection}")
+        for law in analysis.fitted
     ]
-    said += [(family_of(law), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused]
-    notes = said_once((name(family), words) for family, words in said)
+    forms += [(family_of(law), f"{law_symbol(law)} refused: {law.reason}") for law in analysis.refused]
+    notes = said_once((name(family), words) for family, words in forms)
     untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
+    notes += [_OF_ONE_FORM] if any(law.law == AUTO for law in analysis.fitted) else []
     notes += [_BACKTEST] if rows else []
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
     optional = ("R²", "decades", "points")
@@ -157,10 +163,6 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             for parameter, one in law.params.items()
         )
         yield Table.of("All parameters of all laws", parameters, numbers=slice(3, None), folded=True)
-
-
-def _form(law: FittedLaw) -> str:
-    return f"{law.law}, {law.equation}" if law.law == AUTO else law.law
 
 
 def _six_digits(one: Estimate) -> dict[str, str]:

@@ -78,6 +78,18 @@ def test_three_approaches_agree_on_the_size(two):
     assert max(sizes.values()) < 3 * min(sizes.values())
 
 
+def test_an_approach_whose_size_lies_outside_the_interval_is_named(two):
+    for one in two.families:
+        lower, upper = one.n_params.ends
+        apart = [name for name, size in one.sizes.items() if not lower / 1.1 <= size <= upper * 1.1]
+        assert [line.split()[4] for line in one.warnings if "outside the interval" in line] == apart
+    # A few sizes far apart: where the best run of a budget lies says little of the optimum.
+    runs = isoflop_runs(sigma=0.0005)
+    coarse = runs[runs.groupby("train_flops").cumcount().isin([0, 1, 5, 6])]
+    found = advise(designs(finished_runs(coarse)), 1e18).families[0]
+    assert any("the envelope approach says" in line for line in found.warnings)
+
+
 def test_the_best_family_stands_first_with_its_share(two):
     assert [one.family.optimizer for one in two.families] == ["adamw", "sgd"]
     assert two.families[0].share > 0.95
