@@ -16,7 +16,7 @@ _AGREE = 1e-6
 _SPREAD = 3
 _FEW, _RAW, _AHEAD = 12, 1, 3
 _SAME, _BEHIND, _LEADING = 1e-2, 2.0, 48
-_FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 40, 128
+_FEW_ROWS, _CLOSE, _ROUNDS, _MOST_ROUNDS, _MORE = 16, 1e-3, 4, 80, 128
 _SOME_PARAMETERS, _MANY_PARAMETERS = 6, 8
 _FIRST: Effort = {"max_iter": 15, "xtol": 1e-3, "ftol": 1e-3, "behind": _BEHIND}
 _NEXT: Effort = {"max_iter": 25, "xtol": 1e-6, "ftol": 1e-10, "behind": _BEHIND}
@@ -142,18 +142,34 @@ def _more(
         order = np.argsort(least, kind="stable")
         found, least, zero = found[order], least[order], zero[order]
         near = _CLOSE if round_ < _ROUNDS or longer else 0.1 * _CLOSE
+        if round_ == 0 and problem.lower.size > _SOME_PARAMETERS:
+            near = 2.0 * _CLOSE
         if zero.any() or least[0] > (len(problem.y) - problem.lower.size) * (near * unit) ** 2:
             break
-        if round_ == 0:
-            begun = candidates[rng.permutation(len(candidates))[:_MORE]]
-        else:
-            around = np.repeat(found[:8], _MORE // 8, axis=0)
-            reach = 10.0 ** rng.uniform(-1.5, 0.0, (len(around), 1))
-            begun = around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
+        begun = candidates[rng.permutation(len(candidates))[:_MORE]]
+        if round_:
+            begun = _around(found[:8] if round_ % 2 else _apart(found, least, begun), rng)
         ends, at_zero = exact(problem, begun, patience=0.5)
         found, zero = np.concatenate([found, ends]), np.concatenate([zero, at_zero])
         least = np.concatenate([least, square.objective(ends, weights)])
     return found, zero
+
+
+def _apart(found: Array, least: Array, begun: Array) -> Array:
+    """Returns the best ends of different objectives, and as many starts.
+
+    Ends of one objective are one optimum, however far apart a flat valley leaves them; where the best of all
+    are, a better one may lie near others, or anywhere.
+    """
+    apart = np.unique(np.round(np.log(least + 1e-300), 2), return_index=True)[1][:8]
+    return np.concatenate([found[apart], begun[: len(apart)]])
+
+
+def _around(places: Array, rng: np.random.Generator) -> Array:
+    """Returns `_MORE` starts that lie around some places, near and far."""
+    around = places[np.arange(_MORE) % len(places)]
+    reach = 10.0 ** rng.uniform(-1.5, 0.0, (_MORE, 1))
+    return around + reach * rng.standard_normal(around.shape) * (1.0 + np.abs(around))
 
 
 def _square(problem: Problem) -> Problem:
