@@ -139,6 +139,10 @@ def _of_more(name: str, draw: Draw) -> tuple[dict[str, float], Rows]:
         kappa, tilt = rng.uniform(-0.02, 0.02), rng.uniform(-0.1, 0.1)
         params |= {"beta": beta - kappa * log_n, "c": tilt + kappa * log_d, "kappa": kappa}
         params["B"] = near(0.2, 5) * float(np.exp(log_d * beta - log_n * (tilt + kappa * log_d)))
+    if name == "seen-and-unique":
+        gamma = rng.uniform(0.05, 1.2)
+        axes["epochs"] = rng.choice([1.0, 2, 4, 8, 16, 32, 64], draw.n)
+        params |= {"C": near(0.2, 5) * middle**gamma, "gamma": gamma}
     if name == "data-constrained":
         params |= {"R_D": near(3, 40), "R_N": near(2, 20)}
         axes["epochs"] = rng.choice([1.0, 2, 4, 8, 16, 32, 64], draw.n)

@@ -22,11 +22,13 @@ from scalelab.analysis.runs.designs import (
     designs,
     families,
     finished_runs,
+    hashable,
     seed_spread,
 )
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.analysis.trees.fit import tree_models
+from scalelab.analysis.trees.leakage import OUTCOME_WORDS
 from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import InputError
 from scalelab.law import Law
@@ -51,7 +53,7 @@ class ScaleTable:
     loss: pd.DataFrame
     seed_spread: float | None
 
-    json_fields: ClassVar = ("*family", "seed_spread", "loss=cells")
+    json_fields: ClassVar = ("*family.shown", "seed_spread", "loss=cells")
 
     def cells(self) -> pd.DataFrame:
         """Returns the known losses, a row each: `n_params`, `n_examples`, `loss`."""
@@ -161,7 +163,7 @@ def analyze(
     space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
         studies=studies,
-        warnings=_warnings(studies, runs, done, table),
+        warnings=(*_warnings(studies, runs, done, table, along), *_impossible(laws)),
         scales=_scale_tables(table),
         laws=laws,
         comparisons=compare_families(laws, optima if law is None else (), level),
@@ -224,7 +226,7 @@ def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int])
 
 
 def _warnings(
-    studies: pd.DataFrame, raw: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame
+    studies: pd.DataFrame, raw: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame, along: Sequence[str]
 ) -> tuple[str, ...]:
     lines = []
     trials, diverged, failed, unfinished = (
@@ -244,6 +246,7 @@ def _warnings(
             "no design was run with two seeds: noise between seeds is not distinguishable from an effect"
         )
     lines += _no_scales(raw, done)
+    lines += _repeats_that_differ(done, along)
     mixed = [name for name in ("precision", "device") if name in done.columns and done[name].nunique() > 1]
     for name in mixed:
         values = ", ".join(sorted(map(str, done[name].dropna().unique())))
@@ -270,6 +273,43 @@ def _no_scales(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
         f"{count} runs record a {name} that is not a positive number; it is taken as unknown"
         for name, count in counts.items()
         if count > 0
+    ]
+
+
+def _repeats_that_differ(done: pd.DataFrame, along: Sequence[str]) -> list[str]:
+    """Returns a line on the facts of imported runs in which those of one design differ."""
+    foreign = done[done["fingerprint"].isna()] if "fingerprint" in done.columns else done
+    facts = [
+        name
+        for name in foreign.columns
+        if name.startswith("feature_")
+        and not OUTCOME_WORDS & set(name.lower().split("_"))
+        and foreign[name].nunique() < len(foreign)
+    ]
+    if not facts:
+        return []
+    values = foreign[facts].apply(hashable).groupby(design_ids(foreign, along)).nunique()
+    differ = [name for name in facts if (values[name] > 1).any()]
+    if not differ:
+        return []
+    return [
+        f"runs that count as repeats of one design differ in {', '.join(differ)}: if that is no outcome, "
+        "import it as an option (--rest architecture) or ask along it (--axis)"
+    ]
+
+
+def _impossible(laws: Sequence[FittedLaw | Refusal]) -> list[str]:
+    """Returns a line where a law of one axis ends below what the law of both says nothing can be below."""
+    floors = {
+        (law.family, law.axis): law.irreducible.ends
+        for law in laws
+        if isinstance(law, FittedLaw) and law.irreducible is not None
+    }
+    return [
+        f"{', '.join(filter(None, family.shown.values()))}: the law of {axis} ends below the irreducible "
+        "loss of the law of both axes, which cannot be: one of the two has the wrong shape"
+        for (family, axis), (_, highest) in floors.items()
+        if highest < floors.get((family, JOINT), (-math.inf, 0.0))[0]
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 from scalelab.errors import FitError
+from scalelab.records import UNSPECIFIED
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,15 +67,17 @@ class Refusal:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The subject with the parts of a family or a place under their own names."""
+        """The subject with the parts of a family or a place under their own names; `None` where unnamed."""
         parts = [
             value._asdict() if hasattr(value, "_asdict") else {name: value}
             for name, value in self.subject.items()
         ]
-        return {name: value for part in parts for name, value in part.items()}
+        named = {name: value for part in parts for name, value in part.items()}
+        return {name: None if value == UNSPECIFIED else value for name, value in named.items()}
 
     def __str__(self) -> str:
-        return f"{', '.join(f'{name} {value}' for name, value in self.asked.items())}: {self.reason}"
+        named = (f"{name} {value}" for name, value in self.asked.items() if value is not None)
+        return f"{', '.join(named)}: {self.reason}"
 
 
 def attempt(

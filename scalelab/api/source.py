@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from scalelab.amounts import amount
 from scalelab.errors import InputError, suggest
+from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,12 +115,11 @@ def _of_names(runs: pd.DataFrame, only: Mapping[str, object]) -> pd.DataFrame:
         if name is None:
             continue
         columns = ["dataset", "dataset_label"] if kind == "dataset" else [kind]
-        known = sorted({str(value) for column in columns for value in runs[column].unique()})
+        found = {str(value) for column in columns for value in runs[column].unique()}
+        known = sorted(found - {UNSPECIFIED})
         if name not in known:
-            raise InputError(
-                f"no finished run has the {kind} {name!r}{suggest(str(name), known)}; "
-                f"there are {', '.join(known)}"
-            )
+            there = f"there are {', '.join(known)}" if known else f"the runs name no {kind}"
+            raise InputError(f"no finished run has the {kind} {name!r}{suggest(str(name), known)}; {there}")
         runs = runs[(runs[columns].astype(str) == name).any(axis=1)]
     return runs
 

@@ -10,6 +10,7 @@ import typer
 from scalelab.cli import options as opt
 from scalelab.cli.context import Context, pairs, print_json, warn
 from scalelab.errors import InputError
+from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
     from scalelab.records import Direction
@@ -77,7 +78,11 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
 def _print(context: Context, result: Import, store: Path) -> None:
     from scalelab.report.parts import Table
 
-    rows = tuple((item.column, item.expression, item.how) for item in result.mapped)
+    unnamed = f"'{UNSPECIFIED}'"
+    rows = tuple(
+        (item.column, "" if item.expression == unnamed else item.expression, item.how)
+        for item in result.mapped
+    )
     taken = f"{result.n_runs:,} of {result.n_rows:,} rows"
     context.show(Table(f"{result.source}: {taken}", ("column", "from", "how"), rows))
     if result.outcome == "read":

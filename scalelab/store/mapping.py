@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from scalelab.amounts import amount
 from scalelab.errors import InputError, brief, suggest
 from scalelab.records import UNSPECIFIED, Direction, Status
 from scalelab.store.foreign import Source, opened
@@ -251,11 +252,29 @@ def _values(source: Source, mapped: Sequence[Mapped]) -> tuple[Columns, Columns,
     for item in mapped:
         if item.column in TEXTS:
             columns[item.column] = source.texts(item.column, item.expression)
+        elif item.column in SCALES:
+            columns[item.column] = _amounts(source, item)
         elif item.column in TARGETS:
             columns[item.column] = source.numbers(item.column, item.expression)
         else:
             kinds[item.column], extra[item.column] = source.facts(item.column, item.expression)
     return columns, extra, kinds
+
+
+def _amounts(source: Source, item: Mapped) -> list[float | None]:
+    """Returns a scale of every row; a text such as `10M` is a number, too."""
+    try:
+        return source.numbers(item.column, item.expression)
+    except InputError as error:
+        found: list[float | None] = []
+        for row, text in zip(source.rows(), source.texts(item.column, item.expression), strict=True):
+            try:
+                found.append(None if text is None else amount(text, item.column))
+            except InputError as wrong:
+                # Where no text before is an amount that is no number, this one is what is told already.
+                told = str(error) if not any(found) else f"row {row} of {source.name}: {wrong}"
+                raise InputError(told) from None
+        return found
 
 
 def _check_scales(columns: Columns, rows: Sequence[int], where: str) -> None:

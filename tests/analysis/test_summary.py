@@ -8,6 +8,7 @@ from run_tables import design_runs, grid_runs
 from scalelab.analysis.analyze import analyze
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object, jsonable
+from scalelab.report.sections.all import sections
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,43 @@ def test_wrong_input_is_one_line(runs, options, words):
     with pytest.raises(InputError, match=words) as caught:
         analyze(runs, **options)
     assert "\n" not in str(caught.value)
+
+
+def one_axis(axis, x, loss):
+    return pd.DataFrame(
+        {"status": "done", "dataset": "t", "architecture": "net", "optimizer": "sgd", axis: x, "loss": loss}
+    )
+
+
+@pytest.mark.parametrize("axis", ["n_params", "n_examples"])
+def test_a_table_of_one_scale_is_told_without_an_empty_place(axis):
+    x = np.geomspace(1e4, 1e8, 10)
+    loss = (0.3 + 30 * x**-0.3) * np.exp(0.005 * np.random.default_rng(0).standard_normal(10))
+    lines = sections(analyze(one_axis(axis, x, loss), trees=False))[0].answer
+    assert any(line.startswith("With") and "falls as" in line for line in lines)
+    assert not any("()" in line for line in lines)
+
+
+def test_an_exponent_without_two_ends_is_no_finding():
+    x = np.geomspace(1e4, 1e6, 4)
+    runs = one_axis("n_params", x, [0.1326, 0.0932, 0.0777, 0.0650])
+    analysis = analyze(runs, axes=["n_params"], trees=False)
+    (law,) = analysis.fitted
+    assert None in law.params["alpha"]
+    assert "determine no exponent" in " ".join(sections(analysis)[0].answer)
+
+
+def test_facts_in_which_repeats_differ_are_named():
+    runs = grid_runs(seeds=(0, 1)).assign(feature_experts=lambda t: t["seed"] + 1.0, feature_accuracy=0.5)
+    said = " ".join(analyze(runs, axes=["n_params"], trees=False).warnings)
+    assert "count as repeats of one design differ in feature_experts: if that is no outcome" in said
+    along = " ".join(analyze(runs, axes=["n_params", "feature_experts"], trees=False).warnings)
+    assert "count as repeats" not in along
+
+
+def test_precision_and_schedule_are_read_wherever_a_table_has_them():
+    runs = one_axis("n_params", np.geomspace(1e4, 1e8, 8), 0.3 + 30 * np.geomspace(1e4, 1e8, 8) ** -0.3)
+    mixed = ["fp32", "bf16"] * 4
+    for column in ("precision", "training_precision", "feature_precision"):
+        (law,) = analyze(runs.assign(**{column: mixed}), axes=["n_params"], trees=False).fitted[:1]
+        assert any("the runs differ in precision (bf16, fp32)" in line for line in law.doubts), column

@@ -26,6 +26,11 @@ PUBLISHED = {
         {"loss": "unigram_normalized_loss"},
         0.93,
     ),
+    "data_constrained": (
+        "auto",
+        {"n_params": "params", "n_examples": "unique_tokens", "epochs": "tokens / unique_tokens"},
+        0.97,
+    ),
     "parallel": ("E + A*(n_params*(1 + k*log(parallel_size)))^-a", {"dataset": '"group"'}, 0.9999),
 }
 
@@ -47,8 +52,16 @@ def test_a_law_of_one_line_predicts_the_costly_runs_of_scalebench(name, scalelab
     assert code == 0, err
     fitted = json.loads(out)["laws"]
     assert fitted
-    assert all(one["refusal"] is None for one in fitted)
-    code, out, err = scalelab_command("predict", *asked, "--rows", test, "--json")
+    # `auto` is asked along every axis, and the runs have no law of compute.
+    assert law == "auto" or all(one["refusal"] is None for one in fitted)
+    rows, axes = (
+        test,
+        [f"{mapping[axis]} as {axis}" for axis in ("n_params", "n_examples", "epochs") if axis in mapping],
+    )
+    if axes:
+        rows = tmp_path / "rows.parquet"
+        duckdb.sql(f"copy (select {', '.join(axes)} from '{test}') to '{rows}'")
+    code, out, err = scalelab_command("predict", *asked, "--rows", rows, "--json")
     assert code == 0, err
     table = duckdb.sql(f"select *, '{name}_train' as all_runs from '{test}'").df()
     families = table["group" if "dataset" in mapping else "all_runs"].to_numpy()
@@ -144,3 +157,14 @@ def test_a_wrong_formula_is_one_line_and_code_2(store, scalelab_command, law, wo
         assert out == ""
         assert err.splitlines()[-1].startswith("error: ")
         assert words in err.splitlines()[-1]
+
+
+def test_a_law_of_a_plugin_that_fails_is_one_line(store, tmp_path, scalelab_command):
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "experts_plugin.py").write_text(PLUGIN.replace("c = frame.centers", "c = frame.centres"))
+    asked = ("--store", store, "--plugins-dir", folder, "--law", "experts-power")
+    code, _, err = scalelab_command("predict", *asked, "--at", "n_params=1e10", "--at", "n_experts=64")
+    assert code == 2
+    assert "law 'experts-power' of a plugin fails: AttributeError: " in err.splitlines()[-1]
+    assert "Traceback" not in err

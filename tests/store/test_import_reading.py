@@ -267,3 +267,14 @@ def test_a_table_without_a_known_scale_keeps_its_numbers_and_says_what_they_are_
     found = read_runs(tmp_path / "t.csv", Wanted())
     (note,) = found.notes
     assert "laws need --law or --axis over feature_width" in note
+
+
+def test_amounts_are_numbers_in_a_column_of_scales(tmp_path):
+    file = tmp_path / "runs.csv"
+    file.write_text("params,tokens,loss\n10M,1e9,3.1\n1.2B,5B,2.4\n300k,,3.9\n")
+    table = json.loads(read_runs(file, Wanted()).table.rows)
+    assert table["n_params"] == [1e7, 1.2e9, 3e5]
+    assert table["n_examples"] == [1e9, 5e9, None]
+    file.write_text("params,loss\n10M,3.1\nmany,2.4\n")
+    with pytest.raises(InputError, match=r"row 2 of runs\.csv: n_params 'many': must be a positive number"):
+        read_runs(file, Wanted())

@@ -91,7 +91,7 @@ class FamilyAdvice(Fitted):
     warnings: tuple[str, ...]
 
     json_fields: ClassVar = (
-        "*family", "basis", "n_params", "examples_seen=n_seen", "examples_per_param=per_param", "loss",
+        "*family.shown", "basis", "n_params", "examples_seen=n_seen", "examples_per_param=per_param", "loss",
         "interval_parts=parts", "n_examples", "times_beyond=beyond", "share_best=share", "law=fit.law.name",
         "params=fit.params", "selection=points.selection", "backtest",
         "flops_per_param_and_example=flops_per", "sizes", "warnings",

@@ -45,7 +45,7 @@ class FamilyOptimum:
 
     refusal: ClassVar[None] = None
     json_fields: ClassVar = (
-        "*family", "refusal", "selection=points.selection", "flops_per_param_and_example=flops_per",
+        "*family.shown", "refusal", "selection=points.selection", "flops_per_param_and_example=flops_per",
         "approaches=found.approaches", "missing=found.missing", "parabola_bias=found.parabola_bias",
         "agree=found.agree", "warnings",
     )  # fmt: skip

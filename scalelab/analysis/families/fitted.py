@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.fits.fit import Fit
@@ -124,11 +125,18 @@ class FittedLaw(Fitted):
     level: float
 
     json_fields: ClassVar = (
-        "*family", "axis", "law", "equation", "refusal", "selection=points.selection", "seed_spread",
+        "*family.shown", "axis", "law", "equation", "refusal", "selection=points.selection", "seed_spread",
         "points=points.rows", "decades=points.decades", "params", "exponents", "r2", "rms_log_error",
         "backtest", "loss_at_ten_times_the_scale=ahead", "interval_parts=ahead_parts",
         "warnings=doubts", "fit",
     )  # fmt: skip
+
+    @cached_property
+    @override
+    def doubts(self) -> tuple[str, ...]:
+        far = {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
+        beyond = (f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(far))
+        return (*diagnose(self.best).warnings(), *self.points.doubts, *beyond)
 
     @property
     def exponents(self) -> tuple[str, ...]:

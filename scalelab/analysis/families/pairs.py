@@ -13,7 +13,8 @@ from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.compute import OptimumLaw, costs_of
 from scalelab.analysis.families.fitted import FittedLaw
-from scalelab.analysis.fits.compare import Comparison, Spent, compare_fits
+from scalelab.analysis.fits.compare import Comparison, compare_fits
+from scalelab.analysis.fits.compared import Spent
 from scalelab.analysis.fits.crossing import Crossing
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
@@ -45,9 +46,12 @@ class Pair:
         efficiency: What a scale is worth in the second, if both share all but that; `None` where the law
             is no sum of powers.
         scale: The scale of the multiplier, the largest that both have.
-        multiplier: How many times the scale the first needs for the second's loss there; infinite ends are
-            `None`.
+        multiplier: How many times the scale the first needs for the loss of the worse of both there, see
+            `Comparison.worth`; infinite ends are `None`.
         crossings: Where the laws cross, from the smallest scale of both to the horizon of the backtests.
+        horizon: That horizon.
+        ratio: The largest scale that both have over the smallest: no run says anything of larger multipliers,
+            nor of smaller ones than its inverse.
         sentence: All of it as text.
         curve: The multiplier along the scales that both have: scale, estimate, lower, upper; shape
             (points, 4).
@@ -63,13 +67,15 @@ class Pair:
     scale: float
     multiplier: Estimate
     crossings: tuple[Crossing, ...]
+    horizon: float
+    ratio: float
     sentence: str
     curve: Any
 
     json_fields: ClassVar = (
         "first", "second", "exponent", "values", "difference", "p_likelihood_ratio=test.p_lr",
         "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "efficiency", "at_scale=scale", "multiplier",
-        "crossings", "sentence",
+        "crossings", "up_to=horizon", "sentence",
     )  # fmt: skip
 
 
@@ -94,7 +100,12 @@ class Group:
     pairs: tuple[Pair, ...]
 
     refusal: ClassVar[None] = None
-    json_fields: ClassVar = ("dataset", "varies", "held", "axis", "n_points", "refusal", "pairs")
+    json_fields: ClassVar = ("dataset", "varies", "held=named", "axis", "n_points", "refusal", "pairs")
+
+    @property
+    def named(self) -> str | None:
+        """What the other one is; `None` where the runs do not say."""
+        return None if self.held == UNSPECIFIED else self.held
 
 
 class _Side(NamedTuple):
@@ -186,8 +197,6 @@ def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
     for name, side in sides.items():
         if not isinstance(side.fit, Fit):
             raise FitError("an average of forms has no exponent to compare; use --law power-offset")
-        if not side.fit.law.exponents:
-            raise FitError(f"law {side.fit.law.name!r} has no exponents to compare")
         fits[name] = side.fit
     spent = {name: side.spent for name, side in sides.items() if side.spent}
     found = compare_fits(
@@ -200,9 +209,9 @@ def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
 
 def _pair(found: Comparison, first: str, second: str) -> Pair:
     name = found.exponents[0]
-    smallest, largest, _ = found.span(first, second)
+    smallest, largest, horizon = found.span(first, second)
     scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
-    worths = [(scale, found.multiplier(first, second, float(scale))) for scale in scales]
+    worths = [(scale, found.worth(first, second, float(scale))) for scale in scales]
     return Pair(
         first=first,
         second=second,
@@ -212,8 +221,10 @@ def _pair(found: Comparison, first: str, second: str) -> Pair:
         test=next(test for test in found.tests if set(test.families) == {first, second}),
         efficiency=found.efficiency(first, second),
         scale=largest,
-        multiplier=found.multiplier(first, second, largest),
+        multiplier=found.worth(first, second, largest),
         crossings=found.crossings(first, second),
+        horizon=max(horizon, largest),
+        ratio=max(largest / smallest, 1.0),
         sentence=found.sentence(first, second, largest),
         curve=np.array([(scale, worth.value, *worth.ends) for scale, worth in worths]),
     )

@@ -70,9 +70,9 @@ class Forecast(Fitted):
     link_beyond: bool
 
     json_fields: ClassVar = (
-        "*family", "axes", "law", "refusal", "at", "loss", "interval_parts=parts", "times_beyond=beyond",
-        "times_below=below",
-        "backtest", "metric", "objective", "no_objective", "link_beyond", "equation",
+        "*family.shown", "axes", "law", "refusal", "at", "loss", "interval_parts=parts",
+        "times_beyond=beyond", "times_below=below", "backtest", "metric", "objective", "no_objective",
+        "link_beyond", "equation",
         "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ class Target(Fitted):
     scale: Estimate
 
     json_fields: ClassVar = (
-        "*family", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
+        "*family.shown", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
         "backtest", "equation", "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalelab.amounts import amount
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import (
@@ -16,7 +17,7 @@ from scalelab.analysis.inference.quantities import (
     optimal_examples,
     optimal_params,
 )
-from scalelab.errors import InputError
+from scalelab.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def budget_table(
 
     Args:
         fit: Of a law that says how to split a budget, such as `chinchilla`.
-        budgets: FLOPs, one or several.
+        budgets: FLOPs, one or several; a text such as `"10T"` is a number, too.
         flops_per: FLOPs an example and parameter.
         max_examples: How many examples there are; beyond them the rest of the budget goes into size.
         level: Coverage of the intervals.
@@ -48,11 +49,14 @@ def budget_table(
 
     Raises:
         InputError: a budget is not positive.
-        FitError: The fit is of another law.
+        FitError: The fit is of another law, or an average of several.
     """
     import pandas as pd
 
-    flops = np.atleast_1d(np.asarray(budgets, dtype=float))
+    if not isinstance(fit, Fit):
+        raise FitError("an average of forms says nothing of a split; take one of them, such as fit.best")
+    given = [budgets] if isinstance(budgets, str) or np.ndim(budgets) == 0 else budgets
+    flops = np.array([amount(one, "budget") if isinstance(one, str) else float(one) for one in given])
     if not (flops > 0).all():
         raise InputError("budgets must be positive numbers of FLOPs")
     rows = {}

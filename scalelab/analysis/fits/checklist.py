@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.analysis.fits.fit import Fit
+from scalelab.errors import FitError
+
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scalelab.analysis.fits.fit import Fit
 
 _ASKED = "not known to the fit; state it in your report"
 
@@ -45,9 +46,14 @@ def checklist(fit: Fit, answers: dict[str, str] | None = None, *, level: float =
 
     Returns:
         Columns `part`, `question`, `answer` and `filled`.
+
+    Raises:
+        FitError: The fit is an average of several forms.
     """
     import pandas as pd
 
+    if not isinstance(fit, Fit):
+        raise FitError("the checklist is about one form, not an average; take one, such as fit.best")
     given = answers or {}
     table, origin, tried = fit.table, fit.provenance(), fit.starts
     params = ", ".join(f"{name} = {value:.6g}" for name, value in fit.params.items())

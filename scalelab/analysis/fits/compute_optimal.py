@@ -21,6 +21,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fits.isoflops import budgets_of, means, varied
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.quantities import (
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _REFITS = 1000
-SAME_BUDGET = 1.15
-"""Runs whose compute differs by so much at most are of one budget."""
 _LEAST_SIZES = 4
 _LEAST_BUDGETS = 2
 _BIAS = 0.01
@@ -189,7 +188,7 @@ def compute_optimal(
     x = {"n_params": n, "n_examples": d}
     fit = attempt({}, lambda: fit_law(get_law(law), x, y, seed=seed, **options))
     # The lowest of some repeats is luck: an envelope and a parabola are of their means.
-    (n, d, c), y, first = _means((n, d, c), y)
+    (n, d, c), y, first = means((n, d, c), y)
     labels = budgets_of(c, None if budget is None else np.asarray(budget)[first])
     results = {
         "envelope": attempt({}, envelope, c, n, y, examples=d, level=level, seed=seed),
@@ -207,15 +206,6 @@ def compute_optimal(
     return ComputeOptimal(found, missing, fitted, bias, level)
 
 
-def _means(scales: tuple[Array, ...], loss: Array) -> tuple[list[Array], Array, Index]:
-    """Returns each different scale, the mean loss of its runs, and the number of its first run."""
-    rows = np.stack(scales, axis=1)
-    different, first, place = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    means = np.bincount(place.ravel(), loss) / np.bincount(place.ravel())
-    order = np.argsort(first)
-    return list(different[order].T), means[order], first[order]
-
-
 def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) -> float | None:
     """Returns by how much parabolas miss the exponent of a law whose losses have no noise."""
     clean = fit.value({"n_params": sizes, "n_examples": examples})
@@ -223,17 +213,6 @@ def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) 
         again = parabola(flops, sizes, clean, budget, refits=0, examples=examples)
         return again.exponent - fit.estimate(allocation_exponent)
     return None
-
-
-def budgets_of(flops: Array, labels: Any = None) -> Index:
-    """Numbers the budgets of runs, shape (n,): those of labels, or a gap of 15% begins a new one."""
-    if labels is not None:
-        return np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
-    order = np.argsort(flops, kind="stable")
-    steps = np.diff(np.log(flops[order])) > np.log(SAME_BUDGET)
-    found = np.empty(flops.size, dtype=int)
-    found[order] = np.concatenate([[0], np.cumsum(steps)])
-    return found
 
 
 def envelope(
@@ -251,8 +230,13 @@ def envelope(
     loss. Only bins that improve on all smaller computes count. Examples are as for `parabola`.
 
     Raises:
-        FitError: Fewer than three bins do.
+        FitError: Fewer than three bins do, or size follows from compute in all runs.
     """
+    if not varied(flops, sizes):
+        raise FitError(
+            "the runs of each compute are all of one size: how they split it is the plan of whoever made "
+            "them, and no optimum; run several sizes at one compute"
+        )
     bins = _bins(flops)
     both = np.stack([sizes, flops / (FLOPS_PER * sizes) if examples is None else examples])
 

@@ -26,9 +26,9 @@ from scalelab.analysis.inference.intervals import (
     stderr,
 )
 from scalelab.analysis.inference.spread import Spread, kept_backtest
-from scalelab.analysis.laws import LawName, get_law
+from scalelab.analysis.laws import LAWS, LawName, get_law
 from scalelab.arrays import Array, Index
-from scalelab.errors import FitError
+from scalelab.errors import FitError, ScalelabError
 from scalelab.law import Law
 
 if TYPE_CHECKING:
@@ -190,9 +190,9 @@ def fit_law(
     Args:
         law: Name of a form (`power`, `power-offset`, `m3`, `m4`, `bnsl`, `bnsl2`, `chinchilla`,
             `shared-exponent`, `outer-exponent`, `saturating`, `saturating-overfit`, `kaplan`,
-            `kaplan-offset`, `interaction`, `data-constrained`, `loglog`, `sigmoid`, `loss-to-loss`,
-            `annealing`, `step-law`) or a law itself; a formula over axes of any names, such as
-            `"E + A*n_params^-alpha*experts^-beta"`, whose other names are its parameters; or `auto` to
+            `kaplan-offset`, `interaction`, `data-constrained`, `seen-and-unique`, `loglog`, `sigmoid`,
+            `loss-to-loss`, `annealing`, `step-law`) or a law itself; a formula over axes of any names, such
+            as `"E + A*n_params^-alpha*experts^-beta"`, whose other names are its parameters; or `auto` to
             choose and average forms by backtests.
         x: Arrays by axis name, n rows each (`n_params`, `n_examples`, `train_flops`, or any one
             axis); or a DataFrame of the axes, or for one axis an array. Rows are matched by their place:
@@ -215,5 +215,10 @@ def fit_law(
         return fit_auto(Fit, x, y, Estimator.named(estimator, delta), weights, groups, seed)
     form = get_law(law)
     table = read_table(form, x, y, weights, groups)
-    form = form.suited(table.axes, table.y)
-    return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)
+    try:
+        form = form.suited(table.axes, table.y)
+        return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)
+    except Exception as error:
+        if form.name in LAWS or isinstance(error, ScalelabError):
+            raise
+        raise FitError(f"law {form.name!r} of a plugin fails: {type(error).__name__}: {error}") from error

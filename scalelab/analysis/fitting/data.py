@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from scalelab.amounts import amount
 from scalelab.arrays import Array, Index
-from scalelab.errors import FitError
+from scalelab.errors import FitError, InputError
 from scalelab.law import ALIASES, Law
 
 _COLLINEAR = 1.0 - 1e-10
@@ -215,13 +216,15 @@ def _supports(law: Law, table: Table) -> None:
 
 def _numbers(name: str, values: Any) -> Array:
     try:
+        if not isinstance(values, np.ndarray) and isinstance(values, Sequence):
+            values = [amount(one, name) if isinstance(one, str) else one for one in values]
         if isinstance(values, np.ma.MaskedArray):
             return values.astype(float).ravel()
         if hasattr(values, "to_numpy"):
             # pandas has missing values of its own, which NumPy does not know.
             values = values.to_numpy(dtype=float, na_value=np.nan) if hasattr(values, "isna") else values
         return np.asarray(values, dtype=float).ravel()
-    except (TypeError, ValueError):
+    except (InputError, TypeError, ValueError):
         raise FitError(f"{name} must be numbers, one per row") from None
 
 

@@ -4,9 +4,9 @@ The rule, the same for all data:
 
 1. Candidates are the forms that have an end: for one axis `power-offset`, `m3`, `m4` and `bnsl`; for
    `n_params` and `n_examples` `chinchilla`, `shared-exponent`, `outer-exponent`, `saturating`, `kaplan`,
-   `kaplan-offset` and `interaction`; with `epochs` `data-constrained`. The plain power law is the special
-   case E = 0 of three of them, and would count twice. Those that the rows cannot support are left out, with
-   the reason.
+   `kaplan-offset` and `interaction`; with `epochs` `data-constrained` and `seen-and-unique`. The plain power
+   law is the special case E = 0 of three of them, and would count twice. Those that the rows cannot support
+   are left out, with the reason.
 2. A form that visibly does not fit is dropped: its residual variance is above the smallest (F test, p < .1).
    Only where the best form has at least 10 degrees of freedom; fewer do not know.
 3. `bnsl2`, which can follow anything, replaces them all only where it explains more than its parameters are
@@ -39,6 +39,7 @@ from scalelab.analysis.fitting.data import Table, read_axes, read_table, refuse_
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.backtest import Backtest, averaged, backtest, scale_of
+from scalelab.analysis.inference.bootstrap import refuse_one_group
 from scalelab.analysis.inference.intervals import Prediction, run_reach
 from scalelab.analysis.inference.noise import with_noise
 from scalelab.analysis.inference.prior import CENTER, WIDTH, shrunk
@@ -147,6 +148,7 @@ class AutoFit(Generic[P]):
         )
         if level is None:
             return mean
+        refuse_one_group(self.best)
         half = quantile(level) * self.spread(x).total
         if noise:
             half = np.hypot(half, run_reach(self.best, x, level))
@@ -161,6 +163,7 @@ class AutoFit(Generic[P]):
 
         Errors at several scales are those of one law, and so move together.
         """
+        refuse_one_group(self.best)
         rng = np.random.default_rng(self.best.seed)
         values = self.predict(x) * np.exp(rng.standard_t(DOF, (n, 1)) * self.spread(x).total)
         return with_noise(self.best, values) if noise else values

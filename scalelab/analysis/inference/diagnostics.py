@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.inference.average import AutoFit
 from scalelab.analysis.inference.bootstrap import without_each
 from scalelab.analysis.inference.noise import distinct, noise
 from scalelab.analysis.inference.simulator import FAR, places, simulator
@@ -23,6 +24,7 @@ _MANY_ROWS, _TREND_P, _MISFIT = 1000, 0.01, 3.0
 _LINE, _SURE, _INFLUENTIAL = 5, 3.0, 3.0
 # The cluster bootstrap rejects too often with five to ten clusters (Cameron, Gelbach & Miller 2008, table 3).
 _FEW_GROUPS = 10
+_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +90,7 @@ class Diagnostics:
         return f"row {number} ({scales})"
 
     def _of_rows(self) -> Iterator[str]:
-        for row, times in self.unlike.items():
-            yield (
-                f"{self._row(row)} is not like the others, {times:.0f} times as far from the law: "
-                "did that run diverge?"
-            )
+        yield from self._of_unlike()
         p = float(self.leverage.sum())
         worst = int(np.argmax(self.leverage))
         if self.leverage[worst] > max(3.0 * p / self.leverage.size, 0.5):
@@ -110,6 +108,23 @@ class Diagnostics:
                 f"there are only {self.n_groups} groups: an interval from so few is too narrow; "
                 f"{_FEW_GROUPS} are enough"
             )
+
+    def _of_unlike(self) -> Iterator[str]:
+        """Yields a sentence for each row that is unlike the others; of many, one that names the farthest."""
+        farthest = sorted(self.unlike, key=lambda row: -self.unlike[row])
+        if len(farthest) <= _NAMED:
+            for row in self.unlike:
+                yield (
+                    f"{self._row(row)} is not like the others, {self.unlike[row]:.0f} times as far from the "
+                    "law: did that run diverge?"
+                )
+            return
+        named = "; ".join(self._row(row) for row in farthest[:_NAMED])
+        yield (
+            f"{len(farthest)} of {self.leverage.size} rows are not like the others, up to "
+            f"{self.unlike[farthest[0]]:.0f} times as far from the law ({named} the farthest): that is a "
+            "pattern rather than runs that diverged; another form, or another axis, may follow it"
+        )
 
     def _of_shape(self) -> Iterator[str]:
         for axis, scale in self.rises.items():
@@ -146,8 +161,9 @@ class Diagnostics:
             yield f"only {self.agreeing_starts:.0%} of the starting points agree on the optimum"
 
 
-def diagnose(fit: Point) -> Diagnostics:
-    """Measures what may be wrong with a fit."""
+def diagnose(fit: Point | AutoFit[Any]) -> Diagnostics:
+    """Measures what may be wrong with a fit; with an average of forms, what may be with its heaviest."""
+    fit = fit if isinstance(fit, Point) else fit.best
     residuals, jac = fit.problem.residuals(fit.theta[None])
     rows = jac[0].T * np.sqrt(fit.table.weights)[:, None]
     lengths = np.linalg.norm(rows, axis=0)

@@ -23,6 +23,7 @@ from scalelab.analysis.laws.m4 import M4
 from scalelab.analysis.laws.outer_exponent import OuterExponent
 from scalelab.analysis.laws.powers import Chinchilla, Power, PowerOffset, SharedExponent
 from scalelab.analysis.laws.saturating import Saturating, SaturatingOverfit
+from scalelab.analysis.laws.seen_and_unique import SeenAndUnique
 from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.analysis.laws.step_law import StepLaw
 from scalelab.errors import FitError, suggest
@@ -31,7 +32,7 @@ from scalelab.law import Law
 LawName = Literal[
     "power", "power-offset", "m3", "m4", "bnsl", "bnsl2", "chinchilla", "shared-exponent", "outer-exponent",
     "saturating", "saturating-overfit", "kaplan", "kaplan-offset", "interaction", "data-constrained",
-    "loglog", "sigmoid", "loss-to-loss", "annealing", "step-law",
+    "seen-and-unique", "loglog", "sigmoid", "loss-to-loss", "annealing", "step-law",
 ]  # fmt: skip
 """The names of the forms that scalelab brings, for type checkers."""
 LAWS: Mapping[str, Law] = {
@@ -39,7 +40,7 @@ LAWS: Mapping[str, Law] = {
     for law in (
         Power(), PowerOffset(), M3(), M4(), Bnsl(), Bnsl2(), Chinchilla(), SharedExponent(),
         OuterExponent(), Saturating(), SaturatingOverfit(), Kaplan(), KaplanOffset(), Interaction(),
-        DataConstrained(), LogLog(), SigmoidLink(), LossToLoss(), Annealing(), StepLaw(),
+        DataConstrained(), SeenAndUnique(), LogLog(), SigmoidLink(), LossToLoss(), Annealing(), StepLaw(),
     )
 }  # fmt: skip
 """The forms that scalelab brings, by name."""

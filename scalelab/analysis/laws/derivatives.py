@@ -81,6 +81,7 @@ class Evaluator:
         self._axes = {name: i for i, name in enumerate(axes)}
         self._params = {name: i for i, name in enumerate(params)}
         self._logs = frozenset(logs)
+        self._known: dict[tuple[bool, Node], Run] = {}
 
     def positive(self, node: Node) -> bool:
         """Returns whether a part of the formula is positive whatever the parameters."""
@@ -98,7 +99,20 @@ class Evaluator:
         return all(map(self.positive, children(node)))
 
     def value(self, node: Node) -> Run:
-        """Returns the function that gives the value of a part of the formula."""
+        """Returns the function that gives the value of a part of the formula, one for all equal parts."""
+        return self._once(node, log=False)
+
+    def log(self, node: Node) -> Run:
+        """Returns the function that gives the logarithm of a part of the formula, likewise."""
+        return self._once(node, log=True)
+
+    def _once(self, node: Node, *, log: bool) -> Run:
+        if (log, node) not in self._known:
+            run = self._log(node) if log else self._value(node)
+            self._known[log, node] = run if isinstance(node, (Name, Number)) else _remembered(run)
+        return self._known[log, node]
+
+    def _value(self, node: Node) -> Run:
         match node:
             case Number(number):
                 # NumPy's numbers divide by zero and overflow without an exception, as its arrays do.
@@ -118,8 +132,7 @@ class Evaluator:
         log = self.log(node)
         return lambda theta, u: log(theta, u).exp()
 
-    def log(self, node: Node) -> Run:
-        """Returns the function that gives the logarithm of a part of the formula."""
+    def _log(self, node: Node) -> Run:
         line = self._line(node)
         if line is not None:
             return _on_line(line)
@@ -170,6 +183,19 @@ class Evaluator:
         if line is None or (rate is not None and any(param is not None for param, _ in line)):
             return None
         return {(param if rate is None else rate, axis): times * own for (param, axis), own in line.items()}
+
+
+def _remembered(run: Run) -> Run:
+    """Returns a function that calculates once where it is asked twice: a formula may repeat a part."""
+    last: list[Any] = [None, None, None]
+
+    def again(theta: Any, u: Any) -> Dual:
+        if last[0] is not theta or last[1] is not u:
+            last[:] = theta, u, run(theta, u)
+        found: Dual = last[2]
+        return found
+
+    return again
 
 
 def _summed(lines: Iterable[_Line | None]) -> _Line | None:

@@ -43,6 +43,11 @@ class Family(NamedTuple):
     architecture: str
     optimizer: str
 
+    @property
+    def shown(self) -> dict[str, str | None]:
+        """The names by kind; `None` where the runs do not say."""
+        return {kind: None if name == UNSPECIFIED else name for kind, name in self._asdict().items()}
+
 
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
@@ -191,8 +196,11 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
     import pandas as pd
 
     def recorded(name: str) -> pd.Series:
-        return done[name] if name in done.columns else pd.Series(np.nan, index=done.index)
+        # Imported tables have what they say of it as an option or a fact.
+        names = (own for own in (name, f"training_{name}", f"feature_{name}") if own in done.columns)
+        return next((done[own] for own in names if done[own].notna().any()), empty)
 
+    empty = pd.Series(np.nan, index=done.index)
     of_design = grouped.ngroup()
     steps, best, constant = (
         pd.to_numeric(recorded(name), errors="coerce").astype(float)

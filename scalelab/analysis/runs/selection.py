@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.analysis.fits.compute_optimal import SAME_BUDGET
+from scalelab.analysis.fits.isoflops import SAME_BUDGET
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask

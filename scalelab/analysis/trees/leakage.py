@@ -24,10 +24,11 @@ OUTCOMES = frozenset({
     "attempts", "error",
 })  # fmt: skip
 _FEATURE = "feature_"
-_OUTCOME_WORDS = frozenset({
+OUTCOME_WORDS = frozenset({
     "loss", "objective", "accuracy", "acc", "auc", "auroc", "auprc", "f1", "error", "err", "score", "metric",
     "rmse", "mse", "mae", "perplexity", "val", "test", "flops", "params", "latency", "seconds",
 })  # fmt: skip
+"""Words in the names of what was measured."""
 _LEVELS = 10
 _SAME_ORDER = 0.999
 
@@ -68,7 +69,7 @@ def _reason(done: pd.DataFrame, name: str) -> str | None:
         names_runs = foreign and len(done) > _LEVELS and column.nunique(dropna=False) == len(done)
         return "has a different value in every run: it identifies the runs" if names_runs else None
     words = set(name.lower().replace("-", "_").split("_"))
-    if foreign and name != "n_examples" and _OUTCOME_WORDS & words:
+    if foreign and name != "n_examples" and OUTCOME_WORDS & words:
         return "is measured, as its name says"
     values = column.to_numpy(dtype=float, na_value=np.nan)
     for outcome in ("objective", "loss"):

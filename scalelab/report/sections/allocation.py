@@ -10,7 +10,7 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.fitted import curve_scales
-from scalelab.analysis.fits.compute_optimal import budgets_of
+from scalelab.analysis.fits.isoflops import budgets_of
 from scalelab.analysis.runs.designs import Family
 from scalelab.report.names import family_names, family_of, led, said_once, whose
 from scalelab.report.numbers import interval, plain, short

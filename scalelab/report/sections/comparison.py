@@ -50,8 +50,8 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
         what = "compute" if group.axis == "train_flops" else symbol(group.axis)
         notes = [
             "difference: exponent of the first family minus the other's; multiplier: how many times the "
-            f"{what} the other needs for the same loss; p: that both share an exponent, after Holm for "
-            f"{len(group.pairs)} pair{'s' if len(group.pairs) > 1 else ''}"
+            f"{what} the other needs for the loss of the worse of both; p: that both share an exponent, "
+            f"after Holm for {len(group.pairs)} pair{'s' if len(group.pairs) > 1 else ''}"
         ]
         if group.n_points < _FEW:
             notes.append(
@@ -79,10 +79,19 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
         f"difference [{level}]": with_sign(pair.difference),
         "p (LR)": f"{pair.test.p_lr:.2g}",
         "p (bootstrap, Holm)": f"{pair.test.p_holm:.2g}",
-        f"{kind} at {scale}": f"{times(pair.multiplier)}×",
+        f"{kind} at {scale}": _multiplier(pair),
         "one factor": _factor(pair),
-        "lower loss beyond": "; ".join(crossings) or "no crossing",
+        "lower loss beyond": "; ".join(crossings) or f"none up to {short(pair.horizon, unit)}",
     }
+
+
+def _multiplier(pair: Pair) -> str:
+    """Returns the multiplier, or that it is beyond what any of both was run at."""
+    if pair.multiplier.value > pair.ratio:
+        return f"> {plain(pair.ratio)}×"
+    if pair.multiplier.value < 1.0 / pair.ratio:
+        return f"< {plain(1.0 / pair.ratio)}×"
+    return f"{times(pair.multiplier)}×"
 
 
 def _factor(pair: Pair) -> str:

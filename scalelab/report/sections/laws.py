@@ -15,6 +15,7 @@ from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
 from scalelab.arrays import Array
+from scalelab.law import MAX_EXPONENT
 from scalelab.report.names import family_names, family_of, known, law_symbol, led, said_once, whose
 from scalelab.report.numbers import AXIS_LABELS, AXIS_WORDS, greek, interval, percent, plain
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
@@ -67,7 +68,8 @@ def _lines(analysis: Analysis) -> Iterator[str]:
 def _followed(law: FittedLaw) -> str:
     along = " and ".join(AXIS_WORDS.get(axis, axis) for axis in law.points.axes)
     how = f"{law.equation}, {_error(law)} off ({law.points.selection})"
-    return f"With {along}, the loss{whose(law.family)} follows {how}."
+    optimizer = led(" with ", law.family.optimizer)
+    return f"With {along}, the loss{whose(law.family)}{optimizer} follows {how}."
 
 
 def _error(law: FittedLaw) -> str:
@@ -98,7 +100,7 @@ def _falls(analysis: Analysis) -> Iterator[str]:
         if not of_optimizers:
             continue
         chosen = {law.points.where for law in of_optimizers}
-        where = f" ({chosen.pop()})" if len(chosen) == 1 else ""
+        where = f" ({place})" if len(chosen) == 1 and (place := chosen.pop()) else ""
         powers = "; ".join(_power(axis, law) for law in of_optimizers)
         yield f"With {what}{where}, the loss{whose(of_optimizers[0].family)} falls as {powers}."
 
@@ -112,7 +114,9 @@ def _axes(laws: Iterable[FittedLaw]) -> list[str]:
 def _power(axis: str, law: FittedLaw) -> str:
     exponent = law.params[law.exponents[0]]
     floor = law.irreducible
-    towards = f" toward {interval(floor)}" if floor else ""
+    # A floor at its bound is nothing that the runs say.
+    stopped = law.best.law.irreducible in law.best.at_bounds
+    towards = f" toward {interval(floor)}" if floor and not stopped else ""
     doubt = ", weakly determined" if weakly_determined(exponent) else ""
     bounds = interval(exponent).partition(" ")[2] or "(the points have no scatter)"
     optimizer = led(" with ", law.family.optimizer)
@@ -120,12 +124,14 @@ def _power(axis: str, law: FittedLaw) -> str:
 
 
 def determined(law: FittedLaw, parameter: str) -> bool:
-    """Whether a parameter may be called a finding: it has an interval, and did not stop at a bound.
+    """Whether a parameter may be called a finding: it has an interval with ends, none at a bound.
 
     Points that follow the law exactly have no scatter to make an interval of, and need none.
     """
-    exact = law.rms_log_error < _EXACT
-    return (exact or law.params[parameter].lower is not None) and parameter not in law.best.at_bounds
+    if law.rms_log_error < _EXACT:
+        return parameter not in law.best.at_bounds
+    lower, upper = law.params[parameter].ends
+    return np.isfinite(lower) and upper < MAX_EXPONENT and parameter not in law.best.at_bounds
 
 
 def weakly_determined(estimate: Estimate) -> bool:

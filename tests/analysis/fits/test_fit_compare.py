@@ -222,3 +222,42 @@ def test_laws_of_size_and_data_are_compared_at_their_optimum() -> None:
     assert worth.ends[0] <= 0.8 ** (-1 / gamma) <= worth.ends[1]
     assert "b has the lower loss" in found.sentence("a", "b")
     assert set(found.summary()["exponent"]) == {"gamma", "alpha", "beta"}
+
+
+def test_fits_that_have_nothing_in_common_are_refused():
+    x, y = np.geomspace(1e4, 1e8, 12), family(0.5, 0.3)[1][:12]
+    fits = {
+        "size": fit_law("power-offset", {"n_params": x}, y),
+        "m4": fit_law("m4", {"n_params": x}, y),
+        "data": fit_law("power-offset", {"n_examples": x}, y),
+        "auto": fit_law("auto", {"n_params": x}, y),
+    }
+    for other, words in {
+        "m4": "families must share their law: size has power-offset, m4 m4",
+        "data": "families must share their axes: size has n_params, data n_examples",
+        "auto": "family 'auto': an average of forms",
+    }.items():
+        with pytest.raises(FitError, match=words):
+            compare_fits({"size": fits["size"], other: fits[other]})
+    with pytest.raises(FitError, match="at least two families, got 1"):
+        compare_fits({"size": fits["size"]})
+
+
+def test_the_worth_of_a_family_is_read_where_both_were_run(different):
+    """The better family reaches what the worse one has there, not the worse what it never reached."""
+    low, high, _ = different.span("cnn", "transformer")
+    worth = different.worth("cnn", "transformer", high)
+    back = different.worth("transformer", "cnn", high)
+    assert worth.value > 1
+    assert worth.value == pytest.approx(1 / back.value)
+    assert worth.ends == pytest.approx(tuple(1 / end for end in back.ends[::-1]))
+    same = different.losses(
+        "transformer", different.fits["transformer"].draws(), np.log([high / worth.value])
+    )
+    assert same[0, 0] == pytest.approx(
+        different.losses("cnn", different.fits["cnn"].draws(), np.log([high]))[0, 0]
+    )
+    assert low < high / worth.value < high
+    assert f"It reaches the loss of cnn at {high:.3g} x with {worth.value:.2f}" in different.sentence(
+        "cnn", "transformer"
+    )

@@ -7,8 +7,9 @@ import pytest
 from reference_tables import isoflop_rows, needs_reference
 
 from scalelab.analysis.fits.budget import budget_table
-from scalelab.analysis.fits.compute_optimal import budgets_of, compute_optimal, parabola
+from scalelab.analysis.fits.compute_optimal import compute_optimal, parabola
 from scalelab.analysis.fits.fit import fit_law
+from scalelab.analysis.fits.isoflops import budgets_of
 from scalelab.analysis.laws import get_law
 from scalelab.errors import FitError, InputError
 

@@ -155,3 +155,20 @@ def test_a_rise_along_one_side_of_a_grid_is_named():
     x = {"n_params": n, "n_examples": d}
     rises = diagnose(fit_law("chinchilla", x, noisy(clean, 0.001))).rises
     assert "n_examples" not in rises
+
+
+def test_an_average_of_forms_is_diagnosed_by_its_heaviest():
+    fit = fit_law("auto", X, noisy(0.3 + 30 * X**-0.3))
+    assert diagnose(fit).warnings() == diagnose(fit.best).warnings()
+    with pytest.raises(FitError, match=r"an average; take one, such as fit\.best"):
+        checklist(fit)
+
+
+def test_many_rows_that_are_unlike_the_others_are_one_sentence():
+    loss = noisy(30 * X**-0.2, 0.002)
+    loss[[3, 9, 15, 21, 27]] *= [1.1, 1.4, 1.2, 1.1, 1.15]
+    said = [line for line in diagnose(fit_law("power", X, loss)).warnings() if "not like the others" in line]
+    assert len(said) == 1
+    assert said[0].startswith("5 of 40 rows are not like the others")
+    assert "a pattern rather than runs that diverged" in said[0]
+    assert said[0].index("row 9 ") < said[0].index("row 15 ")

@@ -180,6 +180,16 @@ def data_constrained(draw):
 
 
 @st.composite
+def seen_and_unique(draw):
+    rates = {name: draw(uniform(0.15, 0.8)) for name in ("alpha", "beta", "gamma")}
+    heights = {
+        name: coefficient(rate, draw(log_uniform(0.3, 3)))
+        for name, rate in zip("ABC", rates.values(), strict=True)
+    }
+    return {"E": draw(log_uniform(0.3, 3)), **heights, **rates}
+
+
+@st.composite
 def sigmoid(draw):
     return {
         "low": draw(uniform(0, 0.3)),
@@ -245,7 +255,7 @@ def design(law: str) -> dict[str, np.ndarray]:
     if law in OF_SIZE_AND_DATA:
         n, d = grid(np.geomspace(1e5, 1e9, 6), np.geomspace(1e5, 1e9, 6))
         return {"n_params": n, "n_examples": d}
-    if law == "data-constrained":
+    if law in ("data-constrained", "seen-and-unique"):
         n, d, e = grid(
             np.geomspace(1e5, 1e9, 5), np.geomspace(1e5, 1e9, 5), np.array([1.0, 2, 4, 10, 40, 100])
         )
@@ -281,6 +291,7 @@ DRAWS = {
     "kaplan-offset": kaplan_offset(),
     "interaction": interaction(),
     "data-constrained": data_constrained(),
+    "seen-and-unique": seen_and_unique(),
     "loglog": loglog(),
     "sigmoid": sigmoid(),
     "loss-to-loss": loss_to_loss(),

@@ -1,0 +1,36 @@
+"""Budgets of runs, and plans that leave nothing to find an optimum in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelab.analysis.fits.compute_optimal import envelope
+from scalelab.analysis.fits.isoflops import means, varied
+from scalelab.errors import FitError
+
+
+@given(st.floats(0.1, 0.9), st.floats(1.0, 1e3))
+def test_a_size_that_follows_from_compute_is_not_varied(exponent, factor):
+    flops = np.geomspace(1e15, 1e20, 8)
+    assert not varied(flops, factor * flops**exponent)
+    assert varied(np.repeat(flops, 2), np.repeat(flops**exponent, 2) * np.tile([1.0, 2.0], 8))
+
+
+def test_a_plan_of_one_ratio_says_nothing_of_the_best_split():
+    n = np.geomspace(1e7, 1e10, 8)
+    loss = (1.7 + 400 * n**-0.34 + 2000 * (20 * n) ** -0.37) * np.exp(
+        0.002 * np.random.default_rng(0).standard_normal(8)
+    )
+    with pytest.raises(FitError, match="the plan of whoever made them"):
+        envelope(120 * n**2, n, loss)
+
+
+def test_means_are_of_equal_scales_in_their_first_order():
+    scales, mean, first = means((np.array([3.0, 1.0, 3.0]),), np.array([1.0, 5.0, 3.0]))
+    assert list(scales[0]) == [3.0, 1.0]
+    assert list(mean) == [2.0, 5.0]
+    assert list(first) == [0, 1]
+    assert mean.sum() == pytest.approx(7.0)
