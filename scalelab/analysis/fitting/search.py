@@ -136,15 +136,16 @@ def _more(
     """
     square = _square(problem)
     unit = 1.0 if problem.estimator.log else problem.y_scale * float(np.abs(problem.y).max())
-    rng = np.random.default_rng(seed)
+    rng, freedom = np.random.default_rng(seed), len(problem.y) - problem.lower.size
     least, zero = square.objective(found, weights), np.zeros(len(found), dtype=bool)
     for round_ in range(_MOST_ROUNDS):
         order = np.argsort(least, kind="stable")
         found, least, zero = found[order], least[order], zero[order]
         near = _CLOSE if round_ < _ROUNDS or longer else 0.1 * _CLOSE
-        if round_ == 0 and problem.lower.size > _SOME_PARAMETERS:
+        # With one degree of freedom noise comes as near often.
+        if round_ == 0 and problem.lower.size > _SOME_PARAMETERS and (freedom > 1 or longer):
             near = 2.0 * _CLOSE
-        if zero.any() or least[0] > (len(problem.y) - problem.lower.size) * (near * unit) ** 2:
+        if zero.any() or least[0] > freedom * (near * unit) ** 2:
             break
         begun = candidates[rng.permutation(len(candidates))[:_MORE]]
         if round_:
