@@ -22,6 +22,9 @@ Status = Literal["done", "diverged", "failed", "interrupted"]
 MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailable"]
 UNSPECIFIED = "unspecified"
 """The architecture or optimizer of runs from elsewhere that do not say theirs."""
+On = Literal["validation", "test", "last"]
+Charge = Literal["last", "best"]
+"""Which losses of runs are meant, and which FLOPs; see `scalelab.analysis.runs.outcomes`."""
 FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
 """Outcomes that running the study again keeps; `failed` is retried on request, `interrupted` always."""
 
@@ -79,6 +82,10 @@ class Length(Frozen):
         return self
 
 
+# Not in the identity where it is left open: it does not change what is trained.
+_LeftOpen = Annotated[int | None, Field(ge=1, exclude_if=lambda examples: examples is None)]
+
+
 class TrainingOptions(Frozen):
     """Everything about training that is neither the model, the data nor the optimizer.
 
@@ -106,13 +113,10 @@ class TrainingOptions(Frozen):
     validations: int | None = Field(
         None, ge=1, le=10_000, description="validations, evenly spaced, the last at the end; default up to 10"
     )
-    # Not in the identity where it is left open: it does not change what is trained.
-    validation_examples: int | None = Field(
-        None,
-        ge=1,
-        exclude_if=lambda examples: examples is None,
-        description="validation examples of a point; the best and the last always have the whole split",
+    validation_examples: _LeftOpen = Field(
+        None, description="validation examples of a point; the best and the last always have the whole split"
     )
+    test_examples: _LeftOpen = Field(None, description="test examples of a run; default what costs 3% of it")
 
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Self:
@@ -223,9 +227,11 @@ class Record(Frozen):
     best_step: int | None = None
     metrics: dict[str, Measured] = Field(default_factory=dict, description="at the best step")
     n_validated: int | None = Field(None, description="validation examples behind loss, objective, metrics")
-    constant_loss: float | None = Field(
-        None, description="loss of the best constant answer to the validation split"
-    )
+    constant_loss: float | None = Field(None, description="of the best constant answer, on validation")
+    test_loss: Measured = Field(None, description="of the weights of the best step, on the test split")
+    test_objective: Measured = Field(None, description="likewise")
+    test_metrics: dict[str, Measured] = Field(default_factory=dict, description="likewise")
+    n_tested: int | None = Field(None, description="test examples behind these")
     curve: tuple[CurvePoint, ...] = ()
     n_params: int | None = None
     n_params_body: int | None = Field(None, description="parameters without the head")

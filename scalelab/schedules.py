@@ -15,6 +15,9 @@ from scalelab.records import TrainingOptions
 CURVE_SHARE = 0.01
 """What all validations but the last may cost, in FLOPs of the training."""
 
+TEST_SHARE = 0.025
+"""What evaluating on the test split may cost, likewise."""
+
 LEAST_EXAMPLES = 128
 MOST_POINTS, FEWEST_POINTS = 10, 3
 
@@ -81,6 +84,21 @@ class Validations:
     def passed(self, n_validation: int) -> int:
         """Returns the validation examples of a run whose best point is its last, repeats counted."""
         return (len(self.steps) - 1) * self.examples + n_validation
+
+
+def tested_examples(training: TrainingOptions, n_steps: int, n_test: int) -> int:
+    """Returns how many test examples a run is evaluated on at its end, a function of nothing measured.
+
+    What `test_examples` leaves open is the whole split, or what costs `TEST_SHARE` of the training where that
+    is less, but `LEAST_EXAMPLES` however short the run.
+
+    Args:
+        training: The options; `batch_size` and `test_examples` are read.
+        n_steps: Optimizer steps of the run.
+        n_test: Examples of the test split; 0 where there is none.
+    """
+    affordable = int(3 * TEST_SHARE * n_steps * training.batch_size)
+    return min(training.test_examples or max(LEAST_EXAMPLES, affordable), n_test)
 
 
 def lr_factor(step: int, n_steps: int, training: TrainingOptions) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalelab.analysis.designspace.whole import DesignSpace, design_space
 from scalelab.analysis.estimate import Refusal
@@ -26,12 +26,14 @@ from scalelab.analysis.runs.designs import (
     seed_spread,
 )
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
+from scalelab.analysis.runs.outcomes import taken
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.analysis.trees.fit import tree_models
 from scalelab.analysis.trees.leakage import OUTCOME_WORDS
 from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import InputError
 from scalelab.law import Law
+from scalelab.records import Charge, On
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +83,8 @@ class Analysis:
         level: Coverage of all intervals.
         estimator: What the fits minimize.
         seed: Seed of everything random.
+        on: Which losses and objectives all this is about, see `scalelab.analysis.runs.outcomes`.
+        charge: Which training FLOPs, likewise.
     """
 
     studies: pd.DataFrame
@@ -97,10 +101,12 @@ class Analysis:
     level: float
     estimator: str
     seed: int
+    on: On = "validation"
+    charge: Charge = "last"
 
     json_fields: ClassVar = (
-        "level", "estimator", "seed", "studies", "warnings", "loss_by_scale=scales", "laws", "comparisons",
-        "compute_optimal=optima", "fronts", "trees", "design",
+        "level", "estimator", "seed", "on", "charge", "studies", "warnings", "loss_by_scale=scales", "laws",
+        "comparisons", "compute_optimal=optima", "fronts", "trees", "design",
     )  # fmt: skip
 
     @property
@@ -131,8 +137,10 @@ def analyze(
     trees: bool = True,
     design: bool = False,
     seed: int = 0,
+    on: On = "validation",
+    charge: Charge = "last",
 ) -> Analysis:
-    """Analyzes a table of runs.
+    """Analyzes a table of runs; what they cannot support is refused with the reason within the result.
 
     Args:
         runs: One row per trial with the columns of the store's `runs`; of imported tables `status`,
@@ -146,20 +154,20 @@ def analyze(
         trees: Whether to fit a tree model of the design.
         design: Whether to analyze the design space: every kind of tree model, distributions, ranges.
         seed: Seed of everything random.
-
-    Returns:
-        The analysis; what the runs cannot support is refused with the reason within it.
+        on: Which losses and objectives are meant, see `scalelab.analysis.runs.outcomes`.
+        charge: Which training FLOPs, likewise.
 
     Raises:
-        InputError: No run is finished, a column is missing, or an option is wrong.
+        InputError: No run is finished, a column is missing, an option is wrong, or runs do not record what
+            is meant.
     """
     check_level(level)
-    done, along = with_axes(_finished(runs), law, axes or ())
+    done, along = with_axes(taken(_finished(runs), on, charge), law, axes or ())
     table = designs(done, along)
     studies = _studies(runs, done, planned or {})
-    laws = fit_families(table, law=law, axes=axes, estimator=estimator, level=level, seed=seed)
-    joint = axes is None or JOINT in axes
-    optima = family_optima(table, estimator=estimator, level=level, seed=seed) if joint else ()
+    how: Any = {"estimator": estimator, "level": level, "seed": seed}
+    laws = fit_families(table, law=law, axes=axes, **how)
+    optima = family_optima(table, **how) if axes is None or JOINT in axes else ()
     space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
         studies=studies,
@@ -173,9 +181,9 @@ def analyze(
         design=space,
         runs=done,
         curves=curves,
-        level=level,
-        estimator=estimator,
-        seed=seed,
+        on=on,
+        charge=charge,
+        **how,
     )
 
 

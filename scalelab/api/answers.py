@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scalelab.api.source import Source
     from scalelab.law import Law
     from scalelab.plugins import Catalog
+    from scalelab.records import Charge, On
 
 
 def analyze(
@@ -43,6 +44,8 @@ def analyze(
     design: bool = False,
     curves: bool = True,
     seed: int = 0,
+    on: On = "validation",
+    charge: Charge = "last",
     catalog: Catalog | None = None,
 ) -> Analysis:
     """Analyzes finished runs: laws, comparisons, compute-optimal splits, fronts, trees, the design space.
@@ -59,6 +62,9 @@ def analyze(
         design: Whether to analyze the design space: every kind of tree model, distributions, ranges.
         curves: Whether to read the learning curves too, for figures.
         seed: Seed of everything random.
+        on: Losses and objectives of the best `validation`, of the best step's weights on the `test` split,
+            or of the `last` step.
+        charge: Whether training FLOPs count all steps (`last`) or those to the `best` one.
         catalog: Where a plugin's law is looked up; the installed plugins by default.
 
     Returns:
@@ -68,21 +74,10 @@ def analyze(
         InputError: No run is finished, a column is missing, or an option is wrong.
         StoreError: The store cannot be read.
     """
-    import pandas as pd
-
     from scalelab.analysis.analyze import analyze as analyze_runs
 
-    of_curves, planned = None, None
-    if isinstance(source, pd.DataFrame):
-        runs = source if study is None else source[source["study"] == study]
-    else:
-        store = opened(source)
-        planned, runs = planned_trials(store, study), store.runs(study)
-        of_curves = store.curves(study) if curves else None
     return analyze_runs(
-        runs,
-        curves=of_curves,
-        planned=planned,
+        **_read(source, study, curves=curves),
         law=law_named(law, catalog),
         axes=axes,
         estimator=estimator,
@@ -90,7 +85,21 @@ def analyze(
         trees=trees,
         design=design,
         seed=seed,
+        on=on,
+        charge=charge,
     )
+
+
+def _read(source: Source, study: str | None, *, curves: bool) -> dict[str, Any]:
+    """Returns runs, learning curves and planned trials of a source, as the analysis takes them."""
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
+        return {"runs": source if study is None else source[source["study"] == study]}
+    store = opened(source)
+    planned = planned_trials(store, study)
+    found = {"planned": planned, "runs": store.runs(study)}
+    return found | {"curves": store.curves(study)} if curves else found
 
 
 class Asked(Filters, total=False):

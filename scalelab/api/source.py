@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from scalelab.law import Law
     from scalelab.plugins import Catalog
+    from scalelab.records import Charge, On
     from scalelab.store import Store
     from scalelab.study import Study
 
@@ -24,19 +25,24 @@ if TYPE_CHECKING:
 
 
 class Filters(TypedDict, total=False):
-    """Which runs are meant; what is left out or `None` filters nothing.
+    """Which runs are meant, and which of their losses; what is left out or `None` filters nothing.
 
     Attributes:
         study: Only this study.
         dataset: Only this dataset; it may be named with the options that set it apart from another one.
         architecture: Only this architecture.
         optimizer: Only this optimizer.
+        on: Losses and objectives of the best `validation` (the default), of the best step's weights on the
+            `test` split, or of the `last` step.
+        charge: Whether training FLOPs count all steps (`last`, the default) or those to the `best` one.
     """
 
     study: str | None
     dataset: str | None
     architecture: str | None
     optimizer: str | None
+    on: On | None
+    charge: Charge | None
 
 
 def opened(store: Store | Path | str, *, create: bool = False) -> Store:
@@ -79,16 +85,18 @@ def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
     Args:
         source: A store, its file, or a table of runs.
         only: Which runs are meant: `study`, `dataset` (which may be named with the options that set it apart
-            from another one), `architecture`, `optimizer`.
+            from another one), `architecture`, `optimizer`; `on` and `charge` say which of their losses.
 
     Raises:
-        InputError: There are none, or none of that name.
+        InputError: There are none, or none of that name, or they do not record the loss that is meant.
         StoreError: The store cannot be read.
     """
     from scalelab.analysis.runs import designs
+    from scalelab.analysis.runs.outcomes import taken
 
     runs, where = all_runs(source, only.pop("study", None))
-    runs = _of_names(designs.finished_runs(runs), only)
+    on, charge = only.pop("on", None), only.pop("charge", None)
+    runs = taken(_of_names(designs.finished_runs(runs), only), on, charge)
     if runs.empty:
         raise InputError(f"{where} has no finished run with a finite loss that matches all of these filters")
     return runs

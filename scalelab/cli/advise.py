@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ def advise(
     optimizer: opt.Optimizer = None,
     estimator: opt.Estimator = "log-huber",
     level: opt.Level = 0.9,
+    on: opt.On = "validation",
+    charge: opt.Charge = "last",
     price_per_flop: opt.PricePerFlop = None,
     price_per_hour: opt.PricePerHour = None,
     write: opt.Write = None,
@@ -48,6 +51,7 @@ def advise(
     """
     import scalelab
     from scalelab.api.proposals import refuse_existing
+    from scalelab.report.outcomes import meaning
 
     if source is not None and write is None:
         raise InputError("--from goes with --write: it says where the new study's settings come from")
@@ -55,9 +59,10 @@ def advise(
         refuse_existing(write)
     if (budget is None) == (max_latency is None):
         raise InputError("give either --budget FLOPS or --max-latency TIME with --device TARGET")
-    runs = scalelab.finished_runs(
-        store, study=study, dataset=dataset, architecture=architecture, optimizer=optimizer
+    only = scalelab.Filters(
+        study=study, dataset=dataset, architecture=architecture, optimizer=optimizer, on=on, charge=charge
     )
+    runs = scalelab.finished_runs(store, **only)
     if max_latency is not None:
         given = {"store": store, "runs": runs, "study_file": source, "catalog": ctx.obj.catalog(plugins_dir)}
         _within(ctx.obj, max_latency, device, batch_size, write, json, **given)
@@ -71,20 +76,28 @@ def advise(
         catalog = ctx.obj.catalog(plugins_dir)
         proposal = scalelab.propose_run(advice, runs, store, write, study_file=source, catalog=catalog)
     if json:
-        written = None
-        if proposal is not None:
-            written = {**json_object(proposal), "loss": scalelab.expected_loss(advice, proposal)}
-        print_json({**json_object(advice), "cost": cost, "study": written})
+        _print_json(advice, cost, proposal)
         return
-    _print(ctx.obj, advice, cost)
+    _print(ctx.obj, advice, cost, meaning(on, charge))
     if proposal is not None:
         _print_proposal(proposal, advice, store)
 
 
-def _print(context: Context, advice: Advice, cost: dict[str, float | None]) -> None:
+def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposal | None) -> None:
+    import scalelab
+
+    written = None
+    if proposal is not None:
+        written = {**json_object(proposal), "loss": scalelab.expected_loss(advice, proposal)}
+    print_json({**json_object(advice), "cost": cost, "study": written})
+
+
+def _print(context: Context, advice: Advice, cost: dict[str, float | None], meant: Iterable[str]) -> None:
     from scalelab.report.sections.advise import advice_tables
 
     context.show(*advice_tables(advice))
+    for words in meant:
+        print(words)
     if cost["seconds"] is not None:
         print(f"about {duration(cost['seconds'])} at the pace of the runs nearest in compute")
     if cost["price"] is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -25,6 +25,8 @@ def analyze(
     axis: opt.Axes = None,
     estimator: opt.Estimator = "log-huber",
     level: opt.Level = 0.9,
+    on: opt.On = "validation",
+    charge: opt.Charge = "last",
     trees: opt.Trees = True,
     design: opt.Design = False,
     propose: opt.Propose = None,
@@ -50,17 +52,17 @@ def analyze(
     catalog = ctx.obj.catalog(plugins_dir) if propose is not None or plugins_dir else None
     known = study_to_narrow(opened, study, propose, source, catalog) if propose and catalog else None
     say(f"analyzing {study or store}")
+    how: Any = {"estimator": estimator, "level": level, "on": on, "charge": charge}
     analysis = scalelab.analyze(
         opened,
         study=study,
         law=law,
         axes=axis,
-        estimator=estimator,
-        level=level,
         trees=trees,
         design=design or propose is not None,
         curves=bool(files or figures),
         catalog=catalog,
+        **how,
     )
     for line in analysis.warnings:
         warn(line)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from scalelab import records
+
 DEFAULT_STORE = Path("experiments.duckdb")
 
 
@@ -30,6 +32,16 @@ Architecture = Annotated[str | None, _option("--architecture", "Only this archit
 Optimizer = Annotated[str | None, _option("--optimizer", "Only this optimizer.")]
 Estimator = Annotated[str, _option("--estimator", "What the fits minimize.")]
 Level = Annotated[float, _option("--level", "Coverage of the intervals.")]
+On = Annotated[
+    records.On,
+    _option(
+        "--on",
+        "Losses of the best validation, of the best step's weights on the test split, or of the last step.",
+    ),
+]
+Charge = Annotated[
+    records.Charge, _option("--charge", "Training FLOPs count the steps to the last one, or to the best.")
+]
 StudyFile = Annotated[
     Path | None, _option("--from", "The runs' study file, where the store's copy cannot find its dataset.")
 ]

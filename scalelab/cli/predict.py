@@ -32,6 +32,8 @@ def predict(
     law: opt.PredictLaw = None,
     estimator: opt.Estimator = "log-huber",
     level: opt.Level = 0.9,
+    on: opt.On = "validation",
+    charge: opt.Charge = "last",
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
@@ -42,6 +44,7 @@ def predict(
     """
     import scalelab
     from scalelab.analysis.estimate import Refusal
+    from scalelab.report.outcomes import meaning
     from scalelab.report.sections.predict import forecast_table, target_table
 
     if [bool(at), rows is not None, reach is not None].count(True) != 1:
@@ -50,15 +53,17 @@ def predict(
         raise InputError("--axis goes with --reach; with --at the axes are those that it names")
     scale = _scale(at) if rows is None else rows
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
-    only = scalelab.Filters(study=study, dataset=dataset, architecture=architecture, optimizer=optimizer)
+    only = scalelab.Filters(
+        study=study, dataset=dataset, architecture=architecture, optimizer=optimizer, on=on, charge=charge
+    )
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
     found: Sequence[Forecast | Target | Refusal]
     if reach is None:
         found = forecasts = scalelab.predict(store, scale, **asked)
-        table = forecast_table(forecasts, level)
+        table = forecast_table(forecasts, level, meaning(on, charge))
     else:
         found = targets = scalelab.reach(store, reach, axes=axis, **asked)
-        table = target_table(targets, level)
+        table = target_table(targets, level, meaning(on, charge))
     refusals = {one.reason for one in found if isinstance(one, Refusal)}
     if all(isinstance(one, Refusal) for one in found):
         raise InputError(f"the runs support no prediction: {'; '.join(sorted(refusals))}")

@@ -132,8 +132,8 @@ def run_study(
         threads: CPU threads for each worker. By default those of `OMP_NUM_THREADS`, else the cores that this
             process may use divided by the workers, and fewer for a trial whose steps are too small for them.
         stall_seconds: How long a worker may be silent before it counts as hung.
-        keep_weights: Whether to keep each trial's final weights in the journal, for `bench_study`. Trials
-            that are done already have none, unless they were kept then.
+        keep_weights: Whether to keep each trial's weights in the journal, those of its best step for
+            `bench_study` and those of its last. Trials that are done already have none, unless kept then.
         catalog: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
         stop: Ends the run early when asked, as Ctrl-C does while trials run.

@@ -136,7 +136,9 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         should_stop=stopwatch,
         train_flops_per_example=ready.cost.train_flops_per_example,
     )
-    validator = Validator(ready.data, VALIDATED, training.batch_size, ready.device, result.precision)
+    validator = Validator(
+        ready.data, ready.data.validation, VALIDATED, training.batch_size, ready.device, result.precision
+    )
     validating = time.perf_counter()
     validator.part(ready.module)
     validated = time.perf_counter() - validating

@@ -158,7 +158,7 @@ def _attempt(
         train_flops_per_example=flops,
     )
     if job.keep_weights and result.status == "done":
-        save_weights(journal.weights(trial.id), trial.id, ready.module)
+        save_weights(journal.weights(trial.id), trial.id, ready.module, result.best_weights)
     task = ready.data.task
     metric, direction = objective_of(task)
     catalog = bench.catalog(job.plugins)

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OUTCOMES = ("loss", "objective")
+TESTED = ("test_loss", "test_objective")
 WHOLE = ("seed", "n_steps", "batch_size")
 TEXTS = (*COMPONENTS, "metric", "direction", "status", "error")
-TARGETS = (*OUTCOMES, *SCALES, *WHOLE, "wall_seconds", *TEXTS)
+TARGETS = (*OUTCOMES, *TESTED, *SCALES, *WHOLE, "wall_seconds", *TEXTS)
 KNOWN_AS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in TARGETS},
     "loss": ("loss", "val_loss", "final_loss"),
@@ -308,7 +309,7 @@ def _complete(columns: Columns, rows: Sequence[int], where: str, wanted: Wanted)
     for name in COMPONENTS:
         columns[name] = [value or UNSPECIFIED for value in columns[name]]
     columns["status"] = _statuses(columns, rows, where)
-    for name in OUTCOMES:
+    for name in (*OUTCOMES, *TESTED):
         if name in columns:
             columns[name] = [v if v is not None and math.isfinite(v) else None for v in columns[name]]
     metric, direction = wanted.metric, wanted.direction

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError, StoreError, StoreNewerError
 from scalelab.store.latency_view import LATENCIES, MEASUREMENTS
-from scalelab.store.parameters import Column, Holder, Kind, order, sql_type, wider
+from scalelab.store.parameters import Column, Holder, Kind, free_name, order, sql_type, wider
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
@@ -80,8 +80,17 @@ alter table curve_points add column n_validated bigint;
 
 CONSTANT = "alter table records add column constant_loss double"
 
+TESTED = """
+alter table records add column test_loss double;
+alter table records add column test_objective double;
+alter table records add column test_metrics json;
+alter table records add column n_tested bigint;
+alter table imported_runs add column test_loss double;
+alter table imported_runs add column test_objective double;
+"""
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
-    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT,
+    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -103,12 +112,13 @@ select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
        r.n_params, r.n_params_body, t.n_examples, r.forward_flops, r.train_flops, r.n_steps, r.epochs,
        r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated, r.constant_loss,
-       r.metric, r.direction,
+       r.test_loss, r.test_objective, r.n_tested{tests},
+       r.train_flops * r.best_step / r.n_steps as train_flops_best, r.metric, r.direction,
        t.batch_size, t.schedule, r.precision, r.wall_seconds, r.validation_seconds, r.peak_memory_bytes,
        r.device, r.device_name, r.host, r.threads,
        make_timestamp((r.started_at * 1e6)::bigint) as started_at,
        make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
-       r.scalelab_version, r.plugins, r.machine, r.metrics, t.fingerprint, m.planned{columns}
+       r.scalelab_version, r.plugins, r.machine, r.metrics, r.test_metrics, t.fingerprint, m.planned{columns}
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
@@ -120,6 +130,7 @@ select * exclude (position, extra)
        1 as attempt, 1 as attempts, loss as loss_last, objective as objective_last, true as planned{imported}
 from imported_runs
 """
+_OF_TEST = ("test_loss", "test_objective", "test_metrics")
 COUNTED = ("n_params", "n_params_body", "n_examples")
 """Columns of counts, in which a table from elsewhere may have fractions."""
 
@@ -248,9 +259,24 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         if key in imported:
             here += f",\n       (extra->>{literal(key)})::{shown} as {quoted(names[key])}"
     connection.execute(BEST_ATTEMPTS)
-    connection.execute(RUNS.format(columns=columns, imported=here, **counted))
+    tests = "".join(
+        f", (r.test_metrics->>{literal('$.' + quoted(metric))})::double as {quoted(name)}"
+        for metric, name in tested_metrics(connection).items()
+    )
+    connection.execute(RUNS.format(columns=columns, imported=here, tests=tests, **counted))
     connection.execute(CURVES)
     connection.execute(LATENCIES)
+
+
+def tested_metrics(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Returns the metrics that runs have of a test split, and for each the name of its column in `runs`."""
+    metrics = first_column(
+        connection.execute("select distinct unnest(json_keys(test_metrics)) as name from records order by 1")
+    )
+    names: dict[str, str] = {}
+    for metric in metrics:
+        names[metric] = free_name(f"test_{metric}", [*_OF_TEST, *names.values()])
+    return names
 
 
 def imported_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, Kind]]:

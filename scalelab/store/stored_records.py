@@ -23,18 +23,19 @@ from scalelab.store.insert import (
     new_trials,
 )
 from scalelab.store.kind import Attempts
-from scalelab.store.schema import transaction
+from scalelab.store.schema import create_views, tested_metrics, transaction
 
 if TYPE_CHECKING:
     import duckdb
 
 _WHOLE = (
-    "attempt", "best_step", "n_validated", "n_params", "n_params_body", "n_steps", "peak_memory_bytes",
+    "attempt", "best_step", "n_validated", "n_tested", "n_params", "n_params_body", "n_steps",
+    "peak_memory_bytes",
 )  # fmt: skip
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
 _BESIDE = ("attempt", "features")
-_JSON = ("metrics", "features", "machine")
+_JSON = ("metrics", "test_metrics", "features", "machine")
 _ROWS = """
 with piece as (select * from records where {piece})
 select r.*, t.content, c.curve
@@ -129,7 +130,10 @@ class Records(Attempts[Record, Entry]):
                 "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
                 ["[" + ",".join(payload) + "]", json.dumps([layout])],
             )
+            known = tested_metrics(connection)
             _insert_staged(connection)
+            if tested_metrics(connection) != known:
+                create_views(connection)
 
     def restore(self, _: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Record:
         """Returns the record of a row of `ROWS`.

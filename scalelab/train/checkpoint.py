@@ -21,7 +21,7 @@ from torch import nn  # noqa: TID253
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
-FORMAT, WEIGHTS_FORMAT = 2, 1
+FORMAT, WEIGHTS_FORMAT = 2, 2
 _PLACE = ("step", "loss_sum", "loss_count", "wall_seconds", "validation_seconds", "kept")
 """The fields of a position that a checkpoint has as they are."""
 
@@ -130,22 +130,29 @@ def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
         raise
 
 
-def save_weights(path: Path, trial_id: str, module: nn.Module) -> None:
-    """Keeps a module's weights and buffers, on the CPU, whole or not at all.
+def save_weights(path: Path, trial_id: str, module: nn.Module, best: Mapping[str, Any] | None = None) -> None:
+    """Keeps weights and buffers of the best step and of the last, on the CPU, whole or not at all.
+
+    Args:
+        path: The file.
+        trial_id: What was trained.
+        module: With the weights of the last step.
+        best: The weights of the best step; by default those of the last.
 
     Raises:
         TrainingError: The file cannot be written.
     """
-    weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    last = _on_cpu(module.state_dict())
+    state = {"module": last if best is None else _on_cpu(best), "last": last}
     try:
-        _write_whole(path, {"format": WEIGHTS_FORMAT, "trial_id": trial_id, "module": weights})
+        _write_whole(path, {"format": WEIGHTS_FORMAT, "trial_id": trial_id, **state})
     except (OSError, RuntimeError) as error:
         message = f"weights cannot be kept in {path}: {error}; free some space and run again"
         raise TrainingError(message) from error
 
 
 def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
-    """Gives a module the weights that `save_weights` kept.
+    """Gives a module the weights of the best step that `save_weights` kept.
 
     Raises:
         TrainingError: The file cannot be read, or its weights are another trial's or another network's.
@@ -157,6 +164,10 @@ def load_weights(path: Path, trial_id: str, module: nn.Module) -> None:
     except Exception as error:  # a damaged pickle can raise anything
         message = f"weights {path} cannot be used: {_reason(error)}; remove the file to continue without it"
         raise TrainingError(message) from error
+
+
+def _on_cpu(weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.detach().cpu() for name, value in weights.items()}
 
 
 def _reason(error: Exception) -> str:

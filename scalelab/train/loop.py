@@ -16,15 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch  # noqa: TID253 - scalelab.train imports this module when training starts
 from torch import nn  # noqa: TID253
 
-from scalelab.components import OpenDataset
+from scalelab.components import OpenDataset, Split
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint, Trial
-from scalelab.schedules import Validations, lr_factor, resolve_steps
+from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.device import (
@@ -130,9 +130,7 @@ class _Run:
         self.memory = PeakMemory(self.device)
         self.module.to(self.device).train()
         self.examples = Examples(self.data.train, self.subset, self.device)
-        self.validator = Validator(
-            self.data, self.validations.examples, self.options.batch_size, self.device, self.precision
-        )
+        self.validator = self.validator_of(self.data.validation, self.validations.examples)
         position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
             seed_everything(self.trial.seed)
@@ -219,11 +217,31 @@ class _Run:
         self.curve.append(self.point(step, train_loss, score))
         if step == self.n_steps:
             self.settle([*self.curve[:-1], measured(self.curve[-1], compared)])
-        elif self.validator.partial:
+        else:
             self.contenders.keep(self.curve, self.module)
         self.loss_sum.zero_()
         self.loss_count = 0
         return True
+
+    def validator_of(self, split: Split, n_part: int) -> Validator:
+        """Returns what scores the module on a part of a split."""
+        batch = self.options.batch_size
+        return Validator(self.data, split, n_part, batch, self.device, self.precision)
+
+    def tested(self, best: CurvePoint) -> dict[str, Any]:
+        """Returns the fields of a result that say how the best step's weights do on the test split."""
+        if self.data.test is None or not len(self.data.test):
+            return {}
+        n = tested_examples(self.options, self.n_steps, len(self.data.test))
+        with self.contenders.weights_of(best.step, self.module):
+            score = self.validator_of(self.data.test, n).part(self.module)
+        scores = {"loss": score.loss, **score.metrics}
+        return {
+            "test_loss": score.loss,
+            "test_objective": scores.get(self.objective),
+            "test_metrics": score.metrics,
+            "n_tested": score.n_examples,
+        }
 
     def settle(self, compared: Sequence[CurvePoint]) -> None:
         """Measures the best points on the whole split, chosen among those that are compared."""
@@ -243,7 +261,7 @@ class _Run:
             train_loss=train_loss,
             loss=score.loss,
             metrics=score.metrics,
-            n_validated=score.n_validated,
+            n_validated=score.n_examples,
         )
 
     def save(self, step: int) -> None:
@@ -264,6 +282,7 @@ class _Run:
         losses = [point.loss for point in whole if point.loss is not None]
         best = best_point(whole, self.objective, self.direction)
         last = self.curve[-1] if self.curve else None
+        tested = self.tested(best) if status == "done" and best else {}
         return TrainResult(
             status=status,
             error=error,
@@ -278,6 +297,8 @@ class _Run:
             metrics=dict(best.metrics) if best else {},
             n_validated=best.n_validated if best else None,
             constant_loss=constant_loss(self.data.validation.targets, self.data.task),
+            **tested,
+            best_weights=self.contenders.kept.get(best.step) if best else None,
             precision=self.precision,
             device=str(self.device),
             wall_seconds=self.seconds(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from scalelab.records import CurvePoint, Direction, Measured
 from scalelab.train.device import Precision
@@ -48,6 +48,12 @@ class TrainResult:
         metrics: Validation metrics at that step.
         n_validated: Validation examples that they were measured on: the whole split.
         constant_loss: Loss of the best constant answer to it, see `scalelab.constant_loss`.
+        test_loss: Loss on the test split of the weights of `best_step`; `None` where the dataset has no such
+            split, and for a run that is not done.
+        test_objective: Their objective there.
+        test_metrics: Their metrics there.
+        n_tested: Test examples that these were measured on.
+        best_weights: The weights of `best_step`; `None` where that is the last step, whose the module has.
         precision: `"fp32"` or `"bf16"`, as used.
         device: Such as `"cpu"` or `"cuda:0"`, as used.
         wall_seconds: Time in the loop, validation and time before a resume included.
@@ -69,6 +75,11 @@ class TrainResult:
     metrics: dict[str, Measured] = field(default_factory=dict)
     n_validated: int | None = None
     constant_loss: float | None = None
+    test_loss: float | None = None
+    test_objective: float | None = None
+    test_metrics: dict[str, Measured] = field(default_factory=dict)
+    n_tested: int | None = None
+    best_weights: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     precision: Precision
     device: str
     wall_seconds: float

@@ -1,14 +1,16 @@
-"""Validation: the curve on a fixed part of the split, what is reported on the whole of it.
+"""Validation: the curve on a fixed part of the split, what is reported on the whole of it; and the test.
 
 A point of the curve shows how training goes, and which step may be the best; a part of the split, the same
 for all points and all trials of a study, says that at a fraction of the cost. The last point and the best
-ones are measured on the whole split, for which weights that may be the best are kept until the end.
+ones are measured on the whole split, for which weights that may be the best are kept until the end. Those of
+the best step, by the objective, are then evaluated on the test split, which nothing is chosen by.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
-from scalelab.components import OpenDataset
+from scalelab.components import OpenDataset, Split
 from scalelab.records import CurvePoint, Direction, Measured
 from scalelab.train.batches import Examples, subset_indices
 from scalelab.train.device import Precision, autocast
@@ -38,41 +40,48 @@ class Score:
     Attributes:
         loss: Mean over the examples.
         metrics: By name; empty where the loss is not finite.
-        n_validated: Validation examples that they were measured on.
+        n_examples: Examples that they were measured on.
     """
 
     loss: float
     metrics: dict[str, Measured]
-    n_validated: int
+    n_examples: int
 
 
 class Validator:
-    """Scores a module on the validation split, without gradients and without augmentation.
+    """Scores a module on the validation or the test split, without gradients and without augmentation.
 
     Args:
         data: The dataset.
-        n_part: Examples of the part that the curve is measured on, drawn once for all.
+        split: The split.
+        n_part: Examples of the part of it that is measured on, drawn once for all.
         batch_size: Of the training.
         device: Where the module is.
         precision: Of the forward pass.
     """
 
     def __init__(
-        self, data: OpenDataset, n_part: int, batch_size: int, device: torch.device, precision: Precision
+        self,
+        data: OpenDataset,
+        split: Split,
+        n_part: int,
+        batch_size: int,
+        device: torch.device,
+        precision: Precision,
     ) -> None:
-        n = len(data.validation)
+        n = len(split)
         self.n_part = min(n_part, n)
         drawn = subset_indices(n, n, 0)
         # Sorted, so that a memory map is read from its beginning to its end.
         rows = np.concatenate([np.sort(drawn[: self.n_part]), np.sort(drawn[self.n_part :])])
-        self._examples = Examples(data.validation, rows, device)
-        self._targets = np.asarray(data.validation.targets)[rows]
+        self._examples = Examples(split, rows, device)
+        self._targets = np.asarray(split.targets)[rows]
         self._size = max(BATCH_SIZE, batch_size)
         self._prepare, self._device, self._precision = data.prepare, device, precision
         self._loss, self._metrics = resolve_loss(data.task.loss), resolve_metrics(data.task)
 
     def part(self, module: nn.Module) -> Score:
-        """Returns the score on the curve's part of the split."""
+        """Returns the score on the part of the split."""
         return self._score(self._outputs(module, self.n_part))
 
     def whole(self, module: nn.Module) -> tuple[Score, Score]:
@@ -150,16 +159,27 @@ class Contenders:
             The curve with those points as measured now.
         """
         best = self._best(compared)
-        wanted = {step: weights for step, weights in self.kept.items() if step in best}
-        if not wanted:
+        self.kept = {step: weights for step, weights in self.kept.items() if step in best}
+        if not validator.partial:
             return list(curve)
-        last = copy.deepcopy(module.state_dict())
         found = {}
-        for step, weights in wanted.items():
-            module.load_state_dict(weights)
-            found[step], _ = validator.whole(module)
-        module.load_state_dict(last)
+        for step in self.kept:
+            with self.weights_of(step, module):
+                found[step], _ = validator.whole(module)
         return [measured(point, found[point.step]) if point.step in found else point for point in curve]
+
+    @contextmanager
+    def weights_of(self, step: int, module: nn.Module) -> Iterator[None]:
+        """Gives the module the weights of a step that are kept, and its own again at the end."""
+        if step not in self.kept:
+            yield
+            return
+        last = copy.deepcopy(module.state_dict())
+        module.load_state_dict(self.kept[step])
+        try:
+            yield
+        finally:
+            module.load_state_dict(last)
 
     def _best(self, curve: Sequence[CurvePoint]) -> set[int]:
         found = (best_point(curve, *way) for way in self._ways)
@@ -168,5 +188,5 @@ class Contenders:
 
 def measured(point: CurvePoint, score: Score) -> CurvePoint:
     """Returns a point of the curve with another score."""
-    changes = {"loss": score.loss, "metrics": score.metrics, "n_validated": score.n_validated}
+    changes = {"loss": score.loss, "metrics": score.metrics, "n_validated": score.n_examples}
     return CurvePoint.model_validate({**dict(point), **changes})

@@ -26,7 +26,10 @@ def open_blobs(params):
     inputs = rng.normal(size=(params.n, 1, 16)).astype("float32") + targets[:, None, None]
     split = scalelab.Split(inputs, targets)
     task = scalelab.Task(input_shape=(1, 16), n_outputs=2, metrics=("accuracy",))
-    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint=f"blobs-{params.n}")
+    test = scalelab.Split(inputs[: params.n // 2], targets[: params.n // 2])
+    return scalelab.OpenDataset(
+        task=task, train=split, validation=split, test=test, fingerprint=f"blobs-{params.n}"
+    )
 
 
 class NetParams(scalelab.Params):

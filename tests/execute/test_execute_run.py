@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalelab import open_store, run_study
+from scalelab import finished_runs, open_store, run_study
 from scalelab.execute.coordinator import Planned, Retried
 
 
@@ -23,6 +23,21 @@ def test_a_study_runs_and_running_it_again_is_a_no_op(lab, workers):
     assert set(runs.status) == {"done"}
     assert set(runs.n_examples) == {16, 64}
     assert set(runs.architecture_width) == {2, 4}
+
+
+def test_runs_are_tested_and_their_weights_kept(lab):
+    run(lab, lab.study(), workers=0, keep_weights=True)
+    store = open_store(lab.store)
+    runs = store.runs("tiny")
+    assert (runs.n_tested == 32).all()
+    assert (runs.test_loss > 0).all()
+    assert runs.test_accuracy.between(0, 1).all()
+    assert (runs.test_objective == runs.test_loss).all()
+    assert runs.train_flops_best.equals(runs.train_flops * runs.best_step / runs.n_steps)
+    on_test = finished_runs(store, on="test", charge="best")
+    assert on_test.loss.tolist() == runs.test_loss.tolist()
+    weights = list((lab.folder / "store.duckdb.journal" / "weights").iterdir())
+    assert len(weights) == 4
 
 
 def test_workers_do_not_change_results(lab, tmp_path):

@@ -61,6 +61,8 @@ def a_record(
         "best_step": 20, "n_validated": 40, "constant_loss": 0.65,
         "metric": "accuracy", "direction": "maximize",
         "metrics": {"accuracy": 0.9, "auroc": None},
+        "test_loss": 0.3, "test_objective": 0.85, "n_tested": 30,
+        "test_metrics": {"accuracy": 0.85, "auroc": None},
         "n_params": 1000 + trial.seed % 1000, "n_params_body": 900, "forward_flops": 1e6,
         "train_flops": 1e12 / 3, "n_steps": 30, "epochs": 3.75, "features": {"stages": 4},
         "precision": "fp32", "wall_seconds": 12.25, "validation_seconds": 0.5, "peak_memory_bytes": 2**31,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 
 import pytest
@@ -16,7 +17,9 @@ from scalelab.store.registrations import Registration
 RUNS = """
 study trial_id status attempt attempts error dataset architecture optimizer seed data_seed n_params
 n_params_body n_examples forward_flops train_flops n_steps epochs loss loss_last objective objective_last
-best_step n_validated constant_loss metric direction batch_size schedule precision wall_seconds
+best_step n_validated constant_loss
+test_loss test_objective n_tested train_flops_best test_metrics
+metric direction batch_size schedule precision wall_seconds
 validation_seconds
 peak_memory_bytes device device_name
 host threads started_at finished_at plugins metrics
@@ -51,6 +54,9 @@ def test_a_run_shows_everything_about_it(store):
     assert (row.n_examples, row.seed, row.batch_size, row.schedule) == (64, 3, 64, "cosine")
     assert (row.host, row.device, row.threads) == ("h", "cpu", 1)
     assert row.started_at.timestamp() == STARTED + 1
+    assert (row.test_loss, row.test_objective, row.test_accuracy, row.n_tested) == (0.3, 0.85, 0.85, 30)
+    assert math.isnan(row.test_auroc)
+    assert row.train_flops_best == pytest.approx(row.train_flops * 20 / 30)
     assert row.plugins == '{"dataset":{"plugin":"p","distribution":"d","version":"1"}}'
     assert (row.dataset_n, row.dataset_noise, row.optimizer_lr) == (64, 0.5, 0.001)
     assert (row.architecture_act, row.architecture_bias, row.architecture_drop) == ("gelu", True, 0.5)

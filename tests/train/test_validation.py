@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from train_toys import Problem, TinyNet, make_data
+from train_toys import Problem, Spoiled, TinyNet, make_data
 
 from scalelab.components import Metric
 from scalelab.records import Length, TrainingOptions
@@ -24,19 +24,6 @@ from scalelab.train.device import seed_everything
 from scalelab.train.results import TrainResult
 
 WHOLE = 600
-
-
-class Spoiled(torch.optim.AdamW):
-    """Learns until step 24, and unlearns from then on."""
-
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        super().step()
-        self.taken = getattr(self, "taken", 0) + 1
-        if next(iter(self.state.values()))["step"] > 24:
-            with torch.no_grad():
-                for group in self.param_groups:
-                    for parameter in group["params"]:
-                        parameter.mul_(-0.5)
 
 
 @pytest.fixture

@@ -95,3 +95,16 @@ class Problem:
 
 def adamw(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameter_groups(module, 0.05), lr=0.02, fused=True)
+
+
+class Spoiled(torch.optim.AdamW):
+    """Learns until step 24, and unlearns from then on."""
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        super().step()
+        self.taken = getattr(self, "taken", 0) + 1
+        if next(iter(self.state.values()))["step"] > 24:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for parameter in group["params"]:
+                        parameter.mul_(-0.5)

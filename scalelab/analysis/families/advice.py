@@ -313,7 +313,7 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
         runs: Finished runs with their `trial_id`.
     """
     own = runs[(runs[["dataset_label", "architecture", "optimizer"]] == list(best.family)).all(axis=1)]
-    return str(own.sort_values("loss", kind="stable")["trial_id"].iloc[0])
+    return str(own.sort_values("chosen", kind="stable")["trial_id"].iloc[0])
 
 
 def price_of(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.formula import Formula
-from scalelab.analysis.runs.designs import OPTION_PREFIXES, SCALES
+from scalelab.analysis.runs.designs import CHOSEN, OPTION_PREFIXES, SCALES
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import ALIASES, Law
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 PREFIXES = (*OPTION_PREFIXES, "feature_")
 ANY = (("x",), ("...",))
 """What laws of any axis say that their axes are."""
-_NO_AXES = ("loss", "loss_last", "objective", "objective_last", "seed", "data_seed", "attempt", "attempts")
+_NO_AXES = (
+    "loss", "loss_last", "objective", "objective_last", "seed", "data_seed", "attempt", "attempts",
+    *CHOSEN.values(),
+)  # fmt: skip
+_OF_TEST = "test_"
 _SHOWN = 12
 
 
@@ -91,6 +95,7 @@ def numeric_columns(done: pd.DataFrame) -> list[str]:
         for name in (*SCALES, *(own for own in done.columns if own not in SCALES))
         if name in done.columns
         and name not in _NO_AXES
+        and not name.startswith(_OF_TEST)
         and is_numeric_dtype(done[name])
         and not is_bool_dtype(done[name])
         and done[name].notna().any()

@@ -27,7 +27,11 @@ _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
 FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss")
-_MEANS = ("loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs")
+CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
+"""By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
+_MEANS = (
+    "loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs", *CHOSEN.values(),
+)  # fmt: skip
 
 
 class Family(NamedTuple):
@@ -52,7 +56,7 @@ class Family(NamedTuple):
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
 
-    The result has every column of `SCALES`, `objective`, `metric`, `direction` and `dataset_label`,
+    The result has every column of `SCALES`, `objective`, `metric`, `direction`, `dataset_label` and `CHOSEN`,
     made up where the table lacks them (the loss is then the objective); a scale that is no positive number
     counts as not recorded. Of a study in which no run has a loss, such as an imported table of another
     metric, a finite objective is enough.
@@ -81,6 +85,7 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         done[name] = (
             pd.to_numeric(done[name], errors="coerce").astype(float) if name in done.columns else np.nan
         )
+    done = done.assign(**{chosen: done[name] for name, chosen in CHOSEN.items()})
     for name in SCALES:
         # What is no positive number is no scale: it counts as not recorded.
         done[name] = done[name].where(np.isfinite(done[name]) & (done[name] > 0))
@@ -172,9 +177,9 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
-        `SCALES` and of the axes, `loss` and `objective` (means), `losses` (of the single runs, an array
-        each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of the
-        log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
+        `SCALES` and of the axes, `loss`, `objective` and `CHOSEN` (means), `losses` (of the single runs, an
+        array each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of
+        the log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
         part of its steps after which a run was at its best, and `constant_loss`, what knowing nothing costs.
     """
     grouped = done.assign(
@@ -185,6 +190,7 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
     for name in _OUTCOMES:
         table[name] = grouped[name].mean()
         table[f"{name}_std"] = grouped[name].std()
+        table[CHOSEN[name]] = grouped[CHOSEN[name]].mean()
     table["losses"] = _apart(grouped["loss"])
     table["log_loss_var"] = grouped["log_loss"].var()
     table["n_runs"] = grouped.size()

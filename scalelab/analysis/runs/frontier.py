@@ -101,7 +101,7 @@ def pareto_fronts(designs: pd.DataFrame, costs: Sequence[str] = COSTS) -> tuple[
     for (dataset, metric, direction), task in split(designs, ["dataset", "metric", "direction"]):
         for cost in costs:
             for (optimizer,), rows in split(task, ["optimizer"]):
-                mask = pareto_mask(rows[cost], rows["objective"], direction)
+                mask = pareto_mask(rows[cost], rows["chosen_objective"], direction)
                 if not mask.any():
                     continue
                 points = rows.loc[mask, [cost, *_SHOWN]].sort_values(cost, ignore_index=True)

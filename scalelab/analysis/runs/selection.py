@@ -202,8 +202,8 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
     known = _with_loss(designs).dropna(subset=["train_flops"])
     if known.empty:
         raise FitError("no finished run records its train_flops")
-    front = known[pareto_mask(known["train_flops"], known["loss"])]
-    front = front.loc[front.groupby(_budgets(front["train_flops"]))["loss"].idxmin()]
+    front = known[pareto_mask(known["train_flops"], known["chosen"])]
+    front = front.loc[front.groupby(_budgets(front["train_flops"]))["chosen"].idxmin()]
     edges = _at_edge(known, front)
     edge = np.any(list(edges.values()), axis=0) if edges else np.zeros(len(front), dtype=bool)
     best = _best_of_each(front[~edge], ("train_flops",))
@@ -292,8 +292,8 @@ def _with_loss(designs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best_of_each(rows: pd.DataFrame, axes: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Keeps the design of the lowest mean loss at every distinct scale, in the order of the scales."""
-    best = rows.sort_values("loss", kind="stable").drop_duplicates(list(axes))
+    """Keeps the design of the lowest mean validation loss at every scale, in the order of the scales."""
+    best = rows.sort_values("chosen", kind="stable").drop_duplicates(list(axes))
     beside = (*FACTS, *GRID_AXES, "epochs", "train_flops")
     facts = [name for name in beside if name in best.columns and name not in (*axes, *keep)]
     columns = [*axes, "loss", "loss_std", "n_runs", "losses", *keep, *facts]

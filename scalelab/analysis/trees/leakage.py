@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.runs.designs import hashable
+from scalelab.analysis.runs.designs import CHOSEN, hashable
 from scalelab.errors import FitError, suggest
 
 if TYPE_CHECKING:
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 DERIVED = frozenset({
     "n_params", "n_params_body", "forward_flops", "train_flops", "n_steps", "epochs", "peak_memory_bytes",
     "wall_seconds", "validation_seconds", "n_validated", "constant_loss", "n_seen",
+    "n_tested",
 })  # fmt: skip
 """Columns of `runs` that follow from the design once it is built or trained."""
 OUTCOMES = frozenset({
     "loss", "loss_last", "objective", "objective_last", "best_step", "metrics", "status", "attempt",
-    "attempts", "error",
+    "attempts", "error", "train_flops_best", *CHOSEN.values(),
 })  # fmt: skip
-_FEATURE = "feature_"
+_FEATURE, _OF_TEST = "feature_", "test_"
 OUTCOME_WORDS = frozenset({
     "loss", "objective", "accuracy", "acc", "auc", "auroc", "auprc", "f1", "error", "err", "score", "metric",
     "rmse", "mse", "mae", "perplexity", "val", "test", "flops", "params", "latency", "seconds",
@@ -59,7 +60,7 @@ def refuse_leaks(done: pd.DataFrame, names: Sequence[str]) -> None:
 def _reason(done: pd.DataFrame, name: str) -> str | None:
     import pandas as pd
 
-    if name in OUTCOMES:
+    if name in OUTCOMES or name.startswith(_OF_TEST):
         return "is an outcome of training"
     if name in DERIVED or name.startswith(_FEATURE):
         return "follows from the design and is known only once it was built"

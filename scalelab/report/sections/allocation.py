@@ -14,6 +14,7 @@ from scalelab.analysis.fits.isoflops import budgets_of
 from scalelab.analysis.runs.designs import Family
 from scalelab.report.names import family_names, family_of, led, said_once, whose
 from scalelab.report.numbers import interval, plain, short
+from scalelab.report.outcomes import axis_label
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
 
@@ -95,8 +96,8 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     found = [one for one in analysis.optima if isinstance(one, FamilyOptimum)]
     own = [one for one in found if one.family.dataset == dataset][:MAX_PANELS]
     if own:
-        label = "Compute-optimal parameters N"
-        panels = [Panel(name(one.family), "n_params", "Validation loss", tuple(_budgets(one))) for one in own]
+        label, loss = "Compute-optimal parameters N", axis_label("loss", analysis.on)
+        panels = [Panel(name(one.family), "n_params", loss, tuple(_budgets(one))) for one in own]
         yield figure("isoflops", suffix, panels, dataset=dataset)
         panels = [Panel(name(one.family), "train_flops", label, tuple(_approaches(one))) for one in own]
         yield figure("optimum", suffix, panels, dataset=dataset)

@@ -11,6 +11,7 @@ from scalelab.analysis.runs.frontier import Front
 from scalelab.arrays import Array
 from scalelab.report.names import grouped, known, led
 from scalelab.report.numbers import plain, short
+from scalelab.report.outcomes import WORDS, axis_label
 from scalelab.report.parts import Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
 
@@ -20,11 +21,6 @@ _SHOWN_FRONT = 6
 def better(direction: str) -> str:
     """Returns which objective is better, in a word."""
     return "higher" if direction == "maximize" else "lower"
-
-
-def metric_axis(metric: str) -> str:
-    """Returns what a vertical axis of an objective is called."""
-    return "Validation loss" if metric == "loss" else metric
 
 
 def _missing(analysis: Analysis) -> str:
@@ -44,7 +40,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         of_size = f" of {size} parameters" if size else ""
         cost = short(float(top["forward_flops"]), "FLOP")
         yield (
-            f"The best {metric} on {dataset} is {plain(float(top['objective']))}: "
+            f"The best {WORDS[analysis.on]}{metric} on {dataset} is {plain(float(top['objective']))}: "
             f"{known(str(top['architecture'])) or 'a model'}{of_size}{led(', ', best.optimizer)}, "
             f"{cost} per forward pass."
         )
@@ -58,8 +54,9 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         n_all = sum(len(front.points) for front in fronts)
         rows = [row for front in fronts for row in _rows(front, cost, n_all if whole else _SHOWN_FRONT)]
         better_is = f"{better(first.direction)} is better"
+        what = f"{WORDS[analysis.on]}{first.metric}"
         yield Table.of(
-            f"Pareto fronts of {first.metric} ({better_is}) against {cost} FLOPs: {first.dataset}",
+            f"Pareto fronts of {what} ({better_is}) against {cost} FLOPs: {first.dataset}",
             rows,
             numbers=slice(2, None),
             notes=[f"{len(rows)} of {n_all} designs on the fronts shown"] if len(rows) < n_all else (),
@@ -91,7 +88,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         (front for front in analysis.fronts if front.dataset == dataset), key=lambda front: front.metric
     )
     for number, (metric, fronts) in enumerate(grouped(own, lambda front: front.metric).items()):
-        label, log_y = metric_axis(metric), metric == "loss"
+        label, log_y = axis_label(metric, analysis.on), metric == "loss"
         panels = (
             Panel("", cost, label, tuple(_series(of_cost, optimizers)), log_y=log_y)
             for cost, of_cost in grouped(fronts, lambda front: front.cost).items()

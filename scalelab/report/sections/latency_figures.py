@@ -14,8 +14,9 @@ from scalelab.analysis.runs.designs import split
 from scalelab.arrays import Array
 from scalelab.measure.targets import PRECISIONS
 from scalelab.report.names import AnyPlace, grouped, place_names
+from scalelab.report.outcomes import axis_label
 from scalelab.report.parts import Boxes, Figure, Panel, Series, array
-from scalelab.report.sections.fronts import better, metric_axis, staircase
+from scalelab.report.sections.fronts import better, staircase
 from scalelab.report.sections.topic import figure
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _fronts(rows: pd.DataFrame) -> Iterator[Figure]:
     found = sorted(fronts(rows), key=lambda front: front.metric)
     for number, (metric, own) in enumerate(grouped(found, lambda front: front.metric).items()):
         drawn = [(front.place, _front(front)) for front in own]
-        panels = _panels(drawn, LATENCY, metric_axis(metric), log_y=metric == "loss")
+        panels = _panels(drawn, LATENCY, axis_label(metric), log_y=metric == "loss")
         end = f"-{number + 1}" if number else ""
         yield figure("latency-front", end, panels, metric=metric, better=better(own[0].direction))
 

@@ -18,6 +18,7 @@ from scalelab.arrays import Array
 from scalelab.law import MAX_EXPONENT
 from scalelab.report.names import family_names, family_of, known, law_symbol, led, said_once, whose
 from scalelab.report.numbers import AXIS_LABELS, AXIS_WORDS, greek, interval, percent, plain
+from scalelab.report.outcomes import WORDS, axis_label, meaning
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
 
@@ -61,8 +62,10 @@ def _missing(analysis: Analysis) -> str:
 
 def _lines(analysis: Analysis) -> Iterator[str]:
     # Exponents along one axis are the answer; only where there are none do whole laws stand for it.
-    found = list(_falls(analysis))
-    yield from found or map(_followed, analysis.fitted)
+    found = list(_falls(analysis)) or list(map(_followed, analysis.fitted))
+    if found:
+        yield from (f"{words[0].upper()}{words[1:]}." for words in meaning(analysis.on, analysis.charge))
+    yield from found
 
 
 def _followed(law: FittedLaw) -> str:
@@ -156,7 +159,13 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes += [_BACKTEST] if rows else []
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
     optional = ("R²", "decades", "points")
-    yield Table.of("Scaling laws of the loss", rows, numbers=slice(5, 10), notes=notes, optional=optional)
+    yield Table.of(
+        f"Scaling laws of the {WORDS[analysis.on]}loss",
+        rows,
+        numbers=slice(5, 10),
+        notes=notes,
+        optional=optional,
+    )
     doubts = [
         (f"{law_symbol(law)} {name(law.family)}", words) for law in analysis.fitted for words in law.doubts
     ]
@@ -200,6 +209,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     """Yields the loss against every axis that has a law, a panel each, and against the grid of sizes."""
     name = family_names(map(family_of, analysis.laws))
     own = [law for law in analysis.fitted if law.family.dataset == dataset]
+    label = axis_label("loss", analysis.on)
     labels = sorted({name(family_of(law)) for law in analysis.laws})
     panels = []
     for axis in _axes(own)[:MAX_PANELS]:
@@ -210,14 +220,14 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         places = {law.points.where for law in laws}
         title = law_symbol(laws[0]) + (f" {places.pop()}" if len(places) == 1 else "")
         log_y = all(law.best.law.positive for law in laws)
-        panels.append(Panel(title.strip(), axis, "Validation loss", series, log_y=log_y))
+        panels.append(Panel(title.strip(), axis, label, series, log_y=log_y))
     if panels:
         yield figure("laws", suffix, panels, dataset=dataset, level=percent(analysis.level))
     joint = [law for law in own if law.axis == JOINT and len(law.points.axes) == 2][:MAX_PANELS]
     if joint:
         panels = [
             Panel(
-                name(law.family), law.points.axes[0], "Validation loss", tuple(_grid_series(law)),
+                name(law.family), law.points.axes[0], label, tuple(_grid_series(law)),
                 log_y=law.best.law.positive,
             )
             for law in joint

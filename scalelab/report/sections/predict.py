@@ -20,8 +20,14 @@ from scalelab.report.sections.laws import backtest_cell, no_backtest, said
 _WORTH_SAYING = 0.005
 
 
-def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
-    """Returns the loss of one run at a scale, one row per family; of several scales one row for each."""
+def forecast_table(found: Sequence[Forecast | Refusal], level: float, meant: Iterable[str] = ()) -> Table:
+    """Returns the loss of one run at a scale, one row per family; of several scales one row for each.
+
+    Args:
+        found: What was found and refused.
+        level: Coverage of the intervals.
+        meant: What is meant by a loss, where it is not the usual.
+    """
     name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Forecast)]
     metric = next((one.metric for one in done if one.metric), None)
@@ -56,11 +62,11 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float) -> Table:
             notes.append((name(one.family), words))
     title = f"At {_place(dict(scales[0]))}" if len(scales) == 1 else f"At {len(scales)} scales"
     numbers = slice(2, None) if len(scales) < 2 else slice(1, None)
-    return Table.of(title, rows, numbers=numbers, notes=said_once(dict.fromkeys(notes)))
+    return Table.of(title, rows, numbers=numbers, notes=[*meant, *said_once(dict.fromkeys(notes))])
 
 
-def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
-    """Returns the scale that reaches a loss, one row per family and axis."""
+def target_table(found: Sequence[Target | Refusal], level: float, meant: Iterable[str] = ()) -> Table:
+    """Returns the scale that reaches a loss, one row per family and axis; `meant` as above."""
     name = family_names(map(family_of, found))
     done = [one for one in found if isinstance(one, Target)]
     rows = (
@@ -77,7 +83,7 @@ def target_table(found: Sequence[Target | Refusal], level: float) -> Table:
     named = [(f"{name(one.family)} along {symbol(one.axes[0])}", one) for one in done]
     notes = _notes(found, [(who, who, one) for who, one in named], name)
     title = f"Scale at which the law reaches a loss of {plain(done[0].loss)}" if done else ""
-    return Table.of(title, rows, numbers=slice(2, None), notes=said_once(notes))
+    return Table.of(title, rows, numbers=slice(2, None), notes=[*meant, *said_once(notes)])
 
 
 def _notes(

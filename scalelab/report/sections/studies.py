@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from scalelab.report.names import family_names, family_of, grouped
+from scalelab.report.names import family_names, family_of, grouped, known
 from scalelab.report.numbers import percent, plain, short
+from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import Table
 from scalelab.report.sections.topic import Topic
 from scalelab.report.trial_names import TrialNames
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
     from scalelab.analysis.analyze import Analysis, ScaleTable
     from scalelab.execute.plan import Plan, PlannedTrial
+    from scalelab.records import On
+
+
+_SPLITS = (
+    "chosen by validation, whose best is therefore a little better than it is; the test split chose nothing",
+)
 
 
 def studies_table(studies: Sequence[NamedTuple]) -> Table:
@@ -90,8 +98,36 @@ def _time(rows: Sequence[PlannedTrial]) -> str:
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     yield _runs_table(analysis.studies)
+    splits = list(_split_rows(analysis.runs))
+    if splits:
+        title = "The run of the best validation in each family, on all splits"
+        optional = ("tested on", "metric", "validation", "test")
+        yield Table.of(title, splits, notes=_SPLITS, optional=optional)
     for scale in analysis.scales:
-        yield _scale_table(scale, name(scale.family))
+        yield _scale_table(scale, name(scale.family), analysis.on)
+
+
+def _split_rows(runs: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """Yields the run of the best validation of each family that has a test loss."""
+    if "test_loss" not in runs.columns:
+        return
+    tested = runs.dropna(subset=["test_loss", "chosen_objective"])
+    for family, own in tested.groupby(["dataset_label", "architecture", "optimizer"], sort=True):
+        sign = -1.0 if own["direction"].iloc[0] == "maximize" else 1.0
+        best = min(own.to_dict("records"), key=lambda run: sign * run["chosen_objective"])
+        metric = "" if best["metric"] == "loss" else str(best["metric"])
+        yield {
+            "run": ", ".join(filter(known, map(str, family))),
+            "parameters": short(best["n_params"]),
+            "examples": short(best["n_examples"]),
+            "best validation loss": plain(best["chosen"], 4),
+            "of the last step": plain(best.get("loss_last", math.nan), 4),
+            "test loss": plain(best["test_loss"], 4),
+            "tested on": short(best.get("n_tested", math.nan)),
+            "metric": metric,
+            "validation": plain(best["chosen_objective"], 4) if metric else "",
+            "test": plain(best.get("test_objective", math.nan), 4) if metric else "",
+        }
 
 
 def _runs_table(studies: pd.DataFrame) -> Table:
@@ -103,7 +139,7 @@ def _runs_table(studies: pd.DataFrame) -> Table:
     return Table.of("What was run", rows, numbers=slice(2, None), optional=optional)
 
 
-def _scale_table(scale: ScaleTable, name: str) -> Table:
+def _scale_table(scale: ScaleTable, name: str, on: On) -> Table:
     rows = (
         {
             "N \\ D": f"{int(size):,}",
@@ -112,8 +148,8 @@ def _scale_table(scale: ScaleTable, name: str) -> Table:
         for size, row in zip(scale.loss.index, scale.loss.to_numpy(), strict=True)
     )
     spread = f"; seeds differ by {percent(scale.seed_spread)}" if scale.seed_spread is not None else ""
-    title = f"Loss by parameters and training examples: {name}{spread}"
-    return Table.of(title, rows, numbers=slice(None))
+    title = f"{WORDS[on]}loss by parameters and training examples: {name}{spread}"
+    return Table.of(title[0].upper() + title[1:], rows, numbers=slice(None))
 
 
 TOPIC = Topic("studies", "What was run", tables=_tables)
