@@ -33,7 +33,7 @@ class NotIdentity:
 
 Location = Annotated[Path, NotIdentity()]
 """A file or folder option. A relative one is taken from the study file's folder (`~` is the home folder).
-It is not part of a trial's identity: the dataset's fingerprint speaks for its content."""
+Its content, not itself, is part of a trial's identity: a dataset's fingerprint, of others a file's digest."""
 
 
 class Params(BaseModel):

@@ -23,8 +23,7 @@ MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailab
 UNSPECIFIED = "unspecified"
 """The architecture or optimizer of runs from elsewhere that do not say theirs."""
 On = Literal["validation", "test", "last"]
-Charge = Literal["last", "best"]
-"""Which losses of runs are meant, and which FLOPs; see `scalelab.analysis.runs.outcomes`."""
+Charge = Literal["last", "best"]  # which losses and which FLOPs: see scalelab.analysis.runs.outcomes
 FINAL_STATUSES: tuple[Status, ...] = ("done", "diverged")
 """Outcomes that running the study again keeps; `failed` is retried on request, `interrupted` always."""
 
@@ -126,11 +125,12 @@ class TrainingOptions(Frozen):
 
 
 class ComponentRef(Frozen):
-    """A component as a trial names it: options resolved, those outside its identity left out."""
+    """A component as a trial names it: options resolved, of files their content, by name of the option."""
 
     name: str
     version: int = 1
     params: dict[str, Any] = Field(default_factory=dict)
+    content: dict[str, str] = Field(default_factory=dict, exclude_if=lambda own: not own)
 
 
 class Identified(Frozen):

@@ -21,7 +21,7 @@ from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.local import LocalExecutor
-from scalelab.measure.models import costs
+from scalelab.measure.models import check_files, costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Frozen, Status, Trial
@@ -198,6 +198,7 @@ class _Run:
     trials: dict[str, Trial] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     dataset_options: dict[str, object] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
@@ -209,9 +210,11 @@ class _Run:
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
         expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
+        check_files(expansion, self.catalog)
         self.trials = {trial.id: trial for trial in expansion.trials}
         self.skipped = expansion.skipped
         self.dataset_options = expansion.dataset_params.model_dump(mode="json")
+        self.files = {digest: str(path) for digest, path in expansion.files.items()}
         self.store.register(self.study.name, self.study.text, expansion.trials)
         self.store.claims.reap()
         self.store.ingest()
@@ -286,6 +289,7 @@ class _Run:
             study=self.study.name,
             attempt=attempt,
             dataset_options=self.dataset_options,
+            files=self.files,
             store=str(self.store.path),
             device=self.device,
             crew=self.crew,

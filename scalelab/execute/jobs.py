@@ -24,6 +24,7 @@ class Job(Frozen):
         study: The study on whose behalf.
         attempt: 1 for the first attempt at this trial.
         dataset_options: The dataset's resolved options, locations included, as JSON values.
+        files: Paths of the files that the trial names by the digest of their content.
         store: Path of the store, whose journal gets the record.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         crew: The workers that it is one of, with the CPU threads that there are for it.
@@ -35,6 +36,7 @@ class Job(Frozen):
     study: str
     attempt: int = Field(ge=1)
     dataset_options: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict)
     store: str
     crew: Crew
     device: str = "auto"

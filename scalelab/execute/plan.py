@@ -16,7 +16,7 @@ from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
 from scalelab.execute.work import Span, Work, makespan
-from scalelab.measure.models import costs
+from scalelab.measure.models import check_files, costs
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
@@ -124,6 +124,7 @@ def plan_study(
     study = load_study(study, catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
+    check_files(expansion, catalog)
     opened = open_store(store) if store else None
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
     status = {trial.id: "pending" for trial in expansion.trials}
@@ -157,6 +158,7 @@ def _job(study: Study, expansion: Expansion, crew: Crew, device: str, catalog: C
         study=study.name,
         attempt=1,
         dataset_options=expansion.dataset_params.model_dump(mode="json"),
+        files={digest: str(path) for digest, path in expansion.files.items()},
         store="",
         device=device,
         crew=crew,

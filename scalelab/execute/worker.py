@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
-from scalelab.measure.models import build_model, params_of
+from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.records import Complexity, Frozen, Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
@@ -119,12 +119,12 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     optimizer = catalog.optimizer(trial.optimizer.name)
     task = data.task
     seed_everything(trial.seed)
-    params = params_of(architecture, trial.architecture.params)
+    params = params_of(architecture, options_with_files(trial.architecture, job.files))
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
     cost = complexity(module, task.input_shape, head=architecture.head)
     threads = job.crew.threads_for(trial.training.batch_size * cost.train_flops_per_example)
     torch.set_num_threads(threads)
-    optimizer_params = params_of(optimizer, trial.optimizer.params)
+    optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
     module.to(device)
     return Ready(data, module, optimizer.build(optimizer_params, module), params, cost, device, threads)

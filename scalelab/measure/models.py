@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from scalelab.cache import cached_arrays
+from scalelab.cache import cached_arrays, file_digest
 from scalelab.components import Architecture, Backend, Dataset, Optimizer, Params, Shape
 from scalelab.errors import InputError, ScalelabError
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Complexity, ComponentRef, canonical_json
-from scalelab.study import CostFunction
-from scalelab.study.messages import describe
+from scalelab.study import CostFunction, Expansion
+from scalelab.study.messages import describe, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,28 @@ def params_of(
     except ValidationError as error:
         what = f"{type(component).__name__.lower()} {component.name!r}"
         raise InputError(f"{what}: {describe(error, component.params, 'options')}") from error
+
+
+def options_with_files(component: ComponentRef, files: Mapping[str, str]) -> dict[str, Any]:
+    """Returns a trial's options of a component, the files that it names by their content among them.
+
+    Args:
+        component: The component.
+        files: Paths by the digest of the files' content.
+
+    Raises:
+        InputError: A file is not given, missing, or another one by now.
+    """
+    found = dict(component.params)
+    for option, digest in component.content.items():
+        path = Path(files.get(digest, ""))
+        if digest not in files or not path.is_file() or file_digest(path) != digest:
+            raise InputError(
+                f"{component.name}: the file of {option} ({digest[:12]}…) is missing or another one by now: "
+                f"{files.get(digest, 'not given')}; put it back, or run its study again"
+            )
+        found[option] = path
+    return found
 
 
 def build_model(
@@ -85,6 +107,24 @@ def network(architecture: ComponentRef, input_shape: Shape, n_outputs: int, cata
 
     with torch.random.fork_rng(devices=[]):
         return build_model(architecture.name, architecture.params, input_shape, n_outputs, catalog=catalog)
+
+
+def check_files(expansion: Expansion, catalog: Catalog) -> None:
+    """Builds every network that starts from a file once, so that a foreign file is told before any training.
+
+    Raises:
+        InputError: A file is missing, or its network cannot be built with it.
+    """
+    task = expansion.dataset.task
+    files = {digest: str(path) for digest, path in expansion.files.items()}
+    own = {canonical_json(trial.architecture.model_dump()): trial.architecture for trial in expansion.trials}
+    for ref in own.values():
+        if ref.content:
+            whole = ref.model_copy(update={"params": options_with_files(ref, files)})
+            try:
+                network(whole, tuple(task.input_shape), task.n_outputs, catalog)
+            except InputError as error:
+                raise InputError(one_line(str(error))) from error
 
 
 def costs(catalog: Catalog) -> CostFunction:

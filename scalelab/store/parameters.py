@@ -53,6 +53,7 @@ def sql_type(kind: Kind) -> str:
 def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the columns of a trial show, by JSON pointer into its content."""
     places = {f"/{component}/params": content[component]["params"] for component in COMPONENTS}
+    places |= {f"/{component}/content": content[component].get("content", {}) for component in COMPONENTS}
     places["/training"] = content["training"]
     return {key: value for place, values in places.items() for key, value in _flat(values, place)}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.components import Architecture, OpenDataset, Params, Shape
@@ -31,6 +32,7 @@ class Expansion:
         dataset_params: The options that opened it, locations absolute.
         skipped: What sampling left out, each with the reason.
         merged: How many points were the same trial as an earlier one.
+        files: Files that trials name by the digest of their content, such as pretrained weights.
     """
 
     trials: tuple[Trial, ...]
@@ -38,6 +40,7 @@ class Expansion:
     dataset_params: Params
     skipped: tuple[str, ...] = ()
     merged: int = 0
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ def expand(study: Study, catalog: Catalog, *, cost: CostFunction | None = None) 
     if not trials:
         raise StudyError(one_line(f"{study.source}: no trial is left: {'; '.join(skipped)}"))
     merged = n_points - len(trials)
-    return Expansion(tuple(trials.values()), dataset, resolved.dataset_params, tuple(skipped), merged)
+    files = {
+        digest: path
+        for components in (resolved.architectures, resolved.optimizers)
+        for own in components
+        for digest, path in own.files.items()
+    }
+    return Expansion(tuple(trials.values()), dataset, resolved.dataset_params, tuple(skipped), merged, files)
 
 
 def _open(study: Study, resolved: ResolvedStudy) -> OpenDataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
+from scalelab.cache import file_digest
 from scalelab.components import Architecture, Dataset, Optimizer, Params, identity_of, locations
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
@@ -38,6 +39,7 @@ class Resolved(Generic[ComponentT]):
         space: What varies; no name is in both.
         constraints: The component's and the study's.
         study: Names the study in messages and anchors relative locations.
+        files: By the digest of their content, the files that the points' options named so far.
     """
 
     component: ComponentT
@@ -46,6 +48,7 @@ class Resolved(Generic[ComponentT]):
     space: dict[str, Dimension]
     constraints: tuple[Constraint, ...]
     study: Study
+    files: dict[str, Path] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -81,10 +84,30 @@ class Resolved(Generic[ComponentT]):
 
     def ref(self, point: Mapping[str, Any]) -> ComponentRef:
         """Returns the component at a point, as a trial names it."""
-        component = self.component
+        component, params = self.component, self.params(point)
+        # The content of a dataset's files is in its fingerprint.
+        content = {} if self.key == ("dataset",) else self._content(params)
         return ComponentRef(
-            name=component.name, version=component.version, params=identity_of(self.params(point))
+            name=component.name, version=component.version, params=identity_of(params), content=content
         )
+
+    def _content(self, params: Params) -> dict[str, str]:
+        """Returns digests of the files among the options, and remembers where they are.
+
+        Raises:
+            StudyError: One is missing.
+        """
+        content = {}
+        for name in sorted(locations(type(params))):
+            path = getattr(params, name)
+            if path is None:
+                continue
+            if not path.is_file():
+                what = f"{self.where}.options.{name} = {brief(str(self.options.get(name, path)))}"
+                raise StudyError(one_line(f"{what}: there is no file {path}"))
+            content[name] = file_digest(path)
+            self.files[content[name]] = path
+        return content
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
