@@ -100,7 +100,8 @@ class Diagnostics:
             which = self._row(row) if self.n_groups is None else f"group {row}"
             yield f"leaving out {which} moves an exponent by {size:.1f} standard errors"
         if self.near_duplicates:
-            yield f"{self.near_duplicates} pairs of rows are nearly the same scale: are they the same run?"
+            pairs = "pair of rows is" if self.near_duplicates == 1 else "pairs of rows are"
+            yield f"{self.near_duplicates} {pairs} nearly of the same scale: is that one run?"
         if self.copies:
             yield f"{self.copies} rows are copies of others, which say nothing of the noise: drop them"
         if self.n_groups is not None and self.n_groups < _FEW_GROUPS:

@@ -26,7 +26,7 @@ OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
-FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss")
+FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss", "rate")
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
 """By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
 _MEANS = (
@@ -180,7 +180,8 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         `SCALES` and of the axes, `loss`, `objective` and `CHOSEN` (means), `losses` (of the single runs, an
         array each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of
         the log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
-        part of its steps after which a run was at its best, and `constant_loss`, what knowing nothing costs.
+        part of its steps after which a run was at its best, `constant_loss`, what knowing nothing costs, and
+        `rate`, the learning rate of the optimizer's options.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -208,9 +209,9 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
 
     empty = pd.Series(np.nan, index=done.index)
     of_design = grouped.ngroup()
-    steps, best, constant = (
+    steps, best, constant, rate = (
         pd.to_numeric(recorded(name), errors="coerce").astype(float)
-        for name in ("n_steps", "best_step", "constant_loss")
+        for name in ("n_steps", "best_step", "constant_loss", "optimizer_lr")
     )
     return {
         "precision": recorded("precision").groupby(of_design).first(),
@@ -218,6 +219,7 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         "n_steps": steps.groupby(of_design).first(),
         "best_share": (best / steps).groupby(of_design).mean(),
         "constant_loss": constant.groupby(of_design).first(),
+        "rate": rate.groupby(of_design).first(),
     }
 
 

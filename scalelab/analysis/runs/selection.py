@@ -30,6 +30,7 @@ from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.analysis.runs.lengths import alike_passes, common_length, mixed_lengths
+from scalelab.analysis.runs.rates import rate_doubts
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
@@ -74,6 +75,7 @@ class Points:
         selection: How the points were chosen, as text.
         where: The same in a few words, such as `"at D = 40,000"`.
         largest: By axis the largest scale of all runs that they were chosen from, where that is beyond them.
+        rates: What is to be said of their learning rates, see `rate_doubts`.
     """
 
     axes: tuple[str, ...]
@@ -81,6 +83,7 @@ class Points:
     selection: str
     where: str
     largest: Mapping[str, float] = field(default_factory=dict)
+    rates: tuple[str, ...] = ()
 
     @property
     def x(self) -> dict[str, Array]:
@@ -121,7 +124,7 @@ class Points:
                 f"{early} of {len(rows)} points were at their best before {_EARLY:.0%} of their training: "
                 "they say little of a longer one, and compute is counted to its end"
             )
-        return tuple(found)
+        return (*found, *self.rates)
 
     def beyond(self, axis: str, scale: float) -> float:
         """Returns how many times the largest scale of an axis that was run another one is."""
@@ -164,7 +167,8 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
         "the largest" if held == known[other].max() else f"the largest with {_counted(MIN_SCALES, axis)}"
     )
     chosen = _counted(len(best), axis) + (f" {where} ({largest})" if where else "")
-    return Points((axis,), best, chosen + _settings_words(rows, best), where)
+    rates = rate_doubts(rows, best, (axis,))
+    return Points((axis,), best, chosen + _settings_words(rows, best), where, rates=rates)
 
 
 def _held(known: pd.DataFrame, axis: str) -> tuple[str, float | None]:
@@ -225,7 +229,8 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
     words = f" that have neither the largest model nor the most data, of {len(front)}" if left_out else ""
     chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier{words}"
     most = {"train_flops": float(known["train_flops"].max())}
-    return Points(("train_flops",), best, chosen, "on the frontier", most)
+    rates = rate_doubts(known, best, ("train_flops",))
+    return Points(("train_flops",), best, chosen, "on the frontier", most, rates)
 
 
 def _budgets(flops: pd.Series) -> Index:
@@ -275,7 +280,7 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
         counts = " and ".join(_counted(n, name) for name, n in few.items())
         raise FitError(f"a law in {' and '.join(map(symbol, axes))} needs {MIN_GRID} of each, got {counts}")
     chosen = f"{len(best)} cells of the grid" + common_length(best) + _settings_words(rows, best)
-    return Points(axes, best, chosen, "on the grid")
+    return Points(axes, best, chosen, "on the grid", rates=rate_doubts(rows, best, axes))
 
 
 def _recorded(designs: pd.DataFrame, axes: tuple[str, ...]) -> None:
@@ -343,7 +348,8 @@ def training_points(designs: pd.DataFrame) -> Points:
         )
     kind, value = max(grids, key=lambda grid: int((runs[grid[0]] == grid[1]).sum()))
     keep = ("train_flops", "unique", "passes")
-    best = _best_of_each(runs[runs[kind] == value], GRID_AXES, keep=keep)
+    own = runs[runs[kind] == value]
+    best = _best_of_each(own, GRID_AXES, keep=keep)
     if kind == "unique":
         where = f"at {value:,.0f} unique examples"
     else:
@@ -354,7 +360,8 @@ def training_points(designs: pd.DataFrame) -> Points:
         apart = ", ".join(f"{one:,.4g}" for one in sorted(others[kind].unique()))
         noun = "passes" if kind == "passes" else "unique examples"
         counted += f"; {len(others)} designs of {apart} {noun} are left out"
-    return Points(GRID_AXES, best, f"{len(best)} designs {where}{counted}", where)
+    rates = rate_doubts(own, best, GRID_AXES)
+    return Points(GRID_AXES, best, f"{len(best)} designs {where}{counted}", where, rates=rates)
 
 
 def _is_grid(runs: pd.DataFrame) -> bool:
