@@ -18,6 +18,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/scalelab run --store build/demo/demo.duckdb --workers 2
 	$(BIN)/scalelab analyze --store build/demo/demo.duckdb --html build/demo/report.html
+	@echo "next: open build/demo/report.html; what a larger network would reach says"
+	@echo "  $(BIN)/scalelab predict --store build/demo/demo.duckdb --at n_params=1M"
 
 ## test: lint, types and the whole test suite
 test: lint

@@ -115,7 +115,7 @@ class TrainingOptions(Frozen):
     validation_examples: _LeftOpen = Field(
         None, description="validation examples of a point; the best and the last always have the whole split"
     )
-    test_examples: _LeftOpen = Field(None, description="test examples of a run; default what costs 3% of it")
+    test_examples: _LeftOpen = Field(None, description="test examples of a run; default 2.5% of its FLOPs")
 
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Self:

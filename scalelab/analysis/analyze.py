@@ -287,17 +287,17 @@ def _no_scales(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
 def _repeats_that_differ(done: pd.DataFrame, along: Sequence[str]) -> list[str]:
     """Returns a line on the facts of imported runs in which those of one design differ."""
     foreign = done[done["fingerprint"].isna()] if "fingerprint" in done.columns else done
-    facts = [
-        name
+    facts = {
+        name: hashable(foreign[name])
         for name in foreign.columns
-        if name.startswith("feature_")
-        and not OUTCOME_WORDS & set(name.lower().split("_"))
-        and foreign[name].nunique() < len(foreign)
-    ]
-    if not facts:
+        if name.startswith("feature_") and not OUTCOME_WORDS & set(name.lower().split("_"))
+    }
+    # What differs in every run names the runs.
+    shared = {name: values for name, values in facts.items() if values.nunique() < len(foreign)}
+    if not shared:
         return []
-    values = foreign[facts].apply(hashable).groupby(design_ids(foreign, along)).nunique()
-    differ = [name for name in facts if (values[name] > 1).any()]
+    design = design_ids(foreign, along)
+    differ = [name for name, values in shared.items() if (values.groupby(design).nunique() > 1).any()]
     if not differ:
         return []
     return [

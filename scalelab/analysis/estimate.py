@@ -72,12 +72,16 @@ class Refusal:
             value._asdict() if hasattr(value, "_asdict") else {name: value}
             for name, value in self.subject.items()
         ]
-        named = {name: value for part in parts for name, value in part.items()}
-        return {name: None if value == UNSPECIFIED else value for name, value in named.items()}
+        return {name: named(value) for part in parts for name, value in part.items()}
 
     def __str__(self) -> str:
-        named = (f"{name} {value}" for name, value in self.asked.items() if value is not None)
-        return f"{', '.join(named)}: {self.reason}"
+        asked = (f"{name} {value}" for name, value in self.asked.items() if value is not None)
+        return f"{', '.join(asked)}: {self.reason}"
+
+
+def named(name: T) -> T | None:
+    """Returns the name of a family's part, or whatever else it is; `None` where the runs do not say."""
+    return None if name == UNSPECIFIED else name
 
 
 def attempt(

@@ -210,11 +210,10 @@ class _Run:
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
         expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
-        check_files(expansion, self.catalog)
         self.trials = {trial.id: trial for trial in expansion.trials}
         self.skipped = expansion.skipped
         self.dataset_options = expansion.dataset_params.model_dump(mode="json")
-        self.files = {digest: str(path) for digest, path in expansion.files.items()}
+        self.files = expansion.files
         self.store.register(self.study.name, self.study.text, expansion.trials)
         self.store.claims.reap()
         self.store.ingest()
@@ -231,6 +230,7 @@ class _Run:
                 self.count["elsewhere"] += 1
             else:
                 self.pending.append(trial_id)
+        check_files((self.trials[trial_id] for trial_id in self.pending), expansion, self.catalog)
 
     def announce(self, crew: Crew | None) -> None:
         """Tells how much is to be done, and by whom."""

@@ -124,13 +124,13 @@ def plan_study(
     study = load_study(study, catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
-    check_files(expansion, catalog)
     opened = open_store(store) if store else None
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
     status = {trial.id: "pending" for trial in expansion.trials}
     status |= {trial_id: outcome.status for trial_id, outcome in outcomes.items()}
     works = [_work(trial, expansion, cost) for trial in expansion.trials]
     pending = [work for work in works if status[work.trial.id] not in FINAL_STATUSES]
+    check_files((work.trial for work in pending), expansion, catalog)
     crew = Crew.of(workers, threads, len(pending) or len(works))
     took = {key: outcome.seconds for key, outcome in outcomes.items() if status[key] in FINAL_STATUSES}
     clock, unknown = None, None
@@ -158,7 +158,7 @@ def _job(study: Study, expansion: Expansion, crew: Crew, device: str, catalog: C
         study=study.name,
         attempt=1,
         dataset_options=expansion.dataset_params.model_dump(mode="json"),
-        files={digest: str(path) for digest, path in expansion.files.items()},
+        files=expansion.files,
         store="",
         device=device,
         crew=crew,

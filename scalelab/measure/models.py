@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from scalelab.cache import cached_arrays, file_digest
 from scalelab.components import Architecture, Backend, Dataset, Optimizer, Params, Shape
 from scalelab.errors import InputError, ScalelabError
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import Complexity, ComponentRef, canonical_json
+from scalelab.records import Complexity, ComponentRef, Trial, canonical_json
 from scalelab.study import CostFunction, Expansion
 from scalelab.study.messages import describe, one_line
 
@@ -109,22 +109,25 @@ def network(architecture: ComponentRef, input_shape: Shape, n_outputs: int, cata
         return build_model(architecture.name, architecture.params, input_shape, n_outputs, catalog=catalog)
 
 
-def check_files(expansion: Expansion, catalog: Catalog) -> None:
+def check_files(trials: Iterable[Trial], expansion: Expansion, catalog: Catalog) -> None:
     """Builds every network that starts from a file once, so that a foreign file is told before any training.
+
+    Args:
+        trials: Those of the expansion that are to be trained.
+        expansion: Of their study.
+        catalog: The plugins.
 
     Raises:
         InputError: A file is missing, or its network cannot be built with it.
     """
     task = expansion.dataset.task
-    files = {digest: str(path) for digest, path in expansion.files.items()}
-    own = {canonical_json(trial.architecture.model_dump()): trial.architecture for trial in expansion.trials}
-    for ref in own.values():
-        if ref.content:
-            whole = ref.model_copy(update={"params": options_with_files(ref, files)})
-            try:
-                network(whole, tuple(task.input_shape), task.n_outputs, catalog)
-            except InputError as error:
-                raise InputError(one_line(str(error))) from error
+    started = [trial.architecture for trial in trials if trial.architecture.content]
+    for ref in {canonical_json(ref.model_dump()): ref for ref in started}.values():
+        whole = ref.model_copy(update={"params": options_with_files(ref, expansion.files)})
+        try:
+            network(whole, tuple(task.input_shape), task.n_outputs, catalog)
+        except InputError as error:
+            raise InputError(one_line(str(error))) from error
 
 
 def costs(catalog: Catalog) -> CostFunction:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.components import Architecture, OpenDataset, Params, Shape
@@ -32,7 +31,7 @@ class Expansion:
         dataset_params: The options that opened it, locations absolute.
         skipped: What sampling left out, each with the reason.
         merged: How many points were the same trial as an earlier one.
-        files: Files that trials name by the digest of their content, such as pretrained weights.
+        files: Paths of the files that trials name by the digest of their content, such as pretrained weights.
     """
 
     trials: tuple[Trial, ...]
@@ -40,7 +39,7 @@ class Expansion:
     dataset_params: Params
     skipped: tuple[str, ...] = ()
     merged: int = 0
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,10 @@ def expand(study: Study, catalog: Catalog, *, cost: CostFunction | None = None) 
         raise StudyError(one_line(f"{study.source}: no trial is left: {'; '.join(skipped)}"))
     merged = n_points - len(trials)
     files = {
-        digest: path
+        digest: str(path)
         for components in (resolved.architectures, resolved.optimizers)
         for own in components
-        for digest, path in own.files.items()
+        for path, digest in own.files.items()
     }
     return Expansion(tuple(trials.values()), dataset, resolved.dataset_params, tuple(skipped), merged, files)
 

@@ -39,7 +39,7 @@ class Resolved(Generic[ComponentT]):
         space: What varies; no name is in both.
         constraints: The component's and the study's.
         study: Names the study in messages and anchors relative locations.
-        files: By the digest of their content, the files that the points' options named so far.
+        files: Digests of the files that the points' options named so far, each read once.
     """
 
     component: ComponentT
@@ -48,7 +48,7 @@ class Resolved(Generic[ComponentT]):
     space: dict[str, Dimension]
     constraints: tuple[Constraint, ...]
     study: Study
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[Path, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -105,8 +105,9 @@ class Resolved(Generic[ComponentT]):
             if not path.is_file():
                 what = f"{self.where}.options.{name} = {brief(str(self.options.get(name, path)))}"
                 raise StudyError(one_line(f"{what}: there is no file {path}"))
-            content[name] = file_digest(path)
-            self.files[content[name]] = path
+            if path not in self.files:
+                self.files[path] = file_digest(path)
+            content[name] = self.files[path]
         return content
 
     @cached_property

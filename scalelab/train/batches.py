@@ -144,7 +144,9 @@ def check_data(data: OpenDataset) -> None:
     """
     from scalelab.train.losses import check_targets
 
-    for name, split in (("training", data.train), ("validation", data.validation)):
+    for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
+        if split is None or (name == "test" and len(split) == 0):
+            continue  # a dataset need not have a test split
         if len(split) == 0:
             raise DataError(f"the {name} split is empty")
         check_targets(split.targets, data.task, name)

@@ -121,6 +121,10 @@ def test_facts_in_which_repeats_differ_are_named():
     runs = grid_runs(seeds=(0, 1)).assign(feature_experts=lambda t: t["seed"] + 1.0, feature_accuracy=0.5)
     said = " ".join(analyze(runs, axes=["n_params"], trees=False).warnings)
     assert "count as repeats of one design differ in feature_experts: if that is no outcome" in said
+    several = runs.assign(feature_blocks=[[seed] for seed in runs["seed"]])
+    assert "differ in feature_experts, feature_blocks:" in " ".join(
+        analyze(several, axes=["n_params"], trees=False).warnings
+    )
     along = " ".join(analyze(runs, axes=["n_params", "feature_experts"], trees=False).warnings)
     assert "count as repeats" not in along
 

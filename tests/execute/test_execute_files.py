@@ -156,3 +156,12 @@ def test_a_missing_or_foreign_file_is_one_line_before_anything_trains(folder, ca
     with pytest.raises(InputError, match=r"'start' cannot be built .* size mismatch") as refused:
         ask("foreign.pt")
     assert "\n" not in str(refused.value)
+
+
+def test_a_finished_study_builds_no_network_again(folder, catalog, monkeypatch):
+    store = folder / "z.duckdb"
+    assert run_study(study(folder, "w.pt"), store, catalog=catalog, workers=0).done == 1
+    plan_study(study(folder, "w.pt"), store, catalog=catalog)  # counts FLOPs, which the cache keeps
+    monkeypatch.setattr("scalelab.measure.models.network", None)
+    assert run_study(study(folder, "w.pt"), store, catalog=catalog, workers=0).kept == 1
+    plan_study(study(folder, "w.pt"), store, catalog=catalog)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from train_toys import Problem, Spoiled, TinyNet, make_data
 
 from scalelab import schedules
-from scalelab.errors import TrainingError
+from scalelab.errors import DataError, TrainingError
 from scalelab.records import Length, TrainingOptions
 from scalelab.schedules import LEAST_EXAMPLES, TEST_SHARE
 from scalelab.train.batches import subset_indices
@@ -91,6 +91,19 @@ def test_testing_changes_nothing_else(tested: Problem) -> None:
         p.model_dump(exclude={"wall_seconds"}) for p in without.curve
     ]
     assert result.n_tested == LEAST_EXAMPLES
+
+
+def test_a_wrong_test_split_is_told_before_training(tested: Problem) -> None:
+    test = tested.data.test
+    assert test is not None
+    for wrong, words in (
+        (replace(test, targets=test.targets + 7), "test targets run from 7 to 9"),
+        (replace(test, inputs=test.inputs[..., :8]), r"test inputs have shape \(2, 8\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            tested.with_data(test=wrong).train()
+    empty = replace(test, inputs=test.inputs[:0], targets=test.targets[:0])
+    assert scores(tested.with_data(test=empty).train()) == (None, None, {}, None)
 
 
 @pytest.mark.parametrize("stop", [9, 26, 39])

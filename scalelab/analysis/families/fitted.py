@@ -137,7 +137,7 @@ class FittedLaw(Fitted):
         """What to distrust of the law, of its points and of the loss far ahead, a sentence each."""
         far = {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
         beyond = (f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(far))
-        return (*diagnose(self.best).warnings(), *self.points.doubts, *beyond)
+        return (*super().doubts, *beyond)
 
     @property
     def exponents(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal, attempt
+from scalelab.analysis.estimate import Estimate, Refusal, attempt, named
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.compute import OptimumLaw, costs_of
 from scalelab.analysis.families.fitted import FittedLaw
@@ -21,7 +21,6 @@ from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, Points
 from scalelab.errors import FitError
-from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
     from scalelab.analysis.inference.average import AutoFit
@@ -50,8 +49,7 @@ class Pair:
             `Comparison.worth`; infinite ends are `None`.
         crossings: Where the laws cross, from the smallest scale of both to the horizon of the backtests.
         horizon: That horizon.
-        ratio: The largest scale that both have over the smallest: no run says anything of larger multipliers,
-            nor of smaller ones than its inverse.
+        ratio: The largest multiplier that runs say anything of, see `Comparison.ratio`.
         sentence: All of it as text.
         curve: The multiplier along the scales that both have: scale, estimate, lower, upper; shape
             (points, 4).
@@ -105,7 +103,7 @@ class Group:
     @property
     def named(self) -> str | None:
         """What the other one is; `None` where the runs do not say."""
-        return None if self.held == UNSPECIFIED else self.held
+        return named(self.held)
 
 
 class _Side(NamedTuple):
@@ -156,7 +154,7 @@ def compare_families(
 
 def known_as(name: str) -> str:
     """Returns what a family is called in a comparison."""
-    return "unnamed" if name == UNSPECIFIED else name
+    return named(name) or "unnamed"
 
 
 def _alike(sides: dict[str, _Side]) -> dict[str, _Side]:
@@ -224,7 +222,7 @@ def _pair(found: Comparison, first: str, second: str) -> Pair:
         multiplier=found.worth(first, second, largest),
         crossings=found.crossings(first, second),
         horizon=max(horizon, largest),
-        ratio=max(largest / smallest, 1.0),
+        ratio=found.ratio(first, second, largest),
         sentence=found.sentence(first, second, largest),
         curve=np.array([(scale, worth.value, *worth.ends) for scale, worth in worths]),
     )

@@ -116,13 +116,26 @@ class Compared:
         That is `multiplier` where the second is the worse; where it is the better, the loss is the first's,
         for the first may never have been run as large as the second's loss would ask for.
         """
-        ahead = self.multiplier(first, second, scale)
-        if ahead.value <= 1.0:
-            return ahead
+        if self.better(first, second, scale) == first:
+            return self.multiplier(first, second, scale)
         back = self.multiplier(second, first, scale)
         with np.errstate(divide="ignore"):
             lower, upper = 1.0 / np.array(back.ends[::-1])
         return Estimate.of(1.0 / back.value, lower, upper)
+
+    def better(self, first: str, second: str, scale: float) -> str:
+        """Returns which of two families has the lower loss at a scale; the first where both have the same."""
+        at = np.log([scale])
+        names = (first, second)
+        losses = {name: float(self.losses(name, self.fits[name].draws(), at)[0, 0]) for name in names}
+        return min(names, key=lambda name: losses[name])
+
+    def ratio(self, first: str, second: str, scale: float) -> float:
+        """Returns how many times the smallest scale that both have another one is, one at least.
+
+        No run says anything of larger multipliers there, nor of smaller ones than its inverse.
+        """
+        return max(scale / self.span(first, second)[0], 1.0)
 
     def _multiplier(self, first: str, second: str, draws: tuple[Draws, Draws], scale: float) -> Array:
         """Returns by what factor the first law's scale exceeds the second's for one loss, shape (draws,)."""

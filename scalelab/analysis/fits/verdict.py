@@ -35,8 +35,7 @@ def verdict(found: Compared, first: str, second: str, scale: float) -> str:
     few = n_points < _ENOUGH * len(found.fits[first].law.params)
     text = f"{_exponents(found, first, second, n_points if few else None, axis)}. "
     worth = found.worth(first, second, scale)
-    low, _, _ = found.span(first, second)
-    ratio, at = max(scale / low, 1.0), f"{scale:.3g} {axis}"
+    ratio, at = found.ratio(first, second, scale), f"{scale:.3g} {axis}"
     times = _interval(worth)
     if worth.value >= 1:
         times = times if worth.value <= ratio else f"more than {_times(ratio)} times"
@@ -91,7 +90,7 @@ def _lower(found: Compared, first: str, second: str, axis: str) -> str:
         return "They share no range of scales."
     crossings = found.crossings(first, second)
     before = {first: second, second: first}
-    start = before[crossings[0].winner] if crossings else _better(found, first, second, high)
+    start = before[crossings[0].winner] if crossings else found.better(first, second, high)
     where = f"{low:.2g} to {high:.2g} {axis}, where both were run"
     inside = [one for one in crossings if one.scale.value <= high]
     if any(one.share < _SURE for one in inside):
@@ -110,12 +109,6 @@ def _lower(found: Compared, first: str, second: str, axis: str) -> str:
     unsure = any(one.scale.value > high for one in crossings)
     further = " and ".join(beyond) or ("no change is sure" if unsure else "nothing changes")
     return f"{text}; further out, up to {horizon:.2g}, as far as the backtests reached, {further}."
-
-
-def _better(found: Compared, first: str, second: str, scale: float) -> str:
-    at = np.log([scale])
-    losses = {name: float(found.losses(name, found.fits[name].draws(), at)[0, 0]) for name in (first, second)}
-    return min(losses, key=lambda name: losses[name])
 
 
 def _interval(worth: Estimate) -> str:

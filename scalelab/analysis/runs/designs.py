@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scalelab.analysis.estimate import named
 from scalelab.arrays import Index
 from scalelab.errors import InputError
 from scalelab.records import UNSPECIFIED, canonical_json
@@ -50,7 +51,7 @@ class Family(NamedTuple):
     @property
     def shown(self) -> dict[str, str | None]:
         """The names by kind; `None` where the runs do not say."""
-        return {kind: None if name == UNSPECIFIED else name for kind, name in self._asdict().items()}
+        return {kind: named(name) for kind, name in self._asdict().items()}
 
 
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
