@@ -6,7 +6,7 @@ network itself stands in `scalelab_plugins.convnext1d_model`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from scalelab_plugins.signal_shapes import Shape, samples_of
@@ -40,6 +40,18 @@ class ConvNeXt1dParams(scalelab.Params):
         0.1, ge=0, lt=1, description="rate of stochastic depth in the last block, rising linearly from 0"
     )
     layer_scale: float = Field(1e-6, ge=0, le=10, description="initial LayerScale; 0 leaves LayerScale out")
+    init: Literal["paper", "fan-in", "mup"] = Field(
+        "paper",
+        description="initial weights: the paper's 0.02, by fan-in, or by width, as rates then are (mup)",
+        exclude_if=lambda init: init == "paper",
+    )
+    reference_width: int = Field(
+        64,
+        ge=1,
+        le=8192,
+        description="with mup: the width whose weights and rates are the paper's, best the study's widest",
+        exclude_if=lambda width: width == 64,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +72,10 @@ class ConvNeXt1dParams(scalelab.Params):
             raise ValueError(
                 f"width = {self.width} contradicts dims, which begin with {self.dims[0]}; give one"
             )
+        if self.init == "mup" and self.dims:
+            raise ValueError("init = 'mup' scales a network by its width; leave dims out")
+        if self.init != "mup" and "reference_width" in self.model_fields_set:
+            raise ValueError(f"reference_width is of init = 'mup' alone, and init = {self.init!r}")
         return self
 
 
@@ -91,7 +107,7 @@ def stages(params: ConvNeXt1dParams, input_shape: Shape) -> tuple[tuple[int, ...
 
 def build(params: ConvNeXt1dParams, input_shape: Shape, n_outputs: int) -> nn.Module:
     """Builds the network."""
-    from scalelab_plugins.convnext1d_model import ConvNeXt1d
+    from scalelab_plugins.convnext1d_model import ConvNeXt1d, fan_in, maximal_update
 
     dims, depths = stages(params, input_shape)
     network: nn.Module = ConvNeXt1d(
@@ -105,6 +121,10 @@ def build(params: ConvNeXt1dParams, input_shape: Shape, n_outputs: int) -> nn.Mo
         drop_path=params.drop_path,
         layer_scale=params.layer_scale,
     )
+    if params.init == "fan-in":
+        network.apply(fan_in)
+    elif params.init == "mup":
+        maximal_update(network, params.width / params.reference_width)
     return network
 
 

@@ -117,9 +117,39 @@ class Block(nn.Module):
         return mask if self.scale is None else mask * self.scale
 
 
-def initialize(module: nn.Module) -> None:
-    """Draws weights from a normal distribution of width 0.02 cut at ±2; biases are zero."""
+def initialize(module: nn.Module, factor: float = 1.0) -> None:
+    """Draws weights from a normal distribution of width 0.02 times a factor, cut at ±2; biases are zero."""
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.trunc_normal_(module.weight, std=0.02 * factor)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def fan_in(module: nn.Module) -> None:
+    """Draws weights from a normal distribution of width 1/√fan-in (LeCun et al. 1998, section 4.6)."""
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+
+
+def maximal_update(network: ConvNeXt1d, ratio: float) -> None:
+    """Starts a network so that it learns at the rate that is best at the reference width.
+
+    This is the maximal update parametrization (Yang et al. 2022, arXiv:2203.03466, table 3): matrices between
+    widths start at 1/√fan-in, the head at 1/fan-in, each 0.02 at the reference; the stem, depthwise
+    convolutions, norms and LayerScale start as in the paper. The rates are up to the optimizer, which reads
+    `fan_ratios` of the parameters.
+
+    Args:
+        network: The network, whose weights are drawn again.
+        ratio: Its width over that of the reference.
+    """
+    for parameter in network.parameters():
+        parameter.fan_ratios = (1.0, ratio)  # type: ignore[attr-defined]
+    stem = network.stages[0]
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and module not in (stem, network.head):
+            initialize(module, ratio**-0.5)
+            module.weight.fan_ratios = (ratio, ratio)  # type: ignore[attr-defined]
+    initialize(network.head, 1.0 / ratio)
+    network.head.weight.fan_ratios = (ratio, 1.0)  # type: ignore[attr-defined]
+    network.head.bias.fan_ratios = (1.0, 1.0)  # type: ignore[attr-defined]

@@ -53,7 +53,7 @@ def build_sgd(params: SgdParams, module: nn.Module) -> torch.optim.Optimizer:
     """Stochastic gradient descent (Robbins & Monro 1951), with momentum where the options have it."""
     import torch
 
-    groups = scalelab.parameter_groups(module, params.weight_decay)
+    groups = scalelab.parameter_groups(module, params.weight_decay, lr=params.lr, rule="gradient")
     options = params.model_dump(exclude={"weight_decay"})
     return torch.optim.SGD(groups, **options, fused=can_fuse(module.parameters()))
 
@@ -62,7 +62,7 @@ def build_adamw(params: AdamWParams, module: nn.Module) -> torch.optim.Optimizer
     """AdamW (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization")."""
     import torch
 
-    groups = scalelab.parameter_groups(module, params.weight_decay)
+    groups = scalelab.parameter_groups(module, params.weight_decay, lr=params.lr, rule="adaptive")
     betas = (params.beta1, params.beta2)
     fused = can_fuse(module.parameters())
     return torch.optim.AdamW(groups, lr=params.lr, betas=betas, eps=params.eps, fused=fused)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def build(params: RegNet1dParams, input_shape: Shape, n_outputs: int) -> nn.Module:
     """Builds the network."""
-    from scalelab_plugins.regnet1d_model import RegNet1d
+    from scalelab_plugins.regnet1d_model import RegNet1d, fan_in
 
     network: nn.Module = RegNet1d(
         in_channels=input_shape[0],
@@ -30,6 +30,8 @@ def build(params: RegNet1dParams, input_shape: Shape, n_outputs: int) -> nn.Modu
         stages=stages(params, input_shape),
         se_ratio=params.se_ratio,
     )
+    if params.init == "fan-in":
+        network.apply(fan_in)
     return network
 
 

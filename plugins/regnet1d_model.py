@@ -125,3 +125,11 @@ def initialize(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def fan_in(module: nn.Module) -> None:
+    """Draws weights from He's normal over the fan-in (He et al. 2015, eq. 10); linear layers at 1/√fan-in."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear")

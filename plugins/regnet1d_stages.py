@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 from scalelab_plugins.signal_shapes import Shape, samples_of
@@ -37,6 +37,11 @@ class RegNet1dParams(scalelab.Params):
         0.25, ge=0, le=1, description="squeezed channels over those entering a block; 0: no squeeze"
     )
     init_kernel_size: int = Field(3, ge=1, le=255, description="kernel of the stem, odd")
+    init: Literal["paper", "fan-in"] = Field(
+        "paper",
+        description="how weights start: as in the paper, He's normal over the fan-out, or by fan-in",
+        exclude_if=lambda init: init == "paper",
+    )
 
     @field_validator("se_ratio", mode="before")
     @classmethod
