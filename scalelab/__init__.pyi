@@ -102,8 +102,8 @@ from scalelab.errors import StoreLockedError as StoreLockedError
 from scalelab.errors import StoreNewerError as StoreNewerError
 from scalelab.errors import StudyError as StudyError
 from scalelab.errors import TrainingError as TrainingError
-from scalelab.execute.coordinator import RunSummary as RunSummary
 from scalelab.execute.coordinator import run_study as run_study
+from scalelab.execute.events import RunSummary as RunSummary
 from scalelab.execute.plan import Plan as Plan
 from scalelab.execute.plan import plan_study as plan_study
 from scalelab.hookspecs import hookimpl as hookimpl
@@ -116,11 +116,11 @@ from scalelab.measure.machine import machine_facts as machine_facts
 from scalelab.measure.models import build_model as build_model
 from scalelab.measure.targets import parse_target as parse_target
 from scalelab.measure.timing import Latency as Latency
+from scalelab.measurements import Complexity as Complexity
 from scalelab.plugins import Catalog as Catalog
 from scalelab.plugins import load_plugins as load_plugins
 from scalelab.propose.budget import Proposal as Proposal
 from scalelab.propose.space import Narrowed as Narrowed
-from scalelab.records import Complexity as Complexity
 from scalelab.records import ComponentRef as ComponentRef
 from scalelab.records import Length as Length
 from scalelab.records import Record as Record

@@ -1,7 +1,7 @@
-"""Trials and records, benchmarks and measurements: what was asked for, and what an attempt at it produced.
+"""Trials and records: what was asked for, and what an attempt at it produced.
 
-A `Trial` (and a `Benchmark`) is named by a hash of its content. A `Record` (and a `Measurement`) is immutable
-once written; retrying makes another one with the next attempt number.
+A `Trial` is named by a hash of its content. A `Record` is immutable once written; retrying makes another one
+with the next attempt number.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
 
 IDENTITY_VERSION = 1
 
 Direction = Literal["minimize", "maximize"]
 Status = Literal["done", "diverged", "failed", "interrupted"]
-MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailable"]
 UNSPECIFIED = "unspecified"
 """The architecture or optimizer of runs from elsewhere that do not say theirs."""
 On = Literal["validation", "test", "last"]
@@ -85,6 +92,21 @@ class Length(Frozen):
 _LeftOpen = Annotated[int | None, Field(ge=1, exclude_if=lambda examples: examples is None)]
 
 
+def _balanced_or_numbers(value: Any) -> Literal["balanced"] | tuple[float, ...] | None:
+    """Reads `class_weights`, with one message for all that may be wrong with it."""
+    if value is None or value == "balanced":
+        return None if value is None else "balanced"
+    numbers = value if isinstance(value, (list, tuple)) else ()
+    plain = [one for one in numbers if isinstance(one, (int, float)) and not isinstance(one, bool)]
+    if not numbers or len(plain) < len(numbers) or not all(0 < one <= 1e6 for one in plain):
+        raise ValueError("must be 'balanced', or a list of numbers above 0, one for each class")
+    return tuple(map(float, plain))
+
+
+_READ_WEIGHTS = PlainValidator(_balanced_or_numbers)
+_WRITE_WEIGHTS = PlainSerializer(lambda weights: list(weights) if isinstance(weights, tuple) else weights)
+
+
 class TrainingOptions(Frozen):
     """Everything about training that is neither the model, the data nor the optimizer.
 
@@ -107,7 +129,7 @@ class TrainingOptions(Frozen):
     )
     augment: bool = Field(True, description="use the dataset's augmentation")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="bf16 autocast, or auto: bf16 where the device is fast at it"
+        "auto", description="bf16 autocast, or auto: decided by the first machine that runs the study"
     )
     validations: int | None = Field(
         None, ge=1, le=10_000, description="validations, evenly spaced, the last at the end; default up to 10"
@@ -116,6 +138,25 @@ class TrainingOptions(Frozen):
         None, description="validation examples of a point; the best and the last always have the whole split"
     )
     test_examples: _LeftOpen = Field(None, description="test examples of a run; default 2.5% of its FLOPs")
+    class_weights: Annotated[
+        Literal["balanced"] | tuple[float, ...] | None, _READ_WEIGHTS, _WRITE_WEIGHTS
+    ] = Field(
+        None,
+        description="weights of the classes in the training loss: balanced, or a list of one for each",
+        exclude_if=lambda weights: weights is None,
+    )
+    sampler: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="how batches are drawn: every example once an epoch, or every class as often",
+        exclude_if=lambda sampler: sampler == "shuffled",
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of an average of the weights that is scored in their place, such as 0.999",
+        exclude_if=lambda decay: decay is None,
+    )
 
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Self:
@@ -254,147 +295,3 @@ class Record(Frozen):
     def id(self) -> str:
         """The trial's id and the attempt's number."""
         return f"{self.trial.id}-{self.attempt}"
-
-
-class Benchmark(Identified):
-    """One network on one target: what is measured once is not measured again.
-
-    Attributes:
-        architecture: Component and options.
-        input_shape: Of one example, without the batch.
-        n_outputs: Width of the output.
-        fingerprint: Content of the dataset whose examples go in: they calibrate, and outputs are compared on
-            them.
-        weights: The trial whose trained weights are used; `None` for freshly initialized ones, which cost
-            the same time.
-        backend: Component and options, precision and threads among them.
-        device: As the runtime spells it.
-        batch_size: Examples per call.
-        host: The machine.
-        packages: Versions of the installed packages that the runtime is made of.
-    """
-
-    architecture: ComponentRef
-    input_shape: tuple[int, ...]
-    n_outputs: int
-    fingerprint: str
-    weights: str | None = None
-    backend: ComponentRef
-    device: str
-    batch_size: int = Field(1, ge=1)
-    host: str
-    packages: dict[str, str] = Field(default_factory=dict)
-
-    @property
-    def precision(self) -> str:
-        """What the target computes in."""
-        return str(self.backend.params.get("precision", "f32"))
-
-    @property
-    def target(self) -> str:
-        """`backend:device:precision`."""
-        return f"{self.backend.name}:{self.device}:{self.precision}"
-
-
-class Footprint(Frozen):
-    """What one example's forward pass asks of any machine, counted and not measured.
-
-    Attributes:
-        n_params: Trainable parameters.
-        forward_flops: FLOPs; a multiply-add is two.
-        grouped_flops: The part of them in grouped and depthwise convolutions.
-        activation_bytes: Bytes that operations read and write, weights excepted, each operation alone and
-            in 32-bit floats.
-        n_ops: Operations that compute or move something; views are none.
-        n_layers: Convolutions, matrix products and recurrent layers among them.
-    """
-
-    n_params: int
-    forward_flops: float
-    grouped_flops: float
-    activation_bytes: float
-    n_ops: int
-    n_layers: int
-
-
-class Complexity(Frozen):
-    """What one example costs a model, counted and not measured; a multiply-add is two FLOPs.
-
-    Attributes:
-        n_params: Trainable parameters, shared ones counted once.
-        forward_flops: FLOPs of one example's forward pass; only matrix products and convolutions count.
-        train_flops_per_example: FLOPs of forward and backward for one example.
-        n_params_body: Trainable parameters outside the head; `None` where no head was named or found.
-        grouped_flops: See `Footprint`, and so are the next three.
-        activation_bytes: Of one example's forward pass.
-        n_ops: Of one forward pass.
-        n_layers: Of one forward pass.
-    """
-
-    n_params: int
-    forward_flops: float
-    train_flops_per_example: float
-    n_params_body: int | None = None
-    grouped_flops: float = 0.0
-    activation_bytes: float = 0.0
-    n_ops: int = 0
-    n_layers: int = 0
-
-    @property
-    def footprint(self) -> Footprint:
-        """What the forward pass asks of any machine."""
-        return Footprint(**{name: getattr(self, name) for name in Footprint.model_fields})
-
-
-class Measurement(Frozen):
-    """What one attempt at a benchmark gave. Times are in seconds; what was not measured is `None`.
-
-    `latency` is the median time of an inference, by the runtime's own clock where it has one;
-    `latency_low` and `latency_high` are its 95% interval, in which the differences between the rounds of
-    an interleaved measurement are counted.
-    """
-
-    benchmark: Benchmark
-    attempt: int = Field(ge=1)
-    status: MeasurementStatus
-    reason: str | None = Field(None, description="one line, where the status is not ok")
-    study: str
-    footprint: Footprint | None = None
-    latency: Measured = None
-    latency_low: Measured = None
-    latency_high: Measured = None
-    p90: Measured = None
-    p99: Measured = None
-    call_latency: Measured = Field(None, description="median time of the whole call from Python")
-    n_calls: int | None = None
-    n_rounds: int | None = None
-    settled: bool | None = Field(None, description="the interval became as narrow as asked")
-    throughput: Measured = Field(None, description="examples per second, one call after another")
-    throughput_async: Measured = Field(None, description="examples per second, several calls at once")
-    seconds: dict[str, Measured] = Field(default_factory=dict, description="convert, quantize, compile, load")
-    model_bytes: int | None = None
-    peak_memory_bytes: int | None = Field(None, description="rise of the peak while it was loaded and timed")
-    threads: int | None = None
-    max_abs_error: Measured = Field(None, description="largest difference from PyTorch f32")
-    relative_error: Measured = Field(None, description="that, relative to the largest output")
-    rms_error: Measured = Field(None, description="RMS of the differences, relative to that of outputs")
-    agreement: Measured = Field(None, description="fraction of examples that get the same answer")
-    n_compared: int | None = Field(None, description="validation examples that were compared")
-    metric: str | None = Field(None, description="name of the objective")
-    direction: Direction | None = None
-    objective_f32: Measured = Field(None, description="of the trained weights in PyTorch f32")
-    objective_here: Measured = Field(None, description="of the same weights and examples on the target")
-    scores_f32: dict[str, Measured] = Field(default_factory=dict, description="loss and metrics, likewise")
-    scores_here: dict[str, Measured] = Field(default_factory=dict, description="the same on the target")
-    facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime reports about itself")
-    machine: Machine | None = None
-    environment: dict[str, Any] = Field(default_factory=dict, description="clock policy, load, driver")
-    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
-    scalelab_version: str = ""
-    started_at: float = Field(description="seconds since the epoch, UTC")
-    finished_at: float
-
-    @property
-    def id(self) -> str:
-        """The benchmark's id and the attempt's number."""
-        return f"{self.benchmark.id}-{self.attempt}"

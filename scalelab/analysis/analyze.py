@@ -15,19 +15,20 @@ from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
+from scalelab.analysis.runs.columns import hashable
 from scalelab.analysis.runs.designs import (
     SCALES,
     Family,
     design_ids,
-    designs,
     families,
     finished_runs,
-    hashable,
     seed_spread,
+    sweeps_and_designs,
 )
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.outcomes import taken
 from scalelab.analysis.runs.selection import JOINT
+from scalelab.analysis.runs.sweeps import Sweep
 from scalelab.analysis.trees.fit import tree_models
 from scalelab.analysis.trees.leakage import OUTCOME_WORDS
 from scalelab.analysis.trees.result import TreeModel
@@ -73,6 +74,7 @@ class Analysis:
         warnings: What a reader should know before believing the rest, a line each.
         scales: Loss by model and data size, of families with a grid of at most `MAX_GRID` sizes each way.
         laws: A law a family and axis, refusals among them.
+        sweeps: What studies tuned, size by size.
         comparisons: Families that differ in one thing, side by side.
         optima: How each family should spend compute, where its runs say; refusals among them.
         fronts: Pareto fronts of the objective.
@@ -91,6 +93,7 @@ class Analysis:
     warnings: tuple[str, ...]
     scales: tuple[ScaleTable, ...]
     laws: tuple[FittedLaw | Refusal, ...]
+    sweeps: tuple[Sweep, ...]
     comparisons: tuple[Group | Refusal, ...]
     optima: tuple[FamilyOptimum | Refusal, ...]
     fronts: tuple[Front, ...]
@@ -106,7 +109,7 @@ class Analysis:
 
     json_fields: ClassVar = (
         "level", "estimator", "seed", "on", "charge", "studies", "warnings", "loss_by_scale=scales", "laws",
-        "comparisons", "compute_optimal=optima", "fronts", "trees", "design",
+        "sweeps", "comparisons", "compute_optimal=optima", "fronts", "trees", "design",
     )  # fmt: skip
 
     @property
@@ -163,17 +166,17 @@ def analyze(
     """
     check_level(level)
     done, along = with_axes(taken(_finished(runs), on, charge), law, axes or ())
-    table = designs(done, along)
-    studies = _studies(runs, done, planned or {})
+    swept, table = sweeps_and_designs(done, along)
     how: Any = {"estimator": estimator, "level": level, "seed": seed}
     laws = fit_families(table, law=law, axes=axes, **how)
     optima = family_optima(table, **how) if axes is None or JOINT in axes else ()
     space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
-        studies=studies,
+        studies=(studies := _studies(runs, done, planned or {})),
         warnings=(*_warnings(studies, runs, done, table, along), *_impossible(laws)),
         scales=_scale_tables(table),
         laws=laws,
+        sweeps=swept,
         comparisons=compare_families(laws, optima if law is None else (), level),
         optima=optima,
         fronts=pareto_fronts(table),

@@ -26,8 +26,8 @@ from scalelab.errors import InputError, StoreLockedError
 from scalelab.measure.machine import usable_cores
 from scalelab.measure.targets import Target, find_device, parse_target
 from scalelab.measure.threads import asked_threads
+from scalelab.measurements import MeasurementStatus
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import MeasurementStatus
 from scalelab.store import Store, open_store
 from scalelab.study import Study, load_study
 from scalelab.supervise.stop import StopSignal

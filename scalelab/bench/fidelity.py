@@ -34,7 +34,7 @@ def compared(
         trained: Whether metrics mean anything.
 
     Returns:
-        Fields of a `scalelab.records.Measurement`.
+        Fields of a `scalelab.measurements.Measurement`.
 
     Raises:
         BackendError: An output is not finite though PyTorch's are.

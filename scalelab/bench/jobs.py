@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from scalelab.measure.timing import Timed
-from scalelab.records import Benchmark, Frozen, Measurement, MeasurementStatus
+from scalelab.measurements import Benchmark, Measurement, MeasurementStatus
+from scalelab.records import Frozen
 from scalelab.supervise.workbench import Selection
 
 

@@ -18,8 +18,10 @@ from scalelab.components import BackendParams
 from scalelab.errors import InputError, suggest
 from scalelab.measure.models import costs
 from scalelab.measure.targets import Target
-from scalelab.records import Benchmark, ComponentRef, Trial, canonical_json
-from scalelab.study import Expansion, Study, expand
+from scalelab.measurements import Benchmark
+from scalelab.records import ComponentRef, Trial, canonical_json
+from scalelab.study import Study, expand
+from scalelab.study.expand import Opened
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
@@ -37,21 +39,22 @@ class Network:
         objective: The best that one of them reached; `None` where none is done.
         weights: The trial whose trained weights are there, `None` where none were kept.
         weights_file: Where they are.
+        opened: The data that go in.
     """
 
     architecture: ComponentRef
     objective: float | None
     weights: str | None
     weights_file: str | None
+    opened: Opened
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a study, with the data that go in.
+    """The networks of a study.
 
     Attributes:
         study: The study.
-        expansion: Its trials and its dataset.
         plugins: What provides all of it.
         networks: In the order of the study; of each architecture the best first, where only those were asked
             for.
@@ -59,7 +62,6 @@ class Networks:
     """
 
     study: Study
-    expansion: Expansion
     plugins: Selection
     networks: list[Network]
     notes: list[str]
@@ -93,19 +95,24 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
         InputError: The study is wrong, or the best were asked for and none is trained.
         StoreError: The store cannot be read.
     """
-    expansion = expand(study, catalog, cost=costs(catalog))
+    expansion = expand(study, catalog, cost=costs(catalog), losses=store.losses)
     groups: dict[str, list[Trial]] = {}
     for trial in expansion.trials:
-        groups.setdefault(canonical_json(trial.architecture.model_dump(mode="json")), []).append(trial)
+        named = [trial.architecture.model_dump(mode="json"), trial.dataset.model_dump(mode="json")]
+        groups.setdefault(canonical_json(named), []).append(trial)
     known = store.objectives([trial.id for trial in expansion.trials])
     sign = -1.0 if any(one.direction == "maximize" for one in known.values()) else 1.0
     reached = {trial_id: objective.value for trial_id, objective in known.items()}
-    networks = [_network(trials, reached, sign, store) for trials in groups.values()]
+    networks = [
+        _network(trials, expansion.opened(trials[0]), reached, sign, store) for trials in groups.values()
+    ]
     best = (networks, []) if top is None else _best(networks, top, sign, study)
-    return Networks(study, expansion, Selection.of(catalog), *best)
+    return Networks(study, Selection.of(catalog), *best)
 
 
-def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, store: Store) -> Network:
+def _network(
+    trials: list[Trial], opened: Opened, reached: Mapping[str, float], sign: float, store: Store
+) -> Network:
     done = [trial.id for trial in trials if trial.id in reached]
     ranked = sorted(done, key=lambda one: sign * reached[one])
     weights = next((one for one in ranked if store.journal.weights(one).is_file()), None)
@@ -114,6 +121,7 @@ def _network(trials: list[Trial], reached: Mapping[str, float], sign: float, sto
         objective=reached[ranked[0]] if ranked else None,
         weights=weights,
         weights_file=str(store.journal.weights(weights)) if weights else None,
+        opened=opened,
     )
 
 
@@ -199,14 +207,13 @@ def jobs_of(
     """Returns what is to be measured on one target: every network at every batch size."""
     params, packages = plan.params.model_dump(mode="json"), package_versions(plan.backend)
     backend = ComponentRef(name=plan.backend.name, version=plan.backend.version, params=params)
-    data, options = networks.expansion.dataset, networks.expansion.dataset_params.model_dump(mode="json")
     return [
         BenchJob(
             benchmark=Benchmark(
                 architecture=network.architecture,
-                input_shape=tuple(data.task.input_shape),
-                n_outputs=data.task.n_outputs,
-                fingerprint=data.fingerprint,
+                input_shape=tuple(network.opened.data.task.input_shape),
+                n_outputs=network.opened.data.task.n_outputs,
+                fingerprint=network.opened.data.fingerprint,
                 weights=network.weights,
                 backend=backend,
                 device=plan.target.device,
@@ -216,7 +223,7 @@ def jobs_of(
             ),
             study=networks.study.name,
             dataset=networks.study.dataset.name,
-            dataset_options=options,
+            dataset_options=network.opened.params.model_dump(mode="json"),
             weights=network.weights_file,
             time_limit=time_limit,
             plugins=networks.plugins,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scalelab.bench.jobs import BenchJob, Refused, Sliced
-from scalelab.records import Measurement
+from scalelab.measurements import Measurement
 from scalelab.version import __version__
 
 if TYPE_CHECKING:

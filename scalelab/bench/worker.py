@@ -25,7 +25,7 @@ from scalelab.bench.timing import ROUNDS
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
 from scalelab.measure.models import build_model, costs, params_of
-from scalelab.records import Measurement
+from scalelab.measurements import Measurement
 from scalelab.supervise.workbench import Workbench, one_line, serve
 
 if TYPE_CHECKING:

@@ -121,7 +121,13 @@ def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
             f"the optimum needs {best.n_examples:,.0f} distinct examples and the dataset has "
             f"{proposal.available:,}: they are repeated, and the loss will be higher than the law says"
         )
-    say("optimizer settings are those of the best run; the best learning rate may change with size")
+    if proposal.tuned:
+        print(
+            f"{proposal.tuned} is tuned there, as it was in the study: {proposal.n_trials} runs of the "
+            "budget to begin with, more until the best value is bracketed"
+        )
+    else:
+        say("optimizer settings are those of the best run; the best learning rate may change with size")
     print(f"next: scalelab plan {proposal.path} --store {store}")
 
 

@@ -13,7 +13,7 @@ from scalelab.cli.context import duration, print_json, say, span
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
-    from scalelab.execute.coordinator import RunSummary
+    from scalelab.execute.events import RunSummary
     from scalelab.plugins import Catalog
     from scalelab.report.progress import RunDisplay
     from scalelab.study import Study
@@ -96,6 +96,8 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     said = f"; the plan said {span(*summary.forecast)}" if summary.forecast else ""
     print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)}{said})")
+    if summary.sweeping:
+        print(f"  {summary.sweeping}")
     for trial_id, reason in list(summary.failed.items())[:10]:
         print(f"  failed {trial_id}: {reason}")
     if len(summary.failed) > 10:
@@ -140,6 +142,10 @@ def plan(
     ctx.obj.show(plan_table(planned))
     for reason in planned.skipped:
         say(f"left out: {reason}")
+    if planned.precision:
+        say(f"precision: {planned.precision}")
+    if planned.sweeping:
+        say(planned.sweeping)
     flops = sum(row.train_flops for row in planned.pending)
     if planned.seconds is None:
         time = f"time unknown: {planned.unknown}"

@@ -19,6 +19,7 @@ from scalelab.execute.jobs import Job
 from scalelab.execute.timing import time_jobs
 from scalelab.execute.work import Span, Work
 from scalelab.measure.machine import machine_facts
+from scalelab.records import Trial
 from scalelab.schedules import Validations
 from scalelab.store import Timing
 
@@ -91,20 +92,23 @@ def _curves(rates: Sequence[Rate]) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 
 
 def make_clock(
-    pending: Sequence[Work], known: Sequence[Timing], job: Job, on_timing: Callable[[], None]
+    pending: Sequence[Work],
+    known: Sequence[Timing],
+    job_of: Callable[[Trial], Job],
+    on_timing: Callable[[], None],
 ) -> Clock:
     """Returns a clock for trials that are to be done.
 
     Args:
         pending: The trials.
         known: What the store has of trials on the same data.
-        job: One of the trials as a worker would get it; the others differ in nothing but the trial.
+        job_of: Returns a trial as a worker would get it.
         on_timing: Called before trials are timed, if any are.
 
     Raises:
         InputError: A trial cannot be trained here.
     """
-    alike = _alike(known, job)
+    alike = _alike(known, job_of(pending[0].trial))
     rates = _recorded(alike)
     unknown = _unknown(pending, rates)
     overheads = sorted(timing.overhead for timing in alike) or [0.0]
@@ -112,7 +116,7 @@ def make_clock(
     opening = overheads[-1] - setup
     if unknown:
         on_timing()
-        times = time_jobs([job.model_copy(update={"trial": work.trial}) for work in unknown])
+        times = time_jobs([job_of(work.trial) for work in unknown])
         opening = times.opening
         setup = float(np.mean([timed.setup for found in times.trials.values() for timed in found]))
         for work in unknown:

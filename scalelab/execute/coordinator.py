@@ -7,26 +7,30 @@ claimed before it is attempted, and an attempt's record is written at most once.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreError, StoreLockedError
+from scalelab.execute.checks import check_trials
 from scalelab.execute.crew import Crew, check_asked
+from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.local import LocalExecutor
-from scalelab.measure.models import check_files, costs
+from scalelab.execute.precision import Decided, decided
+from scalelab.measure.models import costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import FINAL_STATUSES, Frozen, Status, Trial
+from scalelab.records import FINAL_STATUSES, Status, Trial
 from scalelab.store import Store, open_store
-from scalelab.study import Study, expand, load_study
+from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.supervise.stop import StopSignal
 from scalelab.supervise.workbench import Selection
 
@@ -35,73 +39,6 @@ if TYPE_CHECKING:
 
 INGEST_SECONDS = 2.0
 POLL_SECONDS = 0.2
-
-
-class Planned(Frozen):
-    """The study was read; this much is to be done."""
-
-    study: str
-    trials: tuple[Trial, ...]
-    n_kept: int
-    n_elsewhere: int
-    n_pending: int
-    crew: Crew | None
-    skipped: tuple[str, ...] = ()
-
-
-class Started(Frozen):
-    """A trial was handed to a worker."""
-
-    trial: Trial
-    attempt: int
-
-
-class Retried(Frozen):
-    """An attempt was lost and the trial will be attempted again."""
-
-    trial_id: str
-    reason: str
-
-
-RunEvent = Planned | Started | Retried | Progressed | Finished
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run ended.
-
-    Attributes:
-        study: The study's name.
-        n_trials: Trials of the study.
-        kept: Trials that had a final record before.
-        done: Trials that this run finished, `diverged` ones not counted.
-        diverged: Trials whose loss stopped being finite in this run.
-        failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
-            not retried among them.
-        interrupted: Trials that were stopped and will go on from their checkpoint.
-        elsewhere: Trials that another coordinator is at.
-        stopped: Whether somebody asked to stop.
-        seconds: Wall time of the run.
-        forecast: The least and the most seconds that the last plan of just these trials gave for this crew,
-            where there was one and they were all finished.
-    """
-
-    study: str
-    n_trials: int
-    kept: int
-    done: int
-    diverged: int
-    failed: dict[str, str]
-    interrupted: int
-    elsewhere: int
-    stopped: bool
-    seconds: float
-    forecast: Forecast | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial of the study has a final record."""
-        return self.kept + self.done + self.diverged == self.n_trials
 
 
 def run_study(
@@ -193,44 +130,87 @@ class _Run:
     stop: StopSignal
     on_event: Callable[[RunEvent], None]
     keep_weights: bool
+    expansion: Expansion = field(init=False)
     crew: Crew | None = None
     forecast: Forecast | None = None
+    precision: Decided | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-    dataset_options: dict[str, object] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    loss: dict[str, float] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
     under_way: dict[str, Claim] = field(default_factory=dict)
+    elsewhere: set[str] = field(default_factory=set)
     count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    looked: float = -math.inf
 
     def prepare(self, retry_failed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
-        expansion = expand(self.study, self.catalog, cost=costs(self.catalog))
-        self.trials = {trial.id: trial for trial in expansion.trials}
-        self.skipped = expansion.skipped
-        self.dataset_options = expansion.dataset_params.model_dump(mode="json")
-        self.files = expansion.files
-        self.store.register(self.study.name, self.study.text, expansion.trials)
         self.store.claims.reap()
         self.store.ingest()
-        outcomes = self.store.outcomes(self.trials)
+        self.expansion = expand(self.study, self.catalog, cost=costs(self.catalog), losses=self.store.losses)
+        self._take(self.expansion.trials, retry_failed)
+        waiting = [self.trials[trial_id] for trial_id in self.pending]
+        check_trials(self.study, waiting, self.expansion, self.catalog)
+        if self.pending:
+            self.precision = decided(self.study, self.store, self.device)
+        self._register()
+
+    def _take(self, trials: Iterable[Trial], retry_failed: bool) -> None:
+        """Sorts trials by what is known of them."""
+        self.trials.update({trial.id: trial for trial in trials})
+        ids = [trial.id for trial in trials]
+        outcomes = self.store.outcomes(ids)
+        self.loss.update(self.store.losses(ids))
         busy = {claim.trial_id for claim in self.store.claims.live()}
         self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
-        for trial_id in self.trials:
+        for trial_id in ids:
             outcome = outcomes.get(trial_id)
             if outcome and outcome.status in FINAL_STATUSES:
                 self.count["kept"] += 1
             elif outcome and outcome.status == "failed" and not retry_failed:
                 self.failed[trial_id] = outcome.error or "no reason recorded"
             elif trial_id in busy:
-                self.count["elsewhere"] += 1
+                self.elsewhere.add(trial_id)
             else:
                 self.pending.append(trial_id)
-        check_files((self.trials[trial_id] for trial_id in self.pending), expansion, self.catalog)
+
+    def _register(self) -> None:
+        auto = self.study.training.precision == "auto" and self.precision is not None
+        self.store.register(
+            self.study.name,
+            self.study.text,
+            self.expansion.trials,
+            precision=self.precision.precision if auto and self.precision else None,
+            tuned=self.expansion.tuned(self.loss),
+        )
+
+    def _grow(self) -> None:
+        """Takes up the trials that sweeps ask for by now; some may be done already, for another study."""
+        if self.pending or not self.expansion.sweeps:
+            return
+        if self.elsewhere and (not self.under_way or time.monotonic() - self.looked > INGEST_SECONDS):
+            self.looked = time.monotonic()  # what another coordinator finished may end a value here
+            self._look_elsewhere()
+        while not self.pending:
+            grown = self.expansion.grown(self.loss)
+            if grown is self.expansion:
+                return
+            added = grown.trials[len(self.expansion.trials) :]
+            self.expansion, kept = grown, self.count["kept"]
+            self.forecast = None  # the plan knew of fewer trials
+            self._take(added, retry_failed=False)
+            self._register()
+            self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept))
+
+    def _look_elsewhere(self) -> None:
+        """Takes note of what other coordinators finished by now."""
+        finished = self.store.losses(self.elsewhere)
+        self.loss.update(finished)
+        self.count["kept"] += len(finished)
+        self.elsewhere -= finished.keys()
 
     def announce(self, crew: Crew | None) -> None:
         """Tells how much is to be done, and by whom."""
@@ -241,17 +221,23 @@ class _Run:
                 study=self.study.name,
                 trials=tuple(self.trials.values()),
                 n_kept=self.count["kept"],
-                n_elsewhere=self.count["elsewhere"],
+                n_elsewhere=len(self.elsewhere),
                 n_pending=len(self.pending),
                 crew=crew,
-                skipped=self.skipped,
+                precision=str(self.precision) if self.precision else None,
+                skipped=self.expansion.skipped,
+                sweeping=self.expansion.sweeping(self.loss),
             )
         )
 
     def work(self, executor: Executor) -> None:
         """Keeps the executor busy until nothing is pending or somebody asks to stop."""
         asked, ingested = 0, 0.0
-        while self.pending or self.under_way:
+        while True:
+            if self.stop.level == 0:
+                self._grow()  # also after the last trial, whose loss may not be bracketed
+            if not (self.pending or self.under_way):
+                return
             if self.stop.level == 0:
                 self._fill(executor)
             elif self.stop.level > asked:
@@ -276,7 +262,7 @@ class _Run:
             )
             if claim is None:
                 # Another coordinator is at this trial, or made this attempt after we looked at the store.
-                self.count["elsewhere"] += 1
+                self.elsewhere.add(trial_id)
                 continue
             self.under_way[trial_id] = claim
             executor.submit(self._job(trial_id, attempt))
@@ -288,11 +274,12 @@ class _Run:
             trial=self.trials[trial_id],
             study=self.study.name,
             attempt=attempt,
-            dataset_options=self.dataset_options,
-            files=self.files,
+            dataset_options=self.expansion.opened(self.trials[trial_id]).params.model_dump(mode="json"),
+            files=self.expansion.files,
             store=str(self.store.path),
             device=self.device,
             crew=self.crew,
+            precision=self.precision.precision if self.precision else None,
             keep_weights=self.keep_weights,
             plugins=Selection.of(self.catalog),
         )
@@ -305,7 +292,10 @@ class _Run:
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
             self.count[event.status] += 1
-            if event.status == "failed":
+            if event.status in FINAL_STATUSES:
+                known = None if event.status == "diverged" else event.loss
+                self.loss[event.trial_id] = math.inf if known is None else known
+            elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
             self.on_event(event)
         elif isinstance(event, Lost):
@@ -338,6 +328,7 @@ class _Run:
         self.under_way.clear()
         try:
             self.store.ingest()
+            self._look_elsewhere()
         except StoreLockedError as error:
             waiting = len(self.store.journal.pending())
             raise StoreLockedError(
@@ -357,8 +348,10 @@ class _Run:
             diverged=count["diverged"],
             failed=dict(self.failed),
             interrupted=count["interrupted"],
-            elsewhere=count["elsewhere"],
+            elsewhere=len(self.elsewhere),
             stopped=self.stop.level > 0,
             seconds=time.perf_counter() - self.began,
             forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,
+            precision=str(self.precision) if self.precision else None,
+            sweeping=self.expansion.sweeping(self.loss),
         )

@@ -28,6 +28,7 @@ class Job(Frozen):
         store: Path of the store, whose journal gets the record.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         crew: The workers that it is one of, with the CPU threads that there are for it.
+        precision: What a trial of precision `"auto"` is trained in; `None` for what suits the device.
         keep_weights: Whether the trained weights go into the journal.
         plugins: Which plugins to load.
     """
@@ -39,6 +40,7 @@ class Job(Frozen):
     files: dict[str, str] = Field(default_factory=dict)
     store: str
     crew: Crew
+    precision: Literal["fp32", "bf16"] | None = None
     device: str = "auto"
     keep_weights: bool = False
     plugins: Selection = Selection()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from scalelab.errors import InputError
+from scalelab.execute.checks import check_trials
 from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
+from scalelab.execute.precision import Decided, decided
 from scalelab.execute.work import Span, Work, makespan
-from scalelab.measure.models import check_files, costs
+from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
@@ -72,10 +74,14 @@ class Plan:
         crew: The workers that `seconds` is for, and their threads.
         seconds: Estimated wall time of the pending trials; `None` where it cannot be known.
         unknown: Why it cannot be known, in one line.
+        precision: What would be trained in, and why; `None` where nothing is pending.
+        sweeping: How far sweeps are, in a line; empty where nothing is tuned. `seconds` is of the trials that
+            they ask for so far.
     """
 
     json_fields: ClassVar[tuple[str, ...]] = (
-        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "skipped", "trials",
+        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "precision",
+        "sweeping", "skipped", "trials",
     )  # fmt: skip
 
     study: str
@@ -84,6 +90,8 @@ class Plan:
     crew: Crew
     seconds: Span | None
     unknown: str | None
+    precision: str | None
+    sweeping: str
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
@@ -123,55 +131,81 @@ def plan_study(
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
     cost = costs(catalog)
-    expansion = expand(study, catalog, cost=cost)
     opened = open_store(store) if store else None
+    expansion = expand(study, catalog, cost=cost, losses=opened.losses if opened else None)
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
     status = {trial.id: "pending" for trial in expansion.trials}
     status |= {trial_id: outcome.status for trial_id, outcome in outcomes.items()}
     works = [_work(trial, expansion, cost) for trial in expansion.trials]
     pending = [work for work in works if status[work.trial.id] not in FINAL_STATUSES]
-    check_files((work.trial for work in pending), expansion, catalog)
+    check_trials(study, [work.trial for work in pending], expansion, catalog)
+    precision = decided(study, opened, device) if pending else None
     crew = Crew.of(workers, threads, len(pending) or len(works))
     took = {key: outcome.seconds for key, outcome in outcomes.items() if status[key] in FINAL_STATUSES}
-    clock, unknown = None, None
-    if pending:
-        job = _job(study, expansion, crew, device, catalog)
-        try:
-            clock = _clock(pending, opened, job, on_timing)
-        except InputError as error:
-            unknown = str(error)
+    clock, unknown = _clock_or_why(
+        pending, opened, study, expansion, crew, device, precision, catalog, on_timing
+    )
     rows = tuple(_row(work, crew, status[work.trial.id], clock, took) for work in works)
-    return Plan(study.name, rows, expansion.skipped, crew, _together(rows, crew, clock), unknown)
-
-
-def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
-    task = expansion.dataset.task
-    found = cost(trial.architecture, task.input_shape, task.n_outputs)
-    n_steps = resolve_steps(trial.training, trial.n_examples, found.train_flops_per_example)
-    return Work(trial, found, n_steps, len(expansion.dataset.validation))
-
-
-def _job(study: Study, expansion: Expansion, crew: Crew, device: str, catalog: Catalog) -> Job:
-    """Returns the first trial as a worker would get it."""
-    return Job(
-        trial=expansion.trials[0],
+    return Plan(
         study=study.name,
-        attempt=1,
-        dataset_options=expansion.dataset_params.model_dump(mode="json"),
-        files=expansion.files,
-        store="",
-        device=device,
+        trials=rows,
+        skipped=expansion.skipped,
         crew=crew,
-        plugins=Selection.of(catalog),
+        seconds=_together(rows, crew, clock),
+        unknown=unknown,
+        precision=str(precision) if precision else None,
+        sweeping=expansion.sweeping(opened.losses(status) if opened else {}),
     )
 
 
-def _clock(pending: list[Work], store: Store | None, job: Job, on_timing: Callable[[], None] | None) -> Clock:
+def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
+    data = expansion.opened(trial).data
+    found = cost(trial.architecture, data.task.input_shape, data.task.n_outputs)
+    n_steps = resolve_steps(trial.training, trial.n_examples, found.train_flops_per_example)
+    return Work(trial, found, n_steps, len(data.validation))
+
+
+def _clock_or_why(
+    pending: list[Work], opened: Store | None, study: Study, expansion: Expansion, crew: Crew, device: str,
+    precision: Decided | None, catalog: Catalog, on_timing: Callable[[], None] | None,
+) -> tuple[Clock | None, str | None]:  # fmt: skip
+    """Returns what says how long the pending trials take, or why nothing can."""
+    if not pending:
+        return None, None
+
+    def job_of(trial: Trial) -> Job:
+        return Job(
+            trial=trial,
+            study=study.name,
+            attempt=1,
+            dataset_options=expansion.opened(trial).params.model_dump(mode="json"),
+            files=expansion.files,
+            store="",
+            device=device,
+            crew=crew,
+            precision=precision.precision if precision else None,
+            plugins=Selection.of(catalog),
+        )
+
+    try:
+        return _clock(pending, opened, job_of, on_timing), None
+    except InputError as error:
+        return None, str(error)
+
+
+def _clock(
+    pending: list[Work],
+    store: Store | None,
+    job_of: Callable[[Trial], Job],
+    on_timing: Callable[[], None] | None,
+) -> Clock:
     from scalelab.execute.clock import make_clock
 
-    trial = job.trial
-    known = store.timings(trial.fingerprint, trial.training.batch_size) if store else []
-    return make_clock(pending, known, job, on_timing or (lambda: None))
+    # One batch size a study; several sets of data where options of the dataset vary.
+    batch_size = pending[0].trial.training.batch_size
+    contents = dict.fromkeys(work.trial.fingerprint for work in pending)
+    known = [timing for one in contents for timing in store.timings(one, batch_size)] if store else []
+    return make_clock(pending, known, job_of, on_timing or (lambda: None))
 
 
 def _row(

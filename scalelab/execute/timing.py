@@ -133,6 +133,7 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         ready.module,
         ready.optimizer,
         device=str(ready.device),
+        precision=job.precision,
         should_stop=stopwatch,
         train_flops_per_example=ready.cost.train_flops_per_example,
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from scalelab.execute.crew import Crew
-from scalelab.records import Complexity, Trial
+from scalelab.measurements import Complexity
+from scalelab.records import Trial
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, options_with_files, params_of
-from scalelab.records import Complexity, Frozen, Record
+from scalelab.measurements import Complexity
+from scalelab.records import Frozen, Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
 from scalelab.version import __version__
@@ -152,6 +153,7 @@ def _attempt(
         ready.module,
         ready.optimizer,
         device=str(ready.device),
+        precision=job.precision,
         checkpoint=journal.checkpoint(trial.id),
         on_progress=on_progress,
         should_stop=should_stop,

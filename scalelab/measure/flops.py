@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.components import Shape
 from scalelab.errors import InputError
 from scalelab.measure.footprint import BYTES, trace
-from scalelab.records import Complexity
+from scalelab.measurements import Complexity
 
 if TYPE_CHECKING:
     from torch import nn

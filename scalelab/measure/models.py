@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from scalelab.cache import cached_arrays, file_digest
 from scalelab.components import Architecture, Backend, Dataset, Optimizer, Params, Shape
 from scalelab.errors import InputError, ScalelabError
+from scalelab.measurements import Complexity
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import Complexity, ComponentRef, Trial, canonical_json
+from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study import CostFunction, Expansion
 from scalelab.study.messages import describe, one_line
 
@@ -120,9 +121,11 @@ def check_files(trials: Iterable[Trial], expansion: Expansion, catalog: Catalog)
     Raises:
         InputError: A file is missing, or its network cannot be built with it.
     """
-    task = expansion.dataset.task
-    started = [trial.architecture for trial in trials if trial.architecture.content]
-    for ref in {canonical_json(ref.model_dump()): ref for ref in started}.values():
+    started = {
+        canonical_json(one.architecture.model_dump()): one for one in trials if one.architecture.content
+    }
+    for trial in started.values():
+        ref, task = trial.architecture, expansion.opened(trial).data.task
         whole = ref.model_copy(update={"params": options_with_files(ref, expansion.files)})
         try:
             network(whole, tuple(task.input_shape), task.n_outputs, catalog)

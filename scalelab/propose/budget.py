@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from scalelab.components import locations
 from scalelab.errors import InputError, StudyError
 from scalelab.measure.models import costs
-from scalelab.records import Complexity, Trial
+from scalelab.measurements import Complexity
+from scalelab.records import Trial
 from scalelab.space import Doubling, Float, Int
 from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.rules import rule_of
 from scalelab.study.write import study_text
 
 if TYPE_CHECKING:
@@ -45,10 +47,12 @@ class Proposal:
     Attributes:
         text: The file.
         path: Where it is to stand; relative locations in it are taken from there.
-        trial: The one trial of the study.
+        trial: The one trial of the study; where it tunes an option, the one of the middle value.
         cost: What one example costs its model.
         n_seen: Examples that the training sees, repeats counted.
         available: Training examples that the dataset has.
+        tuned: The option that the study tunes, as that of the run did; `None` where it tunes none.
+        n_trials: How many trials it begins with, each of the budget.
     """
 
     text: str
@@ -57,9 +61,11 @@ class Proposal:
     cost: Complexity
     n_seen: int
     available: int
+    tuned: str | None
+    n_trials: int
     json_fields: ClassVar = (
         "path", "text", "n_params=cost.n_params", "n_examples=trial.n_examples", "examples_seen=n_seen",
-        "examples_available=available", "train_flops",
+        "examples_available=available", "train_flops", "tuned", "n_trials",
     )  # fmt: skip
 
     @property
@@ -121,14 +127,15 @@ def propose(
         StudyError: The study does not name the run's components, or the size cannot be reached.
         InputError: The dataset or a component is wrong, or the budget is too small for one step.
     """
-    own = [
-        one for one in resolve(study, catalog).architectures if one.component.name == start.architecture.name
-    ]
-    if not own or study.dataset.name != start.dataset.name:
+    if study.dataset.name != start.dataset.name or start.architecture.name not in {
+        one.name for one in study.architectures
+    }:
         raise StudyError(
             f"{study.source}: it has no architecture {start.architecture.name!r} on dataset "
             f"{start.dataset.name!r}; give the study of these runs with --from"
         )
+    study = _of_run(start, study)
+    own = resolve(study, catalog).architectures
     values = run_values(start, study, path, catalog)
     values["name"] = f"{study.name[:80]}-advised-{budget:.3g}".replace("+", "")
     spent = f"What {budget:.3g} training FLOPs are best spent on"
@@ -136,7 +143,8 @@ def propose(
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
     _, draft = written(values, study, path, catalog)
-    task, available = draft.dataset.task, len(draft.dataset.train)
+    data = draft.opened(draft.trials[0]).data
+    task, available = data.task, len(data.train)
     measure = costs(catalog)
 
     def cost(options: Mapping[str, Any]) -> Complexity:
@@ -147,15 +155,12 @@ def propose(
     values["architecture"][0]["options"] = {**start.architecture.params, **options}
     values["data"]["sizes"] = [max(1, min(available, math.ceil(n_examples)))]
     text, expansion = written(values, study, path, catalog)
-    (trial,) = expansion.trials
+    trial = expansion.trials[len(expansion.trials) // 2]  # of a sweep the middle
     batch = trial.training.batch_size
     steps = round(budget / (found.train_flops_per_example * batch))
-    if steps < 1:
-        raise InputError(
-            f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters on "
-            f"{batch} examples; raise the budget or lower batch_size"
-        )
-    return Proposal(text, path, trial, found, steps * batch, available)
+    _refuse_no_step(steps, budget, found, batch)
+    tuned = next(iter(values["optimizer"][0].get("tune", ())), None)
+    return Proposal(text, path, trial, found, steps * batch, available, tuned, len(expansion.trials))
 
 
 def nearest(
@@ -189,7 +194,7 @@ def nearest(
 
         def size_of(value: float, name: str = name) -> Complexity | None:
             """Returns what a value costs; `None` where component or constraints refuse it."""
-            if not architecture.allows({name: value}):
+            if architecture.breaks({name: value}):
                 return None
             try:
                 size = cost({name: value})
@@ -257,6 +262,14 @@ def _towards(
     return tried
 
 
+def _refuse_no_step(steps: int, budget: float, found: Complexity, batch: int) -> None:
+    if steps < 1:
+        raise InputError(
+            f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters on "
+            f"{batch} examples; raise the budget or lower batch_size"
+        )
+
+
 def _refuse_giant(n_params: float) -> None:
     """Raises where a model would not fit into this machine's memory to be counted."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -299,9 +312,39 @@ def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict
         "dataset": {"name": start.dataset.name, "options": dataset},
         "data": {"sizes": [start.n_examples], "seed": start.data_seed},
         "architecture": [{"name": start.architecture.name, "options": start.architecture.params}],
-        "optimizer": [{"name": start.optimizer.name, "options": start.optimizer.params}],
+        "optimizer": [_trained_by(start, study)],
         "training": start.training.model_dump(exclude_none=True),
     }
+
+
+def _of_run(start: Trial, study: Study) -> Study:
+    """Returns a study with the components of a run alone: the plugins of others may not be here."""
+    kept = {
+        kind: tuple(one for one in getattr(study, kind) if one.name == name)
+        for kind, name in (("architectures", start.architecture.name), ("optimizers", start.optimizer.name))
+    }
+    return study.model_copy(update=kept)
+
+
+def _trained_by(start: Trial, study: Study) -> dict[str, Any]:
+    """Returns the optimizer of a run as its study says it: with the rules and the sweep that made the run.
+
+    A sweep begins at the run's own value, where no rule says where it begins.
+    """
+    options = dict(start.optimizer.params)
+    entry: dict[str, Any] = {"name": start.optimizer.name, "options": options}
+    for own in study.optimizers:
+        rules = {name: value for name, value in own.options.items() if rule_of(value, name) is not None}
+        fixed = own.options.keys() - rules.keys()
+        if own.name != start.optimizer.name or any(options.get(name) != own.options[name] for name in fixed):
+            continue
+        options |= rules
+        for name, tune in own.tune.items():
+            said = tune.model_dump(exclude_defaults=True)
+            entry["tune"] = {name: {**said, "start": said["start"] if tune.rule else options[name]}}
+            del options[name]
+        break
+    return entry
 
 
 def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
@@ -311,7 +354,7 @@ def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
         StudyError: One is relative to a folder that is no longer known.
     """
     out = {}
-    params = resolve(study, catalog).dataset_params
+    params = resolve(study, catalog).dataset.params({})
     for name in sorted(locations(type(params))):
         place = getattr(params, name)
         if place is None:

@@ -36,7 +36,7 @@ def untrained(
         catalog: The plugins.
 
     Returns:
-        For each: `architecture`, `options` (a mapping) and the fields of a `scalelab.records.Footprint`.
+        For each: `architecture`, `options` (a mapping) and the fields of a `scalelab.measurements.Footprint`.
         Points that cannot be built are left out.
     """
     cost = costs(catalog)
@@ -54,7 +54,10 @@ def untrained(
 
 def _drawn(study: Study, catalog: Catalog) -> Iterator[ComponentRef]:
     """Yields points of every architecture's space, each once."""
-    for architecture in resolve(study, catalog).architectures:
+    resolved = resolve(study, catalog)
+    first = {name: dimension.from_unit(0.0) for name, dimension in resolved.dataset.space.items()}
+    dataset = resolved.dataset.at(first)
+    for architecture in resolved.architectures:
         dimensions = architecture.space.values()
         if not dimensions:
             continue
@@ -62,12 +65,12 @@ def _drawn(study: Study, catalog: Catalog) -> Iterator[ComponentRef]:
             any(one.continuous for one in dimensions)
             or math.prod(one.size(None) for one in dimensions) > DRAWN
         ):
-            drawn = drawn_points(architecture, (), "sobol", DRAWN, 0)
+            drawn = drawn_points(dataset, architecture, (), "sobol", DRAWN, 0)
         else:
-            drawn = grid_points(architecture, (), None)
+            drawn = grid_points(dataset, architecture, (), None)
         for point in drawn.points:
             try:
-                yield architecture.ref(point.architecture)
+                yield architecture.ref(point.architecture, dataset.known({}))
             except StudyError:  # the component refuses this combination
                 continue
 

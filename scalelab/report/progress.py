@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self, TextIO
 
-from scalelab.execute.coordinator import Planned, Retried, RunEvent, Started
+from scalelab.execute.events import Grown, Planned, Retried, RunEvent, Started
 from scalelab.execute.jobs import Finished, Progressed
+from scalelab.records import Trial
 from scalelab.report.trial_names import TrialNames
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ class RunDisplay:
 
     def __init__(self) -> None:
         self._names = TrialNames()
+        self._said: tuple[Trial, ...] = ()
+        self._n_pending = 0
         self._trials: dict[str, str] = {}
 
     def say(self, line: str, style: str | None = None) -> None:
         """Shows a line; the style, a color of rich, says what kind it is."""
         raise NotImplementedError
 
-    def planned(self, event: Planned) -> None:
-        """Shows how much there is to do."""
+    def counted(self, study: str | None, n_pending: int) -> None:
+        """Shows how many trials there are to do, of a study that is named at first."""
 
     def began(self, trial_id: str, name: str) -> None:
         """Shows that a trial is under way."""
@@ -56,11 +59,22 @@ class RunDisplay:
             elsewhere = f", {event.n_elsewhere} running elsewhere" if event.n_elsewhere else ""
             self.say(
                 f"study {event.study}: {len(event.trials)} trials, {event.n_kept} done before, "
-                f"{event.n_pending} to do{elsewhere}" + (f"; {event.crew}" if event.crew else "")
+                f"{event.n_pending} to do{elsewhere}"
+                + (f"; {event.crew}" if event.crew else "")
+                + (f"; {event.precision}" if event.precision else "")
             )
             for reason in event.skipped:
                 self.say(f"left out: {reason}", "dim")
-            self.planned(event)
+            self._said = event.trials
+            self._n_pending = event.n_pending
+            self.counted(event.study, self._n_pending)
+        elif isinstance(event, Grown):
+            self._said = (*self._said, *event.trials)
+            self._names = TrialNames(self._said)
+            self._n_pending += len(event.trials) - event.n_kept
+            kept = f", {event.n_kept} of them done before" if event.n_kept else ""
+            self.say(f"sweeps go on: {len(event.trials)} more trial{'s' * (len(event.trials) > 1)}{kept}")
+            self.counted(None, self._n_pending)
         elif isinstance(event, Started):
             name = self._trials[event.trial.id] = self._names.describe(event.trial)
             self.began(event.trial.id, name)
@@ -99,16 +113,12 @@ class PlainDisplay(RunDisplay):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._n_ended = self._n_pending = 0
+        self._n_ended = 0
 
     def say(self, line: str, style: str | None = None) -> None:
         """Prints a line with the time."""
         del style
         print(time.strftime("%H:%M:%S"), line, file=self._stream, flush=True)
-
-    def planned(self, event: Planned) -> None:
-        """Counts from here on."""
-        self._n_pending = event.n_pending
 
     def ended(self, trial_id: str, *, for_good: bool) -> str:
         """Returns how many of all trials have ended."""
@@ -143,11 +153,9 @@ class LiveDisplay(RunDisplay):
         """Prints a line above the bars."""
         self._progress.console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
 
-    def planned(self, event: Planned) -> None:
+    def counted(self, study: str | None, n_pending: int) -> None:
         """Shows the study's bar."""
-        self._progress.update(
-            self._study, total=event.n_pending, visible=event.n_pending > 0, description=event.study
-        )
+        self._progress.update(self._study, total=n_pending, visible=n_pending > 0, description=study)
 
     def began(self, trial_id: str, name: str) -> None:
         """Adds a trial's bar."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from scalelab.store.answers import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.journal import Journal
-from scalelab.store.questions import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
 from scalelab.store.store import Store, open_store
 
 __all__ = [

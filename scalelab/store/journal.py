@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.errors import StoreError
-from scalelab.records import Measurement, Record
+from scalelab.measurements import Measurement
+from scalelab.records import Record
 from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
 from scalelab.store.imports import ImportedTable
 from scalelab.store.kind import E, Kind, M

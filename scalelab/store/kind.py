@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from scalelab.records import Measurement, Record
+from scalelab.measurements import Measurement
+from scalelab.records import Record
 from scalelab.store.envelope import Member, TornError, seal, unseal
 from scalelab.store.schema import first_column, one
 

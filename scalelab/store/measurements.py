@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scalelab.records import Measurement, canonical_json
+from scalelab.measurements import Measurement
+from scalelab.records import canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.kind import Attempts
 from scalelab.store.schema import transaction

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scalelab.errors import InputError, suggest
-from scalelab.records import Direction, Machine, Measurement, MeasurementStatus, Status, Trial
+from scalelab.measurements import Measurement
+from scalelab.records import FINAL_STATUSES, Machine, Trial
+from scalelab.store.answers import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database
 from scalelab.store.schema import first_column
@@ -21,108 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _NULLABLE = {f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)}
 _AMONG = "in (select unnest(?::varchar[]))"
-
-
-class Outcome(NamedTuple):
-    """How far a trial has come.
-
-    Attributes:
-        status: That of the attempt that counts: the last one that is done or diverged, else the last.
-        attempts: The highest number of an attempt so far; the next attempt gets one more.
-        error: The reason, where the attempt that counts failed or was interrupted.
-        seconds: What the training of that attempt took.
-    """
-
-    status: Status
-    attempts: int
-    error: str | None
-    seconds: float | None
-
-
-class Tried(NamedTuple):
-    """How far a benchmark has come.
-
-    Attributes:
-        status: That of the attempt that counts: the last successful one, else the last.
-        attempts: The highest number of an attempt so far.
-        reason: Why it did not go well.
-    """
-
-    status: MeasurementStatus
-    attempts: int
-    reason: str | None
-
-
-class Timing(NamedTuple):
-    """How long a finished trial took.
-
-    Attributes:
-        trial: The trial.
-        machine: Where it was trained.
-        step_flops: FLOPs of a step.
-        step: Seconds a step, without validation.
-        validation: Seconds a validation example.
-        overhead: Seconds of the attempt outside of the training loop.
-    """
-
-    trial: Trial
-    machine: Machine
-    step_flops: float
-    step: float
-    validation: float
-    overhead: float
-
-
-class Objective(NamedTuple):
-    """What a trial reached.
-
-    Attributes:
-        value: The best value of the objective over the curve.
-        direction: Which way is better.
-    """
-
-    value: float
-    direction: Direction
-
-
-class StoredStudy(NamedTuple):
-    """A study that was run, as its store keeps it.
-
-    Attributes:
-        name: Its name.
-        text: The study file.
-    """
-
-    name: str
-    text: str
-
-
-class StudySummary(NamedTuple):
-    """How far a study has come; each planned trial counts once.
-
-    Attributes:
-        study: Its name.
-        planned: Trials that it asks for.
-        done: Trials with a finished attempt.
-        diverged: Trials whose loss stopped being finite.
-        failed: Trials that could not be trained.
-        interrupted: Trials that were stopped and are to be attempted again.
-        running: Trials that a living process is at.
-        pending: Trials that were not attempted yet.
-        registered_at: When it was last registered, as ISO 8601 in UTC; `None` where it never was.
-        imported_from: The file that it was imported from; `None` where it was run here.
-    """
-
-    study: str
-    planned: int
-    done: int
-    diverged: int
-    failed: int
-    interrupted: int
-    running: int
-    pending: int
-    registered_at: str | None
-    imported_from: str | None = None
 
 
 class Questions:
@@ -164,7 +65,7 @@ class Questions:
             trial_id: Only those that ask for this trial, or did.
         """
         only = "" if trial_id is None else "semi join (from study_trials where trial_id = ?) using (study)"
-        query = f"select study, text from studies {only} order by registered_at, study"
+        query = f"select study, text, {_PRECISION} from studies {only} order by registered_at, study"
         return [StoredStudy(*row) for row in self._ask(query, *([] if trial_id is None else [trial_id]))]
 
     def studies(self) -> list[StudySummary]:
@@ -188,10 +89,19 @@ class Questions:
             Outcome,
             "select trial_id, any_value(r.status) filter (r.attempt = b.attempt), max(r.attempt), "
             "any_value(r.error) filter (r.attempt = b.attempt), "
-            "any_value(r.wall_seconds) filter (r.attempt = b.attempt) "
+            "any_value(r.wall_seconds) filter (r.attempt = b.attempt), "
+            "any_value(r.loss) filter (r.attempt = b.attempt) "
             f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
             *values,
         )
+
+    def losses(self, trial_ids: Iterable[str]) -> dict[str, float]:
+        """Returns the validation losses of finished trials, by id; infinite where it diverged."""
+        return {
+            trial_id: math.inf if outcome.loss is None or outcome.status == "diverged" else outcome.loss
+            for trial_id, outcome in self.outcomes(trial_ids).items()
+            if outcome.status in FINAL_STATUSES
+        }
 
     def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
         """Returns what trials reached, by id; those that are not done are left out."""
@@ -346,6 +256,11 @@ def _writes(statement: duckdb.Statement) -> bool:
     hidden = kind == "EXPLAIN" and re.search(r"\b(copy|export)\b", statement.query, re.IGNORECASE)
     return kind in ("COPY", "EXPORT", "PREPARE", "EXECUTE") or bool(hidden)
 
+
+# Studies that were run before it was noted have it from most of their runs.
+_PRECISION = """coalesce(precision, (
+    select mode(r.precision) from study_trials m join records r using (trial_id) where m.study = studies.study
+))"""
 
 _SUMMARIES = """
 with members as (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from scalelab.records import Frozen, Trial, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import check_trial, insert_trials, new_trials
 from scalelab.store.kind import Latest
-from scalelab.store.schema import transaction
+from scalelab.store.schema import one, transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +26,8 @@ class Registration(Frozen):
         registered_at: Seconds since the epoch.
         trials: The trials that it asks for, in order.
         former: Trials that an earlier version of it asked for.
+        precision: What its trials of precision `"auto"` are trained in, decided when it was first run.
+        tuned: By trial the option of its optimizer that a sweep of the study varies.
     """
 
     study: str
@@ -31,11 +35,14 @@ class Registration(Frozen):
     registered_at: float
     trials: tuple[Trial, ...]
     former: tuple[Trial, ...] = ()
+    precision: str | None = None
+    tuned: dict[str, str] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Changes when the study's name, its text or its trials do."""
-        content = "\0".join([self.study, self.text, *(trial.id for trial in self.trials)])
+        """Changes when the study's name, its text, its precision or its trials do."""
+        decided = [] if self.precision is None else [self.precision]
+        content = "\0".join([self.study, self.text, *decided, *(trial.id for trial in self.trials)])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -80,7 +87,7 @@ class Registrations(Latest[Registration]):
             if newest:
                 _replace(connection, registration, name)
             connection.execute(
-                "insert into study_trials "
+                "insert into study_trials (study, trial_id, position, planned) "
                 "select ?, trial_id, null, false from (select unnest(?) as trial_id) "
                 "anti join (select trial_id from study_trials where study = ?) using (trial_id)",
                 [study, list(trials), study],
@@ -90,17 +97,20 @@ class Registrations(Latest[Registration]):
     def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Registration:
         """Returns the registration of a row."""
         members = connection.execute(
-            "select m.planned, t.content from study_trials m join trials t using (trial_id) "
+            "select m.planned, t.content, m.tuned from study_trials m join trials t using (trial_id) "
             "where m.study = ? order by m.position",
             [row["study"]],
         ).fetchall()
-        trials = [(planned, Trial.model_validate_json(content)) for planned, content in members]
+        trials = [(planned, Trial.model_validate_json(content)) for planned, content, _ in members]
+        tuned = {trial.id: own[2] for (_, trial), own in zip(trials, members, strict=True) if own[2]}
         return Registration(
             study=row["study"],
             text=row["text"],
             registered_at=row["at"],
             trials=tuple(trial for planned, trial in trials if planned),
             former=tuple(trial for planned, trial in trials if not planned),
+            precision=row["precision"],
+            tuned=tuned,
         )
 
     def missing(self, *_: object) -> None:
@@ -116,15 +126,24 @@ def ran(connection: duckdb.DuckDBPyConnection, study: str) -> bool:
 def _replace(connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> None:
     study = registration.study
     asked = list(dict.fromkeys(trial.id for trial in registration.trials))
+    # What was decided first holds, whoever was registered later.
+    decided = one(connection.execute("select precision from studies where study = ?", [study]))
+    precision = decided or registration.precision
     connection.execute("delete from studies where study = ?", [study])
     connection.execute(
-        "insert into studies values (?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
-        [study, registration.text, len(asked), name, registration.registered_at],
+        "insert into studies by name select ? as study, ? as text, ? as n_trials, ? as registration, "
+        "make_timestamp((? * 1e6)::bigint) as registered_at, ? as precision",
+        [study, registration.text, len(asked), name, registration.registered_at, precision],
     )
+    # A value that was swept once stays a value of the sweep, whatever the study asks for later.
+    marks = "select trial_id, tuned from study_trials where study = ? and tuned is not null"
+    tuned = dict(connection.execute(marks, [study]).fetchall()) | registration.tuned
     connection.execute(
         "delete from study_trials where study = ? and trial_id in (select unnest(?))", [study, asked]
     )
     connection.execute("update study_trials set planned = false, position = null where study = ?", [study])
     connection.execute(
-        "insert into study_trials select ?, unnest(?), unnest(range(?)), true", [study, asked, len(asked)]
+        "insert into study_trials by name select ? as study, unnest(?) as trial_id, "
+        "unnest(range(?)) as position, true as planned, unnest(?::varchar[]) as tuned",
+        [study, asked, len(asked), [tuned.get(trial_id) for trial_id in asked]],
     )

@@ -89,8 +89,13 @@ alter table imported_runs add column test_loss double;
 alter table imported_runs add column test_objective double;
 """
 
+TOLD = """
+alter table studies add column precision varchar;
+alter table study_trials add column tuned varchar;
+"""
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
-    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED,
+    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -118,7 +123,8 @@ select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        r.device, r.device_name, r.host, r.threads,
        make_timestamp((r.started_at * 1e6)::bigint) as started_at,
        make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
-       r.scalelab_version, r.plugins, r.machine, r.metrics, r.test_metrics, t.fingerprint, m.planned{columns}
+       r.scalelab_version, r.plugins, r.machine, r.metrics, r.test_metrics, t.fingerprint, m.planned,
+       m.tuned{columns}
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt

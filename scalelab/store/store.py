@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,19 +68,36 @@ class Store(Questions):
 
         return ingest(self.database, wait)
 
-    def register(self, study: str, text: str, trials: Sequence[Trial]) -> None:
+    def register(
+        self,
+        study: str,
+        text: str,
+        trials: Sequence[Trial],
+        *,
+        precision: str | None = None,
+        tuned: Mapping[str, str] | None = None,
+    ) -> None:
         """Notes what a study asks for; nothing happens where that is what it asked for last.
 
         Args:
             study: The study's name.
             text: The study file.
             trials: The trials that it asks for, in order.
+            precision: What trials of precision `"auto"` are trained in; what was noted first holds.
+            tuned: By trial the option of its optimizer that a sweep of the study varies.
 
         Raises:
             InputError: An imported table has that name.
             StoreError: The journal or the database cannot be written.
         """
-        registration = Registration(study=study, text=text, registered_at=time.time(), trials=tuple(trials))
+        registration = Registration(
+            study=study,
+            text=text,
+            registered_at=time.time(),
+            trials=tuple(trials),
+            precision=precision,
+            tuned=dict(tuned or {}),
+        )
         with self.database.read() as connection:
             if IMPORTS.last_of(connection, study) is not None:
                 raise InputError(

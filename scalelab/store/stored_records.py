@@ -171,8 +171,8 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
         [json.dumps([layout])],
     )
     connection.execute(
-        "insert into study_trials select distinct study, trial_id, null::bigint, "
-        "study not in (select study from studies) from staged "
+        "insert into study_trials (study, trial_id, position, planned) "
+        "select distinct study, trial_id, null::bigint, study not in (select study from studies) from staged "
         "anti join study_trials using (study, trial_id)"
     )
     connection.execute("drop table staged")

@@ -4,17 +4,18 @@
 """
 
 from scalelab.study.expand import CostFunction, Expansion, expand
-from scalelab.study.model import ComponentEntry, DataOptions, DatasetEntry, Sampling, Study
+from scalelab.study.model import ComponentEntry, DataOptions, OptimizerEntry, Sampling, Study, Tune
 from scalelab.study.parse import embedded_study_path, load_study, parse_study
 
 __all__ = [
     "ComponentEntry",
     "CostFunction",
     "DataOptions",
-    "DatasetEntry",
     "Expansion",
+    "OptimizerEntry",
     "Sampling",
     "Study",
+    "Tune",
     "embedded_study_path",
     "expand",
     "load_study",

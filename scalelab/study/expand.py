@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scalelab.components import Architecture, OpenDataset, Params, Shape
-from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError
-from scalelab.records import Complexity, ComponentRef, TrainingOptions, Trial, canonical_json
+from scalelab.components import Architecture, OpenDataset, Optimizer, Params, Shape
+from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError, brief
+from scalelab.measurements import Complexity
+from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
-from scalelab.study.messages import one_line
+from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
-from scalelab.study.resolve import Resolved, ResolvedStudy, resolve
-from scalelab.study.sampling import Point, Points, drawn_points, grid_points
+from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
+from scalelab.study.rules import followed
+from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
+from scalelab.study.sweeps import STATES, Sweep
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
 
 CostFunction = Callable[[ComponentRef, Shape, int], Complexity]
+LossesFunction = Callable[[Sequence[str]], Mapping[str, float]]
+
+MAX_DATASETS = 64
+"""Points of a dataset's space; each is prepared and kept on disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A dataset of a study, open.
+
+    Attributes:
+        ref: How trials name it.
+        params: The options that opened it, locations absolute.
+        data: The dataset.
+        sizes: Training examples of the trials on it.
+    """
+
+    ref: ComponentRef
+    params: Params
+    data: OpenDataset
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -26,51 +51,106 @@ class Expansion:
     """The trials of a study.
 
     Attributes:
-        trials: All different, in the order of the study file.
-        dataset: The study's dataset, open.
-        dataset_params: The options that opened it, locations absolute.
+        trials: All different, in the order of the study file; what sweeps added is at the end.
+        datasets: What they are trained on, by canonical JSON of the trial's `dataset`.
         skipped: What sampling left out, each with the reason.
         merged: How many points were the same trial as an earlier one.
         files: Paths of the files that trials name by the digest of their content, such as pretrained weights.
+        sweeps: What is tuned.
     """
 
     trials: tuple[Trial, ...]
-    dataset: OpenDataset
-    dataset_params: Params
+    datasets: Mapping[str, Opened]
     skipped: tuple[str, ...] = ()
     merged: int = 0
     files: dict[str, str] = field(default_factory=dict)
+    sweeps: tuple[Sweep, ...] = ()
+
+    def opened(self, trial: Trial) -> Opened:
+        """Returns the dataset of a trial."""
+        return self.datasets[_key(trial.dataset)]
+
+    def tuned(self, losses: Mapping[str, float]) -> dict[str, str]:
+        """Returns by trial the option that a sweep varies."""
+        return {
+            trial.id: sweep.option
+            for sweep in self.sweeps
+            for step in sweep.steps(losses)[0]
+            for trial in sweep.trials(step)
+        }
+
+    def grown(self, losses: Mapping[str, float]) -> Expansion:
+        """Returns the expansion with the trials that sweeps ask for, after what their trials gave.
+
+        Args:
+            losses: Validation losses of finished trials by id, infinite of those that diverged.
+
+        Raises:
+            StudyError: These are more trials than anyone can run.
+        """
+        trials = {trial.id: trial for trial in self.trials}
+        for sweep in self.sweeps:
+            for step in sweep.steps(losses)[0]:
+                trials.update({trial.id: trial for trial in sweep.trials(step) if trial.id not in trials})
+        if len(trials) > MAX_TRIALS:
+            raise StudyError(f"more than {MAX_TRIALS:,} trials; take fewer points, sizes, seeds or values")
+        return replace(self, trials=tuple(trials.values())) if len(trials) > len(self.trials) else self
+
+    def sweeping(self, losses: Mapping[str, float]) -> str:
+        """Returns how far the sweeps are, in a line; empty where nothing is tuned."""
+        if not self.sweeps:
+            return ""
+        found = [sweep.steps(losses) for sweep in self.sweeps]
+        more = sum(
+            (sweep.tune.most - len(steps)) * len(sweep.trials(steps[0]))
+            for sweep, (steps, state) in zip(self.sweeps, found, strict=True)
+            if state == "going on"
+        )
+        counts = {state: sum(own == state for _, own in found) for state in STATES}
+        words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        ahead = f"; up to {more:,} trials more where the best value lies at an end" if more else ""
+        return f"{len(found):,} sweep{'s' * (len(found) > 1)}: {words}{ahead}"
 
 
 @dataclass(frozen=True)
 class _Model:
-    """An architecture and the optimizers that train it, at one point of the design space."""
+    """An architecture at one point of the design space, and the optimizers that train it there."""
 
+    opened: Opened
     architecture: ComponentRef
-    optimizers: tuple[ComponentRef, ...]
+    point: Point
     n_examples: int
     training: TrainingOptions
 
 
-def expand(study: Study, catalog: Catalog, *, cost: CostFunction | None = None) -> Expansion:
-    """Returns the trials of a study. Opens the dataset, and imports no torch unless `cost` does.
+def _key(dataset: ComponentRef) -> str:
+    return canonical_json(dataset.model_dump(mode="json"))
+
+
+def expand(
+    study: Study,
+    catalog: Catalog,
+    *,
+    cost: CostFunction | None = None,
+    losses: LossesFunction | None = None,
+) -> Expansion:
+    """Returns the trials of a study. Opens its datasets, and imports no torch unless `cost` does.
 
     Args:
         study: The study.
         catalog: The plugins.
-        cost: `cost(architecture, input_shape, n_outputs)`: what one example costs; isoFLOP sampling needs it.
+        cost: `cost(architecture, input_shape, n_outputs)`: what one example costs; isoFLOP sampling needs it,
+            and rules that follow `n_params` do.
+        losses: `losses(trial_ids)`: validation losses of those that are finished, infinite of those that
+            diverged. With them sweeps are as far as their trials are; without they are at their beginning.
 
     Raises:
         StudyError: Something in the study is wrong, or it has no trials.
         PluginError: A component is unknown, or its plugin is broken.
         DataError: The dataset cannot be opened, or has nothing to train or validate on.
     """
-    resolved = resolve(study, catalog)
-    dataset = _open(study, resolved)
-    sizes = _sizes(study, len(dataset.train))
-    skipped: list[str] = []
-    plan = _Plan(study, resolved, dataset, sizes, skipped)
-    models = plan.isoflop_models(cost) if study.sampling.method == "isoflop" else plan.models()
+    plan = _Plan(study, resolve(study, catalog), cost)
+    models = plan.isoflop_models() if study.sampling.method == "isoflop" else plan.models()
     trials: dict[str, Trial] = {}
     n_points = 0
     for trial in plan.trials(models):
@@ -78,21 +158,34 @@ def expand(study: Study, catalog: Catalog, *, cost: CostFunction | None = None) 
         plan.refuse_too_many(n_points)
         trials.setdefault(trial.id, trial)
     if not trials:
-        raise StudyError(one_line(f"{study.source}: no trial is left: {'; '.join(skipped)}"))
+        reasons = "; ".join(one.removeprefix(f"{study.source}: ") for one in plan.skipped)
+        raise StudyError(one_line(f"{study.source}: no trial is left: {reasons}"))
     merged = n_points - len(trials)
     files = {
         digest: str(path)
-        for components in (resolved.architectures, resolved.optimizers)
+        for components in (plan.resolved.architectures, plan.resolved.optimizers)
         for own in components
         for path, digest in own.files.items()
     }
-    return Expansion(tuple(trials.values()), dataset, resolved.dataset_params, tuple(skipped), merged, files)
+    datasets = {_key(opened.ref): opened for opened in plan.opened.values()}
+    rest = (tuple(plan.skipped), merged, files, tuple(plan.sweeps))
+    return _grown(Expansion(tuple(trials.values()), datasets, *rest), losses)
 
 
-def _open(study: Study, resolved: ResolvedStudy) -> OpenDataset:
-    name = resolved.dataset.name
+def _grown(expansion: Expansion, losses: LossesFunction | None) -> Expansion:
+    """Returns the expansion as far as its sweeps got."""
+    while losses is not None and expansion.sweeps:
+        larger = expansion.grown(losses([trial.id for trial in expansion.trials]))
+        if larger is expansion:
+            break
+        expansion = larger
+    return expansion
+
+
+def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:
+    name = resolved.dataset.component.name
     try:
-        dataset: Any = resolved.dataset.open(resolved.dataset_params)
+        dataset: Any = resolved.dataset.component.open(params)
     except InputError as error:
         raise type(error)(one_line(f"{study.source}: dataset.options: {error}")) from error
     except ScalelabError:
@@ -112,7 +205,7 @@ def _open(study: Study, resolved: ResolvedStudy) -> OpenDataset:
     return opened
 
 
-def _sizes(study: Study, available: int) -> list[int]:
+def _sizes(study: Study, available: int, at: Values) -> tuple[int, ...]:
     """Returns the study's data sizes as counts, the same count once."""
     counts = []
     for index, size in enumerate(study.data.sizes):
@@ -125,68 +218,105 @@ def _sizes(study: Study, available: int) -> list[int]:
         else:
             raise StudyError(
                 f"{study.source}: data.sizes[{index}] = {size}: dataset {study.dataset.name!r} has only "
-                f"{available} training examples"
+                f"{available} training examples{f' at {brief(at, 200)}' if at else ''}"
             )
-    return list(dict.fromkeys(counts))
+    return tuple(dict.fromkeys(counts))
+
+
+def _cost_at(cost: CostFunction, shape: Shape, n_outputs: int, ref: ComponentRef) -> Complexity:
+    return cost(ref, shape, n_outputs)
 
 
 @dataclass
 class _Plan:
-    """The state of one expansion; `skipped` grows while the models are listed."""
+    """The state of one expansion; `skipped`, `opened` and `sweeps` grow while the trials are listed."""
 
     study: Study
     resolved: ResolvedStudy
-    dataset: OpenDataset
-    sizes: list[int]
-    skipped: list[str]
-    _optimizers: dict[tuple[int, str], ComponentRef] = field(default_factory=dict)
+    cost: CostFunction | None
+    skipped: list[str] = field(default_factory=list)
+    opened: dict[str, Opened] = field(default_factory=dict)
+    sweeps: list[Sweep] = field(default_factory=list)
+    _optimizers: dict[str, ComponentRef] = field(default_factory=dict)
 
     def models(self) -> Iterator[_Model]:
         """Yields every model of a grid or of draws, at every data size."""
         drawn = [(architecture, self._points(architecture)) for architecture in self.resolved.architectures]
         n_models = sum(len(own) for _, found in drawn for point in found.points for own in point.optimizers)
-        self.refuse_too_many(n_models * len(self.sizes) * len(self.study.seeds))
+        self.refuse_too_many(n_models * len(self.study.data.sizes) * len(self.study.seeds))
         for architecture, found in drawn:
             self.skipped.extend(found.remarks)
             for point in found.points:
-                ref, optimizers = architecture.ref(point.architecture), self._trained_by(point)
-                for n_examples in self.sizes:
-                    yield _Model(ref, optimizers, n_examples, self.study.training)
+                opened = self.dataset(point.dataset)
+                for n_examples in opened.sizes:
+                    ref = architecture.ref(point.architecture, self._known(opened, n_examples))
+                    yield _Model(opened, ref, point, n_examples, self.study.training)
 
-    def isoflop_models(self, cost: CostFunction | None) -> Iterator[_Model]:
-        """Yields the models of every isoFLOP profile, at every data size."""
-        study = self.study
+    def isoflop_models(self) -> Iterator[_Model]:
+        """Yields the models of every isoFLOP profile, on every dataset at every data size."""
+        study, cost = self.study, self.cost
         if cost is None:
             raise StudyError(
                 f"{study.source}: sampling.method = 'isoflop': expand() needs its cost argument to know FLOPs"
             )
-
-        task = self.dataset.task
-        profiles = Profiles(
-            study, lambda ref: cost(ref, tuple(task.input_shape), task.n_outputs), self.skipped
-        )
-        for architecture in self.resolved.architectures:
-            candidates = profiles.candidates(architecture, self.resolved.optimizers)
-            for n_examples in self.sizes:
-                for candidate, length in profiles.of(architecture, candidates, n_examples):
-                    training = study.training.model_copy(update={"length": length})
-                    yield _Model(candidate.ref, self._trained_by(candidate.point), n_examples, training)
+        for values in self._datasets():
+            opened, fixed = self.dataset(values), self.resolved.dataset.at(values)
+            shape, n_outputs = tuple(opened.data.task.input_shape), opened.data.task.n_outputs
+            for architecture in self.resolved.architectures:
+                profiles = Profiles(study, partial(_cost_at, cost, shape, n_outputs), self.skipped)
+                candidates = profiles.candidates(fixed, architecture, self.resolved.optimizers)
+                for n_examples in opened.sizes:
+                    for candidate, length in profiles.of(architecture, candidates, n_examples):
+                        training = study.training.model_copy(update={"length": length})
+                        yield _Model(opened, candidate.ref, candidate.point, n_examples, training)
 
     def trials(self, models: Iterable[_Model]) -> Iterator[Trial]:
-        """Yields the trials of models: one for each optimizer and seed."""
+        """Yields the trials of models: one for each optimizer, first value of its sweep and seed."""
         for model in models:
-            for optimizer in model.optimizers:
-                for seed in self.study.seeds:
-                    yield Trial(
-                        dataset=self.resolved.dataset_ref,
-                        fingerprint=self.dataset.fingerprint,
-                        architecture=model.architecture,
-                        optimizer=optimizer,
-                        n_examples=model.n_examples,
-                        data_seed=self.study.data.seed,
-                        training=model.training,
-                        seed=seed,
-                    )
+            known = self._known(model.opened, model.n_examples, model.architecture)
+            for optimizer, choices in zip(self.resolved.optimizers, model.point.optimizers, strict=True):
+                for values in choices:
+                    if not optimizer.tune:
+                        yield from self._seeds(model, self._optimizer(optimizer, values, known))
+                        continue
+                    sweep = self._sweep(model, optimizer, values, known)
+                    self.sweeps.append(sweep)
+                    for step in sweep.steps({})[0]:
+                        yield from sweep.trials(step)
+
+    def _sweep(self, model: _Model, optimizer: Resolved[Optimizer], values: Values, known: Values) -> Sweep:
+        ((option, tune),) = optimizer.tune.items()
+        where = f"{optimizer.where}.{join_keys('tune', option)}.start"
+        start = tune.start
+        if not isinstance(start, float):
+            start = float(followed(start, {**known, **optimizer.known(values)}, where, whole=False))
+
+        def trials_at(value: float) -> tuple[Trial, ...]:
+            return tuple(self._seeds(model, self._optimizer(optimizer, {**values, option: value}, known)))
+
+        trials_at(start)  # a start that the optimizer refuses is an error, not the end of a sweep
+        sweep = Sweep(option, tune, start, trials_at)
+        possible = len(sweep.steps({})[0])
+        if possible < tune.first:
+            tuned = where.removesuffix(".start")
+            raise StudyError(
+                f"{tuned}: only {possible} of its first {tune.first} values are possible "
+                f"(factors of {tune.factor:g} around {start:g}); take another start, or a smaller factor"
+            )
+        return sweep
+
+    def _seeds(self, model: _Model, optimizer: ComponentRef) -> Iterator[Trial]:
+        for seed in self.study.seeds:
+            yield Trial(
+                dataset=model.opened.ref,
+                fingerprint=model.opened.data.fingerprint,
+                architecture=model.architecture,
+                optimizer=optimizer,
+                n_examples=model.n_examples,
+                data_seed=self.study.data.seed,
+                training=model.training,
+                seed=seed,
+            )
 
     def refuse_too_many(self, n_trials: int) -> None:
         """Raises where a study has more trials than anyone can run."""
@@ -195,21 +325,55 @@ class _Plan:
                 f"{self.study.source}: more than {MAX_TRIALS:,} trials; take fewer points, sizes or seeds"
             )
 
+    def dataset(self, values: Values) -> Opened:
+        """Opens the dataset at a point of its space, once."""
+        key = canonical_json(values)
+        if key not in self.opened:
+            if len(self.opened) == MAX_DATASETS:
+                raise StudyError(
+                    f"{self.study.source}: dataset.space: more than {MAX_DATASETS} different datasets, each "
+                    "prepared and kept on disk; give a few values as a list"
+                )
+            params = self.resolved.dataset.params(values)
+            data = _open(self.study, self.resolved, params)
+            sizes = _sizes(self.study, len(data.train), values)
+            self.opened[key] = Opened(self.resolved.dataset.ref(values), params, data, sizes)
+        return self.opened[key]
+
+    def _datasets(self) -> list[Values]:
+        """Returns the points of the dataset's own grid."""
+        grid = own_grid(self.resolved.dataset, self.study.sampling.n)
+        self.skipped.extend(grid.remarks)
+        return grid.allowed
+
     def _points(self, architecture: Resolved[Architecture]) -> Points:
-        sampling, optimizers = self.study.sampling, self.resolved.optimizers
+        sampling, parts = self.study.sampling, (self.resolved.dataset, architecture, self.resolved.optimizers)
         if sampling.method == "grid":
-            return grid_points(architecture, optimizers, sampling.n)
+            return grid_points(*parts, sampling.n)
         assert sampling.method != "isoflop", "isoFLOP studies have a way of their own"
         assert sampling.n is not None, "the model of [sampling] sees to it"
-        return drawn_points(architecture, optimizers, sampling.method, sampling.n, sampling.seed)
+        return drawn_points(*parts, sampling.method, sampling.n, sampling.seed)
 
-    def _trained_by(self, point: Point) -> tuple[ComponentRef, ...]:
-        """Returns the optimizers of a point; the same values are resolved once."""
-        refs = []
-        for index, choices in enumerate(point.optimizers):
-            for values in choices:
-                key = (index, canonical_json(values))
-                if key not in self._optimizers:
-                    self._optimizers[key] = self.resolved.optimizers[index].ref(values)
-                refs.append(self._optimizers[key])
-        return tuple(refs)
+    def _known(self, opened: Opened, n_examples: int, architecture: ComponentRef | None = None) -> Values:
+        """Returns what rules may follow; with an architecture its options too, and `n_params` if need be."""
+        counts: Values = {"n_examples": n_examples, "batch_size": self.study.training.batch_size}
+        known = {**opened.params.model_dump(), **counts}
+        if architecture is None:
+            return known
+        rules = [rule for one in self.resolved.optimizers for rule in (*one.rules.values(), *one.start_rules)]
+        if any(rule.scale == "n_params" for rule in rules):
+            if self.cost is None:
+                raise StudyError(
+                    f"{self.study.source}: a rule follows n_params: expand() needs its cost argument"
+                )
+            task = opened.data.task
+            known["n_params"] = self.cost(architecture, tuple(task.input_shape), task.n_outputs).n_params
+        return {**known, **architecture.params}
+
+    def _optimizer(self, optimizer: Resolved[Optimizer], values: Values, known: Values) -> ComponentRef:
+        """Returns an optimizer at a point; the same values are resolved once."""
+        followed_here = {rule.scale: known.get(rule.scale) for rule in optimizer.rules.values()}
+        key = canonical_json([optimizer.key, values, {name: str(one) for name, one in followed_here.items()}])
+        if key not in self._optimizers:
+            self._optimizers[key] = optimizer.ref(values, known)
+        return self._optimizers[key]

@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from scalelab.components import Architecture, Optimizer
+from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.errors import InputError
-from scalelab.records import Complexity, ComponentRef, Length
+from scalelab.measurements import Complexity
+from scalelab.records import ComponentRef, Length
 from scalelab.study.messages import one_line
 from scalelab.study.model import Study
 from scalelab.study.resolve import Resolved
@@ -44,18 +45,22 @@ class Profiles:
     skipped: list[str] = field(default_factory=list)
 
     def candidates(
-        self, architecture: Resolved[Architecture], optimizers: Sequence[Resolved[Optimizer]]
+        self,
+        dataset: Resolved[Dataset],
+        architecture: Resolved[Architecture],
+        optimizers: Sequence[Resolved[Optimizer]],
     ) -> list[Candidate]:
         """Returns the models of an architecture's space, by rising number of parameters."""
         sampling = self.study.sampling
         if sampling.n is None:
-            drawn = grid_points(architecture, optimizers, None)
+            drawn = grid_points(dataset, architecture, optimizers, None)
         else:
-            drawn = drawn_points(architecture, optimizers, "sobol", sampling.n, sampling.seed)
+            drawn = drawn_points(dataset, architecture, optimizers, "sobol", sampling.n, sampling.seed)
         self.skipped.extend(drawn.remarks)
         found = []
         for point in drawn.points:
-            ref = architecture.ref(point.architecture)
+            known = {**dataset.known({}), "batch_size": self.study.training.batch_size}
+            ref = architecture.ref(point.architecture, known)
             try:
                 found.append(Candidate(point, ref, self.cost(ref)))
             except InputError as error:

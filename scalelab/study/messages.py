@@ -121,11 +121,9 @@ def key_path(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str
     for part in location:
         if isinstance(part, int):
             path.append(part)
-        elif any(_models(annotation)):
+        elif any(_models(annotation)) or _is_mapping(annotation):
             path.append(part)
-            annotation = _fields(annotation).get(part)
-        elif _is_mapping(annotation):
-            path.append(part)
+            annotation = _inside(annotation, part)
     return tuple(path)
 
 
@@ -134,8 +132,15 @@ def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     annotation: Any = model
     for part in path:
         if not isinstance(part, int):
-            annotation = _fields(annotation).get(part)
+            annotation = _inside(annotation, part)
     return list(_fields(annotation))
+
+
+def _inside(annotation: Any, key: str) -> Any:
+    """Returns the annotation of what stands under a key: of a table of a model, or of any names."""
+    if _is_mapping(annotation):
+        return next(iter(get_args(annotation)[1:]), None)
+    return _fields(annotation).get(key)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -18,8 +18,11 @@ from scalelab.constraints import Constraint, is_number
 from scalelab.errors import StudyError, brief
 from scalelab.records import Frozen, TrainingOptions
 from scalelab.space import Dimension, parse_dimension
+from scalelab.study.rules import Lookup, Rule, rule_of
 
 MAX_TRIALS = 100_000
+SWEEP_WARMUP = 0.2
+"""The part of the steps that a study with a sweep warms up for at least, and its default."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -82,25 +85,81 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 DataSize = Annotated[int | float | Literal["all"], PlainValidator(_size)]
 
 
-class DatasetEntry(Frozen):
-    """The table `[dataset]`."""
+class ComponentEntry(Frozen):
+    """The table `[dataset]`, or one of `[[architecture]]`."""
 
-    name: str = Field(min_length=1, max_length=200, description="which dataset")
+    name: str = Field(min_length=1, max_length=200, description="which dataset, architecture or optimizer")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="its options; the rest take their defaults"
+        default_factory=dict,
+        description="its options, constants or rules; the rest take their defaults",
     )
-
-
-class ComponentEntry(DatasetEntry):
-    """A table of `[[architecture]]` or `[[optimizer]]`."""
-
-    name: str = Field(min_length=1, max_length=200, description="which architecture or optimizer")
     space: Annotated[Literal["default"] | dict[str, Dimension], PlainValidator(_space)] = Field(
         default_factory=dict,
         description="a dimension for each option that varies, or the component's own space",
     )
     constraints: tuple[Annotated[Constraint, PlainValidator(_constraint)], ...] = Field(
         (), max_length=100, description="relations that every point must satisfy, beside the component's own"
+    )
+
+
+def _start(value: Any) -> float | Rule:
+    try:
+        rule = rule_of(value, "")
+    except StudyError as error:
+        raise located(str(error)) from None
+    if isinstance(rule, Lookup):
+        for key, one in rule.values.items():
+            if not (is_number(one) and one > 0):
+                raise located(f".values.{key} = {brief(one)}: must be a number above 0")
+    elif rule is not None and rule.at <= 0:
+        raise located(f".at = {rule.at:g}: must be above 0")
+    if rule is not None:
+        return rule
+    if is_number(value) and value > 0:
+        return float(value)
+    raise located(f" = {brief(value)}: must be a number above 0, or a rule that gives one")
+
+
+class Tune(Frozen):
+    """How a sweep varies an option of an optimizer, for each size and everything else on its own."""
+
+    start: Annotated[float | Rule, PlainValidator(_start)] = Field(
+        description="the value in the middle, or a rule for it"
+    )
+    factor: float = Field(2.0, ge=1.05, le=100, description="between one value and the next")
+    first: int = Field(3, ge=3, le=99, description="values to begin with, around start")
+    most: int = Field(9, ge=3, le=99, description="values at most, where the best stays at an end")
+
+    @model_validator(mode="after")
+    def _most_holds_first(self) -> Self:
+        if self.most < self.first:
+            raise located(f".most = {self.most}: must be at least first, which is {self.first}")
+        return self
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that gives the value in the middle, where there is one."""
+        return None if isinstance(self.start, float) else self.start
+
+    @property
+    def middle(self) -> float:
+        """A value that stands for all of them."""
+        return self.start if isinstance(self.start, float) else float(self.start.first)
+
+
+def _one_option(tune: dict[str, Tune]) -> dict[str, Tune]:
+    if len(tune) > 1:
+        names = ", ".join(tune)
+        raise located(f": tunes {len(tune)} options ({names}); one at most, the others may vary in space")
+    return tune
+
+
+class OptimizerEntry(ComponentEntry):
+    """A table of `[[optimizer]]`."""
+
+    tune: Annotated[dict[str, Tune], AfterValidator(_one_option)] = Field(
+        default_factory=dict,
+        description="an option, and how a sweep varies it until its best is bracketed",
     )
 
 
@@ -159,12 +218,12 @@ class Study(Frozen):
     seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = Field(
         (0,), min_length=1, max_length=10_000, description="every point is trained once with each"
     )
-    dataset: DatasetEntry
+    dataset: ComponentEntry
     data: DataOptions = DataOptions()
     architectures: tuple[ComponentEntry, ...] = Field(
         min_length=1, max_length=1000, validation_alias="architecture", description="families of models"
     )
-    optimizers: tuple[ComponentEntry, ...] = Field(
+    optimizers: tuple[OptimizerEntry, ...] = Field(
         min_length=1, max_length=1000, validation_alias="optimizer", description="optimizers"
     )
     training: TrainingOptions = TrainingOptions()
@@ -178,6 +237,11 @@ class Study(Frozen):
     def _is_consistent(self) -> Self:
         for kind, entries in (("architecture", self.architectures), ("optimizer", self.optimizers)):
             _refuse_repetition(kind, entries)
+        if any(one.tune for one in self.optimizers) and self.training.warmup < SWEEP_WARMUP:
+            raise located(
+                f"training.warmup = {self.training.warmup:g}: a sweep needs {SWEEP_WARMUP:g} or more: "
+                "with less, small networks stick at the classes' entropy at rates that are good otherwise"
+            )
         if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
             raise located("training.length: leave it out; with isoflop sampling the budgets set it")
         return self

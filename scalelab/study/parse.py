@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from scalelab.errors import StudyError, brief
 from scalelab.study.messages import describe, join_keys, one_line
-from scalelab.study.model import Study
+from scalelab.study.model import SWEEP_WARMUP, Study
 from scalelab.study.resolve import resolve
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def parse_study(text: str, source: str | Path = "study", catalog: Catalog | None
         for key in ("architecture", "optimizer"):
             if isinstance(values.get(key), dict):  # [architecture] for the only one of [[architecture]]
                 values[key] = [values[key]]
+        _let_sweeps_warm_up(values)
         # strict: "64" is no number; from JSON: the mode in which strict tuples are made from lists
         study = Study.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
@@ -109,6 +110,15 @@ def _toml(text: str) -> dict[str, Any]:
             place = f"(at line {len(lines)}, column {len(lines[-1]) + 1}, the end)"
             message = message.replace("(at end of document)", place)
         raise StudyError(f"not TOML: {message}") from error
+
+
+def _let_sweeps_warm_up(values: dict[str, Any]) -> None:
+    """Gives a study that tunes, and does not say how long it warms up, the default of such studies."""
+    optimizers, training = values.get("optimizer"), values.setdefault("training", {})
+    if isinstance(optimizers, list) and isinstance(training, dict):
+        tunes = any(isinstance(one, dict) and one.get("tune") for one in optimizers)
+        if tunes:
+            training.setdefault("warmup", SWEEP_WARMUP)
 
 
 def _require_plain(value: Any, *path: str | int) -> None:

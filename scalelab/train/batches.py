@@ -13,6 +13,7 @@ import numpy as np
 
 from scalelab.components import OpenDataset, Split
 from scalelab.errors import DataError, InputError
+from scalelab.train.classes import balanced_epoch
 
 if TYPE_CHECKING:
     import torch
@@ -39,10 +40,19 @@ class BatchOrder:
 
     The permutation of an epoch depends on nothing but (seed, epoch), so any step can be asked for at any
     time. One thread uses it; it keeps the last few permutations.
+
+    Args:
+        n_examples: Size of the subset.
+        batch_size: Positions a step.
+        seed: Of the permutations.
+        classes: The class of each example, shape (n_examples,), for epochs in which every class comes as
+            often; `None` for those in which every example comes once.
     """
 
-    def __init__(self, n_examples: int, batch_size: int, seed: int) -> None:
-        self._n, self._batch_size, self._seed = n_examples, batch_size, seed
+    def __init__(
+        self, n_examples: int, batch_size: int, seed: int, classes: np.ndarray | None = None
+    ) -> None:
+        self._n, self._batch_size, self._seed, self._classes = n_examples, batch_size, seed, classes
         self._epochs: dict[int, np.ndarray] = {}
 
     def positions(self, step: int) -> np.ndarray:
@@ -61,7 +71,10 @@ class BatchOrder:
             for past in [e for e in self._epochs if e < epoch - 1]:
                 del self._epochs[past]
             generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
-            self._epochs[epoch] = generator.permutation(self._n)
+            if self._classes is None:
+                self._epochs[epoch] = generator.permutation(self._n)
+            else:
+                self._epochs[epoch] = balanced_epoch(self._classes, generator)
         return self._epochs[epoch]
 
 

@@ -21,8 +21,8 @@ from torch import nn  # noqa: TID253
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
-FORMAT, WEIGHTS_FORMAT = 2, 2
-_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds", "validation_seconds", "kept")
+FORMAT, WEIGHTS_FORMAT = 3, 2
+_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds", "validation_seconds", "kept", "averaged")
 """The fields of a position that a checkpoint has as they are."""
 
 
@@ -38,6 +38,7 @@ class Position:
         wall_seconds: Time in the loop so far.
         validation_seconds: The part of it that validation took.
         kept: Weights of the steps that may be the best, by step.
+        averaged: The state of the average of the weights, empty without one.
     """
 
     step: int = 0
@@ -47,6 +48,7 @@ class Position:
     wall_seconds: float = 0.0
     validation_seconds: float = 0.0
     kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    averaged: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,19 +52,38 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", int(index or 0))
 
 
-def resolve_precision(asked: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+def resolve_precision(
+    asked: Literal["auto", "fp32", "bf16"], device: torch.device, decided: Precision | None = None
+) -> Precision:
     """Returns the precision to train with; `"auto"` is bf16 autocast where the device is fast at it.
 
     That is a GPU with bf16 units, or a CPU with AMX-BF16 or AVX512-BF16. Elsewhere bf16 is emulated and
     slower than f32.
-    """
-    if asked != "auto":
-        return asked
-    if device.type == "cuda":
-        import torch
 
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    Args:
+        asked: What the trial asks for.
+        device: Where it is trained.
+        decided: What `"auto"` means for all trials of its study, where that was decided before.
+
+    Raises:
+        InputError: The device cannot compute in it.
+    """
+    import torch
+
+    if asked == "auto" and decided is None:
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    precision = decided if asked == "auto" and decided is not None else asked
+    assert precision != "auto", "an open precision was decided above"
+    if precision == "bf16":
+        try:
+            with torch.autocast(device.type, torch.bfloat16):
+                torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
+        except (RuntimeError, TypeError) as error:
+            why = f"device {str(device)!r} cannot compute in bf16"
+            raise InputError(f"{why}: {' '.join(str(error).split())[:120]}") from error
+    return precision
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch  # noqa: TID253 - scalelab.train imports this module when training starts
 from torch import nn  # noqa: TID253
 
@@ -25,10 +26,13 @@ from scalelab.components import OpenDataset, Split
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint, Trial
 from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
+from scalelab.train.averaging import Averaged
 from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
+from scalelab.train.classes import check_classes, weighted, weights_of
 from scalelab.train.device import (
     PeakMemory,
+    Precision,
     autocast,
     deterministic_kernels,
     resolve_device,
@@ -54,6 +58,7 @@ def train_model(
     optimizer: torch.optim.Optimizer,
     *,
     device: str = "auto",
+    precision: Precision | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
@@ -72,6 +77,7 @@ def train_model(
         module: The model, freshly initialized; moved to the device and changed in place.
         optimizer: Over the module's parameters; the learning rates of its groups are the peak rates.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
+        precision: What a trial of precision `"auto"` is trained in; by default what suits the device.
         checkpoint: Where to keep a checkpoint, and to resume from if it is there; `None` for none.
         checkpoint_seconds: How long at least between two checkpoints.
         on_progress: Called now and then, and at every validation.
@@ -79,13 +85,15 @@ def train_model(
         train_flops_per_example: Forward and backward FLOPs of one example (`scalelab.complexity`).
 
     Raises:
-        InputError: The device does not exist, the subset is larger than the data, or the task names an
-            unknown loss, metric or objective.
+        InputError: The device does not exist or cannot compute in the precision, the subset is larger than
+            the data, or the task names an unknown loss, metric or objective or lacks the classes asked for.
         DataError: The data do not fit the task.
         TrainingError: The model's output has the wrong shape, or memory ran out.
     """
+    where = resolve_device(device)
+    exact = resolve_precision(trial.training.precision, where, precision)
     run = _Run(
-        trial, data, module, optimizer, device, train_flops_per_example, checkpoint, checkpoint_seconds
+        trial, data, module, optimizer, where, exact, train_flops_per_example, checkpoint, checkpoint_seconds
     )
     with run.clear_errors(), deterministic_kernels():
         run.start()
@@ -101,27 +109,31 @@ class _Run:
         data: OpenDataset,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        device: str,
+        device: torch.device,
+        precision: Precision,
         train_flops_per_example: float,
         checkpoint: Path | None,
         checkpoint_seconds: float,
     ) -> None:
         check_data(data)
+        check_classes(trial.training, data.task)
         self.trial, self.data, self.options = trial, data, trial.training
         self.module, self.optimizer = module, optimizer
-        self.device = resolve_device(device)
-        self.precision = resolve_precision(self.options.precision, self.device)
+        self.device, self.precision = device, precision
         self.flops = train_flops_per_example
         self.generator = torch.Generator(self.device)
         kept = (trial.id, module, optimizer, self.generator)
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
-        self.loss_function = resolve_loss(data.task.loss)
         self.objective, self.direction = objective_of(data.task)
         self.n_steps = resolve_steps(self.options, trial.n_examples, train_flops_per_example)
         self.validations = Validations.of(self.options, self.n_steps, len(data.validation))
         self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
-        self.order = BatchOrder(trial.n_examples, self.options.batch_size, trial.seed)
+        targets = np.asarray(data.train.targets)[self.subset]
+        weights = weights_of(self.options, data.task, targets)
+        self.loss_function = weighted(resolve_loss(data.task.loss), data.task, weights, device)
+        classes = targets if self.options.sampler == "balanced" else None
+        self.order = BatchOrder(trial.n_examples, self.options.batch_size, trial.seed, classes)
         self.peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
@@ -129,12 +141,14 @@ class _Run:
         """Moves everything to the device and takes up where a checkpoint left off, if there is one."""
         self.memory = PeakMemory(self.device)
         self.module.to(self.device).train()
+        self.averaged = Averaged(self.module, self.options.ema)
         self.examples = Examples(self.data.train, self.subset, self.device)
         self.validator = self.validator_of(self.data.validation, self.validations.examples)
         position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
             seed_everything(self.trial.seed)
             self.generator.manual_seed(self.trial.seed)
+        self.averaged.load(position.averaged)
         self.first_step = position.step + 1
         self.curve = list(position.curve)
         self.contenders = Contenders(self.objective, self.direction, position.kept)
@@ -197,6 +211,7 @@ class _Run:
         if self.options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
         self.optimizer.step()
+        self.averaged.update()
         self.loss_sum += loss.detach()
         self.loss_count += 1
 
@@ -208,9 +223,9 @@ class _Run:
         """Adds a point to the curve and starts the next mean of training losses; false where it diverged."""
         began = time.perf_counter()
         if step == self.n_steps:
-            score, compared = self.validator.whole(self.module)
+            score, compared = self.validator.whole(self.averaged.module)
         else:
-            score = compared = self.validator.part(self.module)
+            score = compared = self.validator.part(self.averaged.module)
         self.validation_seconds += time.perf_counter() - began
         if not math.isfinite(score.loss):
             return False
@@ -218,7 +233,7 @@ class _Run:
         if step == self.n_steps:
             self.settle([*self.curve[:-1], measured(self.curve[-1], compared)])
         else:
-            self.contenders.keep(self.curve, self.module)
+            self.contenders.keep(self.curve, self.averaged.module)
         self.loss_sum.zero_()
         self.loss_count = 0
         return True
@@ -233,8 +248,8 @@ class _Run:
         if self.data.test is None or not len(self.data.test):
             return {}
         n = tested_examples(self.options, self.n_steps, len(self.data.test))
-        with self.contenders.weights_of(best.step, self.module):
-            score = self.validator_of(self.data.test, n).part(self.module)
+        with self.contenders.weights_of(best.step, self.averaged.module):
+            score = self.validator_of(self.data.test, n).part(self.averaged.module)
         scores = {"loss": score.loss, **score.metrics}
         return {
             "test_loss": score.loss,
@@ -246,7 +261,7 @@ class _Run:
     def settle(self, compared: Sequence[CurvePoint]) -> None:
         """Measures the best points on the whole split, chosen among those that are compared."""
         began = time.perf_counter()
-        self.curve = self.contenders.settle(self.curve, compared, self.validator, self.module)
+        self.curve = self.contenders.settle(self.curve, compared, self.validator, self.averaged.module)
         self.validation_seconds += time.perf_counter() - began
 
     def point(self, step: int, train_loss: float, score: Score) -> CurvePoint:
@@ -269,8 +284,10 @@ class _Run:
         if self.checkpoint is not None:
             loss_sum = self.loss_sum.item()
             seconds = self.seconds(), self.validation_seconds
-            kept = self.contenders.kept
-            self.checkpoint.save(Position(step, tuple(self.curve), loss_sum, self.loss_count, *seconds, kept))
+            kept = self.contenders.kept, self.averaged.state()
+            self.checkpoint.save(
+                Position(step, tuple(self.curve), loss_sum, self.loss_count, *seconds, *kept)
+            )
 
     def result(
         self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
@@ -283,6 +300,8 @@ class _Run:
         best = best_point(whole, self.objective, self.direction)
         last = self.curve[-1] if self.curve else None
         tested = self.tested(best) if status == "done" and best else {}
+        if status != "interrupted":
+            self.averaged.settle()
         return TrainResult(
             status=status,
             error=error,

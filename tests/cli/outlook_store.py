@@ -100,7 +100,7 @@ def make_store(path, catalog, *, dataset="", offset=0.2):
     study = parse_study(text, path.parent / "isoflop.toml", catalog)
     cost = costs(catalog)
     expansion = expand(study, catalog, cost=cost)
-    task = expansion.dataset.task
+    task = expansion.opened(expansion.trials[0]).data.task
     store = open_store(path, create=True)
     store.register("isoflop", text, expansion.trials)
     for index, trial in enumerate(expansion.trials):

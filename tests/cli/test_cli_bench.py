@@ -15,7 +15,7 @@ from bench_toys import Workshop
 
 from scalelab.cli.advise import seconds_of
 from scalelab.errors import InputError
-from scalelab.records import Measurement
+from scalelab.measurements import Measurement
 from scalelab.store import open_store
 
 

@@ -9,7 +9,10 @@ import duckdb
 import pandas as pd
 import pytest
 
+from scalelab.components import identity_of
 from scalelab.errors import StoreError
+from scalelab.plugins import load_plugins
+from scalelab.records import TrainingOptions, Trial
 from scalelab.store import open_store
 from scalelab.store.schema import VERSION
 
@@ -58,3 +61,20 @@ def test_a_store_of_old_is_migrated_without_losing_a_record(old, scalelab_comman
 def test_a_committed_store_has_the_newest_schema(name):
     with duckdb.connect(str(ROOT / name), read_only=True) as connection:
         assert connection.execute("select max(version) from scalelab_schema").fetchall() == [(VERSION,)]
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_options_that_came_later_change_no_trial_of_before(name):
+    with duckdb.connect(str(ROOT / name), read_only=True) as connection:
+        rows = connection.execute("select trial_id, content from trials").fetchall()
+    trials = {trial_id: Trial.model_validate_json(content) for trial_id, content in rows}
+    assert {trial_id: trial.id for trial_id, trial in trials.items()} == {key: key for key in trials}
+    catalog = load_plugins()
+    for trial in trials.values():
+        if trial.architecture.name in catalog.names("architecture"):
+            # What a study file asks for today has the options that it had then, and no others.
+            model = catalog.architecture(trial.architecture.name).params
+            assert identity_of(model(**trial.architecture.params)) == trial.architecture.params
+        model = catalog.optimizer(trial.optimizer.name).params
+        assert identity_of(model(**trial.optimizer.params)) == trial.optimizer.params
+        assert TrainingOptions(**trial.training.model_dump()).model_dump() == trial.training.model_dump()

@@ -95,7 +95,7 @@ def test_study_of_the_readme_is_valid(scaffolds, kind, tmp_path):
     catalog = load_plugins(plugins_dirs=[scaffolds[kind] / "src"])
     resolved = resolve(load_study(tmp_path / "study.toml", catalog), catalog)
     parts = {
-        "dataset": resolved.dataset.name,
+        "dataset": resolved.dataset.component.name,
         "architecture": resolved.architectures[0].component.name,
         "optimizer": resolved.optimizers[0].component.name,
     }

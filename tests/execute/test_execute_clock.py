@@ -21,7 +21,8 @@ from scalelab.execute.clock import MARGIN, MOST, Clock, Rate
 from scalelab.execute.crew import Crew
 from scalelab.execute.timing import LEAST_STEPS, WARM_STEPS, Stopwatch
 from scalelab.execute.work import Span, Work, makespan
-from scalelab.records import Complexity, ComponentRef, Trial
+from scalelab.measurements import Complexity
+from scalelab.records import ComponentRef, Trial
 
 
 def work(flops: float, n_steps: int = 100) -> Work:

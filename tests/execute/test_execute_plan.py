@@ -65,7 +65,7 @@ def test_a_cost_is_measured_once_and_again_when_the_code_changes(lab, monkeypatc
         catalog = lab.catalog()
         expansion = expand(load_study(lab.study(), catalog), catalog)
         cost = models.costs(catalog)
-        task = expansion.dataset.task
+        task = expansion.opened(expansion.trials[0]).data.task
         return sum(
             cost(trial.architecture, task.input_shape, task.n_outputs).forward_flops
             for trial in expansion.trials

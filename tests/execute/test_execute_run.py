@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalelab import finished_runs, open_store, run_study
-from scalelab.execute.coordinator import Planned, Retried
+from scalelab.execute.events import Planned, Retried
 
 
 def run(lab, study, **options):

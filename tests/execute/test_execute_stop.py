@@ -58,7 +58,7 @@ def test_ctrl_c_loses_nothing(lab, presses, message):
 
 def test_an_interrupted_trial_ends_as_if_it_had_not_been(lab, tmp_path):
     from scalelab import run_study
-    from scalelab.execute.coordinator import Started
+    from scalelab.execute.events import Started
     from scalelab.supervise.stop import StopSignal
 
     study = lab.study(steps=60, options="ms_per_step = 5.0")

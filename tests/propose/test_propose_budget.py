@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 import scalelab
 from scalelab.errors import InputError, StudyError
+from scalelab.measurements import Complexity
 from scalelab.propose.budget import known_run, nearest, propose
-from scalelab.records import Complexity
 from scalelab.store import open_store
 from scalelab.study import expand, parse_study
 from scalelab.study.resolve import resolve
@@ -245,3 +245,45 @@ def test_a_run_is_found_with_its_study(study, folder, catalog):
     assert known_run(store, trials[0].id, folder, folder / "other.toml")[1].name == "other"
     with pytest.raises(InputError, match="was imported"):
         known_run(store, "none", folder, None)
+
+
+def test_the_rule_and_the_sweep_of_a_run_are_copied_not_its_values(tmp_path):
+    from scalelab import load_plugins
+    from scalelab.propose.budget import run_values, written
+    from scalelab.study import expand, parse_study
+
+    catalog = load_plugins()
+    text = """
+name = "tuned"
+[dataset]
+name = "synthetic-ecg"
+options = { n_train = 50, n_validation = 20, n_test = 0 }
+[[architecture]]
+name = "convnext1d"
+space = { width = [4, 8] }
+[[optimizer]]
+name = "adamw"
+options = { weight_decay = { at = 0.1, scale = "width", power = -1 } }
+tune = { lr = { start = 4e-3, factor = 3, most = 5 } }
+[[optimizer]]
+name = "sgd"
+tune = { lr = { start = { at = 0.4, scale = "width", power = -0.5 } } }
+[training]
+length = { steps = 5 }
+"""
+    study = parse_study(text, tmp_path / "tuned.toml", catalog)
+    trials = expand(study, catalog).trials
+    adamw = next(one for one in trials if one.optimizer.params["lr"] == 0.012)
+    values = run_values(adamw, study, tmp_path / "next.toml", catalog)
+    (entry,) = values["optimizer"]
+    assert entry["tune"] == {"lr": {"start": 0.012, "factor": 3.0, "most": 5}}
+    assert entry["options"]["weight_decay"] == {"at": 0.1, "scale": "width", "power": -1}
+    assert "lr" not in entry["options"]
+    _, expansion = written(values, study, tmp_path / "next.toml", catalog)
+    assert [one.optimizer.params["lr"] for one in expansion.trials] == [0.004, 0.012, 0.036]
+    assert {one.training.warmup for one in expansion.trials} == {0.2}
+    sgd = next(one for one in trials if one.optimizer.name == "sgd")
+    values = run_values(sgd, study, tmp_path / "next.toml", catalog)
+    rule = {"at": 0.4, "scale": "width", "power": -0.5}
+    assert values["optimizer"][0]["tune"]["lr"]["start"] == rule
+    assert expand(parse_study(written(values, study, tmp_path / "n.toml", catalog)[0]), catalog).sweeps

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from scalelab.execute.coordinator import Planned, Retried, Started
 from scalelab.execute.crew import Crew
+from scalelab.execute.events import Planned, Retried, Started
 from scalelab.execute.jobs import Finished, Progressed
 from scalelab.records import ComponentRef, Trial
 from scalelab.report.progress import LiveDisplay, PlainDisplay

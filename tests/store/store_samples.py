@@ -10,17 +10,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from scalelab.records import (
-    Benchmark,
-    ComponentRef,
-    CurvePoint,
-    Footprint,
-    Machine,
-    Measurement,
-    Provenance,
-    Record,
-    Trial,
-)
+from scalelab.measurements import Benchmark, Footprint, Measurement
+from scalelab.records import ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
 from scalelab.store.journal import Journal
 from scalelab.store.kinds import RECORDS
 

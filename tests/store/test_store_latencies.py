@@ -9,7 +9,7 @@ import pytest
 from store_samples import a_measurement, a_record, a_trial
 
 from scalelab.errors import StoreError
-from scalelab.records import Measurement
+from scalelab.measurements import Measurement
 from scalelab.store.envelope import TornError
 from scalelab.store.journal import Journal
 from scalelab.store.kinds import MEASUREMENTS

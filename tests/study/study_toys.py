@@ -20,7 +20,8 @@ from scalelab.components import (
     Task,
 )
 from scalelab.errors import PluginError, suggest
-from scalelab.records import Complexity, ComponentRef
+from scalelab.measurements import Complexity
+from scalelab.records import ComponentRef
 from scalelab.space import Choice, Doubling, Float, Int
 
 TASK = Task(input_shape=(1, 8), n_outputs=2)

@@ -110,7 +110,7 @@ def test_locations_are_taken_from_the_study_s_folder_and_stay_out_of_identity(tm
         file.parent.mkdir(exist_ok=True)
         file.write_text(toml().replace('"blips"', f'"blips"\noptions = {{ path = "{location}" }}'))
         found = expand(load_study(file, CATALOG), CATALOG)
-        return found.trials[0], found.dataset_params.path
+        return found.trials[0], found.opened(found.trials[0]).params.path
 
     first, path = trial_and_path(tmp_path / "a" / "s.toml", "../data")
     assert path == tmp_path / "a" / ".." / "data"
@@ -123,7 +123,8 @@ def test_locations_are_taken_from_the_study_s_folder_and_stay_out_of_identity(tm
     assert trial_and_path(tmp_path / "s.toml", "~/data")[1] == Path("/home/somebody/data")
     monkeypatch.chdir(tmp_path / "a")
     (tmp_path / "a" / "s.toml").write_text(toml().replace('"blips"', '"blips"\noptions = { path = "d" }'))
-    assert expand(load_study("s.toml"), CATALOG).dataset_params.path == tmp_path / "a" / "d"
+    found = expand(load_study("s.toml"), CATALOG)
+    assert found.opened(found.trials[0]).params.path == tmp_path / "a" / "d"
 
 
 def test_an_optional_location_is_a_location():

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalelab.analysis.designspace.spaces import tasks
-from scalelab.analysis.runs.designs import hashable, option_columns, split
+from scalelab.analysis.runs.columns import hashable, option_columns
+from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.design import PREFIXES
 from scalelab.arrays import Array
 
@@ -145,7 +146,7 @@ def _owners(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, list[s
         yield "architecture", str(name), own, ["optimizer", "n_examples"]
     for (name,), own in split(rows, ["optimizer"]):
         yield "optimizer", str(name), own, ["architecture", "n_examples"]
-    if option_columns(rows, PREFIXES[2:]):
+    if option_columns(rows, PREFIXES[3:]):
         yield "training", "", rows, ["architecture", "optimizer", "n_examples"]
 
 

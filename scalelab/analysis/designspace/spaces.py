@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.analysis.runs.designs import design_ids, option_columns, split
+from scalelab.analysis.runs.columns import option_columns
+from scalelab.analysis.runs.designs import design_ids, split
 from scalelab.analysis.trees.leakage import DERIVED
 from scalelab.arrays import Array
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MIN_DESIGNS = 5
-_LABELS = ("dataset_label", "metric", "direction", "architecture", "optimizer", "n_examples")
+_LABELS = ("space_label", "metric", "direction", "architecture", "optimizer", "n_examples")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def design_table(done: pd.DataFrame) -> pd.DataFrame:
     table["objective"] = grouped["objective"].mean()
     table["n_runs"] = grouped.size()
     table["error"] = np.nan
-    for (_, _, direction), rows in split(table, ["dataset_label", "metric", "direction"]):
+    for (_, _, direction), rows in split(table, ["space_label", "metric", "direction"]):
         values = rows["objective"].to_numpy(dtype=float)
         table.loc[rows.index, "error"] = values if direction == "minimize" else _ceiling(values) - values
     return table.reset_index(drop=True)
@@ -93,7 +94,7 @@ def _error_name(metric: str, rows: pd.DataFrame) -> str:
 
 def tasks(table: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     """Yields dataset, metric, the error's name and the designs of everything that is compared separately."""
-    for (dataset, metric), rows in split(table, ["dataset_label", "metric"]):
+    for (dataset, metric), rows in split(table, ["space_label", "metric"]):
         yield str(dataset), str(metric), _error_name(str(metric), rows), rows.reset_index(drop=True)
 
 

@@ -31,7 +31,7 @@ from scalelab.analysis.inference.quantities import (
     optimal_params,
 )
 from scalelab.analysis.inference.spread import Parts
-from scalelab.analysis.runs.designs import Family, families
+from scalelab.analysis.runs.designs import Family, design_ids, families
 from scalelab.analysis.runs.selection import GRID_AXES, EdgeError, Points
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
@@ -306,14 +306,17 @@ def _refuse_nothing(budget: float, n_params: float, n_seen: float) -> None:
 
 
 def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
-    """Returns the id of the run to take settings from: the family's lowest loss.
+    """Returns the id of the run to take settings from: of the design of the lowest mean loss the first seed.
 
     Args:
         best: The family.
         runs: Finished runs with their `trial_id`.
     """
     own = runs[(runs[["dataset_label", "architecture", "optimizer"]] == list(best.family)).all(axis=1)]
-    return str(own.sort_values("chosen", kind="stable")["trial_id"].iloc[0])
+    means = own.groupby(design_ids(own))["chosen"].transform("mean")
+    first = [name for name in ("seed",) if name in own.columns]
+    ranked = own.assign(mean=means).sort_values(["mean", *first], kind="stable")
+    return str(ranked["trial_id"].iloc[0])
 
 
 def price_of(

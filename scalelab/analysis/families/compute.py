@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.fitted import AHEAD, DEFAULT_LAW, JOINT_LAW, FittedLaw, run_parts
-from scalelab.analysis.fits.fit import Fit, fit_law
+from scalelab.analysis.fits.fit import Fit, FitOptions, fit_law
 from scalelab.analysis.fitting.draws import Quantity
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.intervals import intervals
@@ -101,7 +101,9 @@ class Optimum:
         """
         grid = training_points(designs)
         refuse_no_trend(*grid.means)
-        fit = fit_law(get_law(JOINT_LAW), grid.x, grid.loss, estimator=estimator, seed=seed)
+        fit = fit_law(
+            get_law(JOINT_LAW), grid.x, grid.loss, estimator=estimator, errors=grid.errors, seed=seed
+        )
         refuse_no_optimum(fit)
         per = costs_of(grid).per
         spent = per * grid.rows["n_params"] * grid.rows["n_examples"]
@@ -203,7 +205,8 @@ def law_of(
         return optimum.points, optimum.fit, optimum
     check_trend(points, designs)
     law = _with_constant(law, points)
-    return points, fit_law(law, points.x, points.loss, estimator=estimator, seed=seed), None
+    how: FitOptions = {"estimator": estimator, "errors": points.errors, "seed": seed}
+    return points, fit_law(law, points.x, points.loss, **how), None
 
 
 def _with_constant(law: str | Law, points: Points) -> str | Law:

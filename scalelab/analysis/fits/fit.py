@@ -165,6 +165,7 @@ class FitOptions(TypedDict, total=False):
     delta: float
     weights: Any
     groups: Any
+    errors: Any
     seed: int
 
 
@@ -183,6 +184,7 @@ def fit_law(
     delta: float = 1e-3,
     weights: Any = None,
     groups: Any = None,
+    errors: Any = None,
     seed: int = 0,
 ) -> Fit | AutoFit[Fit]:
     """Fits a scaling law.
@@ -203,6 +205,9 @@ def fit_law(
         weights: Weights of the rows, default one each.
         groups: Labels of rows that belong to one run, default none; they decide how rows are resampled. One
             group alone gives a fit, but no interval.
+        errors: Standard errors that the outcomes bring with them, such as those of minima between the
+            values of a sweep; relative ones, but of losses that may be negative. The noise of intervals is
+            theirs at least, however well the rows lie on the law. Default none.
         seed: Seed of everything random.
 
     Returns:
@@ -212,9 +217,9 @@ def fit_law(
         FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
     """
     if law == "auto":
-        return fit_auto(Fit, x, y, Estimator.named(estimator, delta), weights, groups, seed)
+        return fit_auto(Fit, x, y, Estimator.named(estimator, delta), weights, groups, errors, seed)
     form = get_law(law)
-    table = read_table(form, x, y, weights, groups)
+    table = read_table(form, x, y, weights, groups, errors)
     try:
         form = form.suited(table.axes, table.y)
         return Fit.of(form, table, Estimator.suited(form, estimator, delta), seed)

@@ -30,6 +30,8 @@ class Table:
         weights: Weights of the rows, shape (n,).
         groups: a whole number for the group of each row, shape (n,), or None. Rows of a group, such as the
             checkpoints of one run, are not independent.
+        errors: Standard errors that the outcomes bring with them, shape (n,), or None; relative ones where
+            outcomes are positive by the law.
     """
 
     axes: tuple[str, ...]
@@ -37,6 +39,7 @@ class Table:
     y: Array
     weights: Array
     groups: Index | None = None
+    errors: Array | None = None
 
     def __len__(self) -> int:
         return int(self.y.size)
@@ -50,7 +53,8 @@ class Table:
         """Returns the table of these rows, an index or a mask."""
         groups = None if self.groups is None else self.groups[chosen]
         columns = tuple(column[chosen] for column in self.columns)
-        return Table(self.axes, columns, self.y[chosen], self.weights[chosen], groups)
+        errors = None if self.errors is None else self.errors[chosen]
+        return Table(self.axes, columns, self.y[chosen], self.weights[chosen], groups, errors)
 
     def digest(self) -> str:
         """Returns the SHA-256 of axes, outcomes, weights and groups: the identity of the data of a fit."""
@@ -60,6 +64,8 @@ class Table:
             sha.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
         if self.groups is not None:
             sha.update(np.ascontiguousarray(self.groups, dtype="<i8").tobytes())
+        if self.errors is not None:
+            sha.update(b"errors\0" + np.ascontiguousarray(self.errors, dtype="<f8").tobytes())
         return sha.hexdigest()
 
 
@@ -136,7 +142,9 @@ def refuse_misaligned(x: Any, **others: Any) -> None:
             )
 
 
-def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None) -> Table:
+def read_table(
+    law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None, errors: Any = None
+) -> Table:
     """Reads and checks the rows to fit a law to.
 
     Args:
@@ -146,11 +154,12 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
         weights: n non-negative weights; default one each. Rows of weight zero are left out, and so are those
             of which a value is masked (`numpy.ma`) in any column.
         groups: n labels of what belongs together; default none.
+        errors: n standard errors of the outcomes, 0 where there is none; default none at all.
 
     Raises:
         FitError: The rows are malformed, or cannot support the law; the message says why and what to do.
     """
-    refuse_misaligned(x, y=y, weights=weights, groups=groups)
+    refuse_misaligned(x, y=y, weights=weights, groups=groups, errors=errors)
     columns = read_axes(law.axes, x)
     outcome = _numbers("y", y)
     n = outcome.size
@@ -158,6 +167,8 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
     given = {f"axis {name!r}": column for name, column in columns.items()} | {"y": outcome, "weights": weight}
     if groups is not None:
         given["groups"] = np.ma.asarray(groups).ravel()
+    if errors is not None:
+        given["errors"] = _numbers("errors", errors)
     hidden = np.zeros(n, dtype=bool)
     for name, column in given.items():
         if column.size != n:
@@ -169,7 +180,12 @@ def read_table(law: Law, x: Any, y: Any, weights: Any = None, groups: Any = None
         raise FitError("weights must not be negative; use zero to leave a row out")
     codes = None if groups is None else _codes(given["groups"], hidden)
     data = [np.ma.getdata(column) for column in (*columns.values(), outcome)]
-    table = Table(tuple(columns), tuple(data[:-1]), data[-1], weight, codes)
+    own = None if errors is None else np.ma.filled(given["errors"], 0.0).astype(float)
+    if own is not None:
+        _finite("errors", own)
+        if (own < 0).any():
+            raise FitError("errors must not be negative; use zero for an outcome that is exact")
+    table = Table(tuple(columns), tuple(data[:-1]), data[-1], weight, codes, own)
     if (weight == 0).any():
         table = table.rows(weight > 0)
     _finite("y", table.y)

@@ -59,6 +59,15 @@ class Point:
 
     json_fields: ClassVar = ("params", "objective", "provenance")
 
+    @property
+    def error(self) -> float:
+        """Root mean square of the errors that the outcomes bring with them, as residuals; 0 without any."""
+        own = self.table.errors
+        if own is None:
+            return 0.0
+        linear = self.law.positive and not self.estimator.log
+        return float(np.sqrt(np.mean((own * self.table.y if linear else own) ** 2 * self.table.weights)))
+
     @classmethod
     def of(cls, law: Law, table: Table, estimator: Estimator, seed: int = 0) -> Self:
         """Fits a law to rows that were checked already.

@@ -204,7 +204,7 @@ def candidates(axes: tuple[str, ...]) -> tuple[Law, ...]:
 
 
 def fit_auto(
-    kind: type[P], x: Any, y: Any, penalty: Estimator, weights: Any, groups: Any, seed: int
+    kind: type[P], x: Any, y: Any, penalty: Estimator, weights: Any, groups: Any, errors: Any, seed: int
 ) -> AutoFit[P]:
     """Fits, backtests and averages the candidate laws.
 
@@ -215,19 +215,20 @@ def fit_auto(
         penalty: What is minimized.
         weights: Weights of the rows.
         groups: Labels of rows that belong together.
+        errors: Standard errors of the outcomes.
         seed: Seed of everything random.
 
     Raises:
         FitError: The rows are malformed, or support none of the candidates.
     """
-    refuse_misaligned(x, y=y, weights=weights, groups=groups)
+    refuse_misaligned(x, y=y, weights=weights, groups=groups, errors=errors)
     columns = read_axes(("...",), x)
     fits: dict[str, P] = {}
     refused: dict[str, str] = {}
 
     def add(law: Law) -> None:
         try:
-            table = read_table(law, columns, y, weights, groups)
+            table = read_table(law, columns, y, weights, groups, errors)
             fits[law.name] = kind.of(law, table, penalty, seed)
         except FitError as error:
             refused[law.name] = str(error)

@@ -98,7 +98,7 @@ def backtest(
         known, beyond = at_most & usual, more & usual
         part = table.rows(known)
         try:
-            read_table(fit.law, part.x, part.y, part.weights, part.groups)
+            read_table(fit.law, part.x, part.y, part.weights, part.groups, part.errors)
         except FitError as error:
             refused.append(str(error))
             continue

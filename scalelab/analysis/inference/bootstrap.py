@@ -14,7 +14,7 @@ import numpy as np
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import Problem, minimize
-from scalelab.analysis.inference.simulator import simulator
+from scalelab.analysis.inference.simulator import simulator, wide_problem
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError, InputError
 
@@ -198,8 +198,12 @@ def refit(problem: Problem, theta: Array, weights: Array) -> tuple[Array, Index]
 def smooth_problem(fit: Point) -> Problem:
     """Returns the problem for refits: absolute errors get a square part of a twentieth of the residuals.
 
-    Far below the noise, it changes no refit noticeably and lets all of them converge in few steps.
+    Far below the noise, it changes no refit noticeably and lets all of them converge in few steps. Where the
+    outcomes bring larger errors than the law leaves, rows that lie on it by chance are no kink to cling to:
+    the square part then spans the errors.
     """
+    if fit.error > float(np.sqrt(np.mean(fit.residuals**2 * fit.table.weights))):
+        return wide_problem(fit)
     if fit.estimator.kind != "absolute":
         return fit.problem
     width = max(0.05 * float(np.median(np.abs(fit.residuals))), 1e-15)

@@ -47,7 +47,8 @@ def covariance(fit: Point, *, bounded: bool = True) -> Array:
     inverse = np.linalg.pinv(bread, hermitian=True)
     out = np.zeros((p, p))
     out[np.ix_(free, free)] = inverse @ meat @ inverse * n / max(n - p, 1)
-    return out
+    found = float(np.mean(r**2 * weights)) * n / max(n - p, 1)
+    return out * max(1.0, fit.error**2 / max(found, 1e-300))
 
 
 def mean_curvature(fit: Point) -> float:

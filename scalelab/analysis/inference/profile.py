@@ -204,7 +204,7 @@ class _Profile:
         cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit), 1e-300)
         self.soft = penalty.delta / _REACH if penalty.huberized else 1.0
         self.weights = np.append(weights, _SPRING * cost / self.soft**2)
-        self.spread = 1.345 * float(np.median(np.abs(fit.residuals))) / 0.6745
+        self.spread = 1.345 * max(float(np.median(np.abs(fit.residuals))) / 0.6745, fit.error)
         polished = minimize(self.problem, fit.theta[None], weights, max_iter=60)
         self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
         # A run that diverged adds to every objective alike, and no simulation has one.
@@ -325,6 +325,9 @@ class _Profile:
     def cuts(self, level: float, n: int, seed: int) -> list[float]:
         """Returns for each quantity the quantile of the relative rise at its true value, over simulations."""
         simulation = self.fit.keep(("simulation", n, seed), lambda: self._simulated(n, seed))
+        if self.fit.table.errors is not None:
+            # Rows that lie on the law by chance object no more than rows with their errors would.
+            self.whole = max(self.whole, float(np.mean(simulation.lowest)))
         base = simulation.problem
         together = max(1, chunk_of(base) // n)
         out: list[float] = []

@@ -35,7 +35,7 @@ def wide_problem(fit: Point) -> Problem:
         return fit.problem
     sizes = np.sort(np.abs(fit.residuals * np.sqrt(fit.table.weights)))
     spread = max(float(np.median(sizes)), float(np.median(sizes[fit.theta.size :])) / 1.5) / 0.6745
-    spread /= float(np.sqrt(np.mean(fit.table.weights)))
+    spread = max(spread, fit.error) / float(np.sqrt(np.mean(fit.table.weights)))
     wide = Estimator("huber", fit.estimator.log, "huber", max(1.345 * spread, fit.estimator.delta))
     return replace(fit.problem, estimator=wide)
 
@@ -63,8 +63,22 @@ def _simulator(fit: Point) -> Simulator:
     # What is further than the limit counts for less and less, down to nothing.
     noise = alike * (limit / np.maximum(np.maximum(np.abs(alike), limit), 1e-300)) ** 2
     far = np.abs(alike) > limit
-    noise = (noise - noise.mean()) * np.sqrt(n / (n - p))
+    noise = _at_least((noise - noise.mean()) * np.sqrt(n / (n - p)), fit)
     return Simulator(fit.problem, theta, noise, root, limit, far, _repeated(fit, noise))
+
+
+def _at_least(noise: Array, fit: Point) -> Array:
+    """Returns residuals, enlarged where they are smaller than the errors that the outcomes bring with them.
+
+    Few rows may lie on a law by chance; their errors say by how much they might have missed it.
+    """
+    least, found = fit.error, float(np.sqrt(np.mean(noise**2)))
+    if found >= least:
+        return noise
+    # Residuals that are all zero have no shape to be enlarged.
+    shape = noise / found if found > 1e-3 * least else np.where(np.arange(noise.size) % 2, 1.0, -1.0)
+    enlarged: Array = shape * least
+    return enlarged
 
 
 class Repeats(NamedTuple):

@@ -239,7 +239,7 @@ def expected_objectives(runs: pd.DataFrame, networks: pd.DataFrame, metric: str)
 
     done = finished_runs(runs)
     done = done[done["metric"] == metric].reset_index(drop=True)
-    judged = tree_model(done, str(done["dataset_label"].iloc[0]), ALL, metric, measures=("gini",))
+    judged = tree_model(done, str(done["space_label"].iloc[0]), ALL, metric, measures=("gini",))
     if isinstance(judged, Refusal):
         raise FitError(judged.reason)
     if not judged.beats_the_mean:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.formula import Formula
-from scalelab.analysis.runs.designs import CHOSEN, OPTION_PREFIXES, SCALES
+from scalelab.analysis.runs.columns import OPTION_PREFIXES
+from scalelab.analysis.runs.datasets import dataset_labels
+from scalelab.analysis.runs.designs import CHOSEN, SCALES
 from scalelab.analysis.runs.selection import JOINT
+from scalelab.analysis.runs.sweeps import FACTS
 from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import ALIASES, Law
 
@@ -24,7 +27,7 @@ ANY = (("x",), ("...",))
 """What laws of any axis say that their axes are."""
 _NO_AXES = (
     "loss", "loss_last", "objective", "objective_last", "seed", "data_seed", "attempt", "attempts",
-    *CHOSEN.values(),
+    *CHOSEN.values(), *FACTS,
 )  # fmt: skip
 _OF_TEST = "test_"
 _SHOWN = 12
@@ -83,7 +86,11 @@ def with_axes(
     extra = {axis: column for axis, column in found.items() if column is not None}
     if isinstance(form, Formula) and not extra and not set(form.names) & set(SCALES):
         formed(form, numeric_columns(done))
-    return done.assign(**{axis: done[column].astype(float) for axis, column in extra.items()}), tuple(extra)
+    known = done.assign(**{axis: done[column].astype(float) for axis, column in extra.items()})
+    of_data = {column for column in extra.values() if column.startswith("dataset_")}
+    if of_data:  # runs that differ along the axis are of one family
+        known["dataset_label"] = dataset_labels(done, without=of_data)
+    return known, tuple(extra)
 
 
 def numeric_columns(done: pd.DataFrame) -> list[str]:

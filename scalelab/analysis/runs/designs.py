@@ -14,24 +14,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scalelab.analysis.estimate import named
+from scalelab.analysis.runs import sweeps
+from scalelab.analysis.runs.columns import option_columns, row_ids
+from scalelab.analysis.runs.datasets import dataset_labels, space_labels
+from scalelab.analysis.runs.sweeps import tuned, with_sweeps
 from scalelab.arrays import Index
 from scalelab.errors import InputError
-from scalelab.records import UNSPECIFIED, canonical_json
+from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.core.groupby import DataFrameGroupBy, SeriesGroupBy
 
 SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
-OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
-FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss", "rate")
+FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", *sweeps.FACTS)
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
 """By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
 _MEANS = (
-    "loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs", *CHOSEN.values(),
+    "loss", "loss_std", "losses", "objective", "objective_std", "log_loss_var", "n_runs", "loss_error",
+    *CHOSEN.values(),
 )  # fmt: skip
 
 
@@ -57,10 +61,10 @@ class Family(NamedTuple):
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns the runs that ended well and have a finite loss, one row a trial, in a clean index.
 
-    The result has every column of `SCALES`, `objective`, `metric`, `direction`, `dataset_label` and `CHOSEN`,
-    made up where the table lacks them (the loss is then the objective); a scale that is no positive number
-    counts as not recorded. Of a study in which no run has a loss, such as an imported table of another
-    metric, a finite objective is enough.
+    The result has every column of `SCALES`, `objective`, `metric`, `direction`, `dataset_label`,
+    `space_label` (see `scalelab.analysis.runs.datasets`) and `CHOSEN`, made up where the table lacks them
+    (the loss is then the objective); a scale that is no positive number counts as not recorded. Of a study
+    in which no run has a loss, such as an imported table of another metric, a finite objective is enough.
 
     Args:
         runs: One row per trial, as the store's `runs`.
@@ -78,6 +82,10 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"the table of runs lacks the columns {', '.join(missing)}; map or add them")
     done: pd.DataFrame = runs[(runs["status"] == "done") & _has_outcome(runs)].copy()
     if "trial_id" in done.columns:
+        if "tuned" in done.columns:
+            # A trial of several studies is of the sweep that one of them has it in.
+            done = done.assign(apart=done["tuned"].isna()).sort_values("apart", kind="stable")
+            done = done.drop_duplicates("trial_id").drop(columns="apart").sort_index()
         done = done.drop_duplicates("trial_id")
     done = done.reset_index(drop=True)
     if "objective" not in done.columns:
@@ -94,8 +102,9 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         done[name] = done[name].fillna(UNSPECIFIED)
     for name, default in (("metric", "loss"), ("direction", "minimize")):
         done[name] = done[name].fillna(default) if name in done.columns else default
-    done["dataset_label"] = _dataset_labels(done)
-    return done
+    done["dataset_label"] = dataset_labels(done)
+    done["space_label"] = space_labels(done)
+    return with_sweeps(runs, done)
 
 
 def _has_outcome(runs: pd.DataFrame) -> pd.Series:
@@ -112,38 +121,6 @@ def _has_outcome(runs: pd.DataFrame) -> pd.Series:
     return has_loss | (finite("objective") & ~has_loss.groupby(studies).transform("any"))
 
 
-def _dataset_labels(done: pd.DataFrame) -> pd.Series:
-    """Names each dataset, with the options in which runs of the same dataset differ, or else its content."""
-    labels = done["dataset"].astype(str)
-    for _, rows in done.groupby("dataset", sort=False):
-        for column in option_columns(done, ("dataset_",)):
-            values = hashable(rows[column])
-            if values.nunique(dropna=False) > 1:
-                labels.loc[rows.index] += f" {column.removeprefix('dataset_')}=" + values.astype(str)
-    if "fingerprint" in done.columns:
-        contents = done.groupby(labels)["fingerprint"].transform("nunique") > 1
-        labels = labels.where(~contents, labels + " content=" + done["fingerprint"].astype(str).str[:6])
-    return labels
-
-
-def option_columns(runs: pd.DataFrame, prefixes: tuple[str, ...] = OPTION_PREFIXES) -> list[str]:
-    """Returns the columns that hold options of components and of training, in the table's order."""
-    return [name for name in runs.columns if name.startswith(prefixes) and name != "dataset_label"]
-
-
-def hashable(column: pd.Series) -> pd.Series:
-    """Returns the column with lists, arrays and mappings as canonical JSON, so that it can be grouped by."""
-    if column.dtype != object:
-        return column
-    return column.map(_hashable)
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return canonical_json(value) if isinstance(value, (list, tuple, dict)) else value
-
-
 def design_ids(done: pd.DataFrame, axes: Sequence[str] = ()) -> Index:
     """Numbers the designs: runs with the same number differ in their seeds at most.
 
@@ -158,19 +135,28 @@ def design_ids(done: pd.DataFrame, axes: Sequence[str] = ()) -> Index:
     return row_ids(done, names)
 
 
-def row_ids(table: pd.DataFrame, names: Sequence[str]) -> Index:
-    """Numbers the different rows of some columns from 0, in the order in which they come; shape (rows,)."""
-    import pandas as pd
-
-    codes = {name: pd.factorize(hashable(table[name]), use_na_sentinel=False)[0] for name in names}
-    varying = {name: code for name, code in codes.items() if code.size and code.max() > 0}
-    if not varying:
-        return np.zeros(len(table), dtype=np.int64)
-    return pd.DataFrame(varying).groupby(list(varying), sort=False).ngroup().to_numpy()
-
-
 def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
-    """Averages over seeds: one row a design.
+    """Averages over seeds: one row a design, and a row in all for a sweep (`scalelab.analysis.runs.sweeps`).
+
+    The columns are those of `averaged`, and `loss_error`, the relative standard error of a sweep's minimum.
+
+    Args:
+        done: What `finished_runs` returned.
+        axes: Columns that are axes beside `SCALES`; designs differ in them, be they options or facts.
+    """
+    return sweeps_and_designs(done, axes)[1]
+
+
+def sweeps_and_designs(
+    done: pd.DataFrame, axes: Sequence[str] = ()
+) -> tuple[tuple[sweeps.Sweep, ...], pd.DataFrame]:
+    """Returns the sweeps of finished runs, and their `designs`."""
+    values = averaged(done, axes)
+    return tuple(sweep for sweep, _ in sweeps.sweeps_of(values)), tuned(values)
+
+
+def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
+    """Averages over seeds: one row a design, the values of a sweep each on its own.
 
     Args:
         done: What `finished_runs` returned.
@@ -182,7 +168,7 @@ def designs(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         array each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of
         the log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
         part of its steps after which a run was at its best, `constant_loss`, what knowing nothing costs, and
-        `rate`, the learning rate of the optimizer's options.
+        `peak_rate`, the learning rate of the optimizer's options.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -220,7 +206,8 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         "n_steps": steps.groupby(of_design).first(),
         "best_share": (best / steps).groupby(of_design).mean(),
         "constant_loss": constant.groupby(of_design).first(),
-        "rate": rate.groupby(of_design).first(),
+        "peak_rate": rate.groupby(of_design).first(),
+        **{name: done[name].groupby(of_design).first() for name in sweeps.FACTS if name in done.columns},
     }
 
 

@@ -16,14 +16,19 @@ def rate_doubts(rows: pd.DataFrame, best: pd.DataFrame, axes: tuple[str, ...]) -
     """Returns what is to be said of the learning rates of a law's points; nothing where none is recorded.
 
     Args:
-        rows: The designs that the points were chosen from, with the column `rate`.
+        rows: The designs that the points were chosen from, with the column `peak_rate`.
         best: The points: of each scale the best design.
         axes: The law's axes.
     """
-    if "rate" not in rows or rows["rate"].isna().any() or len(best) < 2:
+    if "peak_rate" not in rows or rows["peak_rate"].isna().any() or len(best) < 2:
         return ()
-    ends = rows.groupby(list(axes))["rate"].agg(["min", "max"])
-    chosen = best.set_index(list(axes))["rate"]
+    rows = rows.assign(least=rows["peak_rate"], most=rows["peak_rate"])
+    if "swept" in rows:
+        swept = rows["swept"] == "lr"
+        rows["least"] = rows["least"].mask(swept, rows["swept_low"])
+        rows["most"] = rows["most"].mask(swept, rows["swept_high"])
+    ends = rows.groupby(list(axes)).agg(min=("least", "min"), max=("most", "max"))
+    chosen = best.set_index(list(axes))["peak_rate"]
     low, high = (ends[name].reindex(chosen.index) for name in ("min", "max"))
     single = low == high
     if single.all():

@@ -101,6 +101,12 @@ class Points:
         return np.repeat(self.rows[column].to_numpy(dtype=float), self.rows["losses"].map(len))
 
     @property
+    def errors(self) -> Array | None:
+        """The relative standard errors that the losses bring with them, shape (runs,); `None` without any."""
+        known = "loss_error" in self.rows and bool((self.rows["loss_error"] > 0).any())
+        return self.of_runs("loss_error") if known else None
+
+    @property
     def means(self) -> tuple[dict[str, Array], Array]:
         """The scales by axis and the mean losses, each of shape (points,)."""
         x = {axis: self.rows[axis].to_numpy(dtype=float) for axis in self.axes}
@@ -301,7 +307,8 @@ def _best_of_each(rows: pd.DataFrame, axes: tuple[str, ...], *, keep: tuple[str,
     best = rows.sort_values("chosen", kind="stable").drop_duplicates(list(axes))
     beside = (*FACTS, *GRID_AXES, "epochs", "train_flops")
     facts = [name for name in beside if name in best.columns and name not in (*axes, *keep)]
-    columns = [*axes, "loss", "loss_std", "n_runs", "losses", *keep, *facts]
+    errors = [name for name in ("loss_error",) if name in best.columns]
+    columns = [*axes, "loss", "loss_std", "n_runs", "losses", *errors, *keep, *facts]
     return best.sort_values(list(axes))[columns].reset_index(drop=True)
 
 

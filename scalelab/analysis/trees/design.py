@@ -1,8 +1,8 @@
 """The design as numbers: what a trial fixes, encoded so that a tree can read it.
 
-Predictors are choices only: the options of architecture, optimizer and training, their names and the data
-size. What is known only after a design was built (parameters, FLOPs, recorded features) stays outside, and so
-does what did not vary.
+Predictors are choices only: the options of dataset, architecture, optimizer and training, their names and
+the data size. What is known only after a design was built (parameters, FLOPs, recorded features) stays
+outside, and so does what did not vary.
 
 An option belongs to some components only. Where it does not apply it takes the middle of its values, so that
 it does not say which component a run has; an option with one value a component says nothing that the
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.runs.designs import hashable, option_columns, row_ids
+from scalelab.analysis.runs.columns import hashable, option_columns, row_ids
 from scalelab.analysis.trees.leakage import refuse_leaks
 from scalelab.arrays import Array
 
@@ -31,7 +31,7 @@ Ids = NDArray[np.int64]
 
 MIN_DESIGNS = 20
 COMPONENTS = ("architecture", "optimizer")
-PREFIXES = ("architecture_", "optimizer_", "training_")
+PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _MAX_LEVELS = 32
 _SHARED = 0.5
 

@@ -44,7 +44,7 @@ def tree_models(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> tup
 
 def tasks(done: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     """Yields dataset, metric, scope and runs of everything that has a model of its own."""
-    for (dataset, metric), task in split(done, ["dataset_label", "metric"]):
+    for (dataset, metric), task in split(done, ["space_label", "metric"]):
         optimizers = sorted(task["optimizer"].unique())
         for scope in [ALL, *(optimizers if len(optimizers) > 1 else [])]:
             rows = task if scope == ALL else task[task["optimizer"] == scope]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.runs.designs import CHOSEN, hashable
+from scalelab.analysis.runs.columns import hashable
+from scalelab.analysis.runs.designs import CHOSEN
 from scalelab.errors import FitError, suggest
 
 if TYPE_CHECKING:

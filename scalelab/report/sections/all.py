@@ -19,12 +19,14 @@ from scalelab.report.sections import (
     laws,
     method,
     studies,
+    sweeps,
     trees,
 )
 from scalelab.report.sections.topic import Topic
 
 TOPICS: tuple[Topic, ...] = tuple(
-    topic.TOPIC for topic in (studies, laws, comparison, allocation, fronts, trees, design, curves, method)
+    topic.TOPIC
+    for topic in (studies, laws, sweeps, comparison, allocation, fronts, trees, design, curves, method)
 )
 _NO_ANSWER = "These runs support no law yet; the tables below say what is missing."
 

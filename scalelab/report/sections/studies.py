@@ -61,7 +61,9 @@ def plan_table(plan: Plan) -> Table:
     names = TrialNames([row.trial for row in plan.trials])
 
     def design(row: PlannedTrial) -> tuple[tuple[str, str], ...]:
+        dataset = {"dataset": names.component(row.trial.dataset)} if names.datasets else {}
         cells = {
+            **dataset,
             "architecture": names.component(row.trial.architecture),
             "optimizer": names.component(row.trial.optimizer),
             "examples": f"{row.trial.n_examples:,}",
@@ -83,7 +85,8 @@ def plan_table(plan: Plan) -> Table:
         for cells, own in grouped(plan.trials, design).items()
     )
     optional = ("epochs", "steps", "forward", "training", "done")
-    return Table.of(f"study {plan.study}", rows, numbers=slice(2, None), optional=optional)
+    numbers = slice(2 + names.datasets, None)
+    return Table.of(f"study {plan.study}", rows, numbers=numbers, optional=optional)
 
 
 def _time(rows: Sequence[PlannedTrial]) -> str:

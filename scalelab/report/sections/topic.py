@@ -71,7 +71,8 @@ class Topic:
         reason = self.missing(analysis)
         if reason:
             return Section(self.key, self.title, reason=reason)
-        datasets = sorted(analysis.runs["dataset_label"].unique()) if draw else ()
+        labels = analysis.runs[["dataset_label", "space_label"]] if draw else None
+        datasets = () if labels is None else sorted({*labels["dataset_label"], *labels["space_label"]})
         suffixes = (f"-{index + 1}" if index else "" for index in range(len(datasets)))
         return Section(
             self.key,

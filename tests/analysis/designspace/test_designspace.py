@@ -173,7 +173,7 @@ def test_a_choice_that_decides_nothing_is_rarely_narrowed():
     for seed in range(12):
         n = 40
         table = pd.DataFrame({
-            "dataset_label": "d", "metric": "m", "direction": "minimize", "architecture": "a",
+            "space_label": "d", "metric": "m", "direction": "minimize", "architecture": "a",
             "optimizer": "o", "n_examples": 1, "objective": 0.0,
             "error": rng.random(n), "architecture_x": rng.random(n),
             "architecture_kind": rng.choice(["a", "b", "c"], n), "architecture_n": rng.integers(0, 5, n),
@@ -187,7 +187,7 @@ def test_values_without_order_are_a_set():
     rng = np.random.default_rng(0)
     kind = rng.choice(["batch", "layer", "none"], 90)
     table = pd.DataFrame({
-        "dataset_label": "d", "metric": "m", "direction": "minimize", "architecture": "a", "optimizer": "o",
+        "space_label": "d", "metric": "m", "direction": "minimize", "architecture": "a", "optimizer": "o",
         "n_examples": 1, "objective": 0.0, "error": np.where(kind == "layer", 0, 1) + 0.1 * rng.random(90),
         "architecture_norm": kind,
     })  # fmt: skip

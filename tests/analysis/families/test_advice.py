@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -174,6 +175,14 @@ def test_settings_come_from_the_run_of_lowest_loss(two):
     done = finished_runs(pd.concat([isoflop_runs(), isoflop_runs(optimizer="sgd", penalty=1.1, seed=1)]))
     own = done[done["optimizer"] == "adamw"]
     assert best_run(two.families[0], done) == own.loc[own["loss"].idxmin(), "trial_id"]
+
+
+def test_a_lucky_seed_does_not_give_the_settings():
+    rows = [("a", 0.1, 0, 1.0), ("b", 0.1, 1, 0.8), ("c", 0.2, 1, 0.85), ("d", 0.2, 0, 0.86)]
+    runs = pd.DataFrame(rows, columns=["trial_id", "optimizer_lr", "seed", "loss"])
+    names = {"status": "done", "dataset": "d", "architecture": "a", "optimizer": "o"}
+    done = finished_runs(runs.assign(**names))
+    assert best_run(SimpleNamespace(family=("d", "a", "o")), done) == "d"
 
 
 def test_what_it_costs():

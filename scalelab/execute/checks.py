@@ -1,0 +1,32 @@
+"""What is checked of pending trials before any of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scalelab.errors import InputError, StudyError
+from scalelab.measure.models import check_files
+from scalelab.plugins import Catalog
+from scalelab.records import Trial
+from scalelab.study import Expansion, Study
+from scalelab.train.classes import check_classes
+
+
+def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, catalog: Catalog) -> None:
+    """Makes sure that datasets have what training asks for, and that networks start from files that fit.
+
+    Args:
+        study: The study, for messages.
+        trials: Those of the expansion that are to be trained.
+        expansion: Of the study.
+        catalog: The plugins.
+
+    Raises:
+        InputError: One cannot be trained.
+    """
+    for opened in {id(found): found for found in map(expansion.opened, trials)}.values():
+        try:
+            check_classes(study.training, opened.data.task)
+        except InputError as error:
+            raise StudyError(f"{study.source}: {error}") from error
+    check_files(trials, expansion, catalog)

@@ -1,0 +1,90 @@
+"""What a run tells of itself while it goes on, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scalelab.execute.crew import Crew
+from scalelab.execute.forecast import Forecast
+from scalelab.execute.jobs import Finished, Progressed
+from scalelab.records import Frozen, Trial
+
+
+class Planned(Frozen):
+    """The study was read; this much is to be done."""
+
+    study: str
+    trials: tuple[Trial, ...]
+    n_kept: int
+    n_elsewhere: int
+    n_pending: int
+    crew: Crew | None
+    precision: str | None = None
+    skipped: tuple[str, ...] = ()
+    sweeping: str = ""
+
+
+class Started(Frozen):
+    """A trial was handed to a worker."""
+
+    trial: Trial
+    attempt: int
+
+
+class Grown(Frozen):
+    """Sweeps ask for further trials, after what their trials gave."""
+
+    trials: tuple[Trial, ...]
+    n_kept: int
+
+
+class Retried(Frozen):
+    """An attempt was lost and the trial will be attempted again."""
+
+    trial_id: str
+    reason: str
+
+
+RunEvent = Planned | Started | Grown | Retried | Progressed | Finished
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        study: The study's name.
+        n_trials: Trials of the study.
+        kept: Trials that had a final record before.
+        done: Trials that this run finished, `diverged` ones not counted.
+        diverged: Trials whose loss stopped being finite in this run.
+        failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
+            not retried among them.
+        interrupted: Trials that were stopped and will go on from their checkpoint.
+        elsewhere: Trials that another coordinator is at.
+        stopped: Whether somebody asked to stop.
+        seconds: Wall time of the run.
+        forecast: The least and the most seconds that the last plan of just these trials gave for this crew,
+            where there was one and they were all finished.
+        precision: What was trained in; `None` where nothing was to do.
+        sweeping: How far sweeps are, in a line; empty where nothing is tuned.
+    """
+
+    study: str
+    n_trials: int
+    kept: int
+    done: int
+    diverged: int
+    failed: dict[str, str]
+    interrupted: int
+    elsewhere: int
+    stopped: bool
+    seconds: float
+    forecast: Forecast | None
+    precision: str | None = None
+    sweeping: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the study has a final record."""
+        return self.kept + self.done + self.diverged == self.n_trials

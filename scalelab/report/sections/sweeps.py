@@ -1,0 +1,112 @@
+"""Sweeps: the loss over the values of a tuned option, size by size, and where each is least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scalelab.analysis.analyze import Analysis
+from scalelab.analysis.runs.designs import Family
+from scalelab.analysis.runs.sweeps import Sweep
+from scalelab.report.names import family_names, grouped, said_once
+from scalelab.report.numbers import percent, plain, short
+from scalelab.report.outcomes import WORDS, axis_label
+from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.sections.topic import Topic, figure
+
+_SHOWN = 12
+_ENDS = {None: "yes", "low": "no, at the lower end", "high": "no, at the upper end"}
+_NOTE = (
+    "loss: at the minimum of a parabola through the best value and its neighbours, which laws take; error: "
+    "its relative standard error, from seeds and from the parabola's shape"
+)
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    for (family, option), own in grouped(analysis.sweeps, lambda one: (_family(one), one.option)).items():
+        at_end = sum(one.end is not None for one in own)
+        best = [one.best for one in own]
+        bracketed = (
+            f"{len(own) - at_end} of {len(own)} sizes bracketed" if at_end else "bracketed at every size"
+        )
+        yield (
+            f"Tuned {option} of {family.optimizer} for {family.architecture} on {family.dataset}: "
+            f"{bracketed}, best at {' to '.join(dict.fromkeys(map(plain, (min(best), max(best)))))}."
+        )
+
+
+def _family(sweep: Sweep) -> Family:
+    return Family(sweep.dataset, sweep.architecture, sweep.optimizer)
+
+
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    if not analysis.sweeps:
+        return
+    name = family_names(map(_family, analysis.sweeps))
+    shown = analysis.sweeps if whole else analysis.sweeps[:_SHOWN]
+    n_all = len(analysis.sweeps)
+    rows = [
+        {
+            "family": name(_family(sweep)),
+            "parameters": short(sweep.n_params),
+            "examples": short(sweep.n_examples),
+            "steps": short(sweep.n_steps),
+            "option": sweep.option,
+            "tried": " to ".join(plain(float(value)) for value in sweep.rows["value"].iloc[[0, -1]]),
+            "values": str(len(sweep.rows)),
+            "best": plain(sweep.best),
+            "loss": plain(sweep.loss, 4),
+            "error": ("> " if sweep.noise is None else "") + percent(sweep.error),
+            "bracketed": _ENDS[sweep.end],
+        }
+        for sweep in shown
+    ]
+    notes = [_NOTE]
+    if any(sweep.noise is None for sweep in analysis.sweeps):
+        notes += said_once(
+            (name(_family(sweep)), "no value near the best was run with two seeds: errors lack that noise")
+            for sweep in analysis.sweeps
+            if sweep.noise is None
+        )
+    notes += [f"{len(rows)} of {n_all} sweeps shown"] if len(rows) < n_all else []
+    title = f"Tuned options, by the {WORDS[analysis.on]}loss"
+    yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
+    if whole:
+        tried = (
+            {
+                "family": name(_family(sweep)),
+                "parameters": short(sweep.n_params),
+                "examples": short(sweep.n_examples),
+                sweep.option: plain(row["value"]),
+                "loss": plain(row["loss"], 4) or "diverged",
+                "over seeds": plain(row["loss_std"], 2),
+                "seeds": str(int(row["n_runs"])),
+            }
+            for sweep in analysis.sweeps
+            for row in sweep.rows.to_dict("records")
+        )
+        options = {sweep.option for sweep in analysis.sweeps}
+        if len(options) == 1:
+            yield Table.of("All values that were tried", tried, numbers=slice(1, None), folded=True)
+
+
+def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
+    """Yields a figure for each architecture: the loss over the values, a panel for each optimizer."""
+    own = [sweep for sweep in analysis.sweeps if sweep.dataset == dataset and sweep.n_params > 0]
+    for number, (architecture, sweeps) in enumerate(grouped(own, lambda one: one.architecture).items()):
+        panels = [
+            Panel(optimizer, option, axis_label("loss", analysis.on), tuple(map(_series, of_one)))
+            for (optimizer, option), of_one in grouped(
+                sweeps, lambda one: (one.optimizer, one.option)
+            ).items()
+        ]
+        end = suffix + (f"-{number + 1}" if number else "")
+        yield figure("sweeps", end, panels[:MAX_PANELS], architecture=architecture, dataset=dataset)
+
+
+def _series(sweep: Sweep) -> Series:
+    known = sweep.rows.dropna(subset=["loss"])
+    points = array(known, "value", "loss", "loss_std")
+    return Series(points=points, line=Line(array(known, "value", "loss")), level=sweep.n_params)
+
+
+TOPIC = Topic("sweeps", "Tuned options", answer=_lines, tables=_tables, figures=_figures)

@@ -1,0 +1,59 @@
+"""The values of a component's options against its model: types, bounds, and what the model itself refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails
+
+from scalelab.components import Architecture, Dataset, Optimizer, Params
+from scalelab.space import Choice, Dimension, Doubling
+from scalelab.study.model import located
+
+Key = tuple[str | int, ...]
+
+
+def validated(component: Dataset | Architecture | Optimizer, options: Mapping[str, Any]) -> Params:
+    """Returns the component's options; a text that pydantic would read as a number is refused.
+
+    Pydantic's own strict mode would be simpler, but then a plugin's "before" validators get lists where its
+    fields ask for tuples.
+    """
+    try:
+        params = component.params.model_validate(dict(options))
+    except ValidationError:
+        raise
+    except Exception as error:  # a plugin's validator that trusts its input
+        problem = located(f": {component.name!r} cannot read its options: {type(error).__name__}: {error}")
+        detail = InitErrorDetails(type=problem, loc=(), input=options)
+        raise ValidationError.from_exception_data(component.name, [detail]) from error
+    resolved = params.model_dump(mode="json")
+    for name, value in options.items():
+        unfaithful = _first_unfaithful(value, resolved.get(name), (name,))
+        if unfaithful:
+            raise ValidationError.from_exception_data(component.name, [unfaithful])
+    return params
+
+
+def _first_unfaithful(given: Any, resolved: Any, path: Key) -> InitErrorDetails | None:
+    """Finds `"8"` or `true` where a number came of it, and a number where a truth value did."""
+    if isinstance(given, (list, tuple)) and isinstance(resolved, list):
+        pairs = enumerate(zip(given, resolved, strict=False))  # a validator may lengthen or shorten a list
+        found = (_first_unfaithful(*pair, (*path, index)) for index, pair in pairs)
+        return next(filter(None, found), None)
+    if not isinstance(resolved, (bool, int, float)) or not isinstance(given, (bool, int, float, str)):
+        return None
+    if isinstance(given, str) or isinstance(given, bool) != isinstance(resolved, bool):
+        kind = {bool: "bool_type", int: "int_type", float: "float_type"}[type(resolved)]
+        return InitErrorDetails(type=kind, loc=path, input=given)
+    return None
+
+
+def ends_of(dimension: Dimension) -> dict[Key, Any]:
+    """Returns the values that stand for a dimension, by the key of the study file that gives them."""
+    if isinstance(dimension, Choice):
+        return {("values", index): value for index, value in enumerate(dimension.values)}
+    last = dimension.grid()[-1] if isinstance(dimension, Doubling) else dimension.from_unit(1.0)
+    return {("low",): dimension.from_unit(0.0), ("high",): last}
