@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from scalelab.records import ComponentRef, Direction, Frozen, Identified, Machine, Measured, Provenance
+from scalelab.records import Attempted, ComponentRef, Direction, Frozen, Identified, Measured
 
 MeasurementStatus = Literal["ok", "failed", "timeout", "unsupported", "unavailable"]
 
@@ -105,7 +105,7 @@ class Complexity(Frozen):
         return Footprint(**{name: getattr(self, name) for name in Footprint.model_fields})
 
 
-class Measurement(Frozen):
+class Measurement(Attempted):
     """What one attempt at a benchmark gave. Times are in seconds; what was not measured is `None`.
 
     `latency` is the median time of an inference, by the runtime's own clock where it has one;
@@ -146,12 +146,7 @@ class Measurement(Frozen):
     scores_f32: dict[str, Measured] = Field(default_factory=dict, description="loss and metrics, likewise")
     scores_here: dict[str, Measured] = Field(default_factory=dict, description="the same on the target")
     facts: dict[str, Any] = Field(default_factory=dict, description="what the runtime reports about itself")
-    machine: Machine | None = None
     environment: dict[str, Any] = Field(default_factory=dict, description="clock policy, load, driver")
-    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
-    scalelab_version: str = ""
-    started_at: float = Field(description="seconds since the epoch, UTC")
-    finished_at: float
 
     @property
     def id(self) -> str:

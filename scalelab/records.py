@@ -246,7 +246,17 @@ class Provenance(Frozen):
     version: str
 
 
-class Record(Frozen):
+class Attempted(Frozen):
+    """What every attempt says of itself, be it at a trial or at a benchmark."""
+
+    machine: Machine | None = None
+    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
+    scalelab_version: str = ""
+    started_at: float = Field(description="seconds since the epoch, UTC")
+    finished_at: float
+
+
+class Record(Attempted):
     """What one attempt at a trial produced.
 
     `loss` and `objective` are the best values over the points of the curve that have the whole validation
@@ -285,11 +295,6 @@ class Record(Frozen):
     wall_seconds: float | None = None
     validation_seconds: float | None = Field(None, description="the part of it that validation took")
     peak_memory_bytes: int | None = None
-    machine: Machine | None = None
-    provenance: dict[str, Provenance] = Field(default_factory=dict, description="by kind of component")
-    scalelab_version: str = ""
-    started_at: float = Field(description="seconds since the epoch, UTC")
-    finished_at: float
 
     @property
     def id(self) -> str:

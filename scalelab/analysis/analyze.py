@@ -161,18 +161,18 @@ def analyze(
         charge: Which training FLOPs, likewise.
 
     Raises:
-        InputError: No run is finished, a column is missing, an option is wrong, or runs do not record what
-            is meant.
+        InputError: No run is finished, an option is wrong, or runs do not record what is meant.
     """
     check_level(level)
     done, along = with_axes(taken(_finished(runs), on, charge), law, axes or ())
     swept, table = sweeps_and_designs(done, along)
+    studies = _studies(runs, done, planned or {})
     how: Any = {"estimator": estimator, "level": level, "seed": seed}
     laws = fit_families(table, law=law, axes=axes, **how)
     optima = family_optima(table, **how) if axes is None or JOINT in axes else ()
     space = design_space(done, level=level, seed=seed) if design else None
     return Analysis(
-        studies=(studies := _studies(runs, done, planned or {})),
+        studies=studies,
         warnings=(*_warnings(studies, runs, done, table, along), *_impossible(laws)),
         scales=_scale_tables(table),
         laws=laws,

@@ -29,7 +29,7 @@ from scalelab.measure.models import costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Status, Trial
-from scalelab.store import Store, open_store
+from scalelab.store import Store, losses_of, open_store, reached
 from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.supervise.stop import StopSignal
 from scalelab.supervise.workbench import Selection
@@ -135,9 +135,9 @@ class _Run:
     forecast: Forecast | None = None
     precision: Decided | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
-    loss: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
-    losses: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
     under_way: dict[str, Claim] = field(default_factory=dict)
     elsewhere: set[str] = field(default_factory=set)
@@ -163,7 +163,7 @@ class _Run:
         self.trials.update({trial.id: trial for trial in trials})
         ids = [trial.id for trial in trials]
         outcomes = self.store.outcomes(ids)
-        self.loss.update(self.store.losses(ids))
+        self.losses.update(losses_of(outcomes))
         busy = {claim.trial_id for claim in self.store.claims.live()}
         self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
         for trial_id in ids:
@@ -178,13 +178,13 @@ class _Run:
                 self.pending.append(trial_id)
 
     def _register(self) -> None:
-        auto = self.study.training.precision == "auto" and self.precision is not None
+        open_ = self.study.training.precision == "auto"
         self.store.register(
             self.study.name,
             self.study.text,
             self.expansion.trials,
-            precision=self.precision.precision if auto and self.precision else None,
-            tuned=self.expansion.tuned(self.loss),
+            precision=self.precision.precision if open_ and self.precision else None,
+            tuned=self.expansion.tuned(self.losses),
         )
 
     def _grow(self) -> None:
@@ -195,7 +195,7 @@ class _Run:
             self.looked = time.monotonic()  # what another coordinator finished may end a value here
             self._look_elsewhere()
         while not self.pending:
-            grown = self.expansion.grown(self.loss)
+            grown = self.expansion.grown(self.losses)
             if grown is self.expansion:
                 return
             added = grown.trials[len(self.expansion.trials) :]
@@ -208,7 +208,7 @@ class _Run:
     def _look_elsewhere(self) -> None:
         """Takes note of what other coordinators finished by now."""
         finished = self.store.losses(self.elsewhere)
-        self.loss.update(finished)
+        self.losses.update(finished)
         self.count["kept"] += len(finished)
         self.elsewhere -= finished.keys()
 
@@ -226,7 +226,7 @@ class _Run:
                 crew=crew,
                 precision=str(self.precision) if self.precision else None,
                 skipped=self.expansion.skipped,
-                sweeping=self.expansion.sweeping(self.loss),
+                sweeping=self.expansion.sweeping(self.losses),
             )
         )
 
@@ -270,16 +270,16 @@ class _Run:
 
     def _job(self, trial_id: str, attempt: int) -> Job:
         assert self.crew is not None, "there are trials to do"
-        return Job(
-            trial=self.trials[trial_id],
+        assert self.precision is not None, "likewise"
+        return Job.of(
+            self.trials[trial_id],
+            self.expansion,
             study=self.study.name,
             attempt=attempt,
-            dataset_options=self.expansion.opened(self.trials[trial_id]).params.model_dump(mode="json"),
-            files=self.expansion.files,
             store=str(self.store.path),
             device=self.device,
             crew=self.crew,
-            precision=self.precision.precision if self.precision else None,
+            precision=self.precision.precision,
             keep_weights=self.keep_weights,
             plugins=Selection.of(self.catalog),
         )
@@ -292,9 +292,9 @@ class _Run:
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
             self.count[event.status] += 1
-            if event.status in FINAL_STATUSES:
-                known = None if event.status == "diverged" else event.loss
-                self.loss[event.trial_id] = math.inf if known is None else known
+            loss = reached(event.status, event.loss)
+            if loss is not None:
+                self.losses[event.trial_id] = loss
             elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
             self.on_event(event)
@@ -307,13 +307,13 @@ class _Run:
     def _lost(self, claim: Claim, reason: str) -> None:
         trial_id = claim.trial_id
         self.attempts[trial_id] = claim.attempt
-        self.losses[trial_id] += 1
-        if self.losses[trial_id] < self.max_attempts:
+        self.lost[trial_id] += 1
+        if self.lost[trial_id] < self.max_attempts:
             self._record(claim, "interrupted", reason)
             self.pending.append(trial_id)
             self.on_event(Retried(trial_id=trial_id, reason=reason))
         else:
-            self.failed[trial_id] = f"lost {self.losses[trial_id]} times in this run; {reason}"
+            self.failed[trial_id] = f"lost {self.lost[trial_id]} times in this run; {reason}"
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
@@ -353,5 +353,5 @@ class _Run:
             seconds=time.perf_counter() - self.began,
             forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,
             precision=str(self.precision) if self.precision else None,
-            sweeping=self.expansion.sweeping(self.loss),
+            sweeping=self.expansion.sweeping(self.losses),
         )

@@ -7,12 +7,13 @@ runs `scalelab.execute.worker.run_job` there; the journal folder must be on a fi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, TypeAdapter
 
 from scalelab.execute.crew import Crew
 from scalelab.records import Frozen, Status, Trial
+from scalelab.study import Expansion
 from scalelab.supervise.workbench import Selection
 
 
@@ -44,6 +45,18 @@ class Job(Frozen):
     device: str = "auto"
     keep_weights: bool = False
     plugins: Selection = Selection()
+
+    @classmethod
+    def of(cls, trial: Trial, expansion: Expansion, **rest: Any) -> Self:
+        """Returns an attempt at a trial of an expansion.
+
+        Args:
+            trial: The trial.
+            expansion: What it is of, which knows its data and files.
+            rest: The other attributes.
+        """
+        options = expansion.opened(trial).params.model_dump(mode="json")
+        return cls(trial=trial, dataset_options=options, files=expansion.files, **rest)
 
 
 class Progressed(Frozen):

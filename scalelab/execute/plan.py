@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,13 +17,13 @@ from scalelab.execute.checks import check_trials
 from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
-from scalelab.execute.precision import Decided, decided
+from scalelab.execute.precision import decided
 from scalelab.execute.work import Span, Work, makespan
 from scalelab.measure.models import costs
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
-from scalelab.store import Store, open_store
+from scalelab.store import Store, losses_of, open_store
 from scalelab.study import CostFunction, Expansion, Study, expand, load_study
 from scalelab.supervise.workbench import Selection
 
@@ -142,9 +143,11 @@ def plan_study(
     precision = decided(study, opened, device) if pending else None
     crew = Crew.of(workers, threads, len(pending) or len(works))
     took = {key: outcome.seconds for key, outcome in outcomes.items() if status[key] in FINAL_STATUSES}
-    clock, unknown = _clock_or_why(
-        pending, opened, study, expansion, crew, device, precision, catalog, on_timing
-    )
+    job_of = partial(
+        Job.of, expansion=expansion, study=study.name, attempt=1, store="", device=device, crew=crew,
+        precision=precision.precision if precision else None, plugins=Selection.of(catalog),
+    )  # fmt: skip
+    clock, unknown = _clock(pending, opened, job_of, on_timing) if pending else (None, None)
     rows = tuple(_row(work, crew, status[work.trial.id], clock, took) for work in works)
     return Plan(
         study=study.name,
@@ -154,7 +157,7 @@ def plan_study(
         seconds=_together(rows, crew, clock),
         unknown=unknown,
         precision=str(precision) if precision else None,
-        sweeping=expansion.sweeping(opened.losses(status) if opened else {}),
+        sweeping=expansion.sweeping(losses_of(outcomes)),
     )
 
 
@@ -165,47 +168,23 @@ def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
     return Work(trial, found, n_steps, len(data.validation))
 
 
-def _clock_or_why(
-    pending: list[Work], opened: Store | None, study: Study, expansion: Expansion, crew: Crew, device: str,
-    precision: Decided | None, catalog: Catalog, on_timing: Callable[[], None] | None,
-) -> tuple[Clock | None, str | None]:  # fmt: skip
-    """Returns what says how long the pending trials take, or why nothing can."""
-    if not pending:
-        return None, None
-
-    def job_of(trial: Trial) -> Job:
-        return Job(
-            trial=trial,
-            study=study.name,
-            attempt=1,
-            dataset_options=expansion.opened(trial).params.model_dump(mode="json"),
-            files=expansion.files,
-            store="",
-            device=device,
-            crew=crew,
-            precision=precision.precision if precision else None,
-            plugins=Selection.of(catalog),
-        )
-
-    try:
-        return _clock(pending, opened, job_of, on_timing), None
-    except InputError as error:
-        return None, str(error)
-
-
 def _clock(
     pending: list[Work],
     store: Store | None,
     job_of: Callable[[Trial], Job],
     on_timing: Callable[[], None] | None,
-) -> Clock:
+) -> tuple[Clock | None, str | None]:
+    """Returns what says how long trials take, or why nothing can."""
     from scalelab.execute.clock import make_clock
 
     # One batch size a study; several sets of data where options of the dataset vary.
     batch_size = pending[0].trial.training.batch_size
     contents = dict.fromkeys(work.trial.fingerprint for work in pending)
     known = [timing for one in contents for timing in store.timings(one, batch_size)] if store else []
-    return make_clock(pending, known, job_of, on_timing or (lambda: None))
+    try:
+        return make_clock(pending, known, job_of, on_timing or (lambda: None)), None
+    except InputError as error:
+        return None, str(error)
 
 
 def _row(

@@ -44,9 +44,10 @@ def decided(study: Study, store: Store | None, device: str) -> Decided:
     noted = None
     if asked == "auto" and store is not None:
         noted = next((one.precision for one in store.stored_studies() if one.name == study.name), None)
+    why = "as the study asks" if noted is None else "as its first run decided"
     if asked == "fp32" or noted == "fp32":
         # Every device can; torch, which takes seconds to import, is not asked.
-        return Decided("fp32", "as the study asks" if noted is None else "as its first run decided")
+        return Decided("fp32", why)
     from scalelab.train.device import cpu_has_bf16, resolve_device, resolve_precision
 
     where = resolve_device(device)
@@ -61,5 +62,4 @@ def decided(study: Study, store: Store | None, device: str) -> Decided:
     if asked == "auto" and noted is None:
         return Decided(precision, "auto, decided here for all runs of the study")
     slow = where.type == "cpu" and not cpu_has_bf16()
-    why = "as the study asks" if noted is None else "as its first run decided"
     return Decided(precision, f"{why}; this CPU emulates it, which is slow" if slow else why)

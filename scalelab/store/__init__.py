@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from scalelab.store.answers import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
+from scalelab.store.answers import (
+    Objective,
+    Outcome,
+    StoredStudy,
+    StudySummary,
+    Timing,
+    Tried,
+    losses_of,
+    reached,
+)
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.journal import Journal
 from scalelab.store.store import Store, open_store
 
 __all__ = [
     "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Timing",
-    "Tried", "open_store",
+    "Tried", "losses_of", "open_store", "reached",
 ]  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scalelab.measurements import MeasurementStatus
-from scalelab.records import Direction, Machine, Status, Trial
+from scalelab.records import FINAL_STATUSES, Direction, Machine, Status, Trial
 
 
 class Outcome(NamedTuple):
@@ -24,6 +26,24 @@ class Outcome(NamedTuple):
     error: str | None
     seconds: float | None
     loss: float | None
+
+    @property
+    def reached(self) -> float | None:
+        """The validation loss of a finished trial, infinite where it diverged; `None` of another one."""
+        return reached(self.status, self.loss)
+
+
+def reached(status: Status, loss: float | None) -> float | None:
+    """Returns what `Outcome.reached` is for a status and a loss."""
+    if status not in FINAL_STATUSES:
+        return None
+    return math.inf if loss is None or status == "diverged" else loss
+
+
+def losses_of(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """Returns what finished trials reached, by id."""
+    found = {trial_id: outcome.reached for trial_id, outcome in outcomes.items()}
+    return {trial_id: loss for trial_id, loss in found.items() if loss is not None}
 
 
 class Tried(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,8 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
-from scalelab.records import FINAL_STATUSES, Machine, Trial
-from scalelab.store.answers import Objective, Outcome, StoredStudy, StudySummary, Timing, Tried
+from scalelab.records import Machine, Trial
+from scalelab.store.answers import (
+    Objective,
+    Outcome,
+    StoredStudy,
+    StudySummary,
+    Timing,
+    Tried,
+    losses_of,
+)
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database
 from scalelab.store.schema import first_column
@@ -97,11 +104,7 @@ class Questions:
 
     def losses(self, trial_ids: Iterable[str]) -> dict[str, float]:
         """Returns the validation losses of finished trials, by id; infinite where it diverged."""
-        return {
-            trial_id: math.inf if outcome.loss is None or outcome.status == "diverged" else outcome.loss
-            for trial_id, outcome in self.outcomes(trial_ids).items()
-            if outcome.status in FINAL_STATUSES
-        }
+        return losses_of(self.outcomes(trial_ids))
 
     def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
         """Returns what trials reached, by id; those that are not done are left out."""

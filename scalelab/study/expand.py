@@ -38,12 +38,14 @@ class Opened:
         params: The options that opened it, locations absolute.
         data: The dataset.
         sizes: Training examples of the trials on it.
+        numbers: Its options by name, which rules may follow.
     """
 
     ref: ComponentRef
     params: Params
     data: OpenDataset
     sizes: tuple[int, ...]
+    numbers: Values
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Expansion:
 
     def opened(self, trial: Trial) -> Opened:
         """Returns the dataset of a trial."""
+        if len(self.datasets) == 1:
+            return next(iter(self.datasets.values()))
         return self.datasets[_key(trial.dataset)]
 
     def tuned(self, losses: Mapping[str, float]) -> dict[str, str]:
@@ -337,7 +341,8 @@ class _Plan:
             params = self.resolved.dataset.params(values)
             data = _open(self.study, self.resolved, params)
             sizes = _sizes(self.study, len(data.train), values)
-            self.opened[key] = Opened(self.resolved.dataset.ref(values), params, data, sizes)
+            ref = self.resolved.dataset.ref(values)
+            self.opened[key] = Opened(ref, params, data, sizes, params.model_dump())
         return self.opened[key]
 
     def _datasets(self) -> list[Values]:
@@ -357,7 +362,7 @@ class _Plan:
     def _known(self, opened: Opened, n_examples: int, architecture: ComponentRef | None = None) -> Values:
         """Returns what rules may follow; with an architecture its options too, and `n_params` if need be."""
         counts: Values = {"n_examples": n_examples, "batch_size": self.study.training.batch_size}
-        known = {**opened.params.model_dump(), **counts}
+        known = {**opened.numbers, **counts}
         if architecture is None:
             return known
         rules = [rule for one in self.resolved.optimizers for rule in (*one.rules.values(), *one.start_rules)]

@@ -163,6 +163,12 @@ class Resolved(Generic[ComponentT]):
         return content
 
     @cached_property
+    def across(self) -> bool:
+        """Whether a constraint names options of other components."""
+        own = self.component.params.model_fields.keys()
+        return any(not constraint.names <= own for constraint in self.constraints)
+
+    @cached_property
     def _defaults(self) -> dict[str, Any]:
         fields = self.component.params.model_fields.items()
         return {

@@ -94,6 +94,8 @@ def grid_points(
 def _breaks(parts: Sequence[tuple[Resolved[Any], Values]]) -> str:
     """Returns the first constraint across components that a combination breaks, and where it stands."""
     for part, values in parts:
+        if not part.across:
+            continue
         others = {
             name: value
             for other, own in parts
@@ -130,22 +132,25 @@ def own_grid(resolved: Resolved[Any], n: int | None) -> OwnGrid:
             "take fewer values or draw points with sampling.method = 'sobol'"
         )
     grids = [dimension.grid(n) for dimension in resolved.space.values()]
-    every = [dict(zip(resolved.space, values, strict=True)) for values in itertools.product(*grids)]
-    reasons = [resolved.breaks(values) for values in every]
-    allowed = [values for values, reason in zip(every, reasons, strict=True) if reason is None]
+    allowed, broken = [], Counter[str]()
+    for combination in itertools.product(*grids):
+        values = dict(zip(resolved.space, combination, strict=True))
+        constraint = resolved.breaks(values)
+        if constraint is None:
+            allowed.append(values)
+        else:
+            broken[constraint.text] += 1
     if not allowed:
         texts = ", ".join(repr(constraint.text) for constraint in resolved.constraints)
         raise StudyError(
             f"{resolved.where}.constraints: none of the {size:,} points of the grid satisfies {texts}"
         )
-    broken = Counter(reason.text for reason in reasons if reason is not None)
-    return OwnGrid(
-        allowed,
-        [
-            f"{resolved.where}.constraints: {text!r}: {count:,} of {len(every):,} points of the grid break it"
-            for text, count in broken.items()
-        ],
-    )
+    n_points = len(allowed) + broken.total()
+    remarks = [
+        f"{resolved.where}.constraints: {text!r}: {count:,} of {n_points:,} points of the grid break it"
+        for text, count in broken.items()
+    ]
+    return OwnGrid(allowed, remarks)
 
 
 def drawn_points(

@@ -84,9 +84,8 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     if "trial_id" in done.columns:
         if "tuned" in done.columns:
             # A trial of several studies is of the sweep that one of them has it in.
-            done = done.assign(apart=done["tuned"].isna()).sort_values("apart", kind="stable")
-            done = done.drop_duplicates("trial_id").drop(columns="apart").sort_index()
-        done = done.drop_duplicates("trial_id")
+            done = done.sort_values("tuned", kind="stable", na_position="last")
+        done = done.drop_duplicates("trial_id").sort_index()
     done = done.reset_index(drop=True)
     if "objective" not in done.columns:
         done["objective"] = done["loss"]
@@ -152,7 +151,8 @@ def sweeps_and_designs(
 ) -> tuple[tuple[sweeps.Sweep, ...], pd.DataFrame]:
     """Returns the sweeps of finished runs, and their `designs`."""
     values = averaged(done, axes)
-    return tuple(sweep for sweep, _ in sweeps.sweeps_of(values)), tuned(values)
+    found = sweeps.sweeps_of(values)
+    return tuple(sweep for sweep, _ in found), tuned(values, found)
 
 
 def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:

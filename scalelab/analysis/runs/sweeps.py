@@ -129,11 +129,15 @@ def sweeps_of(designs: pd.DataFrame) -> list[tuple[Sweep, dict[str, Any]]]:
     ]
 
 
-def tuned(designs: pd.DataFrame) -> pd.DataFrame:
-    """Returns designs with one row for each sweep, and `loss_error`, which is 0 where nothing was swept."""
+def tuned(designs: pd.DataFrame, found: list[tuple[Sweep, dict[str, Any]]]) -> pd.DataFrame:
+    """Returns designs with one row for each sweep, and `loss_error`, which is 0 where nothing was swept.
+
+    Args:
+        designs: One row for each value of a sweep.
+        found: What `sweeps_of` returned of them.
+    """
     import pandas as pd
 
-    found = sweeps_of(designs)
     if not found:
         return designs.assign(loss_error=0.0)
     rest = designs[designs["sweep"].isna()].assign(loss_error=0.0)

@@ -19,6 +19,7 @@ _NOTE = (
     "loss: at the minimum of a parabola through the best value and its neighbours, which laws take; error: "
     "its relative standard error, from seeds and from the parabola's shape"
 )
+_ALONE = "no value near the best was run with two seeds: errors lack that noise"
 
 
 def _lines(analysis: Analysis) -> Iterator[str]:
@@ -60,13 +61,8 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         }
         for sweep in shown
     ]
-    notes = [_NOTE]
-    if any(sweep.noise is None for sweep in analysis.sweeps):
-        notes += said_once(
-            (name(_family(sweep)), "no value near the best was run with two seeds: errors lack that noise")
-            for sweep in analysis.sweeps
-            if sweep.noise is None
-        )
+    alone = [name(_family(sweep)) for sweep in analysis.sweeps if sweep.noise is None]
+    notes = [_NOTE, *said_once((family, _ALONE) for family in alone)]
     notes += [f"{len(rows)} of {n_all} sweeps shown"] if len(rows) < n_all else []
     title = f"Tuned options, by the {WORDS[analysis.on]}loss"
     yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
