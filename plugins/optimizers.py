@@ -1,4 +1,4 @@
-"""`adamw`, `sgd` and `sgdm`: torch's own; no weight decay on norms, biases and LayerScale."""
+"""`adamw`, `sgd`, `sgdm` and `muon`: torch's own; no weight decay on norms, biases and LayerScale."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ class AdamWParams(scalelab.Params):
     eps: float = Field(1e-8, gt=0, le=1, description="added to the root of the mean of squares")
 
 
+class MuonParams(AdamWParams):
+    """Options of `muon`; those of AdamW are for what is no matrix, rate and weight decay for both."""
+
+    momentum: float = Field(0.95, ge=0, lt=1, description="decay of the velocity of matrices")
+    nesterov: bool = Field(True, description="Nesterov's momentum, of matrices")
+
+
 def can_fuse(parameters: Iterable[torch.Tensor]) -> bool:
     """Tells whether torch's fused update runs on these parameters.
 
@@ -68,9 +75,51 @@ def build_adamw(params: AdamWParams, module: nn.Module) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=params.lr, betas=betas, eps=params.eps, fused=fused)
 
 
+def build_muon(params: MuonParams, module: nn.Module) -> torch.optim.Optimizer:
+    """Muon for matrices, AdamW for the rest (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+
+    Matrices are the weights of linear layers but the last one, whose outputs are the network's. Their updates
+    are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982, eq. 4), so that one rate and one
+    weight decay serve both.
+
+    Raises:
+        scalelab.InputError: The network has no such matrix, or this PyTorch has no Muon.
+    """
+    import torch
+    from torch import nn
+
+    if not hasattr(torch.optim, "Muon"):
+        raise scalelab.InputError(f"muon needs PyTorch 2.9 or later, this is {torch.__version__}")
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    matrices = {id(layer.weight) for layer in layers[:-1] if layer.weight.requires_grad}
+    if not matrices:
+        raise scalelab.InputError(
+            "muon updates the weights of linear layers, and the network has none before its output; use adamw"
+        )
+
+    def is_matrix(_name: str, parameter: nn.Parameter) -> bool:
+        return id(parameter) in matrices
+
+    def is_other(_name: str, parameter: nn.Parameter) -> bool:
+        return id(parameter) not in matrices
+
+    decay, betas = params.weight_decay, (params.beta1, params.beta2)
+    muon = torch.optim.Muon(
+        scalelab.parameter_groups(module, decay, where=is_matrix),
+        lr=params.lr,
+        momentum=params.momentum,
+        nesterov=params.nesterov,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    others = scalelab.parameter_groups(module, decay, lr=params.lr, rule="adaptive", where=is_other)
+    fused = can_fuse(module.parameters())
+    adamw = torch.optim.AdamW(others, lr=params.lr, betas=betas, eps=params.eps, fused=fused)
+    return scalelab.composed(muon, adamw)
+
+
 @scalelab.hookimpl
 def scalelab_optimizers() -> list[scalelab.Optimizer]:
-    """The three optimizers."""
+    """The four optimizers."""
     return [
         scalelab.Optimizer(
             name="adamw",
@@ -92,5 +141,12 @@ def scalelab_optimizers() -> list[scalelab.Optimizer]:
             build=build_sgd,
             params=SgdMomentumParams,
             space={"lr": scalelab.Float(1e-3, 0.3, log=True)},
+        ),
+        scalelab.Optimizer(
+            name="muon",
+            summary="Muon for the matrices of linear layers, AdamW for the rest",
+            build=build_muon,
+            params=MuonParams,
+            space={"lr": scalelab.Float(1e-4, 1e-2, log=True)},
         ),
     ]

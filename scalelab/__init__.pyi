@@ -142,6 +142,7 @@ from scalelab.train.device import seed_everything as seed_everything
 from scalelab.train.groups import parameter_groups as parameter_groups
 from scalelab.train.loop import train_model as train_model
 from scalelab.train.losses import constant_loss as constant_loss
+from scalelab.train.optimizers import composed as composed
 from scalelab.train.results import TrainResult as TrainResult
 
 __version__: str

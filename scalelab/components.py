@@ -263,19 +263,27 @@ class Optimizer:
         name: What a study file calls it.
         summary: One line for listings.
         build: `build(params, module) -> torch.optim.Optimizer`. The learning rates that its groups start
-            with are the peak rates; schedules multiply them by a factor from 0 to 1.
+            with are the peak rates; schedules multiply them by a factor from 0 to 1. A `build` with a third
+            parameter `n_steps` is told how many steps the run will take.
         params: The model of its options.
         space: The default design space, as for an architecture.
         constraints: As for an architecture.
+        closure: Whether `step` takes a closure that evaluates the gradient again: `"whole"` where it finds
+            all gradients by it (L-BFGS), `"after"` where it is called with the gradient there and the
+            closure gives further ones (SAM).
+        evaluations: `evaluations(params)`: gradients that a step evaluates at most, where it takes a closure;
+            lengths in FLOPs count them, and runs those that were evaluated.
         version: Raised when the same options give another rule; part of a trial's identity.
     """
 
     name: str
     summary: str
-    build: Callable[[Any, nn.Module], torch.optim.Optimizer]
+    build: Callable[..., torch.optim.Optimizer]
     params: type[Params] = NoParams
     space: Mapping[str, Dimension] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
+    closure: Literal["whole", "after"] | None = None
+    evaluations: Callable[[Any], int] | None = None
     version: int = 1
 
 

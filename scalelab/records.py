@@ -107,15 +107,13 @@ _READ_WEIGHTS = PlainValidator(_balanced_or_numbers)
 _WRITE_WEIGHTS = PlainSerializer(lambda weights: list(weights) if isinstance(weights, tuple) else weights)
 
 
-class TrainingOptions(Frozen):
-    """Everything about training that is neither the model, the data nor the optimizer.
+class ScheduleOptions(Frozen):
+    """The options of training that an optimizer of a study may have of its own.
 
     The learning-rate factor rises linearly from 0 to 1 over `warmup` and then follows `schedule` down to
     `final_lr` (a factor too).
     """
 
-    length: Length = Length(epochs=10)
-    batch_size: int = Field(64, ge=1, le=65536, description="examples per step")
     schedule: Literal["cosine", "constant", "exponential", "linear-cooldown"] = Field(
         "cosine", description="shape of the learning rate after warm-up"
     )
@@ -127,6 +125,13 @@ class TrainingOptions(Frozen):
     clip_norm: float | None = Field(
         1.0, gt=0, description="gradient norm above which gradients are scaled down"
     )
+
+
+class TrainingOptions(ScheduleOptions):
+    """Everything about training that is neither the model, the data nor the optimizer."""
+
+    length: Length = Length(epochs=10)
+    batch_size: int = Field(64, ge=1, le=65536, description="examples per step")
     augment: bool = Field(True, description="use the dataset's augmentation")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="bf16 autocast, or auto: decided by the first machine that runs the study"
@@ -288,9 +293,11 @@ class Record(Attempted):
     n_params_body: int | None = Field(None, description="parameters without the head")
     forward_flops: float | None = Field(None, description="of one example; a multiply-add is two")
     train_flops: float | None = Field(None, description="forward and backward, all steps")
+    uncounted: tuple[str, ...] = Field((), description="operators whose FLOPs are in neither")
     n_steps: int | None = None
     epochs: float | None = Field(None, description="passes over the n_examples unique examples")
     features: dict[str, int | float | str] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict, description="versions behind its components")
     precision: str | None = None
     wall_seconds: float | None = None
     validation_seconds: float | None = Field(None, description="the part of it that validation took")

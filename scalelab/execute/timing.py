@@ -132,6 +132,8 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         ready.data,
         ready.module,
         ready.optimizer,
+        closure=ready.closure,
+        evaluations=ready.evaluations,
         device=str(ready.device),
         precision=job.precision,
         should_stop=stopwatch,

@@ -12,13 +12,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
 from scalelab.records import Frozen, Record
+from scalelab.schedules import resolve_steps
 from scalelab.store import Journal
 from scalelab.supervise.workbench import Workbench, one_line, serve
 from scalelab.version import __version__
@@ -87,6 +88,8 @@ class Ready:
         data: Its dataset.
         module: Freshly initialized, on the device.
         optimizer: Over the module's parameters.
+        closure: Whether its `step` takes a closure.
+        evaluations: Gradients that its step evaluates at most.
         params: Options of its architecture.
         cost: What an example costs.
         device: Where it is trained.
@@ -96,6 +99,8 @@ class Ready:
     data: OpenDataset
     module: nn.Module
     optimizer: torch.optim.Optimizer
+    closure: Literal["whole", "after"] | None
+    evaluations: int
     params: Params
     cost: Complexity
     device: torch.device
@@ -112,6 +117,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
 
     from scalelab.measure.flops import complexity
     from scalelab.train.device import resolve_device, seed_everything
+    from scalelab.train.optimizers import build_optimizer, evaluations_of
 
     trial = job.trial
     catalog = bench.catalog(job.plugins)
@@ -128,7 +134,11 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
     module.to(device)
-    return Ready(data, module, optimizer.build(optimizer_params, module), params, cost, device, threads)
+    evaluations = evaluations_of(optimizer, optimizer_params)
+    flops = evaluations * cost.train_flops_per_example
+    n_steps = resolve_steps(trial.training, trial.n_examples, flops)
+    built = build_optimizer(optimizer, optimizer_params, module, n_steps)
+    return Ready(data, module, built, optimizer.closure, evaluations, params, cost, device, threads)
 
 
 def _attempt(
@@ -152,6 +162,8 @@ def _attempt(
         ready.data,
         ready.module,
         ready.optimizer,
+        closure=ready.closure,
+        evaluations=ready.evaluations,
         device=str(ready.device),
         precision=job.precision,
         checkpoint=journal.checkpoint(trial.id),
@@ -170,7 +182,6 @@ def _attempt(
         **_shared(Record, result),
         "metric": metric,
         "direction": direction,
-        "train_flops": result.n_steps * trial.training.batch_size * flops,
         "features": dict(features(ready.params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=ready.threads, workers=job.crew.workers),
         "scalelab_version": __version__,

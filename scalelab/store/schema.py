@@ -94,8 +94,13 @@ alter table studies add column precision varchar;
 alter table study_trials add column tuned varchar;
 """
 
+MADE_WITH = """
+alter table records add column uncounted json;
+alter table records add column libraries json;
+"""
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
-    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD,
+    FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD, MADE_WITH,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -123,8 +128,8 @@ select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        r.device, r.device_name, r.host, r.threads,
        make_timestamp((r.started_at * 1e6)::bigint) as started_at,
        make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
-       r.scalelab_version, r.plugins, r.machine, r.metrics, r.test_metrics, t.fingerprint, m.planned,
-       m.tuned{columns}
+       r.uncounted, r.scalelab_version, r.plugins, r.libraries, r.machine, r.metrics, r.test_metrics,
+       t.fingerprint, m.planned, m.tuned{columns}
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt

@@ -35,7 +35,7 @@ _WHOLE = (
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
 _BESIDE = ("attempt", "features")
-_JSON = ("metrics", "test_metrics", "features", "machine")
+_JSON = ("metrics", "test_metrics", "features", "machine", "uncounted", "libraries")
 _ROWS = """
 with piece as (select * from records where {piece})
 select r.*, t.content, c.curve

@@ -279,11 +279,13 @@ class _Plan:
         for model in models:
             known = self._known(model.opened, model.n_examples, model.architecture)
             for optimizer, choices in zip(self.resolved.optimizers, model.point.optimizers, strict=True):
+                own = self.study.optimizers[int(optimizer.key[1])].own_training
+                trained = replace(model, training=model.training.model_copy(update=own))
                 for values in choices:
                     if not optimizer.tune:
-                        yield from self._seeds(model, self._optimizer(optimizer, values, known))
+                        yield from self._seeds(trained, self._optimizer(optimizer, values, known))
                         continue
-                    sweep = self._sweep(model, optimizer, values, known)
+                    sweep = self._sweep(trained, optimizer, values, known)
                     self.sweeps.append(sweep)
                     for step in sweep.steps({})[0]:
                         yield from sweep.trials(step)

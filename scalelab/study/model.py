@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from scalelab.constraints import Constraint, is_number
 from scalelab.errors import StudyError, brief
-from scalelab.records import Frozen, TrainingOptions
+from scalelab.records import Frozen, ScheduleOptions, TrainingOptions
 from scalelab.space import Dimension, parse_dimension
 from scalelab.study.rules import Lookup, Rule, rule_of
 
@@ -161,6 +161,15 @@ class OptimizerEntry(ComponentEntry):
         default_factory=dict,
         description="an option, and how a sweep varies it until its best is bracketed",
     )
+    training: ScheduleOptions = Field(
+        default_factory=ScheduleOptions,
+        description="its own schedule, warmup, cooldown, final_lr and clip_norm, in place of [training]'s",
+    )
+
+    @property
+    def own_training(self) -> dict[str, Any]:
+        """The options of training that stand in its entry, by name."""
+        return {name: getattr(self.training, name) for name in sorted(self.training.model_fields_set)}
 
 
 class DataOptions(Frozen):
@@ -237,14 +246,25 @@ class Study(Frozen):
     def _is_consistent(self) -> Self:
         for kind, entries in (("architecture", self.architectures), ("optimizer", self.optimizers)):
             _refuse_repetition(kind, entries)
-        if any(one.tune for one in self.optimizers) and self.training.warmup < SWEEP_WARMUP:
-            raise located(
-                f"training.warmup = {self.training.warmup:g}: a sweep needs {SWEEP_WARMUP:g} or more: "
-                "with less, small networks stick at the classes' entropy at rates that are good otherwise"
-            )
+        for index, optimizer in enumerate(self.optimizers):
+            self._check_training(index, optimizer)
         if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
             raise located("training.length: leave it out; with isoflop sampling the budgets set it")
         return self
+
+    def _check_training(self, index: int, optimizer: OptimizerEntry) -> None:
+        """Refuses what the options of training are together with those of an optimizer's entry."""
+        own = optimizer.own_training
+        training = self.training.model_copy(update=own)
+        key = f"optimizer[{index}].training" if own.keys() & {"schedule", "final_lr"} else "training"
+        if training.schedule == "exponential" and training.final_lr == 0:
+            raise located(f"{key}: schedule = 'exponential' needs final_lr above 0: it never reaches 0")
+        if optimizer.tune and training.warmup < SWEEP_WARMUP:
+            key = f"optimizer[{index}].training" if "warmup" in own else "training"
+            raise located(
+                f"{key}.warmup = {training.warmup:g}: a sweep needs {SWEEP_WARMUP:g} or more: "
+                "with less, small networks stick at the classes' entropy at rates that are good otherwise"
+            )
 
     @property
     def text(self) -> str:

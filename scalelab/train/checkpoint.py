@@ -8,6 +8,7 @@ never deleted, and training starts over: a lost checkpoint costs time, a wrong o
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -15,14 +16,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
 from scalelab.errors import TrainingError
 from scalelab.records import CurvePoint
 
-FORMAT, WEIGHTS_FORMAT = 3, 2
-_PLACE = ("step", "loss_sum", "loss_count", "wall_seconds", "validation_seconds", "kept", "averaged")
+FORMAT, WEIGHTS_FORMAT = 4, 2
+_PLACE = (
+    "step",
+    "evaluations",
+    "loss_sum",
+    "loss_count",
+    "wall_seconds",
+    "validation_seconds",
+    "kept",
+    "averaged",
+)
 """The fields of a position that a checkpoint has as they are."""
 
 
@@ -33,6 +44,7 @@ class Position:
     Attributes:
         step: Optimizer steps taken.
         curve: The curve so far; the best step follows from it.
+        evaluations: Gradients evaluated, one a step without a closure.
         loss_sum: Sum of the training losses since the curve's last point.
         loss_count: Number of losses in that sum.
         wall_seconds: Time in the loop so far.
@@ -43,6 +55,7 @@ class Position:
 
     step: int = 0
     curve: tuple[CurvePoint, ...] = ()
+    evaluations: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
     wall_seconds: float = 0.0
@@ -60,7 +73,8 @@ class Checkpoint:
         trial_id: What is trained; a file of another trial is not used.
         module: Saved, and restored in place, as the optimizer and the generators are.
         optimizer: Over the module's parameters.
-        augment_generator: What augmentations draw from; torch's own generators are kept beside it.
+        augment_generator: What augmentations draw from; torch's, NumPy's and Python's own generators are kept
+            beside it.
     """
 
     path: Path
@@ -189,7 +203,10 @@ def _check(state: Any, expected: int, trial_id: str, module: nn.Module) -> None:
 
 
 def _random_state(augment_generator: torch.Generator) -> dict[str, Any]:
+    kind, keys, *place = np.random.get_state(legacy=True)  # noqa: NPY002 - for models that use it
     return {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *place),
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
@@ -199,6 +216,9 @@ def _random_state(augment_generator: torch.Generator) -> dict[str, Any]:
 
 def _restore_random_state(state: Mapping[str, Any], augment_generator: torch.Generator) -> None:
     augment_generator.set_state(state["augment"])
+    random.setstate(state["python"])
+    kind, keys, *place = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *place))  # noqa: NPY002
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalelab.errors import InputError
@@ -13,7 +14,12 @@ Rule = Literal["adaptive", "gradient"]
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, *, lr: float | None = None, rule: Rule | None = None
+    module: nn.Module,
+    weight_decay: float,
+    *,
+    lr: float | None = None,
+    rule: Rule | None = None,
+    where: Callable[[str, nn.Parameter], bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Splits a module's trainable parameters by what weight decay and their learning rate are.
 
@@ -34,6 +40,8 @@ def parameter_groups(
         weight_decay: The rate for those that decay.
         lr: Peak learning rate; groups then have `lr`.
         rule: Whether the optimizer's updates are `"adaptive"` or of the size of the `"gradient"`.
+        where: `where(name, parameter)`: whether a parameter is in; all are by default. The others are for
+            another optimizer, see `scalelab.composed`.
 
     Returns:
         Groups for a `torch.optim.Optimizer`, the decaying one first; empty groups are left out.
@@ -48,8 +56,8 @@ def parameter_groups(
         for parameter in child.parameters(recurse=False)
     }
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {(False, 1.0): [], (True, 1.0): []}
-    for parameter in module.parameters():
-        if parameter.requires_grad:
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and (where is None or where(name, parameter)):
             exempt = (
                 parameter.ndim < 2 or id(parameter) in norms or getattr(parameter, "no_weight_decay", False)
             )

@@ -23,7 +23,7 @@ import torch  # noqa: TID253 - scalelab.train imports this module when training 
 from torch import nn  # noqa: TID253
 
 from scalelab.components import OpenDataset, Split
-from scalelab.errors import TrainingError
+from scalelab.errors import InputError, TrainingError
 from scalelab.records import CurvePoint, Trial
 from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
 from scalelab.train.averaging import Averaged
@@ -41,6 +41,7 @@ from scalelab.train.device import (
 )
 from scalelab.train.losses import constant_loss, resolve_loss
 from scalelab.train.metrics import objective_of
+from scalelab.train.optimizers import Modes
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
 from scalelab.train.validation import Contenders, Score, Validator, measured
 
@@ -57,6 +58,8 @@ def train_model(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
+    closure: Literal["whole", "after"] | None = None,
+    evaluations: int = 1,
     device: str = "auto",
     precision: Precision | None = None,
     checkpoint: Path | None = None,
@@ -67,15 +70,17 @@ def train_model(
 ) -> TrainResult:
     """Trains `module` as `trial` says.
 
-    Seeds torch's, NumPy's and Python's global generators with the trial's seed. A module's randomness must
-    come from torch, an augmentation's from the generator it is given; other generators are not kept in
-    checkpoints.
+    Seeds torch's, NumPy's and Python's global generators with the trial's seed, and keeps all of them in
+    checkpoints. A module's randomness should come from torch, an augmentation's from the generator it is
+    given; generators of a plugin's own are not kept.
 
     Args:
         trial: What to do: subset, seed and training options.
         data: The dataset; all of it, the subset is taken here.
         module: The model, freshly initialized; moved to the device and changed in place.
         optimizer: Over the module's parameters; the learning rates of its groups are the peak rates.
+        closure: Whether its `step` takes a closure, see `scalelab.Optimizer`.
+        evaluations: Gradients that a step evaluates at most; a length in FLOPs counts them.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
         precision: What a trial of precision `"auto"` is trained in; by default what suits the device.
         checkpoint: Where to keep a checkpoint, and to resume from if it is there; `None` for none.
@@ -93,8 +98,9 @@ def train_model(
     where = resolve_device(device)
     exact = resolve_precision(trial.training.precision, where, precision)
     run = _Run(
-        trial, data, module, optimizer, where, exact, train_flops_per_example, checkpoint, checkpoint_seconds
-    )
+        trial, data, module, optimizer, closure, evaluations, where, exact, train_flops_per_example,
+        checkpoint, checkpoint_seconds,
+    )  # fmt: skip
     with run.clear_errors(), deterministic_kernels():
         run.start()
         return run.loop(on_progress, should_stop)
@@ -109,6 +115,8 @@ class _Run:
         data: OpenDataset,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
+        closure: Literal["whole", "after"] | None,
+        evaluations: int,
         device: torch.device,
         precision: Precision,
         train_flops_per_example: float,
@@ -118,7 +126,13 @@ class _Run:
         check_data(data)
         check_classes(trial.training, data.task)
         self.trial, self.data, self.options = trial, data, trial.training
-        self.module, self.optimizer = module, optimizer
+        self.module, self.optimizer, self.closure = module, optimizer, closure
+        self.modes = Modes(optimizer)
+        if self.modes.two and self.options.ema is not None:
+            raise InputError(
+                f"training.ema = {self.options.ema:g}: {type(optimizer).__name__} averages the weights "
+                "itself; leave ema out"
+            )
         self.device, self.precision = device, precision
         self.flops = train_flops_per_example
         self.generator = torch.Generator(self.device)
@@ -126,7 +140,7 @@ class _Run:
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
         self.objective, self.direction = objective_of(data.task)
-        self.n_steps = resolve_steps(self.options, trial.n_examples, train_flops_per_example)
+        self.n_steps = resolve_steps(self.options, trial.n_examples, evaluations * train_flops_per_example)
         self.validations = Validations.of(self.options, self.n_steps, len(data.validation))
         self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
         targets = np.asarray(data.train.targets)[self.subset]
@@ -149,6 +163,7 @@ class _Run:
             seed_everything(self.trial.seed)
             self.generator.manual_seed(self.trial.seed)
         self.averaged.load(position.averaged)
+        self.evaluations = position.evaluations
         self.first_step = position.step + 1
         self.curve = list(position.curve)
         self.contenders = Contenders(self.objective, self.direction, position.kept)
@@ -193,6 +208,7 @@ class _Run:
 
     def update(self, step: int) -> None:
         """Takes one optimizer step."""
+        self.modes.train()
         inputs, targets = self.examples.batch(self.order.positions(step))
         if self.options.augment and self.data.augment is not None:
             inputs = self.data.augment(inputs, self.generator)
@@ -201,19 +217,36 @@ class _Run:
         factor = lr_factor(step, self.n_steps, self.options)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
-        with autocast(self.device, self.precision):
-            outputs = self.module(inputs)
-        if step == self.first_step:
-            self.check_outputs(outputs, len(inputs))
-        loss = self.loss_function(outputs.float(), targets)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses: list[torch.Tensor] = []
+
+        def gradient() -> torch.Tensor:
+            loss = self.gradient(inputs, targets, first=step == self.first_step and not losses)
+            losses.append(loss.detach())
+            return loss
+
+        if self.closure != "whole":
+            gradient()
+        self.optimizer.step(*(() if self.closure is None else (gradient,)))
+        if not losses:
+            raise TrainingError(f"step() of {type(self.optimizer).__name__} did not call its closure")
+        self.averaged.update()
+        self.evaluations += len(losses)
+        self.loss_sum += losses[0]
+        self.loss_count += 1
+
+    def gradient(self, inputs: torch.Tensor, targets: torch.Tensor, *, first: bool) -> torch.Tensor:
+        """Evaluates the gradient on a batch and returns the loss."""
+        with torch.enable_grad():
+            with autocast(self.device, self.precision):
+                outputs = self.module(inputs)
+            if first:
+                self.check_outputs(outputs, len(inputs))
+            loss = self.loss_function(outputs.float(), targets)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
-        self.optimizer.step()
-        self.averaged.update()
-        self.loss_sum += loss.detach()
-        self.loss_count += 1
+        return loss
 
     def train_loss(self) -> float:
         """Returns the mean training loss since the curve's last point; waits for the device."""
@@ -222,6 +255,7 @@ class _Run:
     def validate(self, step: int, train_loss: float) -> bool:
         """Adds a point to the curve and starts the next mean of training losses; false where it diverged."""
         began = time.perf_counter()
+        self.modes.eval()
         if step == self.n_steps:
             score, compared = self.validator.whole(self.averaged.module)
         else:
@@ -270,7 +304,7 @@ class _Run:
         return CurvePoint(
             step=step,
             n_seen=n_seen,
-            train_flops=n_seen * self.flops,
+            train_flops=self.evaluations * self.options.batch_size * self.flops,
             wall_seconds=self.seconds(),
             lr=self.optimizer.param_groups[0]["lr"],
             train_loss=train_loss,
@@ -282,11 +316,14 @@ class _Run:
     def save(self, step: int) -> None:
         """Writes a checkpoint, where the run keeps one."""
         if self.checkpoint is not None:
+            self.modes.train()  # what a resumed run begins with
             loss_sum = self.loss_sum.item()
             seconds = self.seconds(), self.validation_seconds
             kept = self.contenders.kept, self.averaged.state()
             self.checkpoint.save(
-                Position(step, tuple(self.curve), loss_sum, self.loss_count, *seconds, *kept)
+                Position(
+                    step, tuple(self.curve), self.evaluations, loss_sum, self.loss_count, *seconds, *kept
+                )
             )
 
     def result(
@@ -302,11 +339,13 @@ class _Run:
         tested = self.tested(best) if status == "done" and best else {}
         if status != "interrupted":
             self.averaged.settle()
+            self.modes.eval()
         return TrainResult(
             status=status,
             error=error,
             curve=tuple(self.curve),
             n_steps=step,
+            train_flops=self.evaluations * self.options.batch_size * self.flops,
             epochs=step * self.options.batch_size / self.trial.n_examples,
             loss=min(losses, default=None),
             loss_last=last.loss if last else None,

@@ -38,6 +38,7 @@ class TrainResult:
         error: One line on a divergence.
         curve: One point a validation.
         n_steps: Optimizer steps taken, those before a resume included.
+        train_flops: Forward and backward FLOPs of all gradients evaluated, one a step without a closure.
         epochs: Passes over the trial's examples.
         loss: The lowest validation loss of the points that have the whole split; those are the last of a run
             that is done, and what was best on the curve's part of the split.
@@ -66,6 +67,7 @@ class TrainResult:
     error: str | None = None
     curve: tuple[CurvePoint, ...]
     n_steps: int
+    train_flops: float
     epochs: float
     loss: float | None = None
     loss_last: float | None = None

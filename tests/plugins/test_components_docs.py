@@ -17,6 +17,7 @@ BUNDLED = [
     ("optimizer", "adamw"),
     ("optimizer", "sgd"),
     ("optimizer", "sgdm"),
+    ("optimizer", "muon"),
     ("backend", "torch"),
     ("backend", "openvino"),
     ("backend", "onnxruntime"),

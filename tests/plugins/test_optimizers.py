@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pydantic import ValidationError
 from scalelab_plugins.convnext1d import ConvNeXt1dParams, build
 from scalelab_plugins.optimizers import scalelab_optimizers
 from torch import nn
 
-from scalelab import Optimizer
+from scalelab import InputError, Optimizer
 from scalelab.testing import OptimizerContract
 
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in scalelab_optimizers()}
@@ -77,9 +78,49 @@ def test_updates_follow_their_equations(name: str, options: dict[str, float]) ->
 
 
 def test_parameters_that_cannot_be_fused_still_train() -> None:
-    layer = nn.Linear(2, 2, device="meta")
+    layers = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2, device="meta"))
     for component in OPTIMIZERS.values():
-        assert component.build(component.params(), layer).param_groups[0]["fused"] is False
+        assert component.build(component.params(), layers).param_groups[-1]["fused"] is False
+
+
+def test_muon_has_the_matrices_and_adamw_the_rest() -> None:
+    network = make_network()
+    muon = OPTIMIZERS["muon"]
+    built = muon.build(muon.params(lr=2e-3, weight_decay=0.3), network)
+    matrices, decayed, kept = built.param_groups
+    names = {id(parameter): label for label, parameter in network.named_parameters()}
+    assert all(p.ndim == 2 for p in matrices["params"])
+    held = {names[id(p)] for p in matrices["params"]}
+    assert {name.rsplit(".", 2)[-2] for name in held} >= {"expand", "project"}
+    assert "head.weight" not in held
+    assert [group["weight_decay"] for group in built.param_groups] == [0.3, 0.3, 0.0]
+    assert [group["lr"] for group in built.param_groups] == [2e-3] * 3
+    assert len(held) + len(decayed["params"]) + len(kept["params"]) == len(names)
+
+
+def test_muon_is_orthogonal_and_as_large_as_adamw() -> None:
+    """Newton-Schulz makes all singular values about 1; the scale is 0.2 √max(rows, columns)."""
+    network = nn.Sequential(nn.Linear(40, 24, bias=False), nn.Linear(24, 2, bias=False))
+    muon = OPTIMIZERS["muon"]
+    built = muon.build(muon.params(lr=1.0, weight_decay=0.0, nesterov=False), network)
+    before = network[0].weight.detach().clone()
+    network(torch.randn(64, 40, generator=torch.Generator().manual_seed(0))).square().mean().backward()
+    network[0].weight.grad = torch.randn(24, 40, generator=torch.Generator().manual_seed(1))
+    built.step()
+    singular = torch.linalg.svdvals(before - network[0].weight.detach()) / (0.2 * 40**0.5)
+    assert (singular > 0.6).all()
+    assert (singular < 1.3).all()
+
+
+@pytest.mark.parametrize("width", [None, 8])
+def test_muon_needs_matrices_and_knows_no_width(width: int | None) -> None:
+    muon = OPTIMIZERS["muon"]
+    if width is None:
+        network = nn.Sequential(nn.Conv1d(2, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    else:
+        network = build(ConvNeXt1dParams(width=width, depths=(1, 1), init="mup"), (1, 32), 2)
+    with pytest.raises(InputError, match="none before its output" if width is None else "init = 'mup'"):
+        muon.build(muon.params(), network)
 
 
 @pytest.mark.parametrize(

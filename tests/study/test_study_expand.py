@@ -76,6 +76,25 @@ def test_a_trial_is_fully_resolved():
     assert trial.fingerprint == "blips-1000"
 
 
+def test_optimizers_may_have_schedules_of_their_own():
+    own = 'name = "sgd"\ntraining = { schedule = "constant", warmup = 0, clip_norm = 2.5 }'
+    trials = trials_of(GRID.replace('name = "sgd"', own))
+    schedules = {
+        (trial.optimizer.name, trial.training.schedule, trial.training.warmup, trial.training.clip_norm)
+        for trial in trials
+    }
+    assert schedules == {("adam", "cosine", 0.05, 1.0), ("sgd", "constant", 0.0, 2.5)}
+    assert {trial.training.length for trial in trials} == {Length(steps=7)}
+    before = {trial.id for trial in trials_of(GRID) if trial.optimizer.name == "adam"}
+    assert before == {trial.id for trial in trials if trial.optimizer.name == "adam"}
+
+
+def test_one_optimizer_may_stand_with_two_schedules():
+    twice = 'name = "sgd"\n[[optimizer]]\nname = "sgd"\ntraining = { schedule = "constant" }'
+    trials = trials_of(GRID.replace('name = "sgd"', twice))
+    assert {t.training.schedule for t in trials if t.optimizer.name == "sgd"} == {"cosine", "constant"}
+
+
 def test_expanding_twice_gives_the_same_trials_in_the_same_order():
     assert [trial.id for trial in trials_of(GRID)] == [trial.id for trial in trials_of(GRID)]
 

@@ -240,6 +240,43 @@ def build_hidden(params, module):
     return Hidden(module.parameters())
 component = change(toy_optimizer, build=build_hidden)
 """, "test_state_round_trip", "keep all state in optimizer.state"),
+    Case("one_mode", "Optimizer", """
+class TwoModes(torch.optim.SGD):
+    def train(self):
+        pass
+    def eval(self):
+        pass
+class Wrapped(torch.optim.SGD):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr=lr)
+        self.inner = TwoModes(self.param_groups, lr=lr)
+def build_wrapped(params, module):
+    return Wrapped(module.parameters(), params.lr)
+component = change(toy_optimizer, build=build_wrapped)
+""", "test_two_modes_are_told", "pass both on"),
+    Case("one_way", "Optimizer", """
+class OneWay(torch.optim.SGD):
+    def train(self):
+        pass
+    @torch.no_grad()
+    def eval(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.mul_(0.5)
+def build_one_way(params, module):
+    return OneWay(module.parameters(), lr=params.lr)
+component = change(toy_optimizer, build=build_one_way)
+""", "test_two_modes_are_told", "validated at the wrong point"),
+    Case("untold_closure", "Optimizer", """
+def build_lbfgs(params, module):
+    return torch.optim.LBFGS(module.parameters(), lr=0.1)
+component = change(toy_optimizer, build=build_lbfgs)
+""", "test_builds_a_torch_optimizer", "closure = 'whole' or 'after'"),
+    Case("dear", "Optimizer", """
+def build_dear(params, module):
+    return torch.optim.LBFGS(module.parameters(), lr=0.1, max_iter=5)
+component = change(toy_optimizer, build=build_dear, closure="whole")
+""", "test_closure_is_called_as_told", "lengths in FLOPs"),
     # backends
     Case("training_mode", "Backend", """
 def load_flipped(params, module, example, device, calibration):

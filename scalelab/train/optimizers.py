@@ -1,0 +1,157 @@
+"""Optimizers as they are: built for a run, switched between their two modes, given closures, put together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch  # noqa: TID253 - only what trains imports this module
+from torch import nn  # noqa: TID253
+
+from scalelab.components import Optimizer, Params
+from scalelab.errors import InputError, PluginError
+
+
+def build_optimizer(
+    optimizer: Optimizer, params: Params, module: nn.Module, n_steps: int
+) -> torch.optim.Optimizer:
+    """Builds an optimizer for a run.
+
+    Args:
+        optimizer: The component.
+        params: Its options.
+        module: What it will train.
+        n_steps: Steps of the run, for a `build` that asks for them.
+
+    Raises:
+        PluginError: It builds something else, or its `step` needs a closure that the component does not name.
+    """
+    asked = {"n_steps": n_steps} if "n_steps" in inspect.signature(optimizer.build).parameters else {}
+    built: Any = optimizer.build(params, module, **asked)
+    if not isinstance(built, torch.optim.Optimizer):
+        raise PluginError(
+            f"build() of optimizer {optimizer.name!r} returned {type(built).__name__}, "
+            "expected torch.optim.Optimizer"
+        )
+    closure = inspect.signature(built.step).parameters.get("closure")
+    if optimizer.closure is None and closure is not None and closure.default is inspect.Parameter.empty:
+        raise PluginError(
+            f"step() of optimizer {optimizer.name!r} needs a closure; its scalelab.Optimizer must say so: "
+            "closure = 'whole' or 'after'"
+        )
+    return built
+
+
+def evaluations_of(optimizer: Optimizer, params: Params) -> int:
+    """Returns the gradients that a step of an optimizer evaluates at most."""
+    return 1 if optimizer.evaluations is None else optimizer.evaluations(params)
+
+
+class Modes:
+    """The two modes of an optimizer that trains at other weights than those it is worth measuring at.
+
+    Schedule-free methods (Defazio et al. 2024, arXiv:2405.15682) evaluate gradients at one point and are
+    measured at another; `train()` and `eval()` of the optimizer move the module between them. Both do
+    nothing for an optimizer that has no such methods.
+
+    Args:
+        optimizer: The optimizer, freshly built.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._train, self._eval = (_method(optimizer, name) for name in ("train", "eval"))
+        self.two = self._train is not None and self._eval is not None
+        self._training = False
+
+    def train(self) -> None:
+        """Gives the module the weights that gradients are evaluated at."""
+        if self.two and not self._training:
+            assert self._train is not None
+            self._train()
+            self._training = True
+
+    def eval(self) -> None:
+        """Gives the module the weights that are measured and kept."""
+        if self.two and self._training:
+            assert self._eval is not None
+            self._eval()
+            self._training = False
+
+
+def _method(optimizer: torch.optim.Optimizer, name: str) -> Callable[[], object] | None:
+    found = getattr(optimizer, name, None)
+    return found if callable(found) else None
+
+
+def composed(*optimizers: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Returns several optimizers, each over parameters of its own, as one.
+
+    A step steps all of them, a checkpoint keeps all of their states, and schedules reach all of their
+    groups. Where one has two modes (`Modes`), the whole has them.
+
+    Args:
+        optimizers: Two or more; none takes a closure.
+
+    Raises:
+        InputError: A parameter stands in two of them.
+
+    Example:
+        matrices = scalelab.parameter_groups(module, 0.1, where=lambda name, p: p.ndim == 2)
+        rest = scalelab.parameter_groups(module, 0.1, where=lambda name, p: p.ndim != 2)
+        return scalelab.composed(torch.optim.Muon(matrices, lr=1e-3), torch.optim.AdamW(rest, lr=1e-3))
+    """
+    held = [id(one) for own in optimizers for group in own.param_groups for one in group["params"]]
+    if len(held) > len(set(held)):
+        raise InputError("composed optimizers share a parameter: give each of them parameters of its own")
+    two = any(Modes(own).two for own in optimizers)
+    return _TwoModes(optimizers) if two else _Composed(optimizers)
+
+
+class _Composed(torch.optim.Optimizer):
+    """Several optimizers; its groups are theirs, so that a rate that is set here is set there."""
+
+    def __init__(self, optimizers: tuple[torch.optim.Optimizer, ...]) -> None:
+        super().__init__([group for own in optimizers for group in own.param_groups], {})
+        self.optimizers = optimizers
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Steps each; a closure is called once, before."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for own in self.optimizers:
+            own.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the states of all."""
+        return {"optimizers": [own.state_dict() for own in self.optimizers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Loads the states of all.
+
+        Raises:
+            ValueError: It is the state of others.
+        """
+        states = state_dict["optimizers"]
+        for own, state in zip(self.optimizers, states, strict=True):
+            own.load_state_dict(state)
+        # Loading makes new groups.
+        self.param_groups = [group for own in self.optimizers for group in own.param_groups]
+
+
+class _TwoModes(_Composed):
+    def train(self) -> None:
+        """Switches those that have modes."""
+        self._switch("train")
+
+    def eval(self) -> None:
+        """Switches those that have modes."""
+        self._switch("eval")
+
+    def _switch(self, mode: str) -> None:
+        for own in self.optimizers:
+            if Modes(own).two:
+                getattr(own, mode)()
