@@ -97,10 +97,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Examples and their targets; a memory map is as good as an array.
+    """Examples and their targets; a memory map is as good as an array, and so are inputs that lie in a file.
 
     Attributes:
-        inputs: (n, …) of any float or integer type; cast to float32 a batch at a time.
+        inputs: (n, …) of any float or integer type; cast to float32 a batch at a time. What has a `shape`, a
+            NumPy `dtype`, a length and slices will do, such as an HDF5 dataset; it is read as it is used.
         targets: (n,) class indices of an integer type, or (n, n_outputs) for multi-label and regression.
     """
 

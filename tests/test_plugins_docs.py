@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from scalelab import hookspecs, testing
+from scalelab.execute.coordinator import run_study
 from scalelab.plugins import load_plugins
+from scalelab.store import open_store
+from scalelab.study import parse_study
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -76,6 +79,31 @@ def test_architecture_of_the_page_loads_and_keeps_its_contract(tmp_path):
     )
     assert result.returncode == 0, result.stdout
     assert "failed" not in result.stdout
+
+
+def test_segments_of_the_page_are_learned_at_every_step(tmp_path):
+    """Padded signals with a mask, and a class at every step: the accuracy per step rises far above chance."""
+    code = next(block for block in blocks("python") if "open_segments" in block)
+    catalog = loaded(tmp_path, "segments.py", code)
+    study = """
+name = "segments"
+[dataset]
+name = "segments"
+[[architecture]]
+name = "tagger"
+[[optimizer]]
+name = "adamw"
+options = { lr = 0.02 }
+[training]
+length = { epochs = 10 }
+batch_size = 50
+"""
+    catalog = load_plugins(plugins_dirs=[tmp_path])
+    store = tmp_path / "s.duckdb"
+    summary = run_study(parse_study(study, "s", catalog), store, workers=0, catalog=catalog)
+    assert (summary.done, summary.failed) == (1, {})
+    found = open_store(store).runs()
+    assert found["objective"].item() > 0.8
 
 
 def test_distribution_of_the_page_is_sound():

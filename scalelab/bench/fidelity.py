@@ -41,6 +41,7 @@ def compared(
     """
     import numpy as np
 
+    from scalelab.arrays import rows_of
     from scalelab.measure.fidelity import compare, model_inputs, outputs_of, reference_outputs
     from scalelab.train.metrics import objective_of
 
@@ -50,8 +51,8 @@ def compared(
     affordable = int(PATIENCE * seconds / (time.perf_counter() - start)) * len(batch)
     n = min(len(data.validation), max(FEWEST, min(MOST, affordable)))
     drawn = np.sort(np.random.default_rng(0).permutation(len(data.validation))[:n])
-    inputs = model_inputs(data, data.validation.inputs[drawn])
-    targets = np.asarray(data.validation.targets[drawn])
+    inputs = model_inputs(data, rows_of(data.validation.inputs, drawn))
+    targets = np.asarray(data.validation.targets)[drawn]
     outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
     score = partial(_scores, data) if trained else None
     found = compare(outputs, wanted, targets=targets, score=score)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.errors import InputError, StudyError
+from scalelab.errors import InputError
 from scalelab.measure.models import check_files
 from scalelab.plugins import Catalog
 from scalelab.records import Trial
 from scalelab.study import Expansion, Study
+from scalelab.study.messages import one_line
 from scalelab.train.classes import check_classes
+from scalelab.train.soundness import check_data
 
 
 def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, catalog: Catalog) -> None:
@@ -26,7 +28,9 @@ def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, ca
     """
     for opened in {id(found): found for found in map(expansion.opened, trials)}.values():
         try:
+            check_data(opened.data)
             check_classes(study.training, opened.data.task)
         except InputError as error:
-            raise StudyError(f"{study.source}: {error}") from error
+            what = f"{study.source}: dataset {study.dataset.name!r}"
+            raise type(error)(one_line(f"{what}: {error}")) from error
     check_files(trials, expansion, catalog)

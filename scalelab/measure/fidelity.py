@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from scalelab.arrays import rows_of
 from scalelab.components import OpenDataset
 from scalelab.errors import BackendError, InputError
 
@@ -156,4 +157,4 @@ def calibration_inputs(data: OpenDataset, n: int, seed: int = 0) -> np.ndarray:
 
     n = min(n, len(data.train))
     chosen = np.sort(np.random.default_rng(seed).choice(len(data.train), n, replace=False))
-    return model_inputs(data, np.asarray(data.train.inputs[chosen]))
+    return model_inputs(data, rows_of(data.train.inputs, chosen))

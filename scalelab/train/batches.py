@@ -7,17 +7,21 @@ stretch of the stream of examples, not of steps. In return a resumed run needs n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.components import OpenDataset, Split
+from scalelab.arrays import rows_of
+from scalelab.components import Split
 from scalelab.errors import DataError, InputError
 from scalelab.train.classes import balanced_epoch
+from scalelab.train.soundness import refuse_broken
 
 if TYPE_CHECKING:
     import torch
 
+_PREPARED = 256
 RESIDENT_BYTES = 2**30
 """A subset up to this size is kept on the GPU; a larger one travels a batch at a time."""
 
@@ -82,8 +86,9 @@ class Examples:
     """Some rows of a split, delivered as float32 batches on a device.
 
     On the CPU, rows are gathered from the split's own array: a memory map stays shared between processes, and
-    the page cache is the only copy. Elsewhere a small subset is moved to the device once, in the type it is
-    stored in, and a larger one is gathered a batch at a time.
+    the page cache is the only copy; an array that reads from a file is read a batch at a time. Elsewhere a
+    small subset is moved to the device once, in the type it is stored in, and a larger one is gathered a
+    batch at a time.
 
     Args:
         split: Inputs and targets.
@@ -92,7 +97,7 @@ class Examples:
         resident_bytes: The largest subset that is kept on a device other than the CPU.
 
     Raises:
-        DataError: Inputs or targets are not numbers, or differ in length.
+        DataError: Inputs or targets are not numbers, are not finite where they are read, or differ in length.
     """
 
     def __init__(
@@ -106,11 +111,12 @@ class Examples:
         if len(split.inputs) != len(split.targets):
             raise DataError(f"a split has {len(split.inputs)} inputs but {len(split.targets)} targets")
         self._device = device
-        self._inputs = np.asarray(split.inputs)
+        self._inputs: Any = split.inputs
         self._rows = rows
         self._n = len(split) if rows is None else len(rows)
-        self.targets = _target_tensor(split.targets if rows is None else split.targets[rows], device)
-        size = self._n * self._inputs[:1].nbytes
+        targets = np.asarray(split.targets)
+        self.targets = _target_tensor(targets if rows is None else targets[rows], device)
+        size = self._n * np.asarray(self._inputs[:1]).nbytes
         self._resident: torch.Tensor | None = None
         if device.type != "cpu" and size <= resident_bytes:
             self._resident = self._gather(np.arange(self._n)).to(device)
@@ -128,11 +134,34 @@ class Examples:
             return self._resident.index_select(0, index).float(), targets
         return self._gather(positions).to(self._device).float(), targets
 
+    def refuse_prepared(
+        self, positions: np.ndarray, prepare: Callable[[torch.Tensor], torch.Tensor] | None, name: str
+    ) -> None:
+        """Refuses examples that `prepare` makes a NaN of, such as a flat lead divided by its spread.
+
+        Args:
+            positions: Which of the subset to look at, shape (n,).
+            prepare: That of the dataset; without one nothing is left to look at.
+            name: Of the split.
+
+        Raises:
+            DataError: One is not finite.
+        """
+        if prepare is None:
+            return
+        for first in range(0, len(positions), _PREPARED):
+            own = positions[first : first + _PREPARED]
+            values = prepare(self.batch(own)[0]).float().cpu().numpy()
+            rows = own if self._rows is None else self._rows[own]
+            refuse_broken(values, rows, f"prepare() makes {name} inputs that")
+
     def _gather(self, positions: np.ndarray) -> torch.Tensor:
         import torch
 
         rows = positions if self._rows is None else self._rows[positions]
-        inputs = np.take(self._inputs, rows, axis=0)
+        inputs = rows_of(self._inputs, rows)
+        if not isinstance(self._inputs, np.ndarray):  # which were not looked through before
+            refuse_broken(inputs, rows, "inputs")
         if inputs.dtype not in (np.float16, np.float32):
             inputs = inputs.astype(np.float32)
         return torch.from_numpy(inputs)
@@ -147,25 +176,3 @@ def _target_tensor(targets: np.ndarray, device: torch.device) -> torch.Tensor:
         raise DataError(f"targets are of type {targets.dtype}; they must be numbers")
     kind = np.int64 if targets.ndim == 1 and targets.dtype.kind in "biu" else np.float32
     return torch.from_numpy(targets.astype(kind)).to(device)
-
-
-def check_data(data: OpenDataset) -> None:
-    """Refuses a dataset that cannot be trained on.
-
-    Raises:
-        DataError: A split is empty or does not fit the task.
-    """
-    from scalelab.train.losses import check_targets
-
-    for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
-        if split is None or (name == "test" and len(split) == 0):
-            continue  # a dataset need not have a test split
-        if len(split) == 0:
-            raise DataError(f"the {name} split is empty")
-        check_targets(split.targets, data.task, name)
-        shape = tuple(split.inputs.shape[1:])
-        if data.prepare is None and shape != tuple(data.task.input_shape):
-            raise DataError(
-                f"{name} inputs have shape {shape} but the task says {tuple(data.task.input_shape)} "
-                "and there is no prepare function"
-            )

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scalelab.errors import InputError, suggest
+from scalelab.errors import InputError, TrainingError, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +134,24 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(np.random.SeedSequence(seed).generate_state(4))  # noqa: NPY002 - for models that use it
     torch.manual_seed(seed)
+
+
+@contextmanager
+def clear_memory_errors(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Turns running out of memory, which has three faces, into one line."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        text = str(error)
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not (known or "can't allocate memory" in text or "out of memory" in text):
+            raise
+        raise TrainingError(
+            f"memory ran out on {device} with batch_size = {batch_size}; "
+            "use a smaller batch or model, or fewer workers"
+        ) from error
 
 
 class PeakMemory:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,13 +26,14 @@ from scalelab.errors import InputError, TrainingError
 from scalelab.records import CurvePoint, Trial
 from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
 from scalelab.train.averaging import Averaged
-from scalelab.train.batches import BatchOrder, Examples, check_data, subset_indices
+from scalelab.train.batches import BatchOrder, Examples, subset_indices
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.classes import check_classes, weighted, weights_of
 from scalelab.train.device import (
     PeakMemory,
     Precision,
     autocast,
+    clear_memory_errors,
     deterministic_kernels,
     resolve_device,
     resolve_precision,
@@ -43,6 +43,7 @@ from scalelab.train.losses import constant_loss, resolve_loss
 from scalelab.train.metrics import objective_of
 from scalelab.train.optimizers import Modes
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
+from scalelab.train.soundness import check_data, refuse_broken
 from scalelab.train.validation import Contenders, Score, Validator, measured
 
 CHECK_STEPS = 50
@@ -101,7 +102,7 @@ def train_model(
         trial, data, module, optimizer, closure, evaluations, where, exact, train_flops_per_example,
         checkpoint, checkpoint_seconds,
     )  # fmt: skip
-    with run.clear_errors(), deterministic_kernels():
+    with clear_memory_errors(where, trial.training.batch_size), deterministic_kernels():
         run.start()
         return run.loop(on_progress, should_stop)
 
@@ -189,6 +190,7 @@ class _Run:
 
             validating = step in validate_at
             if (validating or step % CHECK_STEPS == 0) and not math.isfinite(self.train_loss()):
+                self.refuse_data_since(step)
                 return self.result("diverged", step, f"the training loss is not finite at step {step}")
             now = time.perf_counter()
             reporting = validating or (on_progress is not None and now - reported >= PROGRESS_SECONDS)
@@ -214,6 +216,8 @@ class _Run:
             inputs = self.data.augment(inputs, self.generator)
         elif self.data.prepare is not None:
             inputs = self.data.prepare(inputs)
+        if step == self.first_step:
+            refuse_broken(inputs.float().cpu().numpy(), np.arange(len(inputs)), "inputs of the first batch")
         factor = lr_factor(step, self.n_steps, self.options)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
@@ -248,6 +252,12 @@ class _Run:
             nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
         return loss
 
+    def refuse_data_since(self, step: int) -> None:
+        """Raises where the data of the steps since the last look are why the loss is not finite."""
+        first = max(self.first_step, (step - 1) // CHECK_STEPS * CHECK_STEPS + 1)
+        positions = np.concatenate([self.order.positions(one) for one in range(first, step + 1)])
+        self.examples.refuse_prepared(np.unique(positions), self.data.prepare, "training")
+
     def train_loss(self) -> float:
         """Returns the mean training loss since the curve's last point; waits for the device."""
         return self.loss_sum.item() / self.loss_count
@@ -262,6 +272,7 @@ class _Run:
             score = compared = self.validator.part(self.averaged.module)
         self.validation_seconds += time.perf_counter() - began
         if not math.isfinite(score.loss):
+            self.validator.refuse_data()
             return False
         self.curve.append(self.point(step, train_loss, score))
         if step == self.n_steps:
@@ -380,18 +391,3 @@ class _Run:
         if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != expected:
             got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
             raise TrainingError(f"the model's output is {got}; the task needs a tensor of shape {expected}")
-
-    @contextmanager
-    def clear_errors(self) -> Iterator[None]:
-        """Turns running out of memory, which has three faces, into one line."""
-        try:
-            yield
-        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-            text = str(error)
-            known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-            if not (known or "can't allocate memory" in text or "out of memory" in text):
-                raise
-            raise TrainingError(
-                f"memory ran out on {self.device} with batch_size = {self.options.batch_size}; "
-                "use a smaller batch or model, or fewer workers"
-            ) from error

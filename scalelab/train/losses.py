@@ -59,7 +59,8 @@ def check_targets(targets: np.ndarray, task: Task, where: str) -> None:
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
             raise DataError(
                 f"{where} targets are {targets.dtype} of shape {targets.shape}; cross-entropy needs class "
-                "indices: a one-dimensional integer array"
+                "indices: a one-dimensional integer array. Answers for every time step need a loss of one's "
+                "own, on outputs that the network flattens"
             )
         if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < task.n_outputs:
             raise DataError(
@@ -70,6 +71,12 @@ def check_targets(targets: np.ndarray, task: Task, where: str) -> None:
         raise DataError(
             f"{where} targets have shape {targets.shape}; {task.loss} needs (n, n_outputs) = "
             f"({len(targets)}, {task.n_outputs})"
+        )
+    elif task.loss in ("bce", "mse") and not np.isfinite(targets).all():
+        place = [int(one) for one in np.argwhere(~np.isfinite(targets))[0]]
+        raise DataError(
+            f"{where} targets are not finite: {targets[tuple(place)]} at {place}; drop these examples, or "
+            "give the task a loss of its own that leaves them out"
         )
     elif task.loss == "bce" and len(targets) and (targets.min() < 0 or targets.max() > 1):
         raise DataError(f"{where} targets run from {targets.min()} to {targets.max()}; bce needs 0 to 1")

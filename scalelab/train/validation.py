@@ -90,6 +90,10 @@ class Validator:
         whole = self._score(outputs)
         return whole, self._score(outputs[: self.n_part]) if self.partial else whole
 
+    def refuse_data(self) -> None:
+        """Raises where the data are why a loss is not finite."""
+        self._examples.refuse_prepared(np.arange(len(self._examples)), self._prepare, "validation")
+
     @property
     def partial(self) -> bool:
         """Whether the part is less than the whole."""

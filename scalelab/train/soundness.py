@@ -1,0 +1,115 @@
+"""Data that cannot be trained on, found before a step is wasted on them.
+
+A run on inputs with a NaN diverges whatever is trained, and says nothing of the network or its learning rate.
+Arrays are therefore looked through once: large ones leave a mark in the cache, under their dataset's
+fingerprint. An array that reads from a file is looked at as it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from scalelab.cache import cached_arrays
+from scalelab.components import OpenDataset, Split
+from scalelab.errors import DataError
+from scalelab.train.losses import check_targets, resolve_loss
+from scalelab.train.metrics import objective_of
+
+LOOKED_AT = 1 << 24
+"""Values that are looked at at a time; an array of more leaves a mark in the cache."""
+
+
+def check_data(data: OpenDataset) -> None:
+    """Refuses a dataset that cannot be trained on.
+
+    Raises:
+        DataError: A split is empty, no array, does not fit the task, or holds a NaN or an infinity.
+        InputError: The task names a loss, a metric or an objective that there is not.
+    """
+    resolve_loss(data.task.loss)
+    objective_of(data.task)
+    for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
+        if split is None or (name == "test" and not len(split)):
+            continue  # a dataset need not have a test split
+        _check_kind(split, name)
+        if len(split) == 0:
+            raise DataError(f"the {name} split is empty")
+        if len(split.inputs) != len(split.targets):
+            raise DataError(
+                f"the {name} split has {len(split.inputs)} inputs but {len(split.targets)} targets"
+            )
+        check_targets(np.asarray(split.targets), data.task, name)
+        shape = tuple(split.inputs.shape[1:])
+        if data.prepare is None and shape != tuple(data.task.input_shape):
+            raise DataError(
+                f"{name} inputs have shape {shape} but the task says {tuple(data.task.input_shape)} "
+                "and there is no prepare function"
+            )
+        _check_finite(split.inputs, name, data.fingerprint)
+
+
+def _check_kind(split: Split, name: str) -> None:
+    """Refuses what is no array: a torch Dataset, a list, several inputs at once."""
+    if not isinstance(split, Split):
+        raise DataError(f"the {name} split is a {type(split).__name__}; give a scalelab.Split of two arrays")
+    for what, array in (("inputs", split.inputs), ("targets", split.targets)):
+        if isinstance(array, (tuple, list, dict)):
+            raise DataError(
+                f"{name} {what} are a {type(array).__name__} of {len(array)}; a split has one array of them: "
+                "several inputs, or a mask of a variable length, stand in it as channels, and the network "
+                "takes them apart"
+            )
+        kind = getattr(array, "dtype", None)
+        if not hasattr(array, "shape") or not isinstance(kind, np.dtype):
+            raise DataError(
+                f"{name} {what} are a {type(array).__module__.split('.')[0]} {type(array).__name__}; give an "
+                "array of shape (n, …): a NumPy array, a memory map, or what has a shape, a NumPy type and "
+                "slices, such as an HDF5 dataset"
+            )
+        if kind.kind not in "biuf":
+            raise DataError(f"{name} {what} are of type {kind}; they must be real numbers")
+
+
+def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
+    """Looks through an array, or trusts the mark that says it was done."""
+    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f":
+        return
+    if inputs.size <= LOOKED_AT:
+        refuse_broken(inputs, np.arange(len(inputs)), f"{name} inputs")
+        return
+    content = f"{fingerprint} {name} {inputs.shape} {inputs.dtype}"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def look() -> dict[str, np.ndarray]:
+        n = max(1, LOOKED_AT * len(inputs) // inputs.size)
+        for first in range(0, len(inputs), n):
+            rows = np.arange(first, min(first + n, len(inputs)))
+            refuse_broken(inputs[first : first + n], rows, f"{name} inputs")
+        return {"looked_through": np.ones(1, dtype=bool)}
+
+    cached_arrays(f"finite-{digest}", look)
+
+
+def refuse_broken(values: np.ndarray, rows: np.ndarray, what: str) -> None:
+    """Refuses values that are not finite.
+
+    Args:
+        values: Of shape (n, …).
+        rows: Where they stand in their split, shape (n,).
+        what: What they are, for the message.
+
+    Raises:
+        DataError: One is a NaN or an infinity; the message says the first one's place.
+    """
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    broken = np.argwhere(~np.isfinite(values))
+    first = (int(rows[broken[0][0]]), *map(int, broken[0][1:]))
+    examples = len(np.unique(broken[:, 0]))
+    raise DataError(
+        f"{what} are not finite: {values[tuple(broken[0])]} at {list(first)}, and in {examples} of the "
+        f"{len(values)} examples looked at; fill or drop them where the dataset is made"
+    )
