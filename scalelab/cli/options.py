@@ -124,6 +124,9 @@ Write = Annotated[
 # run
 Trained = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
 TrainDevice = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.")]
+RedoChanged = Annotated[
+    bool, _option("--redo-changed", "Run done trials again that were made with other versions of libraries.")
+]
 RetryFailed = Annotated[bool, _option("--retry-failed", "Retry failed trials.")]
 KeepWeights = Annotated[
     bool, _option("--keep-weights", "Keep final weights in the journal, for scalelab bench.")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreError, StoreLockedError
+from scalelab.execute.changes import changed, told
 from scalelab.execute.checks import check_trials
 from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started
@@ -48,6 +49,7 @@ def run_study(
     workers: int = 1,
     device: str = "auto",
     retry_failed: bool = False,
+    redo_changed: bool = False,
     max_attempts: int = 3,
     threads: int | None = None,
     stall_seconds: float = 900.0,
@@ -65,6 +67,8 @@ def run_study(
         workers: Supervised processes on this machine; 0 trains in this process, without supervision.
         device: Where to train; `"auto"` takes a GPU where there is one.
         retry_failed: Whether to attempt trials again that failed in an earlier run.
+        redo_changed: Whether to run finished trials again that were made with other versions of the libraries
+            that their components' modules import.
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
         threads: CPU threads for each worker. By default those of `OMP_NUM_THREADS`, else the cores that this
             process may use divided by the workers, and fewer for a trial whose steps are too small for them.
@@ -89,7 +93,7 @@ def run_study(
     study, store = load_study(study, catalog), open_store(store, create=True)
     on_event = on_event or (lambda _event: None)
     run = _Run(study, store, catalog, device, max_attempts, stop or StopSignal(), on_event, keep_weights)
-    run.prepare(retry_failed)
+    run.prepare(retry_failed, redo_changed)
     crew = _crew(executor, workers, asked, len(run.pending))
     run.announce(crew)
     if crew is None:
@@ -140,25 +144,28 @@ class _Run:
     lost: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
     under_way: dict[str, Claim] = field(default_factory=dict)
+    changes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    redo: bool = False
     elsewhere: set[str] = field(default_factory=set)
     count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
 
-    def prepare(self, retry_failed: bool) -> None:
+    def prepare(self, retry_failed: bool, redo_changed: bool) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
+        self.redo = redo_changed
         self.store.claims.reap()
         self.store.ingest()
         self.expansion = expand(self.study, self.catalog, cost=costs(self.catalog), losses=self.store.losses)
-        self._take(self.expansion.trials, retry_failed)
+        self._take(self.expansion.trials, retry_failed, redo_changed)
         waiting = [self.trials[trial_id] for trial_id in self.pending]
         check_trials(self.study, waiting, self.expansion, self.catalog)
         if self.pending:
             self.precision = decided(self.study, self.store, self.device)
         self._register()
 
-    def _take(self, trials: Iterable[Trial], retry_failed: bool) -> None:
+    def _take(self, trials: Sequence[Trial], retry_failed: bool, redo_changed: bool) -> None:
         """Sorts trials by what is known of them."""
         self.trials.update({trial.id: trial for trial in trials})
         ids = [trial.id for trial in trials]
@@ -166,9 +173,12 @@ class _Run:
         self.losses.update(losses_of(outcomes))
         busy = {claim.trial_id for claim in self.store.claims.live()}
         self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
+        finished = [key for key, outcome in outcomes.items() if outcome.status in FINAL_STATUSES]
+        self.changes.update(changed(trials, self.store.libraries(finished), self.catalog))
         for trial_id in ids:
             outcome = outcomes.get(trial_id)
-            if outcome and outcome.status in FINAL_STATUSES:
+            redo = redo_changed and trial_id in self.changes and trial_id not in busy
+            if outcome and outcome.status in FINAL_STATUSES and not redo:
                 self.count["kept"] += 1
             elif outcome and outcome.status == "failed" and not retry_failed:
                 self.failed[trial_id] = outcome.error or "no reason recorded"
@@ -201,7 +211,7 @@ class _Run:
             added = grown.trials[len(self.expansion.trials) :]
             self.expansion, kept = grown, self.count["kept"]
             self.forecast = None  # the plan knew of fewer trials
-            self._take(added, retry_failed=False)
+            self._take(added, retry_failed=False, redo_changed=self.redo)
             self._register()
             self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept))
 
@@ -227,6 +237,7 @@ class _Run:
                 precision=str(self.precision) if self.precision else None,
                 skipped=self.expansion.skipped,
                 sweeping=self.expansion.sweeping(self.losses),
+                changed=told(self.changes, redo=self.redo),
             )
         )
 

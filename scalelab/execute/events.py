@@ -22,6 +22,7 @@ class Planned(Frozen):
     precision: str | None = None
     skipped: tuple[str, ...] = ()
     sweeping: str = ""
+    changed: str = ""
 
 
 class Started(Frozen):

@@ -18,6 +18,7 @@ from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
+from scalelab.plugins.libraries import libraries_of_trial
 from scalelab.records import Frozen, Record
 from scalelab.schedules import resolve_steps
 from scalelab.store import Journal
@@ -185,6 +186,7 @@ def _attempt(
         "features": dict(features(ready.params, task.input_shape, task.n_outputs)) if features else {},
         "machine": machine_facts(result.device, threads=ready.threads, workers=job.crew.workers),
         "scalelab_version": __version__,
+        "libraries": libraries_of_trial(catalog, trial),
         "provenance": {kind: catalog.provenance(kind, getattr(trial, kind).name) for kind in _KINDS},
     }
 

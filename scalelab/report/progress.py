@@ -63,6 +63,8 @@ class RunDisplay:
                 + (f"; {event.crew}" if event.crew else "")
                 + (f"; {event.precision}" if event.precision else "")
             )
+            if event.changed:
+                self.say(event.changed, "yellow")
             for reason in event.skipped:
                 self.say(f"left out: {reason}", "dim")
             self._said = event.trials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -105,6 +106,15 @@ class Questions:
     def losses(self, trial_ids: Iterable[str]) -> dict[str, float]:
         """Returns the validation losses of finished trials, by id; infinite where it diverged."""
         return losses_of(self.outcomes(trial_ids))
+
+    def libraries(self, trial_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Returns the versions behind finished trials, by id; those that do not say theirs are left out."""
+        rows = self._ask(
+            "select trial_id, libraries from records semi join best_attempts using (trial_id, attempt) "
+            f"where status in ('done', 'diverged') and libraries is not null and trial_id {_AMONG}",
+            list(trial_ids),
+        )
+        return {trial_id: json.loads(found) for trial_id, found in rows}
 
     def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
         """Returns what trials reached, by id; those that are not done are left out."""
