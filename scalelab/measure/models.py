@@ -92,7 +92,7 @@ def build_model(
     component = (catalog or load_plugins()).architecture(architecture)
     resolved = params_of(component, params)
     try:
-        return component.build(resolved, tuple(input_shape), n_outputs)
+        return cut_off(component.build(resolved, tuple(input_shape), n_outputs))
     except ScalelabError:
         raise
     except Exception as error:
@@ -100,6 +100,20 @@ def build_model(
             f"architecture {architecture!r} cannot be built for input {tuple(input_shape)} with "
             f"{params}: {type(error).__name__}: {error}"
         ) from error
+
+
+def cut_off(module: nn.Module) -> nn.Module:
+    """Cuts plain tensors that building left behind off their graphs, so that the network can be copied.
+
+    `torch.nn.utils.weight_norm` keeps one, which it makes anew at each forward pass.
+    """
+    import torch
+
+    for child in module.modules():
+        for name, value in vars(child).items():
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                vars(child)[name] = value.detach()
+    return module
 
 
 def network(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> nn.Module:

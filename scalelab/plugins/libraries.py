@@ -44,7 +44,6 @@ def libraries_of_trial(catalog: Catalog, trial: Trial) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-@functools.cache
 def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
     """Returns the versions of what a function's modules import, by distribution; of loose files a digest.
 
@@ -52,8 +51,11 @@ def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
         function: `open` or `build` of a component.
     """
     path = _file_of(function)
-    if path is None:
-        return MappingProxyType({})
+    return MappingProxyType({}) if path is None else _libraries_behind(path)
+
+
+@functools.cache
+def _libraries_behind(path: Path) -> Mapping[str, str]:
     names, files = _imports(path)
     found: dict[str, str] = {}
     owners = packages_distributions()

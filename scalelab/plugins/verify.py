@@ -128,6 +128,11 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
             yield f"features must be a function or None, got {_describe(component.features)}"
         if component.head is not None and not isinstance(component.head, str):
             yield f"head must be the name of a submodule or None, got {_describe(component.head)}"
+    if kind == "optimizer":
+        if component.closure not in (None, "whole", "after"):
+            yield f"closure must be 'whole', 'after' or None, got {_describe(component.closure)}"
+        if component.evaluations is not None and not callable(component.evaluations):
+            yield f"evaluations must be a function or None, got {_describe(component.evaluations)}"
 
 
 def _precision_problems(backend: Any) -> Iterator[str]:

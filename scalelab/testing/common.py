@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -57,20 +56,6 @@ class ComponentContract:
         except PluginError as error:
             pytest.fail(str(error))
 
-    def test_descriptor_survives_pickling(self, component: Component) -> None:
-        """Functions stand at the top of a module, where another process finds them by name."""
-        try:
-            copy = pickle.loads(pickle.dumps(component))
-        except Exception as error:
-            pytest.fail(
-                f"{component.name} cannot be pickled ({error}): define its functions, its Params and its "
-                "metrics at the top of a module, not as lambdas or inside a function"
-            )
-        assert copy == component, (
-            f"{component.name} is not equal to itself after pickling: keep its fields plain values and "
-            "module-level functions"
-        )
-
     def test_unknown_option_is_refused(self, component: Component) -> None:
         """A misspelled option is an error, not a default in disguise."""
         with pytest.raises(ValidationError) as caught:
@@ -116,14 +101,6 @@ class ComponentContract:
             f"{copy!r}; use types that JSON can represent"
         )
 
-    def test_options_survive_pickling(self, params: Params) -> None:
-        """Options go to workers in other processes."""
-        copy = attempt(
-            lambda: pickle.loads(pickle.dumps(params)),
-            f"{type(params).__name__} must survive pickling: define it at the top of a module",
-        )
-        assert copy == params, f"{params!r} became {copy!r} after pickling: keep all state in the fields"
-
 
 def sampled_options(component: Architecture | Optimizer, n: int, seed: int = 0) -> list[dict[str, Any]]:
     """Returns `n` points of the default space that satisfy the constraints; none where there is no space.
@@ -165,21 +142,19 @@ def validated(component: Component, point: Mapping[str, Any], options: Mapping[s
 
 
 @contextmanager
-def untouched(what: str, *, torch_generator: bool = True) -> Iterator[None]:
+def untouched(what: str, *, generators: bool = True) -> Iterator[None]:
     """Fails where global state is not as before afterwards.
 
     Args:
         what: What runs inside, for the message.
-        torch_generator: Whether torch's global generator must stay as it is too.
+        generators: Whether the global random generators must stay as they are too.
     """
-    with _fresh_generators():
+    with seeded(secrets.randbits(32)):  # a state that no fixed seed gives
         before = _global_state()
         yield
         after = _global_state()
     changed = [
-        name
-        for name in before
-        if before[name] != after[name] and (torch_generator or name != _TORCH_GENERATOR)
+        name for name in before if before[name] != after[name] and (generators or name not in _GENERATORS)
     ]
     assert not changed, (
         f"{what} changed {', '.join(changed)}: leave global state as it is, so that no trial depends on what "
@@ -187,21 +162,20 @@ def untouched(what: str, *, torch_generator: bool = True) -> Iterator[None]:
     )
 
 
-_TORCH_GENERATOR = "torch's random generator"
+_GENERATORS = ("Python's random generator", "NumPy's random generator", "torch's random generator")
 
 
 @contextmanager
-def _fresh_generators() -> Iterator[None]:
-    """Puts the global generators into a state that no fixed seed gives, and back afterwards."""
+def seeded(seed: int) -> Iterator[None]:
+    """Runs with the global generators seeded as a worker seeds them, and puts them back afterwards."""
     import numpy as np
     import torch
 
+    from scalelab.train.device import seed_everything
+
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    seed = secrets.randbits(32)
     with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
+        seed_everything(seed)
         try:
             yield
         finally:
@@ -213,10 +187,11 @@ def _global_state() -> dict[str, Any]:
     import numpy as np
     import torch
 
+    kind, keys, *place = np.random.get_state(legacy=True)  # noqa: NPY002
+    numpy_state = (kind, np.asarray(keys).tolist(), *place)
+    states = (random.getstate(), numpy_state, torch.get_rng_state().tolist())
     return {
-        "Python's random generator": random.getstate(),
-        "NumPy's random generator": pickle.dumps(np.random.get_state()),  # noqa: NPY002
-        _TORCH_GENERATOR: torch.get_rng_state().numpy().tobytes(),
+        **dict(zip(_GENERATORS, states, strict=True)),
         "torch's default dtype": torch.get_default_dtype(),
         "torch's gradient mode": torch.is_grad_enabled(),
         "torch's number of threads": torch.get_num_threads(),
@@ -227,16 +202,6 @@ def _global_state() -> dict[str, Any]:
         },
         "the working directory": os.getcwd(),
     }
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Runs with torch's global generator seeded, and puts it back afterwards."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def infer(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
