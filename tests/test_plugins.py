@@ -226,6 +226,8 @@ class TestVerify:
                 {"constraints": ("depth > 1",)},
                 "constraint 'depth > 1' names 'depth', which is no",
             ),
+            ("optimizer", {"closure": True}, "closure must be 'whole', 'after' or None"),
+            ("optimizer", {"evaluations": 2}, "evaluations must be a function or None"),
             ("architecture", {"features": {}}, "features must be a function or None"),
             ("architecture", {"head": 1}, "head must be the name of a submodule or None"),
             ("optimizer", {"build": None}, "build must be a function, got None"),

@@ -2,7 +2,8 @@
 
 What the store has of such trials on such a machine comes first: the same data, batches and threads, as many
 workers, the same processor and torch. Sizes that it does not cover are timed, three of each architecture at
-most. Between sizes, seconds a step are interpolated in logarithms and never fall as a network grows.
+most, and two where another optimizer trains it. Every family has a curve of its own: between its sizes,
+seconds a step are interpolated in logarithms and never fall as a network grows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ MARGIN, MOST = 1.25, 2.0
 """The range is the middle divided and multiplied by the first, by up to the second where times differed."""
 NEAR = 1.5
 """A size within this factor of one whose times are known needs no timing of its own."""
-SIZES = 3
+SIZES, FURTHER = 3, 2
+"""Sizes of an architecture that are timed at most, with the first optimizer and with each further one."""
+
+Family = tuple[str, str]
+"""An architecture and the optimizer that trains it."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,19 @@ class Clock:
     """Says how long trials take.
 
     Args:
-        rates: Known rates by architecture.
+        rates: Known rates by family.
         opening: Seconds until a worker is at its first trial.
         setup: Seconds from there until the first step, and of each later trial likewise.
     """
 
-    def __init__(self, rates: dict[str, list[Rate]], opening: float, setup: float) -> None:
+    def __init__(self, rates: dict[Family, list[Rate]], opening: float, setup: float) -> None:
         self._curves = {name: _curves(known) for name, known in rates.items()}
         self._setup = setup
         self.opening = Span.around(opening, MARGIN)
 
     def __call__(self, work: Work) -> Span:
         """Returns how long a trial takes."""
-        sizes, steps, validations, spreads = self._curves[work.trial.architecture.name]
+        sizes, steps, validations, spreads = self._curves[_family(work.trial)]
         at = math.log(work.step_flops)
         # Beyond the largest size known, times grow as the size does.
         further = max(0.0, at - float(sizes[-1]))
@@ -128,8 +133,12 @@ def make_clock(
                 float(np.mean([timed.validation for timed in found])),
                 _spread(looks),
             )
-            rates[work.trial.architecture.name].append(rate)
+            rates[_family(work.trial)].append(rate)
     return Clock(rates, opening, setup)
+
+
+def _family(trial: Trial) -> Family:
+    return trial.architecture.name, trial.optimizer.name
 
 
 def _spread(seconds: Sequence[float]) -> float:
@@ -157,33 +166,36 @@ def _alike(known: Sequence[Timing], job: Job) -> list[Timing]:
     return [timing for timing in known if same(timing)]
 
 
-def _recorded(timings: Sequence[Timing]) -> dict[str, list[Rate]]:
+def _recorded(timings: Sequence[Timing]) -> dict[Family, list[Rate]]:
     """Returns the rates of recorded trials: of each size the median, with the spread of all around theirs."""
-    sizes: dict[tuple[str, float], list[Timing]] = defaultdict(list)
+    sizes: dict[tuple[Family, float], list[Timing]] = defaultdict(list)
     for timing in timings:
-        sizes[timing.trial.architecture.name, timing.step_flops].append(timing)
+        sizes[_family(timing.trial), timing.step_flops].append(timing)
     medians = {size: float(np.median([timing.step for timing in own])) for size, own in sizes.items()}
     ratios = [timing.step / medians[size] for size, own in sizes.items() for timing in own]
-    rates: dict[str, list[Rate]] = defaultdict(list)
-    for (architecture, flops), own in sizes.items():
+    rates: dict[Family, list[Rate]] = defaultdict(list)
+    for (family, flops), own in sizes.items():
         validation = float(np.median([timing.validation for timing in own]))
-        rates[architecture].append(Rate(flops, medians[architecture, flops], validation, _spread(ratios)))
+        rates[family].append(Rate(flops, medians[family, flops], validation, _spread(ratios)))
     return rates
 
 
-def _unknown(pending: Sequence[Work], rates: dict[str, list[Rate]]) -> list[Work]:
-    """Returns trials to time: of each architecture's sizes that are not known a few, ends and middle."""
-    sizes: dict[str, dict[float, Work]] = defaultdict(dict)
+def _unknown(pending: Sequence[Work], rates: dict[Family, list[Rate]]) -> list[Work]:
+    """Returns trials to time: of each family's sizes that are not known a few, ends and middle."""
+    sizes: dict[Family, dict[float, Work]] = defaultdict(dict)
     for work in pending:
-        architecture, flops = work.trial.architecture.name, work.step_flops
-        known = [rate.flops for rate in rates.get(architecture, ())]
+        family, flops = _family(work.trial), work.step_flops
+        known = [rate.flops for rate in rates.get(family, ())]
         near = any(flops / NEAR <= size <= flops * NEAR for size in known)
         between = bool(known) and min(known) <= flops <= max(known)
         if not (near or between):
-            sizes[architecture].setdefault(flops, work)
+            sizes[family].setdefault(flops, work)
     chosen = []
-    for own in sizes.values():
+    seen: set[str] = set()
+    for (architecture, _), own in sizes.items():
         ordered = [own[flops] for flops in sorted(own)]
-        places = np.unique(np.linspace(0, len(ordered) - 1, SIZES).round().astype(int))
+        most = FURTHER if architecture in seen else SIZES
+        places = np.unique(np.linspace(0, len(ordered) - 1, most).round().astype(int))
         chosen += [ordered[place] for place in places]
+        seen.add(architecture)
     return chosen

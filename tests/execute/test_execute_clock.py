@@ -45,7 +45,7 @@ positive = st.floats(1e-6, 1e3)
     sizes=st.lists(st.floats(1e5, 1e14), min_size=2, max_size=8),
 )
 def test_times_never_fall_as_the_network_grows(rates, sizes) -> None:
-    known = Clock({"net": [Rate(*rate) for rate in rates]}, 1.0, 0.5)
+    known = Clock({("net", "o"): [Rate(*rate) for rate in rates]}, 1.0, 0.5)
     spans = [known(work(size)) for size in sorted(sizes)]
     for span in spans:
         assert 0 < span.low < span.middle < span.high
@@ -55,7 +55,7 @@ def test_times_never_fall_as_the_network_grows(rates, sizes) -> None:
 
 
 def test_a_known_size_takes_what_it_took() -> None:
-    known = Clock({"net": [Rate(1e9, 0.01, 1e-4, 1.0), Rate(1e11, 1.0, 1e-2, 1.0)]}, 1.0, 0.5)
+    known = Clock({("net", "o"): [Rate(1e9, 0.01, 1e-4, 1.0), Rate(1e11, 1.0, 1e-2, 1.0)]}, 1.0, 0.5)
     span = known(work(1e9, n_steps=1000))
     # 1,000 steps of ten milliseconds, the setup, and validation: nine points of 213 and one of 1,000.
     assert span.middle == pytest.approx(0.5 + 10 + (9 * 213 + 1000 * 1.5) * 1e-4, rel=1e-3)
@@ -64,7 +64,7 @@ def test_a_known_size_takes_what_it_took() -> None:
 
 def test_times_that_differ_make_the_range_wider_up_to_four_times() -> None:
     spans = [
-        Clock({"net": [Rate(1e9, 0.01, 0.0001, spread)]}, 1.0, 0.5)(work(1e9)) for spread in (1, 1.5, 99)
+        Clock({("net", "o"): [Rate(1e9, 0.01, 0.0001, spread)]}, 1.0, 0.5)(work(1e9)) for spread in (1, 1.5, 99)
     ]
     ratios = [span.high / span.low for span in spans]
     assert ratios == sorted(ratios)
