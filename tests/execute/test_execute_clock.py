@@ -64,7 +64,8 @@ def test_a_known_size_takes_what_it_took() -> None:
 
 def test_times_that_differ_make_the_range_wider_up_to_four_times() -> None:
     spans = [
-        Clock({("net", "o"): [Rate(1e9, 0.01, 0.0001, spread)]}, 1.0, 0.5)(work(1e9)) for spread in (1, 1.5, 99)
+        Clock({("net", "o"): [Rate(1e9, 0.01, 0.0001, spread)]}, 1.0, 0.5)(work(1e9))
+        for spread in (1, 1.5, 99)
     ]
     ratios = [span.high / span.low for span in spans]
     assert ratios == sorted(ratios)

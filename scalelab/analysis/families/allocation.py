@@ -13,6 +13,7 @@ from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.analysis.runs.selection import Points, training_points
+from scalelab.analysis.runs.uncounted import compute_doubts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,12 @@ def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float
         points.x["n_params"], points.x["n_examples"], points.loss, flops=costs.flops, flops_per=costs.per,
         estimator=estimator, level=level, seed=seed,
     )  # fmt: skip
-    warnings = (*_cost_warnings(costs.ratios), *found.warnings(), *points.doubts)
+    warnings = (
+        *_cost_warnings(costs.ratios),
+        *found.warnings(),
+        *points.doubts,
+        *compute_doubts(points.rows),
+    )
     return FamilyOptimum(family=family, points=points, found=found, flops_per=costs.per, warnings=warnings)
 
 

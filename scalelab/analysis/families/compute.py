@@ -42,6 +42,7 @@ from scalelab.analysis.runs.selection import (
     grid_points,
     training_points,
 )
+from scalelab.analysis.runs.uncounted import compute_doubts
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 from scalelab.law import Law
@@ -163,7 +164,8 @@ class OptimumLaw(FittedLaw):
     @cached_property
     @override
     def doubts(self) -> tuple[str, ...]:
-        return (*diagnose(self.best).warnings(), *self.optimum.grid.doubts)
+        grid = self.optimum.grid
+        return (*diagnose(self.best).warnings(), *grid.doubts, *compute_doubts(grid.rows))
 
     @override
     def along(self, scales: Array) -> dict[str, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -20,6 +20,7 @@ from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import JOINT, Points
+from scalelab.analysis.runs.uncounted import COMPUTE, compute_doubts
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Group:
         axis: The axis that they are compared along.
         n_points: How many points the smallest of their laws has.
         pairs: Every pair.
+        warnings: What is to be said of the axis.
     """
 
     dataset: str
@@ -96,9 +98,12 @@ class Group:
     axis: str
     n_points: int
     pairs: tuple[Pair, ...]
+    warnings: tuple[str, ...] = ()
 
     refusal: ClassVar[None] = None
-    json_fields: ClassVar = ("dataset", "varies", "held=named", "axis", "n_points", "refusal", "pairs")
+    json_fields: ClassVar = (
+        "dataset", "varies", "held=named", "axis", "n_points", "refusal", "pairs", "warnings",
+    )  # fmt: skip
 
     @property
     def named(self) -> str | None:
@@ -148,8 +153,18 @@ def compare_families(
                 "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
             }  # fmt: skip
             pairs = attempt(asked, _pairs, chosen, level)
-            groups.append(pairs if isinstance(pairs, Refusal) else Group(**asked, pairs=pairs))
+            if isinstance(pairs, Refusal):
+                groups.append(pairs)
+                continue
+            warnings = _short_of_compute(chosen) if axis in COMPUTE else ()
+            groups.append(Group(**asked, pairs=pairs, warnings=warnings))
     return tuple(groups)
+
+
+def _short_of_compute(sides: Mapping[str, _Side]) -> tuple[str, ...]:
+    """Returns what is to be said of families whose compute is a lower bound."""
+    found = ((name, doubt) for name, side in sides.items() for doubt in compute_doubts(side.points.rows))
+    return tuple(f"{name}: {doubt}; its multipliers are bounds, too" for name, doubt in found)
 
 
 def known_as(name: str) -> str:

@@ -18,6 +18,7 @@ from scalelab.analysis.runs import sweeps
 from scalelab.analysis.runs.columns import option_columns, row_ids
 from scalelab.analysis.runs.datasets import dataset_labels, space_labels
 from scalelab.analysis.runs.sweeps import tuned, with_sweeps
+from scalelab.analysis.runs.uncounted import operators
 from scalelab.arrays import Index
 from scalelab.errors import InputError
 from scalelab.records import UNSPECIFIED
@@ -30,7 +31,10 @@ SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
-FACTS = ("precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", *sweeps.FACTS)
+FACTS = (
+    "precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", "uncounted",
+    *sweeps.FACTS,
+)  # fmt: skip
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
 """By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
 _MEANS = (
@@ -167,8 +171,8 @@ def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         `SCALES` and of the axes, `loss`, `objective` and `CHOSEN` (means), `losses` (of the single runs, an
         array each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of
         the log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
-        part of its steps after which a run was at its best, `constant_loss`, what knowing nothing costs, and
-        `peak_rate`, the learning rate of the optimizer's options.
+        part of its steps after which a run was at its best, `constant_loss`, what knowing nothing costs,
+        `peak_rate`, the learning rate of the optimizer's options, and `uncounted`, what its FLOPs leave out.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -207,6 +211,7 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         "best_share": (best / steps).groupby(of_design).mean(),
         "constant_loss": constant.groupby(of_design).first(),
         "peak_rate": rate.groupby(of_design).first(),
+        "uncounted": operators(done).groupby(of_design).first(),
         **{name: done[name].groupby(of_design).first() for name in sweeps.FACTS if name in done.columns},
     }
 

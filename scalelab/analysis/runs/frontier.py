@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = ("forward_flops", "train_flops")
-_SHOWN = ("objective", "objective_std", "n_runs", "architecture", "n_params", "n_examples")
+_SHOWN = ("objective", "objective_std", "n_runs", "architecture", "n_params", "n_examples", "uncounted")
 
 
 def pareto_mask(cost: ArrayLike, outcome: ArrayLike, direction: Direction = "minimize") -> NDArray[np.bool_]:
@@ -57,7 +57,8 @@ class Front:
         direction: Whether a lower or a higher objective is better.
         cost: The column that costs, one of `COSTS`.
         points: The designs on the front, cheapest first: the cost, `objective`, `objective_std`,
-            `n_runs`, `architecture`, `n_params`, `n_examples`.
+            `n_runs`, `architecture`, `n_params`, `n_examples`, and `uncounted`, the operators that the cost
+            leaves out.
         others: Cost and `objective` of the designs that are not on it.
     """
 

@@ -31,6 +31,7 @@ from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.analysis.runs.lengths import alike_passes, common_length, mixed_lengths
 from scalelab.analysis.runs.rates import rate_doubts
+from scalelab.analysis.runs.uncounted import COMPUTE, compute_doubts
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
 
@@ -130,7 +131,8 @@ class Points:
                 f"{early} of {len(rows)} points were at their best before {_EARLY:.0%} of their training: "
                 "they say little of a longer one, and compute is counted to its end"
             )
-        return (*found, *self.rates)
+        compute = compute_doubts(rows) if {*COMPUTE} & {*self.axes} else ()
+        return (*found, *compute, *self.rates)
 
     def beyond(self, axis: str, scale: float) -> float:
         """Returns how many times the largest scale of an axis that was run another one is."""

@@ -33,6 +33,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
     pairs = [(group, pair) for group in _compared(analysis) for pair in group.pairs]
     for group, pair in pairs[:_NAMED_PAIRS]:
         yield f"On {group.dataset}{led(', ', group.held)}: {pair.sentence}"
+    yield from dict.fromkeys(words for group in _compared(analysis) for words in group.warnings)
     if len(pairs) > _NAMED_PAIRS:
         yield f"{len(pairs) - _NAMED_PAIRS} more pairs of families are in the tables."
 
@@ -63,6 +64,7 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
                 "one factor: how many times as much the other needs at every scale, if both share all but "
                 "that; p: that they do (Volkova et al. 2026)"
             )
+        notes += group.warnings
         optional = ("p (LR)", "exponents", "one factor", "lower loss beyond")
         rows = (_row(pair, group, percent(analysis.level)) for pair in group.pairs)
         yield Table.of(title, rows, numbers=slice(2, 6), notes=notes, optional=optional)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.frontier import Front
+from scalelab.analysis.runs.uncounted import compute_doubts
 from scalelab.arrays import Array
 from scalelab.report.names import grouped, known, led
 from scalelab.report.numbers import plain, short
@@ -38,7 +40,7 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         top = best.points.iloc[-1]
         size = short(float(top["n_params"]))
         of_size = f" of {size} parameters" if size else ""
-        cost = short(float(top["forward_flops"]), "FLOP")
+        cost = _cost(top.to_dict(), "forward_flops", "at least ")
         yield (
             f"The best {WORDS[analysis.on]}{metric} on {dataset} is {plain(float(top['objective']))}: "
             f"{known(str(top['architecture'])) or 'a model'}{of_size}{led(', ', best.optimizer)}, "
@@ -55,11 +57,13 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         rows = [row for front in fronts for row in _rows(front, cost, n_all if whole else _SHOWN_FRONT)]
         better_is = f"{better(first.direction)} is better"
         what = f"{WORDS[analysis.on]}{first.metric}"
+        shown = f"{len(rows)} of {n_all} designs on the fronts shown"
+        short_of = dict.fromkeys(words for front in fronts for words in compute_doubts(front.points))
         yield Table.of(
             f"Pareto fronts of {what} ({better_is}) against {cost} FLOPs: {first.dataset}",
             rows,
             numbers=slice(2, None),
-            notes=[f"{len(rows)} of {n_all} designs on the fronts shown"] if len(rows) < n_all else (),
+            notes=[*([shown] if len(rows) < n_all else []), *short_of],
             optional=("seeds",),
             folded=True,
         )
@@ -73,12 +77,17 @@ def _rows(front: Front, cost: str, limit: int) -> Iterator[dict[str, str]]:
         yield {
             "optimizer": known(front.optimizer),
             "architecture": known(str(row["architecture"])),
-            f"{cost} cost": short(row[front.cost], "FLOP"),
+            f"{cost} cost": _cost(row, front.cost, "≥ "),
             front.metric: plain(row["objective"], 4),
             "seeds": str(row["n_runs"]),
             "parameters": short(row["n_params"]),
             "examples": short(row["n_examples"]),
         }
+
+
+def _cost(row: Mapping[Hashable, Any], cost: str, bound: str) -> str:
+    """Returns a cost, as a bound where it leaves an operator out."""
+    return f"{bound if row['uncounted'] else ''}{short(float(row[cost]), 'FLOP')}"
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
