@@ -47,7 +47,8 @@ def work(line, send, should_stop):
     send(Said(text=order))
 
 
-serve(work)
+if __name__ == "__main__":
+    serve(work)
 """
 
 
@@ -57,9 +58,9 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     started = []
 
-    def one() -> tuple[Supervised[str], list[str]]:
-        printed: list[str] = []
-        started.append(Supervised("toy_worker", str.strip, threads=3, tell=printed.append))
+    def one() -> tuple[Supervised[str], list[bytes]]:
+        printed: list[bytes] = []
+        started.append(Supervised("toy_worker", str.strip, threads=3, output=printed.append))
         return started[-1], printed
 
     yield one
@@ -79,7 +80,7 @@ def test_orders_are_answered_in_turn_and_prints_are_no_answers(start):
     process.close()
     assert heard(process) == (process, None)
     assert process.why_lost() == "its worker ended with exit code 0: working at two"
-    assert printed == ["working at one\n", "working at two\n"]
+    assert b"".join(printed) == b"working at one\nworking at two\n"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ import sys, time
 
 from scalelab.supervise.process import Supervised
 
-process = Supervised("toy_worker", str.strip, threads=1, tell=lambda line: None)
+process = Supervised("toy_worker", str.strip, threads=1, output=lambda printed: None)
 process.send("one")
 process.heard.get(timeout=60)
 process.send("hang")
