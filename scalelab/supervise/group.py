@@ -28,10 +28,20 @@ def end_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
         deadline = time.monotonic() + ASK_SECONDS
-        while time.monotonic() < deadline:
-            os.killpg(group, 0)
-            time.sleep(0.005)
+        while _lives(group) and time.monotonic() < deadline:
+            time.sleep(0.01)
         os.killpg(group, signal.SIGKILL)
+
+
+def _lives(group: int) -> bool:
+    """Whether any of a group lives, and is no zombie, which in a container may be there for long."""
+    import psutil
+
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 class Guard:
