@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from typing import Literal
 from weakref import WeakSet
 
@@ -43,4 +44,5 @@ def _close_in_child() -> None:
             file.close()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_close_in_child)
