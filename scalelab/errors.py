@@ -24,6 +24,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
+class ScalelabWarning(UserWarning):
+    """Something that whoever runs scalelab should know; the work goes on."""
+
+
 class ScalelabError(Exception):
     """Base of every error that scalelab raises on purpose."""
 

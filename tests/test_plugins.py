@@ -129,6 +129,17 @@ class TestFiles:
         dataset = load(write(tmp_path, "one.py", "first")).dataset("first")
         assert pickle.loads(pickle.dumps(dataset)) == dataset
 
+    def test_a_function_of_a_file_is_found_in_a_process_that_loaded_no_plugin(self, tmp_path):
+        import pickle
+        import sys
+
+        opened = load(write(tmp_path, "one.py", "first")).dataset("first").open
+        pickled = pickle.dumps(opened)
+        del sys.modules[opened.__module__]
+        assert pickle.loads(pickled).__code__ == opened.__code__
+        with pytest.raises(ModuleNotFoundError):
+            __import__("_scalelab_file_00000000_one")
+
     def test_one_bad_component_breaks_its_plugin(self, tmp_path):
         text = PLUGIN.format(name="good") + (
             "@scalelab.hookimpl\ndef scalelab_optimizers():\n    return [scalelab.Device('cpu')]\n"

@@ -213,8 +213,9 @@ class _Run:
         """
         name = str(plan.target)
         if name not in self.lanes:
-            log = "".join(c if c.isalnum() else "-" for c in name)
-            self.lanes[name] = Lane(self.threads, self.store.journal.write_log(f"bench-{log}", ""))
+            log = self.store.journal.log("bench-" + "".join(c if c.isalnum() else "-" for c in name))
+            log.unlink(missing_ok=True)
+            self.lanes[name] = Lane(self.threads, log)
         answer = self.lanes[name].devices(plan.backend.name, self.catalog, self.patience)
         if isinstance(answer, Refused):
             return answer.reason

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from pathlib import Path
 
 from scalelab.bench.jobs import Answer, BenchJob, Devices, Hello, Refused, Sliced, answer_from_json
 from scalelab.plugins import Catalog
+from scalelab.supervise.log import Log
 from scalelab.supervise.process import Supervised
 from scalelab.supervise.workbench import Selection
 
@@ -19,12 +19,12 @@ class Lane:
 
     Args:
         threads: CPU threads of its libraries.
-        log: File that gets what the runtime prints.
+        log: File that gets what the runtime prints, if anybody is to read it.
     """
 
     def __init__(self, threads: int, log: Path | None = None) -> None:
         self._threads = threads
-        self._log = log or Path(os.devnull)
+        self._log = Log(log) if log else None
         self._process: Supervised[Answer] | None = None
 
     def devices(self, backend: str, catalog: Catalog, patience: float) -> Devices | Refused:
@@ -51,10 +51,12 @@ class Lane:
         if self._process is not None:
             self._process.close()
             self._process = None
+        if self._log is not None:
+            self._log.close()
 
     def _ask(self, question: Hello | BenchJob, patience: float) -> Answer:
         process = self._process = self._process or Supervised(
-            "scalelab.bench.worker", answer_from_json, threads=self._threads, tell=self._note
+            "scalelab.bench.worker", answer_from_json, threads=self._threads, output=self._note
         )
         process.send(question)
         try:
@@ -68,6 +70,6 @@ class Lane:
             return Refused(status="failed", reason=process.why_lost())
         return answer
 
-    def _note(self, line: str) -> None:
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line)
+    def _note(self, printed: bytes) -> None:
+        if self._log is not None:
+            self._log.write(printed)

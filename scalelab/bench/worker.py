@@ -157,7 +157,7 @@ def _network(job: BenchJob, catalog: Catalog) -> nn.Module:
 
 
 def main() -> None:
-    """Answers questions from standard input until it ends."""
+    """Answers questions until there are no more."""
     bench = Bench()
     serve(lambda line, send, _should_stop: send(bench.answer(question_from_json(line))))
 

@@ -101,7 +101,8 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
     if summary.sweeping:
         print(f"  {summary.sweeping}")
     for trial_id, reason in list(summary.failed.items())[:10]:
-        print(f"  failed {trial_id}: {reason}")
+        log = summary.logs.get(trial_id)
+        print(f"  failed {trial_id}: {reason}" + (f" (log: {log})" if log else ""))
     if len(summary.failed) > 10:
         print(f"  … and {len(summary.failed) - 10} more; see: scalelab status --store {store}")
     if summary.complete:

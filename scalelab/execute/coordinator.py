@@ -23,7 +23,7 @@ from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
-from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
+from scalelab.execute.jobs import Broken, Event, Executor, Finished, Job, Lost, Progressed, Warned
 from scalelab.execute.local import LocalExecutor
 from scalelab.execute.precision import Decided, decided
 from scalelab.measure.models import costs
@@ -149,6 +149,7 @@ class _Run:
     elsewhere: set[str] = field(default_factory=set)
     count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
 
@@ -295,9 +296,14 @@ class _Run:
             plugins=Selection.of(self.catalog),
         )
 
-    def _hear(self, event: Progressed | Finished | Lost | Broken) -> None:
+    def _hear(self, event: Event) -> None:
         if isinstance(event, Progressed):
             self.on_event(event)
+            return
+        if isinstance(event, Warned):
+            if event.place not in self.warned:
+                self.warned.add(event.place)
+                self.on_event(event)
             return
         claim = self.under_way.pop(event.trial_id)
         if isinstance(event, Finished):
@@ -347,6 +353,9 @@ class _Run:
                 "again to ingest them"
             ) from error
 
+    def _log(self, trial_id: str) -> Path:
+        return self.store.journal.log(f"{trial_id}-{self.attempts[trial_id]}")
+
     def summary(self) -> RunSummary:
         """Returns how it went."""
         count = self.count
@@ -358,6 +367,7 @@ class _Run:
             done=count["done"],
             diverged=count["diverged"],
             failed=dict(self.failed),
+            logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
             interrupted=count["interrupted"],
             elsewhere=len(self.elsewhere),
             stopped=self.stop.level > 0,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from scalelab.execute.crew import Crew
 from scalelab.execute.forecast import Forecast
-from scalelab.execute.jobs import Finished, Progressed
+from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Frozen, Trial
 
 
@@ -46,7 +47,8 @@ class Retried(Frozen):
     reason: str
 
 
-RunEvent = Planned | Started | Grown | Retried | Progressed | Finished
+RunEvent = Planned | Started | Grown | Retried | Progressed | Warned | Finished
+"""Of the warnings of one place, a run tells the first."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class RunSummary:
         diverged: Trials whose loss stopped being finite in this run.
         failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
             not retried among them.
+        logs: By trial id the log of the last attempt at a failed trial, where it printed anything.
         interrupted: Trials that were stopped and will go on from their checkpoint.
         elsewhere: Trials that another coordinator is at.
         stopped: Whether somebody asked to stop.
@@ -77,6 +80,7 @@ class RunSummary:
     done: int
     diverged: int
     failed: dict[str, str]
+    logs: dict[str, Path]
     interrupted: int
     elsewhere: int
     stopped: bool

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
+from scalelab.execute.jobs import Event, Job
 from scalelab.execute.worker import attempt_job
 from scalelab.plugins import Catalog
 from scalelab.supervise.workbench import Workbench
@@ -45,9 +45,9 @@ class InlineExecutor:
         """Keeps the job for the next `poll`."""
         self._job = job
 
-    def poll(self, _timeout: float) -> list[Progressed | Finished | Lost | Broken]:
+    def poll(self, _timeout: float) -> list[Event]:
         """Runs the job to its end and returns its events."""
-        events: list[Progressed | Finished | Lost | Broken] = []
+        events: list[Event] = []
         job, self._job = self._job, None
         if job is not None:
             attempt_job(job, self._bench, events.append, self._should_stop)

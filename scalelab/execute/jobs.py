@@ -58,6 +58,11 @@ class Job(Frozen):
         options = expansion.opened(trial).params.model_dump(mode="json")
         return cls(trial=trial, dataset_options=options, files=expansion.files, **rest)
 
+    @property
+    def record_id(self) -> str:
+        """The id that the attempt's record will have, and its log."""
+        return f"{self.trial.id}-{self.attempt}"
+
 
 class Progressed(Frozen):
     """A trial is alive and got this far."""
@@ -68,6 +73,21 @@ class Progressed(Frozen):
     n_steps: int
     loss: float | None = None
     examples_per_second: float | None = None
+
+
+class Warned(Frozen):
+    """Something that whoever runs the study should know; the trial goes on.
+
+    Attributes:
+        trial_id: The trial that is under way.
+        place: File and line that said it, by which warnings of one kind are known.
+        message: What was said.
+    """
+
+    kind: Literal["warned"] = "warned"
+    trial_id: str
+    place: str
+    message: str
 
 
 class Finished(Frozen):
@@ -98,14 +118,15 @@ class Broken(Frozen):
     message: str
 
 
-Event = Annotated[Progressed | Finished | Lost | Broken, Field(discriminator="kind")]
+Event = Annotated[Progressed | Warned | Finished | Lost | Broken, Field(discriminator="kind")]
 event_from_json = TypeAdapter[Event](Event).validate_json
 
 
 class Executor(Protocol):
     """Runs jobs somewhere; driven by one thread, the coordinator's.
 
-    Every submitted job yields exactly one `Finished`, `Lost` or `Broken`, after any number of `Progressed`.
+    Every submitted job yields exactly one `Finished`, `Lost` or `Broken`, after any number of `Progressed`
+    and `Warned`.
     """
 
     slots: int
@@ -119,7 +140,7 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Starts a job; only called while fewer than `slots` are under way."""
 
-    def poll(self, timeout: float, /) -> list[Progressed | Finished | Lost | Broken]:
+    def poll(self, timeout: float, /) -> list[Event]:
         """Returns what happened, waiting up to `timeout` seconds for something to."""
 
     def interrupt(self) -> None:

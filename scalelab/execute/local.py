@@ -1,18 +1,48 @@
 """Trials in supervised processes on this machine.
 
 Each worker is one process that serves many trials, so that importing torch is paid once. A worker that is
-killed, runs out of memory or falls silent is replaced; only the attempt that it was at is lost.
+killed, runs out of memory or falls silent is replaced; only the attempt that it was at is lost. What a worker
+prints while it is at a trial goes to the log of the attempt, and to standard error otherwise.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import time
+from dataclasses import dataclass, field
 
-from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, event_from_json
+from scalelab.execute.jobs import Event, Job, Lost, Progressed, Warned, event_from_json
+from scalelab.store import Journal
+from scalelab.supervise.log import Log
 from scalelab.supervise.process import Supervised
 from scalelab.supervise.workbench import INTERRUPT_LINE
+
+
+@dataclass
+class _Attempt:
+    """What a worker is at, when it was last heard of, and where its prints go."""
+
+    job: Job
+    heard: float = field(default_factory=time.monotonic)
+    log: Log = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = Log(Journal(self.job.store).log(self.job.record_id))
+
+
+class _Shown:
+    """Shows what a worker prints on standard error, by whole lines."""
+
+    def __init__(self) -> None:
+        self._torn = b""
+
+    def __call__(self, printed: bytes) -> None:
+        *lines, self._torn = (self._torn + printed).split(b"\n")
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            for line in lines:
+                print(line.decode(errors="replace"), file=sys.stderr)
 
 
 class LocalExecutor:
@@ -32,17 +62,17 @@ class LocalExecutor:
         self.threads = threads
         self._stall = stall_seconds
         self._heard: queue.SimpleQueue[tuple[Supervised[Event], Event | None]] = queue.SimpleQueue()
-        self._workers: dict[Supervised[Event], tuple[Job, float] | None] = {}
-        """What each is at, and when it was last heard of."""
+        self._workers: dict[Supervised[Event], _Attempt | None] = {}
         for _ in range(workers):
             self._start()
 
     def _start(self) -> None:
-        def tell(line: str) -> None:
-            print(line, end="", file=sys.stderr)
-
         worker = Supervised(
-            "scalelab.execute.worker", event_from_json, threads=self.threads, tell=tell, heard=self._heard
+            "scalelab.execute.worker",
+            event_from_json,
+            threads=self.threads,
+            output=_Shown(),
+            heard=self._heard,
         )
         self._workers[worker] = None
 
@@ -59,12 +89,13 @@ class LocalExecutor:
         worker = self._idle()
         if worker is None:
             raise RuntimeError("submit() without a free slot")
-        self._workers[worker] = job, time.monotonic()
+        attempt = self._workers[worker] = _Attempt(job)
+        worker.redirect(attempt.log.write)
         worker.send(job)
 
-    def poll(self, timeout: float) -> list[Progressed | Finished | Lost | Broken]:
+    def poll(self, timeout: float) -> list[Event]:
         """Returns what the workers said, the loss of a worker among it."""
-        events: list[Progressed | Finished | Lost | Broken] = []
+        events: list[Event] = []
         wait = timeout
         while True:
             try:
@@ -75,12 +106,15 @@ class LocalExecutor:
             attempt = self._workers.get(worker)
             if event is None:
                 events += self._replace(worker, None)
-            elif attempt is not None and event.trial_id == attempt[0].trial.id:
-                alive = isinstance(event, Progressed)
-                self._workers[worker] = (attempt[0], time.monotonic()) if alive else None
+            elif attempt is not None and event.trial_id == attempt.job.trial.id:
+                attempt.heard = time.monotonic()
+                if not isinstance(event, (Progressed, Warned)):
+                    self._workers[worker] = None
+                    worker.redirect(_Shown())
+                    attempt.log.close()
                 events.append(event)
         for worker, attempt in list(self._workers.items()):
-            if attempt is not None and time.monotonic() - attempt[1] > self._stall:
+            if attempt is not None and time.monotonic() - attempt.heard > self._stall:
                 events += self._replace(worker, f"no sign of life for {self._stall:.0f} s; killed")
         return events
 
@@ -90,7 +124,10 @@ class LocalExecutor:
         worker.kill()
         attempt = self._workers.pop(worker)
         self._start()
-        return [Lost(trial_id=attempt[0].trial.id, reason=reason or worker.why_lost())] if attempt else []
+        if attempt is None:
+            return []
+        attempt.log.close()
+        return [Lost(trial_id=attempt.job.trial.id, reason=reason or worker.why_lost())]
 
     def interrupt(self) -> None:
         """Asks every worker to write a checkpoint and end its trial as interrupted."""
@@ -103,4 +140,6 @@ class LocalExecutor:
         for worker, attempt in workers.items():
             if attempt is not None:
                 worker.kill()
+                attempt.log.close()
+            worker.redirect(lambda _printed: None)  # helpers complain that they end with their worker
             worker.close()

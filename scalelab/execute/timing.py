@@ -83,7 +83,7 @@ def time_jobs(jobs: Sequence[Job]) -> Times:
             "scalelab.execute.timing",
             Timed.model_validate_json,
             threads=crew.threads,
-            tell=lambda _line: None,
+            output=lambda _printed: None,
             heard=heard,
         )
         for _ in range(max(1, crew.workers))
@@ -194,7 +194,7 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Times jobs from standard input until it ends."""
+    """Times jobs until there are no more orders."""
     bench = Workbench()
     seen = False
 

@@ -1,28 +1,31 @@
 """The worker: makes one attempt at a trial and writes its record into the journal.
 
-`run_job` is the whole of it and runs anywhere. `python -m scalelab.execute.worker` serves jobs to a local
+`run_job` is the whole of it and runs anywhere. `python -m scalelab.execute.worker` does the jobs of a local
 coordinator, see `scalelab.supervise.workbench.serve`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from scalelab.errors import ScalelabError, StoreError
-from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
+from scalelab.errors import ScalelabError, ScalelabWarning, StoreError
+from scalelab.execute.jobs import Broken, Event, Finished, Job, Progressed, Warned
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
 from scalelab.plugins.libraries import libraries_of_trial
 from scalelab.records import Frozen, Record
 from scalelab.schedules import resolve_steps
 from scalelab.store import Journal
-from scalelab.supervise.workbench import Workbench, one_line, serve
+from scalelab.supervise.workbench import Workbench, flush_prints, one_line, serve
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
@@ -43,11 +46,18 @@ def run_job(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_traceback: Callable[[str], object] | None = None,
 ) -> Record:
     """Trains one trial and writes its record into the journal of `job.store`.
 
-    Whatever goes wrong in a component ends in a record of status `failed` with one line of reason; the
-    traceback is kept in the journal's `logs` folder.
+    Whatever goes wrong in a component ends in a record of status `failed` with one line of reason.
+
+    Args:
+        job: What to train.
+        bench: What stays open from trial to trial.
+        on_progress: Told how far it is.
+        should_stop: Asked at every step; true makes the attempt end as `interrupted`.
+        on_traceback: Gets the traceback of a failure, which by default is added to the attempt's log.
 
     Returns:
         The record, which is on disk when this returns.
@@ -66,7 +76,7 @@ def run_job(
     except Exception as error:
         facts = {"status": "failed", "error": one_line(error)}
         if not isinstance(error, ScalelabError):
-            journal.write_log(f"{job.trial.id}-{job.attempt}", traceback.format_exc())
+            (on_traceback or functools.partial(journal.add_to_log, job.record_id))(traceback.format_exc())
     record = Record(
         trial=job.trial,
         study=job.study,
@@ -194,8 +204,9 @@ def _attempt(
 def attempt_job(
     job: Job,
     bench: Workbench,
-    send: Callable[[Progressed | Finished | Lost | Broken], None],
+    send: Callable[[Event], None],
     should_stop: Callable[[], bool],
+    on_traceback: Callable[[str], object] | None = None,
 ) -> None:
     """Runs a job and reports it as events: progress at most twice a second, then how it ended."""
     last = 0.0
@@ -208,7 +219,7 @@ def attempt_job(
             send(Progressed(trial_id=job.trial.id, **_shared(Progressed, progress)))
 
     try:
-        record = run_job(job, bench, on_progress=report, should_stop=should_stop)
+        record = run_job(job, bench, on_progress=report, should_stop=should_stop, on_traceback=on_traceback)
     except StoreError as error:
         send(Broken(trial_id=job.trial.id, message=str(error)))
         return
@@ -220,10 +231,47 @@ def _shared(kind: type[Frozen], source: object) -> dict[str, Any]:
     return {name: getattr(source, name) for name in kind.model_fields if hasattr(source, name)}
 
 
+def _print_traceback(text: str) -> None:
+    """Prints a traceback after all that was printed before, whatever a plugin did to `sys.stderr`."""
+    flush_prints()
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
+
+
+@contextlib.contextmanager
+def _warnings_sent(job: Job, send: Callable[[Event], None]) -> Iterator[None]:
+    """Sends scalelab's own warnings, too, which would be seen in the attempt's log alone."""
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        shown(message, category, filename, lineno, file, line)
+        if issubclass(category, ScalelabWarning):
+            send(Warned(trial_id=job.trial.id, place=f"{filename}:{lineno}", message=str(message)))
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+
+
 def main() -> None:
-    """Serves jobs from standard input until it ends."""
+    """Does jobs until there are no more orders; what they print is their coordinator's to keep."""
     bench = Workbench()
-    serve(lambda line, *answers: attempt_job(Job.model_validate_json(line), bench, *answers))
+
+    def work(line: str, send: Callable[[Event], None], should_stop: Callable[[], bool]) -> None:
+        job = Job.model_validate_json(line)
+        with _warnings_sent(job, send):
+            attempt_job(job, bench, send, should_stop, on_traceback=_print_traceback)
+
+    serve(work)
     os._exit(0)  # quick: everything is on disk, and unloading torch takes long
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -26,6 +23,7 @@ import pluggy
 from scalelab import hookspecs
 from scalelab.errors import PluginError, suggest
 from scalelab.plugins.catalog import Catalog, PluginInfo
+from scalelab.plugins.files import digest, import_file
 from scalelab.plugins.selection import VARIABLE, Selection
 from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
 
@@ -92,34 +90,8 @@ def _files(folder: Path) -> Iterator[_Source]:
         sys.path.append(str(folder))
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_") and not path.is_dir():
-            info = PluginInfo(name=path.stem, distribution=FILE, version=_digest(path), origin=str(path))
-            yield info, functools.partial(_import_file, path)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return ""  # importing it will fail too, and say why
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Imports a file under a name that depends on its path alone, so that pickles find it in a worker too.
-
-    The text is compiled each time: cached bytecode can be that of an earlier text of the same second.
-    """
-    name = f"_scalelab_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
-    code = compile(path.read_bytes(), str(path), "exec")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        exec(code, vars(module))
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+            info = PluginInfo(name=path.stem, distribution=FILE, version=digest(path), origin=str(path))
+            yield info, functools.partial(import_file, path)
 
 
 def _load(info: PluginInfo, load: Callable[[], Any]) -> tuple[PluginInfo, tuple[Provided, ...]]:

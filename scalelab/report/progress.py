@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Self, TextIO
 
 from scalelab.execute.events import Grown, Planned, Retried, RunEvent, Started
-from scalelab.execute.jobs import Finished, Progressed
+from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Trial
 from scalelab.report.trial_names import TrialNames
 
@@ -82,6 +82,8 @@ class RunDisplay:
             self.began(event.trial.id, name)
         elif isinstance(event, Progressed):
             self.moved(event)
+        elif isinstance(event, Warned):
+            self.say(f"warning: {event.message} (said once; logs have the rest)", "yellow")
         elif isinstance(event, Retried):
             self.ended(event.trial_id, for_good=False)
             self.say(f"lost {event.trial_id}: {event.reason}; it will be tried again", "yellow")

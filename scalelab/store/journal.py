@@ -12,7 +12,7 @@ again from them. Folders:
     claims/          who is at which trial
     checkpoints/     states of unfinished trainings
     weights/         trained weights, where they were asked for
-    logs/            tracebacks of failed attempts
+    logs/            what attempts and runtimes printed, tracebacks of failed attempts
 
 Invariants: a file in `new` or `kept` is whole and never changes; a record id is never given twice; a file
 moves from `new` to `kept` only after the database has committed it.
@@ -183,17 +183,21 @@ class Journal:
         """Returns where a trial's trained weights are, if they were kept."""
         return self.folder / "weights" / f"{trial_id}.pt"
 
-    def write_log(self, name: str, text: str) -> Path:
-        """Keeps a text such as a traceback in `logs` and returns its file.
+    def log(self, name: str) -> Path:
+        """Returns where the log of an attempt is, by its record's id, if anything was printed."""
+        return self.folder / "logs" / f"{name}.txt"
+
+    def add_to_log(self, name: str, text: str) -> None:
+        """Adds a text such as a traceback to a log.
 
         Raises:
             StoreError: It cannot be written.
         """
-        path = self.folder / "logs" / f"{name}.txt"
+        path = self.log(name)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        return path
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
 
     def quarantined(self) -> list[Path]:
         """Returns what is in quarantine."""

@@ -1,14 +1,17 @@
 """A supervised process: orders in and events out as JSON lines, and an end that costs nothing else.
 
-It is in a session of its own, so that Ctrl-C reaches the coordinator alone, which decides. It ends when its
-standard input does (and on Linux with its parent), so that a coordinator that is killed leaves no orphan.
+It is in a session of its own, so that Ctrl-C reaches the coordinator alone, which decides. Orders and events
+have pipes of their own; its standard input is empty, and what it prints is heard apart. So plugins may print,
+read standard input, start processes, and fork.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
@@ -17,8 +20,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from scalelab.records import Frozen
+from scalelab.supervise.descriptors import PIPE_BYTES, private, write_whole
+from scalelab.supervise.group import Guard, end_group
 
 GRACE_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+"""How often one looks whether the process lives, whoever holds its pipes open."""
+TAIL_BYTES = 4096
 
 EventT = TypeVar("EventT")
 
@@ -27,13 +35,15 @@ class Supervised(Generic[EventT]):
     """A process that runs a module which calls `scalelab.supervise.workbench.serve`.
 
     Invariants: one thread gives orders; what comes back is put into `heard` with the process that said it,
-    and `None` once when it is gone. Whatever it started is killed with it.
+    and `None` once when it is gone, after all that it said. Its process group ends with it, whether it is
+    closed, killed or dies, or this process does: everything that it started, but for a child that made a
+    session of its own (a daemon).
 
     Args:
         module: What to run.
         parse: Makes an event of a line.
         threads: CPU threads of its libraries.
-        tell: Gets each line of its standard error.
+        output: Gets what it prints, in pieces, from another thread.
         heard: A queue that several processes share; one of its own by default.
     """
 
@@ -43,63 +53,101 @@ class Supervised(Generic[EventT]):
         parse: Callable[[str], EventT],
         *,
         threads: int,
-        tell: Callable[[str], object],
+        output: Callable[[bytes], object],
         heard: queue.SimpleQueue[tuple[Supervised[EventT], EventT | None]] | None = None,
     ) -> None:
         self.heard = heard or queue.SimpleQueue()
         self._parse = parse
-        self._tell = tell
-        self._last_words = ""
+        self._output = output
+        self._torn = self._tail = b""
+        self._turn = threading.Lock()
+        orders, self._orders = _pipe("wb")
+        events, self._events = _pipe("rb")
+        prints, self._prints = _pipe("rb")
         # Before a library reads them; most take the number of threads as an option as well.
         limits = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, **limits, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(orders), str(events)],
+                stdin=subprocess.DEVNULL,
+                stdout=prints,
+                stderr=prints,
+                pass_fds=(orders, events),
+                env={**os.environ, **limits, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        finally:
+            for end in (orders, events, prints):
+                os.close(end)
         self.pid = self._process.pid
-        self._errors = threading.Thread(target=self._overhear, daemon=True)
-        self._errors.start()
-        threading.Thread(target=self._hear, daemon=True).start()
+        self._guard = Guard(self.pid)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
-    def _overhear(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._last_words = " ".join(line.split())[:200] or self._last_words
-            self._tell(line)
+    def _listen(self) -> None:
+        """Hears the process until it is dead, then what its pipes still hold."""
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._events, selectors.EVENT_READ, self._hear)
+                selector.register(self._prints, selectors.EVENT_READ, self._overhear)
+                while self._process.poll() is None:
+                    for key, _ in selector.select(LOOK_SECONDS):
+                        if not key.data():
+                            selector.unregister(key.fileobj)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            end_group(self.pid)
+            self._overhear()
+            self._hear()
+            self._guard.dismiss()
+            with self._turn:
+                self._prints.close()
+            self._events.close()
+            self.heard.put((self, None))
 
-    def _hear(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.heard.put((self, self._parse(line)))
-        self.kill()
-        self.heard.put((self, None))
+    def _hear(self) -> bool:
+        """Takes the events that are there; returns whether there may be more."""
+        said = self._events.read(PIPE_BYTES)
+        *lines, self._torn = (self._torn + (said or b"")).split(b"\n")
+        for line in lines:
+            self.heard.put((self, self._parse(line.decode())))
+        return said != b""
+
+    def _overhear(self) -> bool:
+        """Takes what was printed; returns whether there may be more."""
+        with self._turn:
+            return self._passed_on() != b""
+
+    def _passed_on(self) -> bytes | None:
+        printed = self._prints.read(PIPE_BYTES)
+        if printed:
+            self._tail = (self._tail + printed)[-TAIL_BYTES:]
+            self._output(printed)
+        return printed
+
+    def redirect(self, output: Callable[[bytes], object]) -> None:
+        """Says who gets what is printed from now on; what was printed until now goes where it went."""
+        with self._turn:
+            if not self._prints.closed:
+                self._passed_on()
+            self._output, self._tail = output, b""
 
     def send(self, order: Frozen | str) -> None:
         """Gives an order; that a process has ended is reported by its events, not found out here."""
-        assert self._process.stdin is not None
+        line = order if isinstance(order, str) else order.model_dump_json()
         with contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write((order if isinstance(order, str) else order.model_dump_json()) + "\n")
-            self._process.stdin.flush()
+            write_whole(self._orders, line.encode() + b"\n")
 
     def kill(self) -> None:
         """Ends it now, with everything that it started, and waits until it is gone."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
-        self._errors.join(1.0)
+        self._process.kill()
+        self._listener.join()
+        self._orders.close()
 
     def close(self) -> None:
-        """Closes its standard input, on which it ends, and kills it if it does not."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        """Ends its orders, on which it ends, and kills it if it does not."""
+        self._orders.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_SECONDS)
         self.kill()
@@ -110,4 +158,19 @@ class Supervised(Generic[EventT]):
         if code == -signal.SIGKILL:
             return "its worker was killed by SIGKILL (the kernel does this when memory runs out)"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"its worker {how}" + (f": {self._last_words}" if self._last_words else "")
+        words = self._last_words()
+        return f"its worker {how}" + (f": {words}" if words else "")
+
+    def _last_words(self) -> str:
+        text = self._tail.decode(errors="replace")
+        lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
+        return next((line for line in reversed([" ".join(line.split()) for line in lines]) if line), "")[:200]
+
+
+def _pipe(ours: str) -> tuple[int, io.FileIO]:
+    """Returns the other's end of a new pipe and this process's, from which it reads without waiting."""
+    reads, writes = os.pipe()
+    if ours == "wb":
+        return reads, private(writes, "wb")
+    os.set_blocking(reads, False)
+    return writes, private(reads, "rb")

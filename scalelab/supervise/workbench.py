@@ -17,6 +17,7 @@ from scalelab.errors import ScalelabError
 from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Frozen, canonical_json
+from scalelab.supervise.descriptors import PIPE_BYTES, private, write_whole
 from scalelab.supervise.process import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -88,40 +89,62 @@ class Workbench:
 
 
 def serve(work: Callable[[str, Callable[[Frozen], None], Callable[[], bool]], None]) -> None:
-    """Does what standard input says, line after line, until it ends.
+    """Does what a `Supervised` orders, line after line, until its orders end.
 
-    Standard output is for events alone: whatever else is printed goes to standard error.
+    Orders and events go through the pipes that the command line names. The thread that waits for orders
+    holds no lock, so that a child may be forked at any time.
 
     Args:
         work: `work(line, send, should_stop)` follows one order and sends events; `should_stop()` becomes true
             when the coordinator asks all work to end early.
     """
     _end_with_the_parent()
-    # Not to be closed before the process ends: the coordinator takes the end of its events for its end.
-    events = os.fdopen(os.dup(1), "w", buffering=1, closefd=False)
-    os.dup2(2, 1)
-    orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    orders, events = private(int(sys.argv[1]), "rb"), private(int(sys.argv[2]), "wb")
+    del sys.argv[1:]
+    waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     stop = threading.Event()
 
     def listen() -> None:
-        for line in sys.stdin:
-            if line.strip() == INTERRUPT_LINE:
-                stop.set()
-            else:
-                orders.put(line)
-        orders.put(None)
+        torn = b""
+        with contextlib.suppress(OSError):  # somebody closed all descriptors of this process
+            while said := orders.read(PIPE_BYTES):
+                *lines, torn = (torn + said).split(b"\n")
+                for line in lines:
+                    if line == INTERRUPT_LINE.encode():
+                        stop.set()
+                    else:
+                        waiting.put(line.decode())
+        waiting.put(None)
         time.sleep(GRACE_SECONDS / 2)
         os._exit(0)
 
+    def send(event: Frozen) -> None:
+        flush_prints()
+        # Nobody listens: the coordinator has died, with which this process ends. Or it is a forked child.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            write_whole(events, event.model_dump_json().encode() + b"\n")
+
     threading.Thread(target=listen, daemon=True).start()
-    while (line := orders.get()) is not None:
-        work(line, lambda event: print(event.model_dump_json(), file=events), stop.is_set)
+    while (line := waiting.get()) is not None:
+        work(line, send, stop.is_set)
+
+
+def flush_prints() -> None:
+    """Writes out what Python or a native library printed, so that it is there before what comes next."""
+    import ctypes
+
+    with contextlib.suppress(Exception):  # whatever a plugin has put in its place
+        sys.stdout.flush()
+    with contextlib.suppress(ValueError):  # a C library that calls it otherwise
+        libc = ctypes.CDLL(None)
+        name = "__stdoutp" if sys.platform == "darwin" else "stdout"
+        libc.fflush(ctypes.c_void_p.in_dll(libc, name))
 
 
 def _end_with_the_parent() -> None:
     """Asks Linux to kill this process with its parent, and before it when memory runs out.
 
-    Elsewhere the end of standard input must do.
+    Its children, and this process elsewhere, are ended by `scalelab.supervise.group.Guard`.
     """
     if sys.platform == "linux":
         import ctypes

@@ -20,7 +20,7 @@ import numpy as np
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
-from scalelab.errors import TrainingError
+from scalelab.errors import ScalelabWarning, TrainingError
 from scalelab.records import CurvePoint
 
 FORMAT, WEIGHTS_FORMAT = 4, 2
@@ -101,7 +101,7 @@ class Checkpoint:
             _write_whole(self.path, state)
         except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
             said = f"checkpoint {self.path} could not be written ({error}); training goes on"
-            warnings.warn(said, stacklevel=2)
+            warnings.warn(said, ScalelabWarning, stacklevel=2)
 
     def load(self) -> Position:
         """Restores module, optimizer and random generators, and returns where the checkpoint was taken.
@@ -126,7 +126,7 @@ class Checkpoint:
             aside = path.with_name(path.name + ".set-aside")
             os.replace(path, aside)
             said = f"checkpoint {path} cannot be used ({_reason(error)}); kept as {aside.name}"
-            warnings.warn(f"{said}, training starts over", stacklevel=2)
+            warnings.warn(f"{said}, training starts over", ScalelabWarning, stacklevel=2)
             return Position()
         return position
 

@@ -8,6 +8,7 @@ from scalelab.testing import write_toy_plugin
 
 BACKENDS = """
 import os
+import subprocess
 import time
 
 import numpy as np
@@ -75,6 +76,10 @@ def load_trouble(params, module, example, device, calibration):
             return run(inputs)
 
         return executable(infer)
+    if trouble == "host":
+        subprocess.Popen(["sleep", "3600"])
+        print('{"kind":"refused","status":"failed","reason":"a lie"}')
+        print("x" * 1_000_000)
     if trouble == "hang":
         time.sleep(3600)
     if trouble == "nan":
@@ -91,7 +96,7 @@ def devices():
 
 
 def troubles():
-    names = ("mixed", "crash", "crash-large", "hang")
+    names = ("mixed", "crash", "crash-large", "hang", "host")
     return [scalelab.Device(name, "in trouble") for name in names]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import psutil
 import pytest
 from bench_toys import Workshop
 
@@ -101,6 +102,21 @@ def test_a_runtime_that_dies_or_hangs_costs_its_own_target_alone(tmp_path):
     assert table.status["hang"] == "timeout"
     assert table.reason["hang"] == "no answer for 20 s; its process was killed"
     assert table.status["cpu"] == "ok"
+
+
+def test_a_runtime_that_prints_and_starts_processes_is_measured_and_leaves_none(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("BENCH_OF", str(tmp_path))
+    workshop = Workshop(tmp_path, widths=(2,))
+    assert workshop.bench("trouble:host").ok == 1
+    assert capfd.readouterr() == ("", "")
+    (log,) = (tmp_path / "store.duckdb.journal" / "logs").iterdir()
+    assert log.name == "bench-trouble-host-f32.txt"
+    assert log.stat().st_size > 1_000_000
+    found = (process for process in psutil.process_iter(["environ", "status"]))
+    left = [p for p in found if (p.info["environ"] or {}).get("BENCH_OF") == str(tmp_path)]
+    assert [p for p in left if p.info["status"] != psutil.STATUS_ZOMBIE] == []
+    assert workshop.bench("fast:cpu").ok == 1
+    assert len(list(log.parent.iterdir())) == 1, "who prints nothing has no log"
 
 
 def test_a_crash_in_the_middle_costs_one_network_and_retry_tries_it_again(tmp_path):

@@ -82,6 +82,7 @@ name = "still"
 [training]
 length = { steps = 2 }
 batch_size = 8
+precision = "fp32"
 """
 
 

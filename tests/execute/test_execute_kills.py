@@ -27,10 +27,18 @@ def start(lab, study, log) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
+def works(child: psutil.Process) -> bool:
+    """Whether a child is a worker, and not the guard of one."""
+    try:
+        return "scalelab.execute.worker" in child.cmdline()
+    except psutil.Error:
+        return False
+
+
 def strike(process: subprocess.Popen, rng: random.Random) -> bool:
     """Kills the coordinator or one of its workers; returns whether something was there to kill."""
-    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    victim = rng.choice([process.pid, *(child.pid for child in children)])
+    children = psutil.Process(process.pid).children() if process.poll() is None else []
+    victim = rng.choice([process.pid, *(child.pid for child in children if works(child))])
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:

@@ -8,7 +8,7 @@ import pytest
 
 from scalelab.execute.crew import Crew
 from scalelab.execute.events import Planned, Retried, Started
-from scalelab.execute.jobs import Finished, Progressed
+from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import ComponentRef, Trial
 from scalelab.report.progress import LiveDisplay, PlainDisplay
 from scalelab.report.trial_names import TrialNames
@@ -38,6 +38,7 @@ def events(*trials: Trial):
     for one in trials:
         yield Started(trial=one, attempt=1)
         yield Progressed(trial_id=one.id, step=1, n_steps=2, loss=0.5)
+        yield Warned(trial_id=one.id, place="checkpoint.py:1", message="the disk is full")
         yield Retried(trial_id=one.id, reason="its worker was killed")
         yield Started(trial=one, attempt=2)
         yield Finished(trial_id=one.id, status="failed", wall_seconds=1.25, loss=0.25, error="why")
@@ -66,8 +67,9 @@ def test_plain_lines_say_what_a_log_needs():
     one = trial(8).id
     assert lines[0] == "study s: 2 trials, 0 done before, 2 to do, 1 running elsewhere; 2 workers of 1 thread"
     assert lines[1] == "left out: too large"
-    assert lines[2] == f"lost {one}: its worker was killed; it will be tried again"
-    assert lines[3] == f"[1/2] failed {one} loss 0.2500 in 1.2 s  net(width=8) sgd: why"
+    assert lines[2] == "warning: the disk is full (said once; logs have the rest)"
+    assert lines[3] == f"lost {one}: its worker was killed; it will be tried again"
+    assert lines[4] == f"[1/2] failed {one} loss 0.2500 in 1.2 s  net(width=8) sgd: why"
     assert lines[-1].startswith("stopping: running trials write a checkpoint")
 
 

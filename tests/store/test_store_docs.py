@@ -80,7 +80,7 @@ def test_every_folder_of_the_journal_is_documented(store):
     store.claims.claim(a_trial(3).id, "s", 1)
     store.journal.checkpoint("x")
     store.journal.weights("x").parent.mkdir()
-    store.journal.write_log("x", "")
+    store.journal.add_to_log("x", "")
     (store.journal.new / f"{a_trial(9).id}-1.json").write_text("torn")
     store.ingest()
     folders = {path.name for path in store.journal.folder.iterdir() if path.is_dir()}

@@ -166,4 +166,6 @@ def test_links_lead_to_one_journal(tmp_path):
 def test_checkpoints_and_logs_have_their_places(tmp_path):
     journal = Journal(tmp_path / "x.duckdb")
     assert journal.checkpoint("abc").parent.is_dir()
-    assert journal.write_log("abc-1", "a traceback").read_text(encoding="utf-8") == "a traceback"
+    journal.add_to_log("abc-1", "a trace")
+    journal.add_to_log("abc-1", "back")
+    assert journal.log("abc-1").read_text(encoding="utf-8") == "a traceback"

@@ -15,7 +15,7 @@ import pytest
 from scalelab.supervise.process import Supervised
 
 WORKER = """
-import os, signal, subprocess, sys, time
+import multiprocessing, os, signal, subprocess, sys, time
 
 from scalelab.errors import InputError
 from scalelab.records import Frozen
@@ -38,16 +38,48 @@ def work(line, send, should_stop):
         os.kill(os.getpid(), signal.SIGKILL)
     if order == "hang":
         time.sleep(3600)
-    if order == "child":
-        send(Said(text=str(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]).pid)))
+    if order in ("child", "daemon"):
+        child = subprocess.Popen(["sleep", "3600"], start_new_session=order == "daemon")
+        send(Said(text=str(child.pid)))
         return
+    if order == "stubborn":
+        # Forked, so that it has whatever this process has, and deaf to being asked.
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(3600)
+            os._exit(0)
+        send(Said(text=str(child)))
+        return
+    if order == "input":
+        try:
+            input()
+        except EOFError:
+            send(Said(text="nothing to read"))
+        return
+    if order == "cat":
+        subprocess.run(["cat"], check=True)
+    if order.startswith("pool "):
+        with multiprocessing.get_context(order.split()[1]).Pool(2) as pool:
+            send(Said(text=str(pool.map(abs, [-1, -2]))))
+        return
+    if order == "lie":
+        print('{"text":"a lie"}', flush=True)
+    if order == "many":
+        for number in range(5000):
+            send(Said(text=f"{number} {'x' * 100}"))
+        os._exit(0)
+    if order == "torn":
+        os.write(int(sys.orig_argv[-1]), b'{"text":')
+        os._exit(0)
     if order == "wait":
         while not should_stop():
             time.sleep(0.01)
     send(Said(text=order))
 
 
-serve(work)
+if __name__ == "__main__":
+    serve(work)
 """
 
 
@@ -57,9 +89,9 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     started = []
 
-    def one() -> tuple[Supervised[str], list[str]]:
-        printed: list[str] = []
-        started.append(Supervised("toy_worker", str.strip, threads=3, tell=printed.append))
+    def one() -> tuple[Supervised[str], list[bytes]]:
+        printed: list[bytes] = []
+        started.append(Supervised("toy_worker", str.strip, threads=3, output=printed.append))
         return started[-1], printed
 
     yield one
@@ -79,7 +111,7 @@ def test_orders_are_answered_in_turn_and_prints_are_no_answers(start):
     process.close()
     assert heard(process) == (process, None)
     assert process.why_lost() == "its worker ended with exit code 0: working at two"
-    assert printed == ["working at one\n", "working at two\n"]
+    assert b"".join(printed) == b"working at one\nworking at two\n"
 
 
 @pytest.mark.parametrize(
@@ -99,14 +131,93 @@ def test_the_reason_of_an_end_is_told_with_its_last_words(start, order, reason):
     process.close()
 
 
-def test_what_it_started_ends_with_it(start):
-    process, _ = start()
-    process.send("child")
+def started_by(process, order) -> psutil.Process:
+    """What a process started on an order, and says the number of."""
+    process.send(order)
     child = psutil.Process(int(heard(process)[1].split('"')[3]))
     assert child.is_running()
+    return child
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether a process ends; nobody may be there who takes note of the end."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("child", ["child", "stubborn"])
+@pytest.mark.parametrize("end", ["die", "killed", "kill", "close"])
+def test_what_it_started_ends_with_it(start, child, end):
+    process, _ = start()
+    child = started_by(process, child)
+    if end in ("die", "killed"):
+        process.send(end)
+    else:
+        getattr(process, end)()
+    assert heard(process) == (process, None)
+    assert gone(child)
+
+
+def test_a_death_is_noticed_though_a_daemon_of_it_lives(start):
+    process, _ = start()
+    daemon = started_by(process, "daemon")
     process.send("die")
     assert heard(process) == (process, None)
-    assert psutil.wait_procs([child], timeout=30)[0]
+    assert process.why_lost() == "its worker ended with exit code 3: out of ideas"
+    assert daemon.is_running(), "a session of its own is beyond"
+    daemon.kill()
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_pools_of_processes_work(start, method):
+    process, _ = start()
+    process.send(f"pool {method}")
+    assert heard(process) == (process, '{"text":"[1, 2]"}')
+
+
+@pytest.mark.parametrize(("order", "answer"), [("input", "nothing to read"), ("cat", "cat")])
+def test_standard_input_is_empty(start, order, answer):
+    process, _ = start()
+    process.send(order)
+    assert heard(process) == (process, f'{{"text":"{answer}"}}')
+
+
+def test_a_print_like_an_event_is_none(start):
+    process, printed = start()
+    process.send("lie")
+    assert heard(process) == (process, '{"text":"lie"}')
+    process.close()
+    assert b'{"text":"a lie"}\n' in b"".join(printed)
+
+
+def test_what_was_said_before_the_end_is_heard_in_order(start):
+    process, _ = start()
+    process.send("many")
+    said = [heard(process)[1] for _ in range(5000)]
+    assert [int(line.split('"')[3].split()[0]) for line in said] == list(range(5000))
+    assert heard(process) == (process, None)
+
+
+def test_half_an_event_is_none(start):
+    process, _ = start()
+    process.send("torn")
+    assert heard(process) == (process, None)
+
+
+def test_prints_go_where_they_belong_when_that_changes(start):
+    process, before = start()
+    process.send("one")
+    heard(process)
+    after = []
+    process.redirect(after.append)
+    process.send("two")
+    heard(process)
+    process.close()
+    assert (b"".join(before), b"".join(after)) == (b"working at one\n", b"working at two\n")
 
 
 def test_a_hung_process_is_killed(start):
@@ -131,23 +242,25 @@ import sys, time
 
 from scalelab.supervise.process import Supervised
 
-process = Supervised("toy_worker", str.strip, threads=1, tell=lambda line: None)
+process = Supervised("toy_worker", str.strip, threads=1, output=lambda printed: None)
 process.send("one")
 process.heard.get(timeout=60)
+process.send("child")
+_, said = process.heard.get(timeout=60)
+process.send("stubborn")
+_, forked = process.heard.get(timeout=60)
 process.send("hang")
-print(process.pid, flush=True)
+print(process.pid, said.split('"')[3], forked.split('"')[3], flush=True)
 time.sleep(3600)
 """
 
 
-def test_it_ends_with_a_coordinator_that_is_killed(start):
+def test_all_of_it_ends_with_a_coordinator_that_is_killed(start):
     coordinator = subprocess.Popen([sys.executable, "-c", COORDINATOR], stdout=subprocess.PIPE, text=True)
-    worker = psutil.Process(int(coordinator.stdout.readline()))
-    assert worker.is_running()
+    family = [psutil.Process(int(pid)) for pid in coordinator.stdout.readline().split()]
+    assert len(family) == 3
+    family += psutil.Process(coordinator.pid).children()
     coordinator.send_signal(signal.SIGKILL)
     coordinator.wait()
-    deadline = time.monotonic() + 30
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert all(gone(process) for process in family)
     coordinator.stdout.close()
