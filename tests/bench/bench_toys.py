@@ -55,6 +55,10 @@ def load_trouble(params, module, example, device, calibration):
     run = eager(module)
     width = len(next(module.parameters()))
     trouble = {2: "raise", 3: "bug", 4: "memory", 5: "nan"}.get(width) if device == "mixed" else device
+    if trouble == "off":
+        # Wrong outputs from the larger networks, and more so in int8.
+        scale = 1 + (0.02 if width > 4 else 0.0005) * (10 if params.precision == "int8" else 1)
+        return executable(lambda inputs: run(inputs) * np.float32(scale))
     if trouble == "raise":
         raise scalelab.BackendError("operator Erf does not convert")
     if trouble == "bug":
@@ -91,7 +95,7 @@ def devices():
 
 
 def troubles():
-    names = ("mixed", "crash", "crash-large", "hang")
+    names = ("mixed", "crash", "crash-large", "hang", "off")
     return [scalelab.Device(name, "in trouble") for name in names]
 
 
