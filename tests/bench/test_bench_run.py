@@ -133,6 +133,19 @@ def test_what_a_lower_precision_costs_is_recorded_and_not_judged(tmp_path):
     assert table.relative_error.to_dict() == pytest.approx({2: 0.005, 32: 0.2}, rel=1e-3)
 
 
+def test_a_failed_conversion_breaks_no_other_one(tmp_path):
+    workshop = Workshop(tmp_path, widths=(2, 3, 6, 8, 10, 12, 14, 16))
+    summary = workshop.bench("trouble:breaks-process")
+    assert (summary.ok, summary.pending) == (6, 0)
+    table = by_width(workshop.store.latencies())
+    assert table.reason.dropna().tolist() == ["operator Erf does not convert"] * 2
+    good = table[table.status == "ok"]
+    assert sorted(good.index) == [6, 8, 10, 12, 14, 16]
+    assert (good.n_rounds >= 3).all()
+    processes = {json.loads(facts)["process"] for facts in good.facts}
+    assert len(processes) > 1, "the order of the networks puts a failure between two good ones"
+
+
 def test_a_runtime_that_dies_or_hangs_costs_its_own_target_alone(tmp_path):
     workshop = Workshop(tmp_path, widths=(2,))
     assert workshop.bench("trouble:crash", "fast:cpu").ok == 1
