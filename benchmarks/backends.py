@@ -97,7 +97,8 @@ def openvino_row(module: nn.Module, batch: np.ndarray, arguments: argparse.Names
 
     with tempfile.TemporaryDirectory() as folder:
         ir = Path(folder, "model.xml")
-        openvino.save_model(openvino_backend.convert(params, module, batch, None), ir, compress_to_fp16=False)
+        model = openvino_backend.convert("torchscript", module, batch)
+        openvino.save_model(model, ir, compress_to_fp16=False)
         return alternated(
             executable,
             lambda: benchmark_app(ir, arguments.seconds, arguments.threads),
@@ -113,7 +114,7 @@ def onnxruntime_row(module: nn.Module, batch: np.ndarray, arguments: argparse.Na
     params = onnxruntime_backend.OnnxruntimeParams(threads=arguments.threads)
     executable = onnxruntime_backend.load(params, module, batch, "CPU", None)
     with tempfile.TemporaryDirectory() as folder:
-        path, _ = onnxruntime_backend.convert(params, module, batch, None, Path(folder))
+        path = onnxruntime_backend.export("torchscript", params, module, batch, Path(folder))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = arguments.threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

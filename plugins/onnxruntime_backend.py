@@ -1,8 +1,8 @@
 """`onnxruntime`: ONNX Runtime with any of its execution providers.
 
-A model is exported to ONNX with the batch fixed. Devices are providers, named without `ExecutionProvider`.
-There is no bf16: the CPU provider has no kernels for it, and ONNX lets convolutions have it only since
-opset 22, later than most providers.
+A model is exported to ONNX with the batch fixed, and compared with PyTorch in f32. Devices are providers,
+named without `ExecutionProvider`. There is no bf16: the CPU provider has no kernels for it, and ONNX lets
+convolutions have it only since opset 22, later than most providers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import copy
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import Loading, missing, required
+from scalelab_plugins.runtimes import Exporter, Loading, missing, required, ways_out
 
 import scalelab
 
@@ -49,8 +50,9 @@ class OnnxruntimeParams(scalelab.BackendParams):
     calibration_examples: int = Field(
         300, ge=1, le=100_000, description="examples that static int8 is calibrated with, at most"
     )
-    exporter: Literal["auto", "torchscript", "dynamo"] = Field(
-        "auto", description="torch's exporter to ONNX; auto: dynamo where the faster torchscript fails"
+    exporter: Exporter = Field(
+        "auto",
+        description="torch's exporter to ONNX; auto: dynamo where the faster torchscript fails or is wrong",
     )
     opset: int = Field(18, ge=17, le=20, description="version of the ONNX operators")
 
@@ -76,28 +78,46 @@ def load(
     device: str,
     calibration: np.ndarray | None,
 ) -> scalelab.Executable:
-    """Exports, quantizes where asked, opens a session, and runs the model once.
+    """Exports, quantizes where asked, opens a session, and runs the model once; by one exporter or another.
 
     Raises:
         scalelab.InputError: The device is unknown or unavailable; static int8 without `calibration`.
-        scalelab.BackendError: The model does not export, load or run.
+        scalelab.BackendError: By no exporter the model converts, loads and runs with PyTorch's outputs.
     """
     loading = Loading.of("onnxruntime", params, devices(), device)
+    ways = {
+        name: partial(_load_by, name, params, module, example, calibration, loading)
+        for name in ways_out(params.exporter)
+    }
+    executable: scalelab.Executable = loading.by_one_of(ways)
+    return executable
+
+
+def _load_by(
+    exporter: str,
+    params: OnnxruntimeParams,
+    module: nn.Module,
+    example: np.ndarray,
+    calibration: np.ndarray | None,
+    loading: Loading,
+) -> scalelab.Executable:
+    """Loads the model by one exporter."""
     device, threads = loading.device, loading.threads
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path, exporter = convert(params, module, example, calibration, Path(folder), loading)
-        model_bytes = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+        path = export(exporter, params, module, example, Path(folder), loading)
         with loading.step("load"):
-            session = open_session(path, device, threads)
+            session = open_session(path, "CPU", threads)
+        loading.check(partial(_run, session), module, example, calibration)
+        if (device, params.precision) != ("CPU", "f32"):
+            del session, loading.seconds["load"]
+            path = convert(path, params, example, calibration, loading)
+            with loading.step("load"):
+                session = open_session(path, device, threads)
+        model_bytes = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
     providers = [name.removesuffix(SUFFIX) for name in session.get_providers()]
     if providers[0] != device:
         raise loading.error("load", RuntimeError(f"the session fell back to {', '.join(providers)}"))
-
-    def run(inputs: np.ndarray) -> np.ndarray:
-        outputs: np.ndarray = session.run([OUTPUT], {INPUT: inputs})[0]
-        return outputs
-
-    infer = loading.guarded(run, example.shape)
+    infer = loading.guarded(partial(_run, session), example.shape)
     infer(example)
     facts: dict[str, str | int | float | bool] = {
         "onnxruntime": _onnxruntime().__version__,
@@ -111,6 +131,11 @@ def load(
     return scalelab.Executable(
         infer=infer, seconds=loading.seconds, model_bytes=model_bytes, threads=threads, facts=facts
     )
+
+
+def _run(session: Any, inputs: np.ndarray) -> np.ndarray:
+    outputs: np.ndarray = session.run([OUTPUT], {INPUT: inputs})[0]
+    return outputs
 
 
 def open_session(path: Path, device: str, threads: int) -> Any:
@@ -127,63 +152,73 @@ def open_session(path: Path, device: str, threads: int) -> Any:
     return runtime.InferenceSession(path, options, providers=[wanted, *fallback])
 
 
-def convert(
+def export(
+    exporter: str,
     params: OnnxruntimeParams,
     module: nn.Module,
     example: np.ndarray,
-    calibration: np.ndarray | None,
     folder: Path,
     loading: Loading | None = None,
-) -> tuple[Path, str]:
-    """Writes the model in the precision asked for; returns its file and the exporter that was used.
+) -> Path:
+    """Writes a copy of the module as ONNX in f32; returns the file.
 
     Raises:
-        scalelab.InputError: Static int8 without `calibration`, or a package is missing.
-        scalelab.BackendError: The model does not convert.
+        scalelab.InputError: A package is missing.
+        scalelab.BackendError: The exporter cannot.
     """
-    loading = loading or Loading("onnxruntime", "CPU", params.precision)
-    onnx = required("onnx", "onnx")
-    _onnxruntime()
-    path = folder / "exported.onnx"
-    with loading.step("convert"):
-        exporter = export(copy.deepcopy(module).cpu().eval(), example, path, params)
-        if params.precision == "f16":
-            float16 = required("onnx", "onnxruntime.transformers.float16")
-            half = float16.convert_float_to_float16(onnx.load(path), keep_io_types=True)
-            path = folder / "half.onnx"
-            onnx.save(half, path)
-    if params.precision == "int8":
-        path = quantize(path, params, example, calibration, loading)
-    return path, exporter
-
-
-def export(module: nn.Module, example: np.ndarray, path: Path, params: OnnxruntimeParams) -> str:
-    """Writes the module as ONNX; returns the name of the exporter that could."""
-    attempts = ("torchscript", "dynamo") if params.exporter == "auto" else (params.exporter,)
-    first: Exception | None = None
-    for name in attempts:
-        try:
-            _export(module, example, path, params.opset, name)
-        except Exception as error:
-            first = first or error
-        else:
-            return name
-    assert first is not None
-    raise first
-
-
-def _export(module: nn.Module, example: np.ndarray, path: Path, opset: int, exporter: str) -> None:
     import torch
 
-    torch.onnx.export(
-        module,
-        (torch.from_numpy(example.copy()),),
-        path,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        opset_version=opset,
-        dynamo=exporter == "dynamo",
-    )
+    loading = loading or Loading("onnxruntime", "CPU", params.precision)
+    for package in ("onnx", "onnxruntime"):
+        required("onnx", package)
+    path = folder / "exported.onnx"
+    with loading.step("convert"):
+        try:
+            torch.onnx.export(
+                copy.deepcopy(module).cpu().eval(),
+                (torch.from_numpy(example.copy()),),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=params.opset,
+                dynamo=exporter == "dynamo",
+                external_data=False,  # quantization loses weights that lie beside the file
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _cause(error) from None
+    return path
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Returns what an exporter's error comes from: its own text is advice on how to look for it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def convert(
+    path: Path,
+    params: OnnxruntimeParams,
+    example: np.ndarray,
+    calibration: np.ndarray | None,
+    loading: Loading,
+) -> Path:
+    """Returns the file of a model in the precision asked for, given that in f32.
+
+    Raises:
+        scalelab.InputError: Static int8 without `calibration`.
+        scalelab.BackendError: The model does not convert.
+    """
+    if params.precision == "int8":
+        return quantize(path, params, example, calibration, loading)
+    if params.precision == "f32":
+        return path
+    half = path.with_name("half.onnx")
+    with loading.step("convert"):
+        onnx = required("onnx", "onnx")
+        float16 = required("onnx", "onnxruntime.transformers.float16")
+        onnx.save(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True), half)
+    return half
 
 
 def quantize(
@@ -270,6 +305,7 @@ def scalelab_backends() -> list[scalelab.Backend]:
             devices=devices,
             load=load,
             params=OnnxruntimeParams,
+            version=2,
             packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnx", "torch"),
         )
     ]

@@ -1,8 +1,9 @@
 """`openvino`: Intel's runtime for CPUs, integrated and discrete GPUs, and NPUs.
 
-A model is traced, converted to OpenVINO's own representation with the batch fixed, and compiled for the
-device. INT8 is NNCF's post-training quantization, calibrated with examples of the dataset. OpenVINO and NNCF
-count their users over the network; they are imported such that they do not.
+A model is exported from PyTorch, converted to OpenVINO's own representation with the batch fixed, compared
+with PyTorch in f32, and compiled for the device. INT8 is NNCF's post-training quantization, calibrated with
+examples of the dataset. OpenVINO and NNCF count their users over the network; they are imported such that
+they do not.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import Loading, missing, quiet, required
+from scalelab_plugins.runtimes import Exporter, Loading, missing, quiet, required, ways_out
 
 import scalelab
 
@@ -52,6 +54,10 @@ class OpenvinoParams(scalelab.BackendParams):
         "performance", description="int8 activations: all symmetric, or asymmetric where they need it"
     )
     transformer: bool = Field(False, description="quantize as suits transformers (int8)")
+    exporter: Exporter = Field(
+        "auto",
+        description="torch's way out; auto: dynamo where the faster torchscript fails or is wrong",
+    )
 
 
 @contextlib.contextmanager
@@ -94,26 +100,53 @@ def load(
     device: str,
     calibration: np.ndarray | None,
 ) -> scalelab.Executable:
-    """Converts, quantizes where asked, compiles, and runs the model once.
+    """Converts, quantizes where asked, compiles, and runs the model once; by one exporter or another.
 
     Raises:
         scalelab.InputError: The device is unknown or unavailable, or has no such precision; int8 without
             `calibration`.
-        scalelab.BackendError: The model does not convert, compile or run.
+        scalelab.BackendError: By no exporter the model converts, loads and runs with PyTorch's outputs.
     """
     loading = Loading.of("openvino", params, devices(), device)
-    device, threads = loading.device, loading.threads
-    model = convert(params, module, example, calibration, loading)
+    ways = {
+        name: partial(_load_by, name, params, module, example, calibration, loading)
+        for name in ways_out(params.exporter)
+    }
+    executable: scalelab.Executable = loading.by_one_of(ways)
+    return executable
+
+
+def _load_by(
+    exporter: str,
+    params: OpenvinoParams,
+    module: nn.Module,
+    example: np.ndarray,
+    calibration: np.ndarray | None,
+    loading: Loading,
+) -> scalelab.Executable:
+    """Loads the model by one exporter."""
     openvino = _import("openvino")
-    core = openvino.Core()
+    core, device, threads = openvino.Core(), loading.device, loading.threads
+    model = convert(exporter, module, example, loading)
+    # The conversion is judged where f32 is f32, whatever the device makes of it.
+    exact = params.model_copy(update={"precision": "f32"})
+    judge = "CPU" if "CPU" in core.available_devices else device
     with loading.step("compile"):
-        compiled = core.compile_model(model, device, config(params, device, threads))
+        compiled = core.compile_model(model, judge, config(exact, judge, threads))
+        request = _Request(openvino, compiled)
+    loading.check(request.infer, module, example, calibration)
+    if (device, params.precision) != (judge, "f32"):
+        del compiled, request, loading.seconds["compile"]
+        if params.precision == "int8":
+            model = quantize(model, params, example, calibration, loading)
+        with loading.step("compile"):
+            compiled = core.compile_model(model, device, config(params, device, threads))
+            request = _Request(openvino, compiled)
     facts = _facts(compiled, device) | {"openvino": openvino.__version__, "hint": params.hint}
-    facts["emulated"] = _emulated(core, compiled, params.precision)
+    facts |= {"exporter": exporter, "emulated": _emulated(core, compiled, params.precision)}
     computed = facts.get("inference_precision")
     if params.precision != "int8" and computed not in (None, params.precision):
         raise loading.refusal(f"the runtime computes in {computed} there; ask for {computed}")
-    request = _Request(openvino, compiled)
     infer = loading.guarded(request.infer, example.shape)
     infer(example)
     return scalelab.Executable(
@@ -127,31 +160,41 @@ def load(
     )
 
 
-def convert(
-    params: OpenvinoParams,
-    module: nn.Module,
-    example: np.ndarray,
-    calibration: np.ndarray | None,
-    loading: Loading | None = None,
-) -> Any:
-    """Returns a copy of the module as an `openvino.Model` for inputs of the example's shape.
+def convert(exporter: str, module: nn.Module, example: np.ndarray, loading: Loading | None = None) -> Any:
+    """Returns a copy of the module as an `openvino.Model` in f32, for inputs of the example's shape.
 
     Raises:
-        scalelab.InputError: Int8 without `calibration`, or a package is missing.
+        scalelab.InputError: A package is missing.
         scalelab.BackendError: The model does not convert.
     """
     import torch
 
     openvino = _import("openvino")
-    loading = loading or Loading("openvino", "CPU", params.precision)
+    loading = loading or Loading("openvino", "CPU", "f32")
     with loading.step("convert"):
-        inputs = torch.from_numpy(example.copy())
+        inputs, model = torch.from_numpy(example.copy()), copy.deepcopy(module).cpu().eval()
+        shape = [list(example.shape)]
         with torch.no_grad():
+            if exporter == "dynamo":
+                return openvino.convert_model(torch.export.export(model, (inputs,)), input=shape)
             # Traced here, without the second and third run by which tracing checks itself.
-            traced = torch.jit.trace(copy.deepcopy(module).cpu().eval(), inputs, check_trace=False)  # type: ignore[no-untyped-call]
-            model = openvino.convert_model(traced, example_input=inputs, input=[list(example.shape)])
-    if params.precision != "int8":
-        return model
+            traced = torch.jit.trace(model, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+            return openvino.convert_model(traced, example_input=inputs, input=shape)
+
+
+def quantize(
+    model: Any,
+    params: OpenvinoParams,
+    example: np.ndarray,
+    calibration: np.ndarray | None,
+    loading: Loading,
+) -> Any:
+    """Returns a model in int8.
+
+    Raises:
+        scalelab.InputError: There is no `calibration`, or NNCF is missing.
+        scalelab.BackendError: The model cannot be quantized.
+    """
     batches = loading.calibration_batches("NNCF", calibration, len(example), params.calibration_examples)
     nncf = _import("nncf")
     with loading.step("quantize"):
@@ -266,7 +309,7 @@ def scalelab_backends() -> list[scalelab.Backend]:
             devices=devices,
             load=load,
             params=OpenvinoParams,
-            version=2,
+            version=3,
             packages=("openvino", "nncf", "torch"),
         )
     ]

@@ -12,17 +12,23 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import scalelab
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
 Infer = Callable[["np.ndarray"], "np.ndarray"]
+
+Exporter = Literal["auto", "torchscript", "dynamo"]
+"""How a network leaves PyTorch: by `torch.jit.trace`, or by `torch.export`, the slower one."""
+CHECKED = 32
+"""Calibration examples on which the outputs of a conversion are compared with PyTorch's, beside the batch."""
 
 _MEMORY = re.compile(r"out of memory|bad_alloc|allocate|insufficient memory", re.IGNORECASE)
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|^(Exception from|Check '|FrontEnd API failed).*$", re.MULTILINE)
@@ -102,6 +108,24 @@ def _native_stdout_closed() -> Iterator[None]:
         os.close(kept)
 
 
+def ways_out(exporter: Exporter) -> tuple[str, ...]:
+    """Returns the exporters to try, in order."""
+    return get_args(Exporter)[1:] if exporter == "auto" else (exporter,)
+
+
+class StepError(scalelab.BackendError):
+    """A step of loading went wrong.
+
+    Attributes:
+        doing: What was being done with the model.
+        reason: What went wrong, in one line.
+    """
+
+    def __init__(self, message: str, doing: str, reason: str) -> None:
+        super().__init__(message)
+        self.doing, self.reason = doing, reason
+
+
 @dataclass
 class Loading:
     """One attempt to load a model: what it is, and the seconds that its steps took so far.
@@ -149,14 +173,61 @@ class Loading:
             raise self.error(name, error) from error
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def error(self, doing: str, error: Exception) -> scalelab.BackendError:
+    def error(self, doing: str, error: Exception) -> StepError:
         """Returns what to say where `doing` something with the model failed."""
         text = " ".join(_NOISE.sub("", str(error)).split())[:300]
-        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if isinstance(error, scalelab.ScalelabError):
+            reason = text
+        else:
+            reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
             reason = f"it does not fit into memory: {reason}"
+        return self._error(doing, reason)
+
+    def _error(self, doing: str, reason: str) -> StepError:
         where = f"on {self.device} in {self.precision}"
-        return scalelab.BackendError(f"backend {self.backend} cannot {doing} the model {where}: {reason}")
+        return StepError(f"backend {self.backend} cannot {doing} the model {where}: {reason}", doing, reason)
+
+    def by_one_of(self, ways: Mapping[str, Callable[[], scalelab.Executable]]) -> scalelab.Executable:
+        """Loads the model by the first way that succeeds; `seconds` are those of that one.
+
+        Raises:
+            scalelab.InputError: It cannot be had in any way.
+            scalelab.BackendError: None succeeds; the message says for each why.
+        """
+        failures: dict[str, StepError] = {}
+        for name, way in ways.items():
+            self.seconds.clear()
+            try:
+                return way()
+            except StepError as failure:
+                failures[name] = failure
+        (first, *others) = failures.values()
+        if not others:
+            raise first
+        alike = all(other.doing == first.doing for other in others)
+        reasons = (
+            f"by {name} {'' if alike else f'cannot {failure.doing}: '}{failure.reason[:190]}"
+            for name, failure in failures.items()
+        )
+        raise self._error(first.doing if alike else "load", "; ".join(reasons)) from first
+
+    def check(
+        self, infer: Infer, module: nn.Module, example: np.ndarray, calibration: np.ndarray | None
+    ) -> None:
+        """Compares what a conversion in f32 gives with what PyTorch does, on the batch and on real examples.
+
+        Raises:
+            scalelab.BackendError: The outputs are not PyTorch's.
+        """
+        import numpy as np
+
+        others = [] if calibration is None else [calibration[:CHECKED].astype(np.float32, copy=False)]
+        try:
+            with quiet():
+                scalelab.check_outputs(infer, module, np.concatenate([example, *others]), len(example))
+        except Exception as error:
+            raise self.error("convert", error) from error
 
     def refusal(self, why: str) -> scalelab.InputError:
         """Returns what to say where the precision is not available."""

@@ -67,8 +67,10 @@ def load(
         facts["cuda"] = torch.version.cuda
     kinds = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "int8": torch.float32}
     kind = kinds[params.precision]
+    if kind.itemsize < 4 and any(map(torch.is_complex, module.state_dict().values())):
+        raise loading.refusal(f"the model has complex weights, and PyTorch has no complex {params.precision}")
     with loading.step("load"):
-        weights: nn.Module = copy.deepcopy(module).eval().to(device, kind)
+        weights = cast(copy.deepcopy(module).eval().to(device), kind)
     if params.precision == "int8":
         with loading.step("quantize"):
             weights, facts["int8_weights"] = quantized(weights, loading)
@@ -95,6 +97,17 @@ def load(
     )
 
 
+def cast(model: nn.Module, kind: torch.dtype) -> nn.Module:
+    """Returns the model with its real weights in `kind`; complex ones and integers stay what they are.
+
+    `model.to(kind)` would drop the imaginary parts of complex weights.
+    """
+    import torch
+
+    halves = {torch.bfloat16: model.bfloat16, torch.float16: model.half}
+    return halves.get(kind, model.float)()
+
+
 def quantized(model: nn.Module, loading: Loading) -> tuple[nn.Module, float]:
     """Returns the model with int8 linear and recurrent layers, and the share of weights that are int8.
 
@@ -117,6 +130,8 @@ def quantized(model: nn.Module, loading: Loading) -> tuple[nn.Module, float]:
     n_weights = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
     if not layers:
         raise loading.refusal("it quantizes linear and recurrent layers, and the model has none; use f32")
+    if any(parameter.is_complex() for layer in layers for parameter in layer.parameters()):
+        raise loading.refusal("PyTorch quantizes no linear layer of complex weights; use f32")
     share = n_weights / sum(parameter.numel() for parameter in model.parameters())
     result: nn.Module = quantize_dynamic(model, kinds, dtype=qint8)  # type: ignore[no-untyped-call]
     return result, round(share, 4)
@@ -163,6 +178,7 @@ def scalelab_backends() -> list[scalelab.Backend]:
             devices=devices,
             load=load,
             params=TorchParams,
+            version=2,
             packages=("torch",),
         )
     ]

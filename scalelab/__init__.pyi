@@ -110,6 +110,7 @@ from scalelab.hookspecs import hookimpl as hookimpl
 from scalelab.law import Frame as Frame
 from scalelab.law import Law as Law
 from scalelab.measure.environment import environment_facts as environment_facts
+from scalelab.measure.fidelity import check_outputs as check_outputs
 from scalelab.measure.flops import complexity as complexity
 from scalelab.measure.interleave import interleaved as interleaved
 from scalelab.measure.machine import machine_facts as machine_facts

@@ -118,8 +118,12 @@ def scalelab_backends() -> list[Backend]:  # type: ignore[empty-body]
             model = copy.deepcopy(module).eval().double()
             seconds = {"convert": time.perf_counter() - start}
             def infer(inputs):
-                with torch.inference_mode():
-                    return model(torch.from_numpy(inputs).double()).float().numpy()
+                try:
+                    with torch.inference_mode():
+                        return model(torch.from_numpy(inputs).double()).float().numpy()
+                except RuntimeError as error:  # such as complex weights, which double() leaves single
+                    reason = " ".join(str(error).split())
+                    raise scalelab.BackendError(f"torch-f64 cannot run the model: {reason}") from error
             facts = {"torch": torch.__version__}
             threads = torch.get_num_threads()
             return scalelab.Executable(

@@ -135,7 +135,9 @@ class Measurement(Attempted):
     peak_memory_bytes: int | None = Field(None, description="rise of the peak while it was loaded and timed")
     threads: int | None = None
     max_abs_error: Measured = Field(None, description="largest difference from PyTorch f32")
-    relative_error: Measured = Field(None, description="that, relative to the largest output")
+    relative_error: Measured = Field(
+        None, description="that, relative to the largest output; None where all outputs are zero"
+    )
     rms_error: Measured = Field(None, description="RMS of the differences, relative to that of outputs")
     agreement: Measured = Field(None, description="fraction of examples that get the same answer")
     n_compared: int | None = Field(None, description="validation examples that were compared")

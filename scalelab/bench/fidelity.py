@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from scalelab.components import OpenDataset
-    from scalelab.measure.fidelity import Infer
+    from scalelab.components import OpenDataset, Precision
+    from scalelab.measure.fidelity import Fidelity, Infer
 
 FEWEST, MOST = 32, 2000
 """Examples that are compared whatever it takes, and at most."""
@@ -21,9 +21,19 @@ PATIENCE = 10.0
 
 
 def compared(
-    data: OpenDataset, module: nn.Module, infer: Infer, batch: np.ndarray, seconds: float, *, trained: bool
+    data: OpenDataset,
+    module: nn.Module,
+    infer: Infer,
+    batch: np.ndarray,
+    seconds: float,
+    *,
+    precision: Precision,
+    trained: bool,
 ) -> dict[str, Any]:
     """Compares outputs with PyTorch's in f32, and the task's metrics where the weights are trained.
+
+    Outputs in f32 that are not PyTorch's make the measurement `failed`. What a lower precision may cost is
+    for the user to judge: its errors are recorded and nothing more.
 
     Args:
         data: Whose validation examples go in: all, or some drawn at random, the same for every target.
@@ -31,19 +41,19 @@ def compared(
         infer: Runs it on the target, on batches of the shape of `batch`.
         batch: One of them.
         seconds: The time limit; a target so slow that all examples would take many times that gets fewer.
+        precision: What the target computes in.
         trained: Whether metrics mean anything.
 
     Returns:
-        Fields of a `scalelab.measurements.Measurement`.
+        Fields of a `scalelab.measurements.Measurement`, its status among them.
 
     Raises:
-        BackendError: An output is not finite though PyTorch's are.
+        BackendError: An output is not finite, here or in PyTorch.
     """
     import numpy as np
 
     from scalelab.arrays import rows_of
-    from scalelab.measure.fidelity import compare, model_inputs, outputs_of, reference_outputs
-    from scalelab.train.metrics import objective_of
+    from scalelab.measure.fidelity import compare, explained, model_inputs, outputs_of, reference_outputs
 
     infer(batch)
     start = time.perf_counter()
@@ -56,20 +66,32 @@ def compared(
     outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
     score = partial(_scores, data) if trained else None
     found = compare(outputs, wanted, targets=targets, score=score)
+    fault = found.fault if precision == "f32" else None
     facts: dict[str, Any] = {
+        "status": "failed" if fault else "ok",
+        "reason": fault and explained(fault, module, inputs, wanted),
         "n_compared": n,
         "max_abs_error": found.max_error,
         "relative_error": found.relative_error,
         "rms_error": found.rms_error,
         "agreement": found.agreement,
     }
-    if trained:
-        metric, direction = objective_of(data.task)
-        facts |= {"scores_f32": dict(found.reference_scores), "scores_here": dict(found.scores)}
-        facts["objective_f32"] = found.reference_scores[metric]
-        facts["objective_here"] = found.scores[metric]
-        facts |= {"metric": metric, "direction": direction}
-    return facts
+    return facts | (_costs(data, found) if trained else {})
+
+
+def _costs(data: OpenDataset, found: Fidelity) -> dict[str, Any]:
+    """Returns the objective and all scores of trained weights, in f32 and on the target."""
+    from scalelab.train.metrics import objective_of
+
+    metric, direction = objective_of(data.task)
+    return {
+        "scores_f32": dict(found.reference_scores),
+        "scores_here": dict(found.scores),
+        "objective_f32": found.reference_scores[metric],
+        "objective_here": found.scores[metric],
+        "metric": metric,
+        "direction": direction,
+    }
 
 
 def _scores(data: OpenDataset, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:

@@ -83,11 +83,18 @@ class Sliced(Frozen):
 
 
 class Refused(Frozen):
-    """The benchmark cannot be measured: what becomes of it, and one line of reason."""
+    """The benchmark cannot be measured: what becomes of it, and one line of reason.
+
+    Attributes:
+        status: Of the measurement.
+        reason: Why.
+        loaded: What loading and comparing found, where it came so far.
+    """
 
     kind: Literal["refused"] = "refused"
     status: MeasurementStatus
     reason: str
+    loaded: Measurement | None = None
 
 
 Answer = Devices | Sliced | Refused

@@ -38,12 +38,17 @@ class Lane:
     def slice(self, job: BenchJob, patience: float) -> Sliced | Refused:
         """Returns timed calls, or the outcome of the benchmark.
 
+        What fails in a runtime may leave it in a state that breaks the next model, so its process ends then.
+        Models that were loaded in it are loaded again when they are next asked for.
+
         Args:
             job: What to time.
             patience: Seconds that loading, comparing and timing may take together.
         """
         answer = self._ask(job, patience)
         assert isinstance(answer, (Sliced, Refused))
+        if isinstance(answer, Refused) and answer.status == "failed":
+            self.close()
         return answer
 
     def close(self) -> None:

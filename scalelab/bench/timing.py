@@ -54,7 +54,7 @@ class Timing:
         from scalelab.measure.rounds import combine
 
         if isinstance(answer, Refused):
-            self.refused = answer
+            self.refused, self.loaded = answer, answer.loaded or self.loaded
             return
         self.rounds.append(answer.times)
         self.loaded = self.loaded or answer.loaded

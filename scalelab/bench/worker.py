@@ -74,12 +74,14 @@ class Bench:
         )
         return Devices(rows=tuple(rows))
 
-    def slice(self, job: BenchJob) -> Sliced:
+    def slice(self, job: BenchJob) -> Sliced | Refused:
         """Times calls for a round, and loads the model first where it is not loaded."""
         from scalelab.measure.rounds import timed_calls
 
         key = job.benchmark.id
         loaded = None if key in self._ready else self._load(job)
+        if loaded is not None and loaded.status != "ok":
+            return Refused(status=loaded.status, reason=loaded.reason or "", loaded=loaded)
         executable, batch = self._ready[key]
         times = timed_calls(executable, batch, job.time_limit / ROUNDS)
         return Sliced(times=tuple(times), loaded=loaded)
@@ -113,15 +115,19 @@ class Bench:
         executable.infer(batch)
         peak = memory.bytes()
         trained = benchmark.weights is not None
-        fidelity = compared(data, module, executable.infer, batch, job.time_limit, trained=trained)
-        busy = throughput(executable, batch, seconds=job.time_limit / 5) if executable.throughput else None
+        fidelity = compared(
+            data, module, executable.infer, batch, job.time_limit, precision=params.precision, trained=trained
+        )
+        right = fidelity["status"] == "ok"
+        several = right and executable.throughput is not None
+        busy = throughput(executable, batch, seconds=job.time_limit / 5) if several else None
         machine = machine_facts("cpu", threads=params.threads)
-        self._ready[benchmark.id] = executable, batch
+        if right:
+            self._ready[benchmark.id] = executable, batch
         return Measurement(
             benchmark=benchmark,
             study=job.study,
             attempt=job.attempt,
-            status="ok",
             footprint=cost.footprint,
             seconds=dict(executable.seconds),
             model_bytes=executable.model_bytes,

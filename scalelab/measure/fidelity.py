@@ -26,6 +26,10 @@ Score = Callable[["np.ndarray", "np.ndarray"], Mapping[str, float]]
 
 REFERENCE_BATCH = 256
 """Examples that f32 PyTorch answers at a time."""
+F32_BOUND = 1e-3
+"""Relative error beyond which outputs in f32 are wrong: rounding in another order stays far below it."""
+ZERO = 1e-6
+"""Outputs of at most this size are zero: an error relative to them says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +39,10 @@ class Fidelity:
     Attributes:
         n_examples: Examples compared.
         max_error: Largest absolute difference of an output.
-        relative_error: That, over the largest absolute output of the reference.
-        rms_error: Root mean square of the differences, over that of the reference.
+        largest: Largest absolute output of the reference.
+        relative_error: `max_error` over `largest`; `None` where that is zero (`ZERO`), as with a head that
+            starts at zero.
+        rms_error: Root mean square of the differences, over that of the reference; `None` likewise.
         agreement: Fraction of examples that get the same answer: the same largest output.
         scores: Numbers of the outputs by name, where targets were given.
         reference_scores: The same numbers of the reference.
@@ -44,8 +50,9 @@ class Fidelity:
 
     n_examples: int
     max_error: float
-    relative_error: float
-    rms_error: float
+    largest: float
+    relative_error: float | None
+    rms_error: float | None
     agreement: float
     scores: Mapping[str, float] = field(default_factory=dict)
     reference_scores: Mapping[str, float] = field(default_factory=dict)
@@ -54,6 +61,19 @@ class Fidelity:
     def changes(self) -> dict[str, float]:
         """What each score changed by: negative is lower than the reference."""
         return {name: self.scores[name] - value for name, value in self.reference_scores.items()}
+
+    @property
+    def fault(self) -> str | None:
+        """Why these cannot be outputs of the same network in f32; `None` where they can."""
+        if self.relative_error is None:
+            wrong = self.max_error > ZERO
+            return f"outputs are up to {self.max_error:.2g} where PyTorch's are all 0" if wrong else None
+        if self.relative_error <= F32_BOUND:
+            return None
+        return (
+            f"outputs are off from PyTorch's by up to {self.max_error:.2g}, {self.relative_error:.2g} of the "
+            f"largest one; in f32 at most {F32_BOUND:g} is right"
+        )
 
 
 def compare(
@@ -73,37 +93,85 @@ def compare(
 
     Raises:
         InputError: The shapes differ, or there is nothing to compare.
-        BackendError: An output is not finite though the reference's are.
+        BackendError: An output is not finite, in the reference or here.
     """
     import numpy as np
 
     if outputs.shape != reference.shape or not reference.size:
         raise InputError(f"outputs of shape {outputs.shape} cannot be compared with {reference.shape}")
-    broken = int((~np.isfinite(outputs)).any(axis=tuple(range(1, outputs.ndim))).sum())
-    if broken and np.isfinite(reference).all():
-        raise BackendError(f"outputs of {broken} of {len(outputs)} examples are not finite; in f32 they are")
+    n = len(outputs)
+    if broken := _n_not_finite(reference):
+        raise BackendError(
+            f"PyTorch's own outputs of {broken} of {n} examples are not finite: nothing to compare with"
+        )
+    if broken := _n_not_finite(outputs):
+        raise BackendError(f"outputs of {broken} of {n} examples are not finite; in f32 they are")
     exact = reference.astype(np.float64)
     difference = np.abs(outputs - exact)
-    largest = max(float(np.abs(exact).max()), np.finfo(float).tiny)
-    scale = max(float(np.sqrt((exact**2).mean())), np.finfo(float).tiny)
+    largest, error = float(np.abs(exact).max()), float(difference.max())
     several = outputs.ndim > 1 and outputs.shape[-1] > 1
     same = outputs.argmax(-1) == reference.argmax(-1) if several else (outputs > 0) == (reference > 0)
     scored = score is not None and targets is not None
     return Fidelity(
         n_examples=len(outputs),
-        max_error=float(difference.max()),
-        relative_error=float(difference.max()) / largest,
-        rms_error=float(np.sqrt((difference**2).mean())) / scale,
+        max_error=error,
+        largest=largest,
+        relative_error=error / largest if largest > ZERO else None,
+        rms_error=float(np.sqrt((difference**2).mean() / (exact**2).mean())) if largest > ZERO else None,
         agreement=float(same.reshape(len(outputs), -1).all(axis=1).mean()),
         scores=dict(score(outputs, targets)) if scored else {},  # type: ignore[misc, arg-type]
         reference_scores=dict(score(reference, targets)) if scored else {},  # type: ignore[misc, arg-type]
     )
 
 
+def _n_not_finite(outputs: np.ndarray) -> int:
+    import numpy as np
+
+    return int((~np.isfinite(outputs)).any(axis=tuple(range(1, outputs.ndim))).sum())
+
+
+def check_outputs(infer: Infer, module: nn.Module, inputs: np.ndarray, batch_size: int) -> None:
+    """Checks that a network in a runtime, in f32, gives the outputs that it gives in PyTorch.
+
+    Args:
+        infer: Runs it there, `batch_size` examples a call.
+        module: The network; a copy of it answers in evaluation mode, on the CPU.
+        inputs: Examples that differ, (n, *input_shape), float32.
+        batch_size: Examples per call; the last call is filled up.
+
+    Raises:
+        BackendError: Outputs differ by more than 1e-3 of the largest one (`F32_BOUND`), or are not finite.
+    """
+    wanted = reference_outputs(module, inputs)
+    fault = compare(outputs_of(infer, inputs, batch_size), wanted).fault
+    if fault is not None:
+        raise BackendError(explained(fault, module, inputs, wanted))
+
+
+def explained(fault: str, module: nn.Module, inputs: np.ndarray, wanted: np.ndarray) -> str:
+    """Returns what is wrong with outputs; that PyTorch's own vary is said where they do.
+
+    Args:
+        fault: What is wrong (`Fidelity.fault`).
+        module: The network.
+        inputs: The examples that were compared.
+        wanted: What PyTorch gave on them.
+    """
+    import numpy as np
+
+    if np.array_equal(reference_outputs(module, inputs), wanted):
+        return fault
+    return f"{fault}; the network is random: PyTorch's own outputs differ from call to call"
+
+
 def reference_outputs(module: nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """Returns what a copy of the module answers in evaluation mode, in f32 on the CPU: (n, n_outputs)."""
+    """Returns what a copy of the module answers in evaluation mode, in f32 on the CPU: (n, n_outputs).
+
+    Complex weights stay complex, and integers integers.
+    """
     import torch
 
+    # Not .to(torch.float32), which drops imaginary parts.
     model = copy.deepcopy(module).cpu().float().eval()
     with torch.inference_mode():
         outputs: np.ndarray = torch.cat([model(batch) for batch in _batches(inputs)]).numpy()

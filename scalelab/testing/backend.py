@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from scalelab.components import Backend, Device, Executable, Params
-from scalelab.errors import InputError
+from scalelab.errors import BackendError, InputError
 from scalelab.testing.common import ComponentContract, infer, refuses, seeded, unequal, untouched
+from scalelab.testing.networks import HARD_SHAPE, hard_networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,28 @@ Executables = list[tuple[str, Executable]]
 
 STEPS = ("convert", "quantize", "compile", "load")
 """The steps of loading that `Executable.seconds` may name."""
+
+
+def _error(outputs: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest difference, over the largest output that is expected."""
+    import numpy as np
+
+    return float(np.abs(outputs - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+
+
+def _outputs_or_refusal(load: Callable[[], Executable], example: np.ndarray, what: str) -> np.ndarray | None:
+    """Returns what a loaded model answers, `None` where it is refused in one line."""
+    try:
+        return load().infer(example.copy())
+    except (BackendError, InputError) as error:
+        if "\n" in str(error):
+            pytest.fail(f"the refusal of a network with {what} must be one line; it is: {error}")
+        return None
+    except Exception as error:
+        pytest.fail(
+            f"a network with {what} ends in {type(error).__name__}: {error}; raise scalelab.BackendError "
+            "with the reason in one line"
+        )
 
 
 class BackendContract(ComponentContract):
@@ -165,11 +189,34 @@ class BackendContract(ComponentContract):
             assert outputs.shape == expected.shape, (
                 f"on {device} outputs have shape {outputs.shape}, expected {expected.shape}"
             )
-            error = float(np.abs(outputs - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+            error = _error(outputs, expected)
             assert error <= self.tolerance, (
                 f"on {device} outputs differ from eager f32 by {error:.2g} of the largest one, more than "
                 f"{self.tolerance:g}: put the module in evaluation mode, and check precision and layout"
             )
+
+    def test_hard_networks_are_right_or_refused(
+        self, backend: Backend, params: Params, available: list[str]
+    ) -> None:
+        """Complex weights, a Fourier transform, a recurrent layer: the right outputs or an error."""
+        import numpy as np
+        import torch
+
+        rng = np.random.default_rng(0)
+        example, calibration = (rng.normal(size=(n, *HARD_SHAPE)).astype(np.float32) for n in (4, 32))
+        for name, module in hard_networks().items():
+            expected = infer(copy.deepcopy(module), torch.from_numpy(example)).numpy()
+            for device in available:
+                load = partial(backend.load, params, copy.deepcopy(module), example, device, calibration)
+                outputs = _outputs_or_refusal(load, example, name)
+                if outputs is None:
+                    continue
+                error = _error(outputs, expected)
+                assert error <= self.tolerance, (
+                    f"on {device} a network with {name} has outputs that differ from eager f32 by "
+                    f"{error:.2g} of the largest one: run it as it is, or raise scalelab.BackendError, as "
+                    "scalelab.check_outputs does"
+                )
 
     def test_inference_is_repeatable(self, executables: Executables, example: np.ndarray) -> None:
         """The same inputs give the same outputs; inputs and earlier outputs are not overwritten."""

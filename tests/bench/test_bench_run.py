@@ -8,6 +8,7 @@ import psutil
 import pytest
 from bench_toys import Workshop
 
+from scalelab.analysis.latency.law import measured
 from scalelab.bench.coordinator import list_devices
 from scalelab.errors import InputError
 
@@ -90,6 +91,60 @@ def test_trouble_is_one_clear_record_and_the_rest_goes_on(tmp_path):
         assert table.latency.isna()[width]
     again = workshop.bench("trouble:mixed")
     assert (again.ok, again.kept, again.problems) == (0, 5, {})
+
+
+def by_width(table):
+    return table.set_index(table.options.map(lambda text: json.loads(text)["width"]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_wrong_outputs_in_f32_are_a_failure_that_shows_its_errors(tmp_path, batch_size):
+    workshop = Workshop(tmp_path, widths=(2, 8, 32))
+    summary = workshop.bench("trouble:off", batch_sizes=[batch_size])
+    assert summary.ok == 1
+    (reasons,) = summary.problems.values()
+    assert sum(reasons.values()) == 2
+    table = by_width(workshop.store.latencies())
+    assert table.status.to_dict() == {2: "ok", 8: "failed", 32: "failed"}
+    wrong = table.loc[[8, 32]]
+    assert wrong.relative_error.tolist() == pytest.approx([0.02, 0.02], rel=1e-3)
+    assert (wrong.max_abs_error > 0).all()
+    assert (wrong.n_compared >= 32).all()
+    assert wrong.latency.isna().all()
+    for reason in wrong.reason:
+        assert "0.02 of the largest one; in f32 at most 0.001 is right" in reason
+    assert table.relative_error[2] == pytest.approx(0.0005, rel=1e-3)
+    assert set(measured(workshop.store.latencies()).n_params) == {table.n_params[2]}
+
+
+def test_trained_weights_are_held_to_the_same_bound(tmp_path):
+    workshop = Workshop(tmp_path, widths=(2, 8))
+    workshop.run(keep_weights=True)
+    assert workshop.bench("trouble:off").ok == 1
+    table = by_width(workshop.store.latencies())
+    assert table.weights.notna().all()
+    assert table.status.to_dict() == {2: "ok", 8: "failed"}
+    assert table.objective_here.notna().all()
+
+
+def test_what_a_lower_precision_costs_is_recorded_and_not_judged(tmp_path):
+    workshop = Workshop(tmp_path, widths=(2, 32))
+    assert workshop.bench("trouble:off:int8").ok == 2
+    table = by_width(workshop.store.latencies())
+    assert table.relative_error.to_dict() == pytest.approx({2: 0.005, 32: 0.2}, rel=1e-3)
+
+
+def test_a_failed_conversion_breaks_no_other_one(tmp_path):
+    workshop = Workshop(tmp_path, widths=(2, 3, 6, 8, 10, 12, 14, 16))
+    summary = workshop.bench("trouble:breaks-process")
+    assert (summary.ok, summary.pending) == (6, 0)
+    table = by_width(workshop.store.latencies())
+    assert table.reason.dropna().tolist() == ["operator Erf does not convert"] * 2
+    good = table[table.status == "ok"]
+    assert sorted(good.index) == [6, 8, 10, 12, 14, 16]
+    assert (good.n_rounds >= 3).all()
+    processes = {json.loads(facts)["process"] for facts in good.facts}
+    assert len(processes) > 1, "the order of the networks puts a failure between two good ones"
 
 
 def test_a_runtime_that_dies_or_hangs_costs_its_own_target_alone(tmp_path):

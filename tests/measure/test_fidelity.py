@@ -3,10 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from scalelab import BackendError, InputError, OpenDataset, Split, Task
-from scalelab.measure.fidelity import calibration_inputs, compare, model_inputs, outputs_of, reference_outputs
+from scalelab.measure.fidelity import (
+    calibration_inputs,
+    check_outputs,
+    compare,
+    model_inputs,
+    outputs_of,
+    reference_outputs,
+)
 
 REFERENCE = np.array([[1.0, -4.0], [2.0, 3.0], [0.0, 1.0], [5.0, 4.0]], dtype=np.float32)
 
@@ -32,7 +41,28 @@ def test_equal_outputs_have_no_error() -> None:
     found = compare(REFERENCE, REFERENCE)
     assert (found.max_error, found.relative_error, found.rms_error, found.agreement) == (0, 0, 0, 1)
     assert found.changes == {}
-    assert compare(np.zeros((3, 1)), np.zeros((3, 1))).relative_error == 0
+
+
+def test_nothing_is_relative_to_outputs_of_zero() -> None:
+    zero = np.zeros((3, 1))
+    found = compare(zero + 1e-9, zero)
+    assert (found.relative_error, found.rms_error, found.fault) == (None, None, None)
+    assert found.max_error == pytest.approx(1e-9)
+    assert compare(zero + 0.5, zero).fault == "outputs are up to 0.5 where PyTorch's are all 0"
+
+
+@given(st.floats(0.0, 0.1), st.floats(1e-3, 1e3))
+def test_outputs_are_wrong_beyond_a_thousandth_of_the_largest(error: float, scale: float) -> None:
+    found = compare(scale * REFERENCE * (1 + error), scale * REFERENCE)
+    assert found.relative_error == pytest.approx(error, abs=1e-5)
+    if abs(error - 1e-3) > 1e-5:
+        assert (found.fault is not None) == (error > 1e-3)
+
+
+def test_a_fault_says_by_how_much() -> None:
+    assert compare(REFERENCE * 1.5, REFERENCE).fault == (
+        "outputs are off from PyTorch's by up to 2.5, 0.5 of the largest one; in f32 at most 0.001 is right"
+    )
 
 
 def test_a_single_output_agrees_where_its_sign_does() -> None:
@@ -46,6 +76,8 @@ def test_outputs_that_are_not_finite_are_an_error() -> None:
     outputs[2, 0] = np.nan
     with pytest.raises(BackendError, match="1 of 4 examples are not finite"):
         compare(outputs, REFERENCE)
+    with pytest.raises(BackendError, match="PyTorch's own outputs of 1 of 4 examples are not finite"):
+        compare(REFERENCE, outputs)
     with pytest.raises(InputError, match="cannot be compared"):
         compare(REFERENCE[:2], REFERENCE)
 
@@ -73,6 +105,52 @@ def test_the_reference_is_the_module_in_evaluation_mode() -> None:
     assert np.allclose(outputs, expected, atol=1e-5)
     assert module.training
     assert module[0].weight.dtype == torch.float64
+
+
+class Spectral(nn.Module):
+    """Complex weights and an integer buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([1 + 2j, 3 - 1j, 0.5j]))
+        self.register_buffer("order", torch.tensor([2, 0, 1]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, self.order] * self.weights).abs()
+
+
+def test_complex_weights_stay_complex_in_the_reference() -> None:
+    inputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    expected = np.abs(inputs[:, [2, 0, 1]] * np.array([1 + 2j, 3 - 1j, 0.5j]))
+    assert np.allclose(reference_outputs(Spectral(), inputs), expected, atol=1e-6)
+
+
+def test_a_runtime_is_held_to_pytorch_in_its_own_batches() -> None:
+    inputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    module, sizes = Spectral(), set()
+
+    def infer(batch: np.ndarray) -> np.ndarray:
+        sizes.add(len(batch))
+        return module(torch.from_numpy(batch)).detach().numpy()
+
+    check_outputs(infer, module, inputs, 2)
+    assert sizes == {2}
+    with pytest.raises(
+        BackendError, match=r"outputs are off .* of the largest one; in f32 at most 0\.001 is right$"
+    ):
+        check_outputs(lambda batch: 1.1 * infer(batch), module, inputs, 2)
+
+
+def test_a_random_network_is_not_blamed_on_the_runtime() -> None:
+    class Random(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.dropout(x)
+
+    inputs = np.ones((8, 4), dtype=np.float32)
+    with pytest.raises(
+        BackendError, match="the network is random: PyTorch's own outputs differ from call to call"
+    ):
+        check_outputs(lambda batch: batch, Random(), inputs, 8)
 
 
 def test_inputs_are_prepared_as_for_validation() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -43,6 +44,44 @@ class Bessel(nn.Module):
         return self.head(torch.special.bessel_j0(x)).mean(1)
 
 
+class ComplexWeights(nn.Module):
+    """A layer of complex weights, as state space models have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = np.random.default_rng(2).standard_normal((2, 2, 8))
+        self.weights = nn.Parameter(torch.complex(*map(torch.from_numpy, weights.astype(np.float32))))
+        self.register_buffer("steps", torch.arange(8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed = x.transpose(1, 2).to(self.weights.dtype) @ self.weights
+        return self.head(mixed.abs().mean(1) * self.steps)
+
+
+class LogScan(nn.Module):
+    """A linear recurrence as a scan in logarithms (minGRU), at scales where exp overflows in f32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (100 * x).logcumsumexp(2).mean(2)
+
+
+class Astray(nn.Module):
+    """A model that one exporter captures and the other does not, or not rightly."""
+
+    def __init__(self, astray: str) -> None:
+        super().__init__()
+        self.astray = astray
+        self.head = nn.Linear(96, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_tracing():
+            if self.astray == "fails":
+                raise RuntimeError("it cannot be traced")
+            return self.head(x).mean(1) + 1
+        return self.head(x).mean(1)
+
+
 def network(name: str) -> nn.Module:
     """A small network of the name, in training mode as a study leaves it."""
     with torch.random.fork_rng(devices=[]):
@@ -77,6 +116,31 @@ def refuses_absent_devices(backend: scalelab.Backend) -> None:
         message = f"{backend.name} cannot use '{name}': {why} (usable: {usable})"
         with pytest.raises(scalelab.InputError, match=re.escape(message)):
             backend.load(backend.params(), network("regnet1d"), EXAMPLE, name, None)
+
+
+Load = Callable[..., scalelab.Executable]
+
+
+def helps_where_the_first_fails(load: Load, params: scalelab.BackendParams) -> None:
+    """The second exporter is tried, and named; asked for alone, the first one is an error."""
+    module = Astray("fails")
+    executable = load(params, module, EXAMPLE, "CPU", None)
+    assert executable.facts["exporter"] == "dynamo"
+    assert relative_error(executable, module) <= 1e-5
+    only = params.model_copy(update={"exporter": "torchscript"})
+    with pytest.raises(scalelab.BackendError, match="in f32: RuntimeError: it cannot be traced"):
+        load(only, module, EXAMPLE, "CPU", None)
+
+
+def helps_where_the_first_is_wrong(load: Load, params: scalelab.BackendParams) -> None:
+    """Wrong outputs are as bad as none."""
+    module = Astray("is wrong")
+    executable = load(params, module, EXAMPLE, "CPU", CALIBRATION)
+    assert executable.facts["exporter"] == "dynamo"
+    assert relative_error(executable, module) <= 1e-5
+    only = params.model_copy(update={"exporter": "torchscript"})
+    with pytest.raises(scalelab.BackendError, match=r"in f32: outputs are off from PyTorch's by up to 1"):
+        load(only, module, EXAMPLE, "CPU", None)
 
 
 def names_the_operator(

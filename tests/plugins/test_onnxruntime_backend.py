@@ -8,12 +8,16 @@ from runtime_models import (
     CALIBRATION,
     EXAMPLE,
     MODELS,
+    ComplexWeights,
+    LogScan,
+    helps_where_the_first_fails,
+    helps_where_the_first_is_wrong,
     names_the_operator,
     network,
     refuses_absent_devices,
     relative_error,
 )
-from scalelab_plugins import onnxruntime_backend, runtimes
+from scalelab_plugins import runtimes
 from scalelab_plugins.onnxruntime_backend import OnnxruntimeParams, devices, load, scalelab_backends
 from torch import nn
 
@@ -101,19 +105,27 @@ def test_an_operator_that_does_not_convert_is_named(capfd: pytest.CaptureFixture
     names_the_operator(scalelab_backends()[0], params(exporter="torchscript"), capfd)
 
 
-def test_the_second_exporter_helps_where_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    export, asked = onnxruntime_backend._export, []
+def test_the_second_exporter_helps_where_the_first_fails_or_is_wrong() -> None:
+    helps_where_the_first_fails(load, params())
+    helps_where_the_first_is_wrong(load, params())
 
-    def failing(*given: object) -> None:
-        asked.append(given[-1])
-        if given[-1] == "torchscript":
-            raise RuntimeError("gone")
-        export(*given[:-1], "torchscript")
 
-    monkeypatch.setattr(onnxruntime_backend, "_export", failing)
-    executable = load(params(), network("regnet1d"), EXAMPLE, "CPU", None)
-    assert asked == ["torchscript", "dynamo"]
-    assert executable.facts["exporter"] == "dynamo"
+def test_complex_weights_are_right_in_f32_and_in_int8() -> None:
+    module = ComplexWeights()
+    for options, tolerance in ((params(), 1e-5), (params(precision="int8"), 0.1)):
+        executable = load(options, module, EXAMPLE, "CPU", CALIBRATION)
+        assert executable.facts["exporter"] == "dynamo"
+        assert relative_error(executable, module) <= tolerance
+
+
+def test_outputs_that_are_wrong_by_every_exporter_are_an_error() -> None:
+    """The operator that ONNX has not is written as log, cumsum and exp, which overflow."""
+    for precision in ("f32", "int8"):
+        with pytest.raises(
+            BackendError, match=r"by torchscript .*logcumsumexp.*; by dynamo outputs .*"
+        ) as caught:
+            load(params(precision=precision), LogScan(), EXAMPLE, "CPU", CALIBRATION)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_dynamo_exporter_gives_the_same_outputs() -> None:

@@ -10,6 +10,9 @@ from runtime_models import (
     CALIBRATION,
     EXAMPLE,
     MODELS,
+    ComplexWeights,
+    helps_where_the_first_fails,
+    helps_where_the_first_is_wrong,
     names_the_operator,
     network,
     refuses_absent_devices,
@@ -19,7 +22,7 @@ from scalelab_plugins import openvino_backend, runtimes
 from scalelab_plugins.openvino_backend import OpenvinoParams, devices, load, scalelab_backends
 from torch import nn
 
-from scalelab import Backend, Executable, InputError
+from scalelab import Backend, BackendError, Executable, InputError
 from scalelab.measure.rates import throughput
 from scalelab.measure.timing import latency
 from scalelab.testing import BackendContract
@@ -79,6 +82,7 @@ def test_it_says_what_it_did(loaded: dict[str, tuple[Executable, nn.Module]]) ->
     assert exact.threads == 1
     assert n_bytes * 0.8 < (exact.model_bytes or 0)
     assert exact.facts["inference_precision"] == "f32"
+    assert exact.facts["exporter"] == quick.facts["exporter"] == "torchscript"
     assert exact.facts["execution_devices"] == loaded["AUTO"][0].facts["execution_devices"] == "CPU"
     assert loaded["AUTO"][0].threads == 1
     assert exact.facts["emulated"] is loaded["AUTO"][0].facts["emulated"] is False
@@ -161,6 +165,26 @@ def test_an_operator_that_does_not_convert_is_named(capfd: pytest.CaptureFixture
     names_the_operator(scalelab_backends()[0], params(), capfd)
 
 
+def test_the_second_exporter_helps_where_the_first_fails_or_is_wrong() -> None:
+    helps_where_the_first_fails(load, params())
+    helps_where_the_first_is_wrong(load, params())
+
+
+def test_the_second_exporter_gives_the_same_outputs() -> None:
+    module = network("convnext1d")
+    for options in (params(exporter="dynamo"), params(exporter="dynamo", precision="int8")):
+        executable = load(options, module, EXAMPLE, "CPU", CALIBRATION)
+        assert executable.facts["exporter"] == "dynamo"
+        assert relative_error(executable, module) <= (0.3 if options.precision == "int8" else 1e-4)
+
+
+def test_complex_weights_that_openvino_does_not_convert_are_a_clear_reason() -> None:
+    with pytest.raises(
+        BackendError, match=r"cannot convert the model on CPU in f32: by torchscript .*[cC]omplex"
+    ):
+        load(params(), ComplexWeights(), EXAMPLE, "CPU", None)
+
+
 def test_devices_that_are_not_there_are_refused() -> None:
     refuses_absent_devices(scalelab_backends()[0])
 
@@ -181,7 +205,7 @@ def test_without_nncf_int8_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(runtimes, "find_device", lambda *_: next(d for d in devices() if d.name == "CPU"))
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"nncf is not installed: pip install 'scalelab\[openvino\]'"):
-        openvino_backend.convert(params(precision="int8"), network("regnet1d"), EXAMPLE, CALIBRATION)
+        load(params(precision="int8"), network("regnet1d"), EXAMPLE, "CPU", CALIBRATION)
 
 
 def test_nothing_is_reported_over_the_network() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from runtime_models import EXAMPLE, MODELS, network, relative_error
+from runtime_models import EXAMPLE, MODELS, ComplexWeights, network, relative_error
 from scalelab_plugins import torch_backend
 from scalelab_plugins.torch_backend import TorchParams, devices, load, scalelab_backends
 from torch import nn
@@ -35,6 +35,30 @@ def test_it_computes_what_the_module_computes(name: str, precision: str, toleran
     assert n_bytes < exact < 1.1 * n_bytes + 60_000
     if precision in ("bf16", "f16"):
         assert (executable.model_bytes or 0) < exact
+
+
+def test_complex_weights_stay_complex_and_integers_integers() -> None:
+    module = ComplexWeights()
+    assert relative_error(load(TorchParams(), module, EXAMPLE, "cpu", None), module) <= 1e-6
+    assert relative_error(load(TorchParams(precision="int8"), module, EXAMPLE, "cpu", None), module) <= 0.05
+    types = {
+        name: value.dtype for name, value in torch_backend.cast(module, torch.float16).state_dict().items()
+    }
+    assert types["weights"] == torch.complex64
+    assert types["steps"] == torch.int64
+    assert types["head.weight"] == torch.float16
+
+
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_complex_weights_are_refused_in_half_precision(precision: str) -> None:
+    with pytest.raises(InputError, match=f"torch has no {precision} on cpu: the model has complex weights"):
+        load(TorchParams(precision=precision), ComplexWeights(), EXAMPLE, "cpu", None)
+
+
+def test_int8_of_complex_layers_is_refused_in_words() -> None:
+    layer = nn.Linear(96, 3, dtype=torch.complex64)
+    with pytest.raises(InputError, match="PyTorch quantizes no linear layer of complex weights; use f32"):
+        load(TorchParams(precision="int8"), nn.Sequential(nn.Identity(), layer), EXAMPLE, "cpu", None)
 
 
 def test_int8_tells_how_much_of_the_model_it_is() -> None:

@@ -63,6 +63,15 @@ def test_what_a_precision_gains_and_costs_stands_in_one_row(tables):
     assert (found["accuracy"], found["loss"], found["largest, loss"]) == ("-0.0100", "+0.0400", "+0.0400")
 
 
+def test_networks_whose_outputs_are_zero_have_no_relative_error(latencies):
+    f32 = latencies["precision"] == "f32"
+    table = latencies.assign(relative_error=latencies["relative_error"].where(~f32))
+    found = next(one for one in bench_tables(table, ()) if one.title == "Outputs against PyTorch in f32")
+    assert (row(found, "fast:cpu:f32")["relative error"], row(found, "fast:cpu:f32")["worst"]) == ("", "")
+    assert row(found, "fast:cpu:int8")["relative error"] == "1.0e-02"
+    assert "no relative error where PyTorch answers 0 to every example: up to 40 networks" in found.notes
+
+
 def test_laws_say_their_error_and_their_prices(tables):
     table = tables["Laws of latency"]
     assert float(row(table, "fast:cpu:f32")["median error"].rstrip("%")) < 10

@@ -305,6 +305,18 @@ def load_talking(params, module, example, device, calibration):
     return toys.load_eager(params, module, example, device, calibration)
 component = change(toy_backend, load=load_talking)
 """, "test_nothing_is_printed", "wrote to stdout"),
+    Case("realist", "Backend", """
+def load_real(params, module, example, device, calibration):
+    return toys.load_eager(params, module.to(torch.float32), example, device, calibration)
+component = change(toy_backend, load=load_real)
+""", "test_hard_networks_are_right_or_refused", "complex weights has outputs that differ from eager f32"),
+    Case("blunt", "Backend", """
+def load_blunt(params, module, example, device, calibration):
+    if isinstance(next(module.children()), torch.nn.GRU):
+        raise KeyError("GRU")
+    return toys.load_eager(params, module, example, device, calibration)
+component = change(toy_backend, load=load_blunt)
+""", "test_hard_networks_are_right_or_refused", "a recurrent layer ends in KeyError: 'GRU'; raise"),
     Case("silent_device", "Backend", """
 def devices_silent():
     return [scalelab.Device("cpu"), scalelab.Device("npu", available=False)]

@@ -85,8 +85,9 @@ def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns of `KEY`, `speedup` (median; NaN without f32), `relative_error` (median),
-        `worst_error`, `agreement` (median), and of the networks with trained weights `n_trained` and
-        `changes`: a `MetricChange` for each metric, the objective first.
+        `worst_error`, `n_zero` (networks that have no such error, for all of PyTorch's outputs are zero),
+        `agreement` (median), and of the networks with trained weights `n_trained` and `changes`: a
+        `MetricChange` for each metric, the objective first.
     """
     import pandas as pd
 
@@ -103,6 +104,7 @@ def exactness(latencies: pd.DataFrame) -> pd.DataFrame:
                 "speedup": float((own["plain"] / own["latency"]).median()),
                 "relative_error": float(own["relative_error"].astype(float).median()),
                 "worst_error": float(own["relative_error"].astype(float).max()),
+                "n_zero": int(own["relative_error"].isna().sum()),
                 "agreement": float(own["agreement"].astype(float).median()),
                 "n_trained": len(trained),
                 "changes": tuple(_changes(trained)),

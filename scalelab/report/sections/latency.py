@@ -87,8 +87,8 @@ def _exactness_table(found: pd.DataFrame) -> Table:
             "target": _where(row, found),
             "batch": str(row["batch_size"]),
             "speed-up": f"{row['speedup']:.2f}×" if row["speedup"] == row["speedup"] else "",
-            "relative error": f"{row['relative_error']:.1e}",
-            "worst": f"{row['worst_error']:.1e}",
+            "relative error": _error(row["relative_error"]),
+            "worst": _error(row["worst_error"]),
             "same answer": f"{100 * row['agreement']:.2f}%",
         }
         for row in found.to_dict("records")
@@ -99,7 +99,14 @@ def _exactness_table(found: pd.DataFrame) -> Table:
             "no trained weights were kept, so that a precision's cost in the objective is not known; "
             "scalelab run --keep-weights keeps them"
         ]
+    if rows and found["n_zero"].any():
+        n = found["n_zero"].max()
+        notes.append(f"no relative error where PyTorch answers 0 to every example: up to {n} networks")
     return Table.of("Outputs against PyTorch in f32", rows, notes=notes, optional=("worst", "batch"))
+
+
+def _error(value: float) -> str:
+    return f"{value:.1e}" if value == value else ""
 
 
 def _change_table(found: pd.DataFrame) -> Table:

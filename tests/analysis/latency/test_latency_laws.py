@@ -156,6 +156,23 @@ def test_what_int8_costs_counts_on_the_front():
     assert np.allclose(both["outcome"], both["objective"] - 0.1)
 
 
+def test_wrong_outputs_are_out_of_tables_laws_fronts_and_advice():
+    good = trained(made_up(n=20))
+    wrong = trained(made_up(n=20, seed=4)).assign(
+        network_id=[f"wrong {i}" for i in range(20)], status="failed", relative_error=0.7, latency=np.nan
+    )
+    both = pd.concat([good, wrong], ignore_index=True)
+    assert boxes(both)["n"].tolist() == [20]
+    assert exactness(both)["worst_error"].tolist() == exactness(good)["worst_error"].tolist()
+    (law,) = fit_laws(both)
+    assert len(law.networks) == 20
+    (front,) = fronts(both)
+    assert len(front.points) + len(front.others) == 20
+    place = find_place(both, law.place.target, 1, law.place.host)
+    advice = advise_latency(both, runs_of(both), place, 1.0)
+    assert advice.n_looked_at == 20
+
+
 def test_problems_are_counted_by_reason():
     table = made_up(n=4).assign(status=["ok", "failed", "failed", "timeout"], reason=[None, "a", "a", "b"])
     assert problems(table)["n"].tolist() == [2, 1]
