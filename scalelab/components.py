@@ -241,6 +241,9 @@ class Architecture:
             (number of stages, last width); never used to predict from the design.
         head: The name of the submodule that maps features to outputs, so that parameters can be counted
             without it; `None` where there is none.
+        flops: `flops(params, input_shape, n_outputs) -> float`: FLOPs of one example's forward pass (a
+            multiply-add is two), training being three times it. Used where scalelab cannot count an operator,
+            such as a kernel of one's own; a complete count stands.
         version: Raised when the same options give another network; part of a trial's identity.
     """
 
@@ -252,6 +255,7 @@ class Architecture:
     constraints: tuple[str, ...] = ()
     features: Callable[[Any, Shape, int], Mapping[str, int | float | str]] | None = None
     head: str | None = "head"
+    flops: Callable[[Any, Shape, int], float] | None = None
     version: int = 1
 
 

@@ -25,7 +25,7 @@ from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Executor, Finished, Job, Lost, Progressed
 from scalelab.execute.local import LocalExecutor
 from scalelab.execute.precision import Decided, decided
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Status, Trial
@@ -150,7 +150,7 @@ class _Run:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
         self.store.claims.reap()
         self.store.ingest()
-        self.expansion = expand(self.study, self.catalog, cost=costs(self.catalog), losses=self.store.losses)
+        self.expansion = expand(self.study, self.catalog, cost=Costs(self.catalog), losses=self.store.losses)
         self._take(self.expansion.trials, retry_failed)
         waiting = [self.trials[trial_id] for trial_id in self.pending]
         check_trials(self.study, waiting, self.expansion, self.catalog)

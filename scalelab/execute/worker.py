@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost, Progressed
+from scalelab.measure.costs import Costs
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
 from scalelab.records import Frozen, Record
@@ -89,6 +90,7 @@ class Ready:
         optimizer: Over the module's parameters.
         params: Options of its architecture.
         cost: What an example costs.
+        counting: Seconds that it took to count that, where the cache did not have it.
         device: Where it is trained.
         threads: CPU threads that train it, which torch was told.
     """
@@ -98,6 +100,7 @@ class Ready:
     optimizer: torch.optim.Optimizer
     params: Params
     cost: Complexity
+    counting: float
     device: torch.device
     threads: int
 
@@ -110,7 +113,6 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     """
     import torch
 
-    from scalelab.measure.flops import complexity
     from scalelab.train.device import resolve_device, seed_everything
 
     trial = job.trial
@@ -122,13 +124,15 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     seed_everything(trial.seed)
     params = params_of(architecture, options_with_files(trial.architecture, job.files))
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
-    cost = complexity(module, task.input_shape, head=architecture.head)
-    threads = job.crew.threads_for(trial.training.batch_size * cost.train_flops_per_example)
+    costs = Costs(catalog)
+    cost = costs.of_built(trial.architecture, task.input_shape, task.n_outputs, params=params, module=module)
+    threads = job.crew.threads_for(cost.step_flops(trial.training.batch_size))
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
     module.to(device)
-    return Ready(data, module, optimizer.build(optimizer_params, module), params, cost, device, threads)
+    built = optimizer.build(optimizer_params, module)
+    return Ready(data, module, built, params, cost, costs.seconds, device, threads)
 
 
 def _attempt(
@@ -146,7 +150,7 @@ def _attempt(
 
     trial = job.trial
     ready = prepare(job, bench)
-    flops = ready.cost.train_flops_per_example
+    flops = ready.cost.train_flops_at(trial.training.batch_size)
     result = train_model(
         trial,
         ready.data,

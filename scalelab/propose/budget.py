@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalelab.components import locations
 from scalelab.errors import InputError, StudyError
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.measurements import Complexity
 from scalelab.records import Trial
 from scalelab.space import Doubling, Float, Int
@@ -71,7 +71,7 @@ class Proposal:
     @property
     def train_flops(self) -> float:
         """FLOPs of the training."""
-        return self.n_seen * self.cost.train_flops_per_example
+        return self.n_seen * self.cost.train_flops_at(self.trial.training.batch_size)
 
 
 def known_run(store: Store, trial_id: str, folder: Path, source: Path | None) -> tuple[Trial, Study]:
@@ -145,7 +145,7 @@ def propose(
     _, draft = written(values, study, path, catalog)
     data = draft.opened(draft.trials[0]).data
     task, available = data.task, len(data.train)
-    measure = costs(catalog)
+    measure = Costs(catalog)
 
     def cost(options: Mapping[str, Any]) -> Complexity:
         ref = own[0].ref({**start.architecture.params, **options})
@@ -157,7 +157,7 @@ def propose(
     text, expansion = written(values, study, path, catalog)
     trial = expansion.trials[len(expansion.trials) // 2]  # of a sweep the middle
     batch = trial.training.batch_size
-    steps = round(budget / (found.train_flops_per_example * batch))
+    steps = round(budget / found.step_flops(batch))
     _refuse_no_step(steps, budget, found, batch)
     tuned = next(iter(values["optimizer"][0].get("tune", ())), None)
     return Proposal(text, path, trial, found, steps * batch, available, tuned, len(expansion.trials))
@@ -289,7 +289,7 @@ def written(values: Mapping[str, Any], study: Study, path: Path, catalog: Catalo
         InputError: It is not a study that can run.
     """
     text = study_text(values, _HEADING.sub("", study.text))
-    return text, expand(parse_study(text, path, catalog), catalog, cost=costs(catalog))
+    return text, expand(parse_study(text, path, catalog), catalog, cost=Costs(catalog))
 
 
 def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict[str, Any]:
