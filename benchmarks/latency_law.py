@@ -28,7 +28,8 @@ import scalelab
 from scalelab.analysis.latency.law import fit_laws
 from scalelab.bench.coordinator import bench_study
 from scalelab.components import Backend
-from scalelab.measure.models import costs, network
+from scalelab.measure.costs import Costs
+from scalelab.measure.models import network
 from scalelab.measure.targets import Target, parse_target
 from scalelab.records import ComponentRef
 from scalelab.report.sections.latency import device_table, law_table
@@ -83,7 +84,7 @@ INPUT, N_OUTPUTS, CPU_SECONDS = (12, 1024), 5, 0.5
 def by_cpu_time(architectures: Sequence[ComponentRef], targets: Sequence[Target]) -> pd.DataFrame:
     """Returns a table like the store's `latencies`, of CPU seconds a call on one thread."""
     catalog = scalelab.load_plugins()
-    cost = costs(catalog)
+    cost = Costs(catalog)
     batch = np.random.default_rng(0).normal(size=(1, *INPUT)).astype(np.float32)
     rows = []
     with work_display(sys.stderr) as progress:

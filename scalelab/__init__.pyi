@@ -80,12 +80,9 @@ from scalelab.components import Download as Download
 from scalelab.components import Executable as Executable
 from scalelab.components import FileCommand as FileCommand
 from scalelab.components import Inspection as Inspection
-from scalelab.components import Location as Location
 from scalelab.components import Metric as Metric
-from scalelab.components import NoParams as NoParams
 from scalelab.components import OpenDataset as OpenDataset
 from scalelab.components import Optimizer as Optimizer
-from scalelab.components import Params as Params
 from scalelab.components import Progress as Progress
 from scalelab.components import Row as Row
 from scalelab.components import Split as Split
@@ -118,6 +115,9 @@ from scalelab.measure.models import build_model as build_model
 from scalelab.measure.targets import parse_target as parse_target
 from scalelab.measure.timing import Latency as Latency
 from scalelab.measurements import Complexity as Complexity
+from scalelab.params import Location as Location
+from scalelab.params import NoParams as NoParams
+from scalelab.params import Params as Params
 from scalelab.plugins import Catalog as Catalog
 from scalelab.plugins import load_plugins as load_plugins
 from scalelab.propose.budget import Proposal as Proposal

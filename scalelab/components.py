@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from scalelab.params import NoParams, Params
 from scalelab.records import Direction
 from scalelab.space import Dimension
 
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
-
-
-class NotIdentity:
-    """Marks an option that says where or how, not what: it is left out of a trial's identity."""
-
-
-Location = Annotated[Path, NotIdentity()]
-"""A file or folder option. A relative one is taken from the study file's folder (`~` is the home folder).
-Its content, not itself, is part of a trial's identity: a dataset's fingerprint, of others a file's digest."""
-
-
-class Params(BaseModel):
-    """Base of every component's options: types, bounds, defaults and a line of help each.
-
-    Unknown options, infinities and NaN are refused; an instance never changes. Give each field a
-    `description`: it is what `scalelab plugins --verbose` and error messages show.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-
-class NoParams(Params):
-    """The options of a component that has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +219,9 @@ class Architecture:
             (number of stages, last width); never used to predict from the design.
         head: The name of the submodule that maps features to outputs, so that parameters can be counted
             without it; `None` where there is none.
+        flops: `flops(params, input_shape, n_outputs) -> float`: FLOPs of one example's forward pass (a
+            multiply-add is two), training being three times it. Used where scalelab cannot count an operator,
+            such as a kernel of one's own; a complete count stands.
         version: Raised when the same options give another network; part of a trial's identity.
     """
 
@@ -253,6 +233,7 @@ class Architecture:
     constraints: tuple[str, ...] = ()
     features: Callable[[Any, Shape, int], Mapping[str, int | float | str]] | None = None
     head: str | None = "head"
+    flops: Callable[[Any, Shape, int], float] | None = None
     version: int = 1
 
 
@@ -286,6 +267,10 @@ class Optimizer:
     closure: Literal["whole", "after"] | None = None
     evaluations: Callable[[Any], int] | None = None
     version: int = 1
+
+    def gradients(self, params: Params) -> int:
+        """Returns the gradients that a step evaluates at most."""
+        return 1 if self.evaluations is None else self.evaluations(params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,28 +363,3 @@ class Backend:
 
 
 Component = Dataset | Architecture | Optimizer | Backend
-
-
-def locations(model: type[BaseModel]) -> frozenset[str]:
-    """Returns the names of the options that are a `Location`, optional ones included."""
-    return frozenset(
-        name
-        for name, info in model.model_fields.items()
-        if any(map(_is_mark, info.metadata)) or _holds_mark(info.annotation)
-    )
-
-
-def identity_of(params: Params) -> dict[str, Any]:
-    """Returns the options that are part of a trial's identity, as JSON values."""
-    return params.model_dump(mode="json", exclude=set(locations(type(params))))
-
-
-def _is_mark(mark: Any) -> bool:
-    return isinstance(mark, NotIdentity) or mark is NotIdentity
-
-
-def _holds_mark(annotation: Any) -> bool:
-    """Looks into `Location | None`, where pydantic leaves the mark inside the annotation."""
-    if any(map(_is_mark, getattr(annotation, "__metadata__", ()))):
-        return True
-    return any(map(_holds_mark, get_args(annotation)))

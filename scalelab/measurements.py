@@ -79,10 +79,17 @@ class Footprint(Frozen):
 class Complexity(Frozen):
     """What one example costs a model, counted and not measured; a multiply-add is two FLOPs.
 
+    A pass over a batch of b examples takes `fixed + b * each` FLOPs: what is fixed does not depend on the
+    batch, such as the Fourier transform of a kernel, and most models have none of it.
+
     Attributes:
         n_params: Trainable parameters, shared ones counted once.
-        forward_flops: FLOPs of one example's forward pass; only matrix products and convolutions count.
-        train_flops_per_example: FLOPs of forward and backward for one example.
+        forward_flops: FLOPs that each example adds to a forward pass.
+        train_flops_per_example: FLOPs that each example adds to forward and backward.
+        fixed_forward_flops: FLOPs of a forward pass that do not depend on the batch.
+        fixed_train_flops: FLOPs of forward and backward that do not depend on the batch.
+        uncounted: Operators that the FLOPs leave out because nobody knows what they cost, such as
+            `"aten::linalg_solve"`, sorted. Where there are any, FLOPs are at least those given.
         n_params_body: Trainable parameters outside the head; `None` where no head was named or found.
         grouped_flops: See `Footprint`, and so are the next three.
         activation_bytes: Of one example's forward pass.
@@ -93,16 +100,44 @@ class Complexity(Frozen):
     n_params: int
     forward_flops: float
     train_flops_per_example: float
+    fixed_forward_flops: float = 0.0
+    fixed_train_flops: float = 0.0
+    uncounted: tuple[str, ...] = ()
     n_params_body: int | None = None
     grouped_flops: float = 0.0
     activation_bytes: float = 0.0
     n_ops: int = 0
     n_layers: int = 0
 
+    def forward_flops_at(self, batch_size: int) -> float:
+        """Returns the FLOPs of an example's forward pass in a batch of that size, its share of what is fixed.
+
+        Args:
+            batch_size: Examples in a batch, at least 1.
+        """
+        return self.forward_flops + self.fixed_forward_flops / batch_size
+
+    def train_flops_at(self, batch_size: int) -> float:
+        """Returns the FLOPs of an example's forward and backward pass in a batch of that size, likewise.
+
+        Args:
+            batch_size: Examples in a batch, at least 1.
+        """
+        return self.train_flops_per_example + self.fixed_train_flops / batch_size
+
+    def step_flops(self, batch_size: int) -> float:
+        """Returns the FLOPs of a training step on a batch of that size.
+
+        Args:
+            batch_size: Examples in a batch, at least 1.
+        """
+        return batch_size * self.train_flops_at(batch_size)
+
     @property
     def footprint(self) -> Footprint:
-        """What the forward pass asks of any machine."""
-        return Footprint(**{name: getattr(self, name) for name in Footprint.model_fields})
+        """What the forward pass of one example alone asks of any machine."""
+        counts = {name: getattr(self, name) for name in Footprint.model_fields}
+        return Footprint(**{**counts, "forward_flops": self.forward_flops_at(1)})
 
 
 class Measurement(Attempted):

@@ -31,7 +31,7 @@ def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_ex
     Args:
         training: The options; `length` and `batch_size` are read.
         n_examples: Unique training examples of the trial.
-        train_flops_per_example: Forward and backward FLOPs of one example.
+        train_flops_per_example: Forward and backward FLOPs of one example in a batch of that size.
     """
     length, batch_size = training.length, training.batch_size
     if length.steps is not None:

@@ -12,7 +12,8 @@ from scalelab.errors import InputError, suggest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalelab.components import Download, FileCommand, Inspection, Params, Progress
+    from scalelab.components import Download, FileCommand, Inspection, Progress
+    from scalelab.params import Params
     from scalelab.plugins import Catalog
     from scalelab.records import Direction
     from scalelab.store import Store

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from scalelab.bench.jobs import BenchJob
 from scalelab.components import BackendParams
 from scalelab.errors import InputError, suggest
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.measure.targets import Target
 from scalelab.measurements import Benchmark
 from scalelab.records import ComponentRef, Trial, canonical_json
@@ -95,7 +95,7 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
         InputError: The study is wrong, or the best were asked for and none is trained.
         StoreError: The store cannot be read.
     """
-    expansion = expand(study, catalog, cost=costs(catalog), losses=store.losses)
+    expansion = expand(study, catalog, cost=Costs(catalog), losses=store.losses)
     groups: dict[str, list[Trial]] = {}
     for trial in expansion.trials:
         named = [trial.architecture.model_dump(mode="json"), trial.dataset.model_dump(mode="json")]

@@ -24,7 +24,8 @@ from scalelab.bench.jobs import (
 from scalelab.bench.timing import ROUNDS
 from scalelab.components import BackendParams
 from scalelab.errors import InputError
-from scalelab.measure.models import build_model, costs, params_of
+from scalelab.measure.costs import Costs
+from scalelab.measure.models import build_model, params_of
 from scalelab.measurements import Measurement
 from scalelab.supervise.workbench import Workbench, one_line, serve
 
@@ -108,7 +109,7 @@ class Bench:
         inputs = model_inputs(data, data.validation.inputs, benchmark.batch_size)
         batch = batch_of(inputs, benchmark.batch_size)
         calibration = calibration_inputs(data, CALIBRATION)
-        cost = costs(catalog)(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
+        cost = Costs(catalog)(benchmark.architecture, benchmark.input_shape, benchmark.n_outputs)
         before = psutil.Process().memory_info().rss
         memory = PeakMemory(torch.device("cpu"))
         executable = backend.load(params, module, batch, benchmark.device, calibration)

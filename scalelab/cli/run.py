@@ -140,21 +140,24 @@ def plan(
     if json:
         print_json(planned)
         return
-    from scalelab.report.sections.studies import plan_table
+    from scalelab.report.sections.studies import at_least, plan_table
 
     ctx.obj.show(plan_table(planned))
+    if planned.counting >= 1.0:
+        say(f"counting FLOPs took {duration(planned.counting)}; the cache keeps them")
     for reason in planned.skipped:
         say(f"left out: {reason}")
     if planned.precision:
         say(f"precision: {planned.precision}")
     if planned.sweeping:
         say(planned.sweeping)
-    flops = sum(row.train_flops for row in planned.pending)
+    uncounted = [name for row in planned.pending for name in row.uncounted]
+    flops = at_least(f"{sum(row.train_flops for row in planned.pending):.3g} FLOPs", uncounted)
     if planned.seconds is None:
         time = f"time unknown: {planned.unknown}"
     else:
         time = f"{span(planned.seconds.low, planned.seconds.high)} with {planned.crew} on this machine"
-    print(f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops:.3g} FLOPs, {time}")
+    print(f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops}, {time}")
 
 
 def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:

@@ -79,7 +79,8 @@ class Clock:
         passed = Validations.of(work.trial.training, work.n_steps, work.n_validation).passed(
             work.n_validation
         )
-        trained = Span.around(self._setup + work.n_steps * step + passed * validation, factor)
+        before = self._setup + work.counting
+        trained = Span.around(before + work.n_steps * step + passed * validation, factor)
         # The best point may be another one than the last.
         again = work.n_validation * validation
         return trained + Span(0.0, again / 2, again)

@@ -26,7 +26,7 @@ from scalelab.execute.inline import InlineExecutor
 from scalelab.execute.jobs import Broken, Event, Executor, Finished, Job, Lost, Progressed, Warned
 from scalelab.execute.local import LocalExecutor
 from scalelab.execute.precision import Decided, decided
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Status, Trial
@@ -67,21 +67,16 @@ def run_study(
         workers: Supervised processes on this machine; 0 trains in this process, without supervision.
         device: Where to train; `"auto"` takes a GPU where there is one.
         retry_failed: Whether to attempt trials again that failed in an earlier run.
-        redo_changed: Whether to run finished trials again that were made with other versions of the libraries
-            that their components' modules import.
+        redo_changed: Whether to run finished trials again that were made with other versions of libraries.
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
-        threads: CPU threads for each worker. By default those of `OMP_NUM_THREADS`, else the cores that this
-            process may use divided by the workers, and fewer for a trial whose steps are too small for them.
+        threads: CPU threads for each worker; by default as `scalelab.execute.crew.Crew.of` says.
         stall_seconds: How long a worker may be silent before it counts as hung.
-        keep_weights: Whether to keep each trial's weights in the journal, those of its best step for
-            `bench_study` and those of its last. Trials that are done already have none, unless kept then.
+        keep_weights: Whether to keep weights in the journal, those of the best step and those of the last.
+            Trials that are done already have none, unless kept then.
         catalog: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
         stop: Ends the run early when asked, as Ctrl-C does while trials run.
         on_event: Told of everything that happens, in order.
-
-    Returns:
-        The outcome of the trials.
 
     Raises:
         InputError: The study, a component or the dataset is wrong; nothing was trained.
@@ -91,8 +86,8 @@ def run_study(
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
-    on_event = on_event or (lambda _event: None)
-    run = _Run(study, store, catalog, device, max_attempts, stop or StopSignal(), on_event, keep_weights)
+    hear, stop = on_event or (lambda _event: None), stop or StopSignal()
+    run = _Run(study, store, catalog, device, max_attempts, stop, hear, keep_weights)
     run.prepare(retry_failed, redo_changed)
     crew = _crew(executor, workers, asked, len(run.pending))
     run.announce(crew)
@@ -158,7 +153,7 @@ class _Run:
         self.redo = redo_changed
         self.store.claims.reap()
         self.store.ingest()
-        self.expansion = expand(self.study, self.catalog, cost=costs(self.catalog), losses=self.store.losses)
+        self.expansion = expand(self.study, self.catalog, cost=Costs(self.catalog), losses=self.store.losses)
         self._take(self.expansion.trials, retry_failed, redo_changed)
         waiting = [self.trials[trial_id] for trial_id in self.pending]
         check_trials(self.study, waiting, self.expansion, self.catalog)

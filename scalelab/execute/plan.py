@@ -6,7 +6,7 @@ now; see `scalelab.execute.clock`. It assumes that the machine stays as busy as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,13 @@ from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
 from scalelab.execute.precision import decided
 from scalelab.execute.work import Span, Work, makespan
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
+from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
 from scalelab.store import Store, losses_of, open_store
-from scalelab.study import CostFunction, Expansion, Study, expand, load_study
+from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PlannedTrial:
         n_params: Trainable parameters.
         forward_flops: FLOPs of one example's forward pass.
         train_flops: FLOPs of the whole training.
+        uncounted: Operators whose FLOPs nobody knows and the two leave out, such as
+            `"aten::linalg_solve"`; both are then lower bounds.
         n_steps: Optimizer steps.
         epochs: Passes over the trial's unique examples.
         threads: CPU threads that train it.
@@ -50,13 +53,14 @@ class PlannedTrial:
 
     json_fields: ClassVar[tuple[str, ...]] = (
         "trial_id=trial.id", "status", "n_params", "n_examples=trial.n_examples", "forward_flops",
-        "train_flops", "n_steps", "epochs", "threads", "seconds", "trial",
+        "train_flops", "uncounted", "n_steps", "epochs", "threads", "seconds", "trial",
     )  # fmt: skip
 
     trial: Trial
     n_params: int
     forward_flops: float
     train_flops: float
+    uncounted: tuple[str, ...]
     n_steps: int
     epochs: float
     threads: int
@@ -76,13 +80,15 @@ class Plan:
         seconds: Estimated wall time of the pending trials; `None` where it cannot be known.
         unknown: Why it cannot be known, in one line.
         precision: What would be trained in, and why; `None` where nothing is pending.
+        counting: Seconds that counting FLOPs took for this plan: 0.0 where the cache had all of them. Workers
+            will not count again what the cache has; what they will is in `seconds`.
         sweeping: How far sweeps are, in a line; empty where nothing is tuned. `seconds` is of the trials that
             they ask for so far.
     """
 
     json_fields: ClassVar[tuple[str, ...]] = (
-        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "precision",
-        "sweeping", "skipped", "trials",
+        "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "counting",
+        "precision", "sweeping", "skipped", "trials",
     )  # fmt: skip
 
     study: str
@@ -92,6 +98,7 @@ class Plan:
     seconds: Span | None
     unknown: str | None
     precision: str | None
+    counting: float
     sweeping: str
 
     @property
@@ -131,13 +138,13 @@ def plan_study(
     check_asked(workers, device)
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
-    cost = costs(catalog)
+    cost = Costs(catalog)
     opened = open_store(store) if store else None
     expansion = expand(study, catalog, cost=cost, losses=opened.losses if opened else None)
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
     status = {trial.id: "pending" for trial in expansion.trials}
     status |= {trial_id: outcome.status for trial_id, outcome in outcomes.items()}
-    works = [_work(trial, expansion, cost) for trial in expansion.trials]
+    works = list(_works(expansion, cost, catalog))
     pending = [work for work in works if status[work.trial.id] not in FINAL_STATUSES]
     check_trials(study, [work.trial for work in pending], expansion, catalog)
     precision = decided(study, opened, device) if pending else None
@@ -157,15 +164,28 @@ def plan_study(
         seconds=_together(rows, crew, clock),
         unknown=unknown,
         precision=str(precision) if precision else None,
+        counting=cost.seconds,
         sweeping=expansion.sweeping(losses_of(outcomes)),
     )
 
 
-def _work(trial: Trial, expansion: Expansion, cost: CostFunction) -> Work:
-    data = expansion.opened(trial).data
-    found = cost(trial.architecture, data.task.input_shape, data.task.n_outputs)
-    n_steps = resolve_steps(trial.training, trial.n_examples, found.train_flops_per_example)
-    return Work(trial, found, n_steps, len(data.validation))
+def _works(expansion: Expansion, cost: Costs, catalog: Catalog) -> Iterator[Work]:
+    seen: set[str] = set()
+    for trial in expansion.trials:
+        data = expansion.opened(trial).data
+        design = (trial.architecture, data.task.input_shape, data.task.n_outputs)
+        found = cost(*design)
+        optimizer = catalog.optimizer(trial.optimizer.name)
+        evaluations = 1
+        if optimizer.evaluations is not None:
+            evaluations = optimizer.gradients(params_of(optimizer, trial.optimizer.params))
+        flops = evaluations * found.train_flops_at(trial.training.batch_size)
+        n_steps = resolve_steps(trial.training, trial.n_examples, flops)
+        # With its files a network is counted by the first worker that has it.
+        named = str(design) if trial.architecture.content else trial.id
+        counting = 0.0 if named in seen else cost.seconds_again(*design)
+        seen.add(named)
+        yield Work(trial, found, n_steps, len(data.validation), counting, evaluations)
 
 
 def _clock(
@@ -201,7 +221,8 @@ def _row(
         trial=trial,
         n_params=work.cost.n_params,
         forward_flops=work.cost.forward_flops,
-        train_flops=n_seen * work.cost.train_flops_per_example,
+        train_flops=work.n_steps * work.step_flops,
+        uncounted=work.cost.uncounted,
         n_steps=work.n_steps,
         epochs=n_seen / trial.n_examples,
         threads=crew.threads_for(work.step_flops),

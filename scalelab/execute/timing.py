@@ -39,7 +39,7 @@ class Timed(Frozen):
         trial_id: The trial.
         first: Whether it was the first trial of its process.
         seconds: Seconds of all this, but for what a process does once.
-        setup: Seconds until the first step.
+        setup: Seconds until the first step, but for what counting FLOPs took.
         step: Seconds a step, over all of them.
         looks: The same, in looks of a tenth of a second or of one step.
         validation: Seconds a validation example.
@@ -137,7 +137,7 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         device=str(ready.device),
         precision=job.precision,
         should_stop=stopwatch,
-        train_flops_per_example=ready.cost.train_flops_per_example,
+        train_flops_per_example=ready.cost.train_flops_at(training.batch_size),
     )
     validator = Validator(
         ready.data, ready.data.validation, VALIDATED, training.batch_size, ready.device, result.precision
@@ -149,7 +149,7 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         trial_id=job.trial.id,
         first=first,
         seconds=time.perf_counter() - began,
-        setup=stopwatch.first - began,
+        setup=stopwatch.first - began - ready.counting,
         step=stopwatch.step,
         looks=tuple(stopwatch.looks),
         validation=validated / validator.n_part,

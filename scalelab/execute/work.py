@@ -21,17 +21,21 @@ class Work:
         cost: What an example costs.
         n_steps: Steps of its training.
         n_validation: Examples of the validation split.
+        counting: Seconds that its worker counts FLOPs for, which the cache does not have.
+        evaluations: Gradients that a step evaluates at most.
     """
 
     trial: Trial
     cost: Complexity
     n_steps: int
     n_validation: int
+    counting: float = 0.0
+    evaluations: int = 1
 
     @property
     def step_flops(self) -> float:
-        """FLOPs of a step."""
-        return self.trial.training.batch_size * self.cost.train_flops_per_example
+        """FLOPs of a step, at most."""
+        return self.evaluations * self.cost.step_flops(self.trial.training.batch_size)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from scalelab.errors import ScalelabError, ScalelabWarning, StoreError
 from scalelab.execute.jobs import Broken, Event, Finished, Job, Progressed, Warned
+from scalelab.measure.costs import Costs
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
 from scalelab.plugins.libraries import libraries_of_trial
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from scalelab.components import OpenDataset, Params
+    from scalelab.components import OpenDataset
+    from scalelab.params import Params
     from scalelab.plugins import Kind
     from scalelab.train.results import Progress
 
@@ -103,6 +105,7 @@ class Ready:
         evaluations: Gradients that its step evaluates at most.
         params: Options of its architecture.
         cost: What an example costs.
+        counting: Seconds that it took to count that, where the cache did not have it.
         device: Where it is trained.
         threads: CPU threads that train it, which torch was told.
     """
@@ -114,6 +117,7 @@ class Ready:
     evaluations: int
     params: Params
     cost: Complexity
+    counting: float
     device: torch.device
     threads: int
 
@@ -126,9 +130,8 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     """
     import torch
 
-    from scalelab.measure.flops import complexity
     from scalelab.train.device import resolve_device, seed_everything
-    from scalelab.train.optimizers import build_optimizer, evaluations_of
+    from scalelab.train.optimizers import build_optimizer
 
     trial = job.trial
     catalog = bench.catalog(job.plugins)
@@ -139,17 +142,20 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     seed_everything(trial.seed)
     params = params_of(architecture, options_with_files(trial.architecture, job.files))
     module = build_model(architecture.name, params, task.input_shape, task.n_outputs, catalog=catalog)
-    cost = complexity(module, task.input_shape, head=architecture.head)
-    threads = job.crew.threads_for(trial.training.batch_size * cost.train_flops_per_example)
+    costs = Costs(catalog)
+    cost = costs.of_built(trial.architecture, task.input_shape, task.n_outputs, params=params, module=module)
+    threads = job.crew.threads_for(cost.step_flops(trial.training.batch_size))
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
     module.to(device)
-    evaluations = evaluations_of(optimizer, optimizer_params)
-    flops = evaluations * cost.train_flops_per_example
+    evaluations = optimizer.gradients(optimizer_params)
+    flops = evaluations * cost.train_flops_at(trial.training.batch_size)
     n_steps = resolve_steps(trial.training, trial.n_examples, flops)
     built = build_optimizer(optimizer, optimizer_params, module, n_steps)
-    return Ready(data, module, built, optimizer.closure, evaluations, params, cost, device, threads)
+    return Ready(
+        data, module, built, optimizer.closure, evaluations, params, cost, costs.seconds, device, threads
+    )
 
 
 def _attempt(
@@ -167,7 +173,7 @@ def _attempt(
 
     trial = job.trial
     ready = prepare(job, bench)
-    flops = ready.cost.train_flops_per_example
+    flops = ready.cost.train_flops_at(trial.training.batch_size)
     result = train_model(
         trial,
         ready.data,

@@ -4,16 +4,15 @@ Trade-off: the model is traced on torch's meta device, where tensors have shapes
 counting takes milliseconds and no memory at any size. A model that looks at values (`.item()`,
 data-dependent shapes) cannot be traced that way and is counted on the CPU instead, with torch's plain
 kernels, the fused ones being invisible to the counter.
+
+Work that does not depend on the batch, such as the transform of a kernel, is done once in a pass. It is told
+from that of the examples by counting batches of two sizes: F(b) = fixed + b * each.
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.components import Shape
 from scalelab.errors import InputError
@@ -23,17 +22,21 @@ from scalelab.measurements import Complexity
 if TYPE_CHECKING:
     from torch import nn
 
-BATCH = 2
-"""Examples traced; counts are divided by it. One would not do: some models drop a batch dimension of 1."""
+BATCH, LARGER = 2, 4
+"""Examples traced. One would not do: some models drop a batch dimension of 1, others pair examples."""
 
 
 def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None) -> Complexity:
     """Counts a model's parameters, FLOPs, memory traffic and operations; the model itself is left untouched.
 
-    Convolutions, linear layers, matrix products, attention and recurrent layers count as FLOPs; element-wise
-    work, norms and biases do not. The model is traced in evaluation mode, so that layers that training drops
-    at random count in full. The gradient of the input is not needed in training, and its FLOPs are not
-    counted.
+    Convolutions, linear layers, matrix products, attention, recurrent layers, Fourier transforms, scans,
+    element-wise products of complex numbers and those of recurrences count as FLOPs; other element-wise work,
+    norms and biases do not (`scalelab.measure.formulas` and `.chains` have the formulas). The model is traced
+    in evaluation mode, so that layers that training drops at random count in full. The gradient of the input
+    is not needed in training, and its FLOPs are not counted.
+
+    Where examples of a batch interact so that FLOPs grow faster than the batch, the counts are those of an
+    example in a batch of two, and nothing is fixed.
 
     Args:
         model: Maps (batch, *input_shape) to a tensor.
@@ -53,8 +56,7 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
         counts = _counts(_on_meta(model), input_shape, "meta")
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            with _plain_kernels():
-                counts = _counts(copy.deepcopy(model).cpu(), input_shape, "cpu")
+            counts = _counts(copy.deepcopy(model).cpu(), input_shape, "cpu")
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(
@@ -66,17 +68,36 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
 
 def _counts(model: nn.Module, input_shape: Shape, device: str) -> dict[str, Any]:
     """Returns what a batch counts, for one example: FLOPs with gradients, traffic without."""
+    from scalelab.measure.counter import plain_operators
+
     model.eval()
-    forward, train = _flops(model, input_shape, device)
-    work = trace(model, (BATCH, *input_shape), device)
+    small = _flops(model, (BATCH, *input_shape), device)
+    try:
+        large = _flops(model, (LARGER, *input_shape), device)
+    except Exception:  # made for a batch of one size: what it does is taken to be its examples'
+        large = _Flops(small.forward * LARGER // BATCH, small.train * LARGER // BATCH, small.uncounted)
+    fixed_forward, forward = _split(small.forward, large.forward)
+    fixed_train, train = _split(small.train, large.train)
+    with plain_operators():
+        work = trace(model, (BATCH, *input_shape), device)
     return {
-        "forward_flops": forward / BATCH,
-        "train_flops_per_example": train / BATCH,
+        "forward_flops": forward,
+        "train_flops_per_example": train,
+        "fixed_forward_flops": fixed_forward,
+        "fixed_train_flops": fixed_train,
+        "uncounted": tuple(sorted(small.uncounted | large.uncounted)),
         "grouped_flops": work.grouped_flops / BATCH,
         "activation_bytes": work.numbers * BYTES / BATCH,
         "n_ops": work.n_ops,
         "n_layers": work.n_layers,
     }
+
+
+def _split(small: int, large: int) -> tuple[float, float]:
+    """Returns the FLOPs that batches of both sizes share, and those of each example beside them."""
+    each = (large - small) / (LARGER - BATCH)
+    fixed = small - BATCH * each
+    return (fixed, each) if fixed >= 0 <= each else (0.0, small / BATCH)
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
@@ -92,58 +113,24 @@ def _on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _flops(model: nn.Module, input_shape: Shape, device: str) -> tuple[int, int]:
-    """Returns the FLOPs of forward, and of forward and backward, of a batch."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
+class _Flops(NamedTuple):
+    """FLOPs of forward, and of forward and backward, of a batch, and the operators they leave out."""
 
-    formulas: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
-    with torch.enable_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
-        outputs = model(torch.zeros(BATCH, *input_shape, device=device))
+    forward: int
+    train: int
+    uncounted: set[str]
+
+
+def _flops(model: nn.Module, shape: tuple[int, ...], device: str) -> _Flops:
+    import torch
+
+    from scalelab.measure.counter import counting
+
+    with torch.enable_grad(), counting() as counter:
+        outputs = model(torch.zeros(shape, device=device))
         if not isinstance(outputs, torch.Tensor):
             raise TypeError(f"its output is a {type(outputs).__name__}, not a tensor")
-        forward = counter.get_total_flops()
+        forward = counter.flops
         if outputs.requires_grad:
             outputs.sum().backward()  # type: ignore[no-untyped-call]
-        return forward, counter.get_total_flops()
-
-
-def convolution_backward_flops(
-    grad_output: Sequence[int],
-    inputs: Sequence[int],
-    weight: Sequence[int],
-    _bias: object,
-    _stride: object,
-    _padding: object,
-    _dilation: object,
-    transposed: bool,
-    _output_padding: object,
-    _groups: object,
-    needed: Sequence[bool],
-    **_results: object,
-) -> int:
-    """Returns the FLOPs of a convolution's backward pass from the shapes of its operands.
-
-    The gradients of input and weight each cost what the forward pass costs: every product of an input, a
-    weight and an output gradient appears once in each. torch's own formula
-    (`torch.utils.flop_counter.conv_backward_flop`, up to 2.13 at least) multiplies that of the weight by
-    the number of groups.
-    """
-    spatial = inputs[2:] if transposed else grad_output[2:]
-    return (int(needed[0]) + int(needed[1])) * 2 * inputs[0] * prod(spatial) * prod(weight)
-
-
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Makes the CPU compute attention and recurrent layers by matrix products, which the counter sees."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration")  # said by mkldnn.flags, of no use here
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.backends.mkldnn.flags(enabled=False),
-            sdpa_kernel(SDPBackend.MATH),
-        ):
-            yield
+        return _Flops(forward, counter.flops, counter.uncounted)

@@ -12,8 +12,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
+
+    from scalelab.measure.recurrent import Recurrence
 
 BYTES = 4
 """Of a number: traffic is counted for 32-bit floats, whatever a runtime computes in."""
@@ -44,6 +47,18 @@ class Work:
         self.n_ops = 0
         self.n_layers = 0
         self.grouped_flops = 0.0
+
+    @property
+    def counts(self) -> np.ndarray:
+        """What was counted so far: numbers, operations, layers and grouped FLOPs."""
+        import numpy as np
+
+        return np.array([self.numbers, self.n_ops, self.n_layers, self.grouped_flops])
+
+    def count(self, counts: np.ndarray) -> None:
+        """Takes on counts such as `counts`."""
+        self.numbers, self.n_ops, self.n_layers = (round(float(one)) for one in counts[:3])
+        self.grouped_flops = float(counts[3])
 
     def add(self, operation: Any, inputs: Any, outputs: Any) -> None:
         """Takes one operation in."""
@@ -78,18 +93,48 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 def trace(model: nn.Module, shape: tuple[int, ...], device: str) -> Work:
     """Runs a batch of some shape through the model and counts on the way."""
     import torch
+    from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
+
+    from scalelab.measure.recurrent import Recurrence
 
     work = Work({_storage(tensor) for tensor in (*model.parameters(), *model.buffers())})
 
     class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        supports_higher_order_operators = True
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             outputs = func(*args, **(kwargs or {}))
-            work.add(func, args, outputs)
+            if isinstance(func, torch._ops.OpOverload):
+                work.add(func, args, outputs)
             return outputs
+
+    class Calls(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            call = Recurrence.of(func, args)
+            if call is None or not _extrapolated(work, call):
+                return func(*args, **(kwargs or {}))
+            return call.outputs()
 
     inputs = torch.zeros(*shape, device=device)
     # not inference_mode(), in which composite operations stay whole
-    with torch.no_grad(), Counter():  # type: ignore[no-untyped-call]
+    with torch.no_grad(), Counter(), Calls():  # type: ignore[no-untyped-call]
         model(inputs)
     return work
+
+
+def _extrapolated(work: Work, call: Recurrence) -> bool:
+    """Counts a recurrent layer by its first steps, which are all alike; false where they are not."""
+    n_steps = len(call.step_sizes)
+    if n_steps <= 3:
+        return False
+    seen = [work.counts]
+    for steps in (2, 3):
+        args = call.first_steps(steps)
+        if args is None:
+            return False
+        call.func(*args)
+        seen.append(work.counts)
+    two, three = seen[1] - seen[0], seen[2] - seen[1]
+    work.count(seen[0] + two + (n_steps - 2) * (three - two))
+    return True

@@ -1,27 +1,23 @@
-"""Models and what they cost, by name."""
+"""Models by name."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from scalelab.cache import cached_arrays, file_digest
-from scalelab.components import Architecture, Backend, Dataset, Optimizer, Params, Shape
+from scalelab.cache import file_digest
+from scalelab.components import Architecture, Backend, Dataset, Optimizer, Shape
 from scalelab.errors import InputError, ScalelabError
-from scalelab.measurements import Complexity
+from scalelab.params import Params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import ComponentRef, Trial, canonical_json
-from scalelab.study import CostFunction, Expansion
+from scalelab.study import Expansion
 from scalelab.study.messages import describe, one_line
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
 
@@ -145,63 +141,3 @@ def check_files(trials: Iterable[Trial], expansion: Expansion, catalog: Catalog)
             network(whole, tuple(task.input_shape), task.n_outputs, catalog)
         except InputError as error:
             raise InputError(one_line(str(error))) from error
-
-
-def costs(catalog: Catalog) -> CostFunction:
-    """Returns a function that gives what one example costs a network.
-
-    A network is traced once and what it costs kept in the cache, so that a finished isoFLOP study, which is
-    sampled by cost, answers without importing torch. An entry counts only for the very source files that
-    lie beside the architecture's builder and for this scalelab.
-    """
-    known: dict[str, Complexity] = {}
-    names = [name for name in Complexity.model_fields if name != "n_params_body"]
-
-    @cache
-    def sources(architecture: str) -> str | None:
-        return _sources_of(catalog.architecture(architecture).build)
-
-    def cost(architecture: ComponentRef, input_shape: Shape, n_outputs: int) -> Complexity:
-        def measure() -> Complexity:
-            return _measure(architecture, input_shape, n_outputs, catalog)
-
-        def arrays() -> dict[str, np.ndarray]:
-            import numpy as np
-
-            found = measure()
-            return {"counts": np.array([float(getattr(found, name)) for name in names])}
-
-        key = canonical_json([architecture.model_dump(mode="json"), input_shape, n_outputs])
-        code = sources(architecture.name)
-        if key not in known and code is None:
-            known[key] = measure()
-        elif key not in known:
-            digest = hashlib.sha256(f"{key}{code}".encode()).hexdigest()[:32]
-            counts = cached_arrays(f"complexity-{digest}", arrays)["counts"].tolist()
-            known[key] = Complexity.model_validate(dict(zip(names, counts, strict=True)))
-        return known[key]
-
-    return cost
-
-
-def _measure(architecture: ComponentRef, input_shape: Shape, n_outputs: int, catalog: Catalog) -> Complexity:
-    from scalelab.measure.flops import complexity
-
-    return complexity(network(architecture, input_shape, n_outputs, catalog), input_shape)
-
-
-def _sources_of(build: Callable[..., object]) -> str | None:
-    """Returns a digest of the code that builds and counts; `None` where the builder has no file."""
-    from scalelab import measure
-
-    try:
-        source = inspect.getsourcefile(inspect.unwrap(build))
-    except TypeError:
-        return None
-    if source is None or not Path(source).is_file():
-        return None
-    digest = hashlib.sha256(build.__qualname__.encode())
-    for folder in (Path(source).parent, Path(measure.__file__).parent):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from scalelab.plugins.catalog import Catalog
     from scalelab.records import Trial
 
-BESIDE = frozenset({"scalelab", "scalelab_plugins", "pydantic", "pydantic_core", "annotated_types"})
-"""Packages that are not told: records have scalelab's own version, and reading options computes nothing."""
+BESIDE = frozenset({"scalelab", "pydantic", "pydantic_core", "annotated-types"})
+"""Distributions that are not told: records have scalelab's own version, and options compute nothing."""
 
 
 def libraries_of_trial(catalog: Catalog, trial: Trial) -> dict[str, str]:
@@ -59,8 +59,8 @@ def _libraries_behind(path: Path) -> Mapping[str, str]:
     names, files = _imports(path)
     found: dict[str, str] = {}
     owners = packages_distributions()
-    for name in names - BESIDE - sys.stdlib_module_names:
-        for distribution in owners.get(name, ()):
+    for name in names - sys.stdlib_module_names:
+        for distribution in set(owners.get(name, ())) - BESIDE:
             try:
                 found[distribution] = version(distribution).partition("+")[0]
             except PackageNotFoundError:

@@ -18,12 +18,12 @@ from scalelab.components import (
     Dataset,
     FileCommand,
     Optimizer,
-    Params,
     Precision,
 )
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
 from scalelab.law import Law
+from scalelab.params import Params
 from scalelab.space import Dimension
 
 Kind = Literal["dataset", "architecture", "optimizer", "backend", "law"]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scalelab.components import locations
 from scalelab.errors import InputError, StudyError
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
+from scalelab.measure.models import params_of
 from scalelab.measurements import Complexity
+from scalelab.params import locations
 from scalelab.records import Trial
 from scalelab.space import Doubling, Float, Int
 from scalelab.study import Expansion, Study, expand, load_study, parse_study
@@ -53,6 +54,7 @@ class Proposal:
         available: Training examples that the dataset has.
         tuned: The option that the study tunes, as that of the run did; `None` where it tunes none.
         n_trials: How many trials it begins with, each of the budget.
+        gradients: Gradients that a step evaluates at most.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Proposal:
     available: int
     tuned: str | None
     n_trials: int
+    gradients: int
     json_fields: ClassVar = (
         "path", "text", "n_params=cost.n_params", "n_examples=trial.n_examples", "examples_seen=n_seen",
         "examples_available=available", "train_flops", "tuned", "n_trials",
@@ -70,8 +73,8 @@ class Proposal:
 
     @property
     def train_flops(self) -> float:
-        """FLOPs of the training."""
-        return self.n_seen * self.cost.train_flops_per_example
+        """FLOPs of the training, at most."""
+        return self.n_seen * self.gradients * self.cost.train_flops_at(self.trial.training.batch_size)
 
 
 def known_run(store: Store, trial_id: str, folder: Path, source: Path | None) -> tuple[Trial, Study]:
@@ -127,13 +130,6 @@ def propose(
         StudyError: The study does not name the run's components, or the size cannot be reached.
         InputError: The dataset or a component is wrong, or the budget is too small for one step.
     """
-    if study.dataset.name != start.dataset.name or start.architecture.name not in {
-        one.name for one in study.architectures
-    }:
-        raise StudyError(
-            f"{study.source}: it has no architecture {start.architecture.name!r} on dataset "
-            f"{start.dataset.name!r}; give the study of these runs with --from"
-        )
     study = _of_run(start, study)
     own = resolve(study, catalog).architectures
     values = run_values(start, study, path, catalog)
@@ -145,7 +141,7 @@ def propose(
     _, draft = written(values, study, path, catalog)
     data = draft.opened(draft.trials[0]).data
     task, available = data.task, len(data.train)
-    measure = costs(catalog)
+    measure = Costs(catalog)
 
     def cost(options: Mapping[str, Any]) -> Complexity:
         ref = own[0].ref({**start.architecture.params, **options})
@@ -157,10 +153,14 @@ def propose(
     text, expansion = written(values, study, path, catalog)
     trial = expansion.trials[len(expansion.trials) // 2]  # of a sweep the middle
     batch = trial.training.batch_size
-    steps = round(budget / (found.train_flops_per_example * batch))
+    optimizer = catalog.optimizer(trial.optimizer.name)
+    gradients = optimizer.gradients(params_of(optimizer, trial.optimizer.params))
+    steps = round(budget / (gradients * found.step_flops(batch)))
     _refuse_no_step(steps, budget, found, batch)
     tuned = next(iter(values["optimizer"][0].get("tune", ())), None)
-    return Proposal(text, path, trial, found, steps * batch, available, tuned, len(expansion.trials))
+    return Proposal(
+        text, path, trial, found, steps * batch, available, tuned, len(expansion.trials), gradients
+    )
 
 
 def nearest(
@@ -289,7 +289,7 @@ def written(values: Mapping[str, Any], study: Study, path: Path, catalog: Catalo
         InputError: It is not a study that can run.
     """
     text = study_text(values, _HEADING.sub("", study.text))
-    return text, expand(parse_study(text, path, catalog), catalog, cost=costs(catalog))
+    return text, expand(parse_study(text, path, catalog), catalog, cost=Costs(catalog))
 
 
 def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict[str, Any]:
@@ -318,7 +318,17 @@ def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict
 
 
 def _of_run(start: Trial, study: Study) -> Study:
-    """Returns a study with the components of a run alone: the plugins of others may not be here."""
+    """Returns a study with the components of a run alone: the plugins of others may not be here.
+
+    Raises:
+        StudyError: It does not name them.
+    """
+    names = {one.name for one in study.architectures}
+    if study.dataset.name != start.dataset.name or start.architecture.name not in names:
+        raise StudyError(
+            f"{study.source}: it has no architecture {start.architecture.name!r} on dataset "
+            f"{start.dataset.name!r}; give the study of these runs with --from"
+        )
     kept = {
         kind: tuple(one for one in getattr(study, kind) if one.name == name)
         for kind, name in (("architectures", start.architecture.name), ("optimizers", start.optimizer.name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, StudyError
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.propose.budget import run_values, written
 from scalelab.records import ComponentRef, Trial
 from scalelab.study import Study
@@ -39,7 +39,7 @@ def untrained(
         For each: `architecture`, `options` (a mapping) and the fields of a `scalelab.measurements.Footprint`.
         Points that cannot be built are left out.
     """
-    cost = costs(catalog)
+    cost = Costs(catalog)
     found = []
     for ref in _drawn(study, catalog):
         if json.dumps(ref.params, sort_keys=True) in trained:

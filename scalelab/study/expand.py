@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scalelab.components import Architecture, OpenDataset, Optimizer, Params, Shape
+from scalelab.components import Architecture, OpenDataset, Optimizer, Shape
 from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError, brief
 from scalelab.measurements import Complexity
+from scalelab.params import Params
 from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line

@@ -65,6 +65,12 @@ class Profiles:
                 found.append(Candidate(point, ref, self.cost(ref)))
             except InputError as error:
                 self.skipped.append(one_line(f"{architecture.where}: {point.architecture} left out: {error}"))
+        unknown = sorted({name for candidate in found for name in candidate.cost.uncounted})
+        if unknown:
+            self.skipped.append(
+                f"{architecture.where}: {', '.join(unknown)} of the FLOPs, which nobody knows: its budgets "
+                "are at least what they say; give the architecture flops="
+            )
         return sorted(found, key=lambda candidate: candidate.cost.n_params)
 
     def of(
@@ -88,11 +94,12 @@ class Profiles:
 
     def _misfit(self, cost: Complexity, budget: float, n_examples: int) -> str:
         """Returns why a budget cannot train a model; empty where it can."""
-        if not (cost.n_params > 0 and cost.train_flops_per_example > 0):
-            return "no parameters or no FLOPs"
         sampling, batch_size = self.study.sampling, self.study.training.batch_size
+        step_flops = cost.step_flops(batch_size)
+        if not (cost.n_params > 0 and step_flops > 0):
+            return "no parameters or no FLOPs"
         # the whole number of steps that training will take
-        steps = max(1, round(budget / (cost.train_flops_per_example * batch_size)))
+        steps = max(1, round(budget / step_flops))
         if steps < sampling.min_steps:
             return f"fewer than sampling.min_steps = {sampling.min_steps} steps"
         if steps * batch_size / n_examples > sampling.max_epochs:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from scalelab.cache import file_digest
-from scalelab.components import Architecture, Dataset, Optimizer, Params, identity_of, locations
+from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
+from scalelab.params import Params, identity_of, locations
 from scalelab.records import ComponentRef
 from scalelab.space import Dimension
 from scalelab.study.messages import first_problem, join_keys, one_line

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
-from scalelab.components import Architecture, Dataset, Optimizer, Params
+from scalelab.components import Architecture, Dataset, Optimizer
+from scalelab.params import Params
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.model import located
 

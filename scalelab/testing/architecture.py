@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scalelab.components import Architecture, Params, Shape
+from scalelab.components import Architecture, Shape
 from scalelab.errors import InputError
+from scalelab.params import Params
 from scalelab.testing.common import (
     ComponentContract,
     attempt,
@@ -27,6 +28,8 @@ from scalelab.testing.common import (
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from scalelab.measurements import Complexity
 
 Build = Callable[..., "nn.Module"]
 
@@ -287,23 +290,59 @@ class ArchitectureContract(ComponentContract):
         architecture: Architecture,
         options: Mapping[str, Any],
         larger: Mapping[str, Any],
+        params: Params,
         build: Build,
-        model: nn.Module,
         input_shape: Shape,
+        n_outputs: int,
     ) -> None:
         """Parameters and FLOPs are positive, and greater for the larger model."""
+        from scalelab.measure.costs import completed
         from scalelab.measure.flops import complexity
 
-        big = build(params=validated(architecture, larger, options))
-        small_cost, big_cost = complexity(model, input_shape), complexity(big, input_shape)
+        def cost(own: Params) -> Complexity:
+            found = complexity(build(params=own), input_shape)
+            return completed(found, architecture, own, input_shape, n_outputs)
+
+        small_cost, big_cost = cost(params), cost(validated(architecture, larger, options))
         for field, what in (("n_params", "parameters"), ("forward_flops", "forward FLOPs")):
             small, big_value = getattr(small_cost, field), getattr(big_cost, field)
             assert small > 0, (
-                f"the model has {small} {what}: FLOPs are counted in matmuls and convolutions of torch"
+                f"the model has {small} {what}: what counts are operators of torch; give the Architecture "
+                "flops= where it has kernels of its own"
             )
             assert big_value > small, (
                 f"the model of the fixture 'larger' has {big_value:,} {what}, the other {small:,}: check "
                 "which options make the family grow"
+            )
+
+    def test_flops_agree_with_the_count(
+        self,
+        architecture: Architecture,
+        params: Params,
+        model: nn.Module,
+        input_shape: Shape,
+        n_outputs: int,
+    ) -> None:
+        """Its own formula, if it has one, is a complete count to 1%, and no less than an incomplete one."""
+        if architecture.flops is None:
+            return
+        from scalelab.measure.costs import formula_flops
+        from scalelab.measure.flops import complexity
+
+        own = attempt(
+            lambda: formula_flops(architecture, params, input_shape, n_outputs), "flops= must give a number"
+        )
+        found = complexity(model, input_shape)
+        counted = found.forward_flops_at(1)
+        if found.uncounted:
+            assert own >= counted, (
+                f"flops() gives {own:,.0f}, less than the {counted:,.0f} FLOPs that are counted without "
+                f"{', '.join(found.uncounted)}: give all of a forward pass, a multiply-add being two"
+            )
+        else:
+            assert abs(own - counted) <= 0.01 * counted, (
+                f"flops() gives {own:,.0f}, but the count is complete and says {counted:,.0f}: correct the "
+                "formula (a multiply-add is two), or leave it out"
             )
 
     def test_misfit_is_a_clear_error(self, build: Build, input_shape: Shape) -> None:

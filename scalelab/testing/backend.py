@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scalelab.components import Backend, Device, Executable, Params
+from scalelab.components import Backend, Device, Executable
 from scalelab.errors import BackendError, InputError
+from scalelab.params import Params
 from scalelab.testing.common import ComponentContract, infer, refuses, seeded, unequal, untouched
 from scalelab.testing.networks import HARD_SHAPE, hard_networks
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import pytest
 from pydantic import ValidationError
 
-from scalelab.components import Architecture, Component, Optimizer, Params
+from scalelab.components import Architecture, Component, Optimizer
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, ScalelabError
+from scalelab.params import Params
 from scalelab.plugins import verify_component
 
 if TYPE_CHECKING:

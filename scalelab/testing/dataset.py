@@ -11,8 +11,9 @@ from unittest import mock
 
 import pytest
 
-from scalelab.components import Dataset, OpenDataset, Params, Split
+from scalelab.components import Dataset, OpenDataset, Split
 from scalelab.errors import DataError
+from scalelab.params import Params
 from scalelab.testing.common import ComponentContract, attempt, refuses, untouched
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scalelab.components import Optimizer, Params
+from scalelab.components import Optimizer
 from scalelab.errors import PluginError
+from scalelab.params import Params
 from scalelab.testing.common import ComponentContract, sampled_options, seeded, unequal, untouched, validated
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ class OptimizerContract(ComponentContract):
 
     def test_closure_is_called_as_told(self, optimizer: Optimizer, params: Params) -> None:
         """A step evaluates as many gradients as `evaluations` says at most, and one where it says nothing."""
-        from scalelab.train.optimizers import evaluations_of
-
-        run, most = _Run(optimizer, params), evaluations_of(optimizer, params)
+        run, most = _Run(optimizer, params), optimizer.gradients(params)
         run.steps(3)
         assert run.most_evaluations <= most, (
             f"a step evaluates {run.most_evaluations} gradients and may evaluate {most}: lengths in FLOPs "

@@ -23,13 +23,13 @@ from scalelab.components import (
     Executable,
     OpenDataset,
     Optimizer,
-    Params,
     Shape,
     Split,
     Task,
 )
 from scalelab.errors import InputError
 from scalelab.hookspecs import hookimpl
+from scalelab.params import Params
 from scalelab.plugins import Catalog
 from scalelab.space import Doubling, Float
 

@@ -88,7 +88,8 @@ def train_model(
         checkpoint_seconds: How long at least between two checkpoints.
         on_progress: Called now and then, and at every validation.
         should_stop: Asked before every step; true ends the run as interrupted, with a checkpoint.
-        train_flops_per_example: Forward and backward FLOPs of one example (`scalelab.complexity`).
+        train_flops_per_example: Forward and backward FLOPs of one example in a batch of the trial's size
+            (`train_flops_at` of what `scalelab.complexity` returns).
 
     Raises:
         InputError: The device does not exist or cannot compute in the precision, the subset is larger than

@@ -9,8 +9,9 @@ from typing import Any
 import torch  # noqa: TID253 - only what trains imports this module
 from torch import nn  # noqa: TID253
 
-from scalelab.components import Optimizer, Params
+from scalelab.components import Optimizer
 from scalelab.errors import InputError, PluginError
+from scalelab.params import Params
 
 
 def build_optimizer(
@@ -41,11 +42,6 @@ def build_optimizer(
             "closure = 'whole' or 'after'"
         )
     return built
-
-
-def evaluations_of(optimizer: Optimizer, params: Params) -> int:
-    """Returns the gradients that a step of an optimizer evaluates at most."""
-    return 1 if optimizer.evaluations is None else optimizer.evaluations(params)
 
 
 class Modes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalelab.measure.models import costs
+from scalelab.measure.costs import Costs
 from scalelab.records import CurvePoint, Record
 from scalelab.schedules import resolve_steps
 from scalelab.store import Journal, open_store
@@ -98,7 +98,7 @@ def make_store(path, catalog, *, dataset="", offset=0.2):
     """Registers the study and writes a record for each of its trials."""
     text = STUDY.replace("DATASET", dataset)
     study = parse_study(text, path.parent / "isoflop.toml", catalog)
-    cost = costs(catalog)
+    cost = Costs(catalog)
     expansion = expand(study, catalog, cost=cost)
     task = expansion.opened(expansion.trials[0]).data.task
     store = open_store(path, create=True)

@@ -9,8 +9,8 @@ import duckdb
 import pandas as pd
 import pytest
 
-from scalelab.components import identity_of
 from scalelab.errors import StoreError
+from scalelab.params import identity_of
 from scalelab.plugins import load_plugins
 from scalelab.records import TrainingOptions, Trial
 from scalelab.store import open_store

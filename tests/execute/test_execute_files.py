@@ -164,5 +164,6 @@ def test_a_finished_study_builds_no_network_again(folder, catalog, monkeypatch):
     assert run_study(study(folder, "w.pt"), store, catalog=catalog, workers=0).done == 1
     plan_study(study(folder, "w.pt"), store, catalog=catalog)  # counts FLOPs, which the cache keeps
     monkeypatch.setattr("scalelab.measure.models.network", None)
+    monkeypatch.setattr("scalelab.measure.costs.network", None)
     assert run_study(study(folder, "w.pt"), store, catalog=catalog, workers=0).kept == 1
     plan_study(study(folder, "w.pt"), store, catalog=catalog)

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from torch import nn
 
 import scalelab
-from scalelab.components import identity_of
 from scalelab.errors import InputError
+from scalelab.params import identity_of
 
 SHAPE, CLASSES = (2, 64), 5
 

@@ -8,19 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from scalelab.components import (
-    Architecture,
-    Dataset,
-    Location,
-    NoParams,
-    OpenDataset,
-    Optimizer,
-    Params,
-    Split,
-    Task,
-)
+from scalelab.components import Architecture, Dataset, OpenDataset, Optimizer, Split, Task
 from scalelab.errors import PluginError, suggest
 from scalelab.measurements import Complexity
+from scalelab.params import Location, NoParams, Params
 from scalelab.records import ComponentRef
 from scalelab.space import Choice, Doubling, Float, Int
 

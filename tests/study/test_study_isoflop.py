@@ -124,6 +124,18 @@ def test_a_free_model_has_no_isoflop_profile():
         expansion_of(isoflop("budgets = [1e9]", architecture=WIDTHS), free)
 
 
+def test_operators_that_are_not_counted_are_told_with_the_lengths():
+    def cost(architecture, input_shape, n_outputs):
+        found = toy_cost(architecture, input_shape, n_outputs)
+        return found.model_copy(update={"uncounted": ("mamba_ssm::scan",)})
+
+    found = expansion_of(
+        isoflop("budgets = [1e9]\nmin_steps = 1\nmax_epochs = 1e9", architecture=WIDTHS), cost
+    )
+    (told,) = (line for line in found.skipped if "mamba_ssm::scan" in line)
+    assert "its budgets are at least what they say" in told
+
+
 def test_trials_carry_the_budget_and_the_rest_of_training():
     text = isoflop("budgets = [1e10]", architecture=WIDTHS, body="[training]\nbatch_size = 16")
     trial = expansion_of(text).trials[0]

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from study_toys import CATALOG, toml
 
-from scalelab.components import identity_of, locations
 from scalelab.errors import PluginError, StudyError
+from scalelab.params import identity_of, locations
 from scalelab.study import expand, load_study, parse_study
 
 

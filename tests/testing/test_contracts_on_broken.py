@@ -150,6 +150,17 @@ component = change(toy_architecture, build=build_seeded)
          "test_head_is_there", "set head=None"),
     Case("wrong_width", "Architecture", built(FORWARD + "return self.inner(x)[:, :1]"),
          "test_output_has_the_shape_of_the_task", r"expected \(4, 3\)"),
+    Case("formula_off", "Architecture",
+         "component = change(toy_architecture, flops=lambda params, shape, n: 1e9)",
+         "test_flops_agree_with_the_count", "but the count is complete and says"),
+    Case("formula_low", "Architecture", built(FORWARD + (
+            "y = self.inner(x)\n        "
+            "return torch.linalg.solve_triangular(torch.ones(len(x), len(x), device=x.device).tril(), y, "
+            "upper=False)")) + "component = change(component, flops=lambda params, shape, n: 10.0)\n",
+         "test_flops_agree_with_the_count", "without aten::linalg_solve_triangular"),
+    Case("formula_none", "Architecture",
+         "component = change(toy_architecture, flops=lambda params, shape, n: None)",
+         "test_flops_agree_with_the_count", "flops= must give a number"),
     Case("wild_space", "Architecture",
          "component = change(toy_architecture, space={'width': scalelab.Doubling(1024, 4096)})",
          "test_default_space_builds", "let the space lie within the bounds"),

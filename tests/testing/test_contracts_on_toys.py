@@ -1,8 +1,12 @@
 """The toys keep their contracts, can be learned, and come as a plugin file."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from scalelab import testing
+from scalelab.testing import toys
 
 
 class TestToyDataset(testing.DatasetContract):
@@ -15,6 +19,35 @@ class TestToyArchitecture(testing.ArchitectureContract):
     @pytest.fixture
     def architecture(self):
         return testing.toy_architecture
+
+    @pytest.fixture
+    def larger(self):
+        return {"width": 32}
+
+
+class Solver(torch.nn.Module):
+    """The toy, with an operator that nobody knows the FLOPs of."""
+
+    def __init__(self, params, input_shape, n_outputs):
+        super().__init__()
+        self.inner = toys.build_conv(params, input_shape, n_outputs)
+        self.register_buffer("square", torch.eye(n_outputs))
+
+    def forward(self, x):
+        outputs = self.inner(x).float()
+        return torch.linalg.solve_triangular(self.square, outputs.T, upper=True).T
+
+
+def solve_flops(params, input_shape, n_outputs):
+    return 1e6 * params.width
+
+
+class TestArchitectureWithItsOwnFlops(testing.ArchitectureContract):
+    """One whose count is incomplete and whose formula says more than what is counted."""
+
+    @pytest.fixture
+    def architecture(self):
+        return replace(testing.toy_architecture, build=Solver, flops=solve_flops, head=None)
 
     @pytest.fixture
     def larger(self):
@@ -34,10 +67,6 @@ class TestToyBackend(testing.BackendContract):
 
 
 def test_toys_can_be_learned():
-    import torch
-
-    from scalelab.testing import toys
-
     data = toys.open_blobs(toys.ToyDatasetParams())
     torch.manual_seed(0)
     model = toys.build_conv(toys.ToyArchitectureParams(), data.task.input_shape, data.task.n_outputs)

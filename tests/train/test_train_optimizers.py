@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from train_toys import Problem, TinyNet, make_data
 
-from scalelab.components import NoParams, Optimizer
+from scalelab.components import Optimizer
 from scalelab.errors import InputError, PluginError, TrainingError
+from scalelab.params import NoParams
 from scalelab.train.device import seed_everything
 from scalelab.train.loop import train_model
 from scalelab.train.optimizers import Modes, build_optimizer, composed

@@ -68,8 +68,8 @@ def plan_table(plan: Plan) -> Table:
             "optimizer": names.component(row.trial.optimizer),
             "examples": f"{row.trial.n_examples:,}",
             "parameters": f"{row.n_params:,}",
-            "forward": short(row.forward_flops, "FLOP"),
-            "training": short(row.train_flops, "FLOP"),
+            "forward": at_least(short(row.forward_flops, "FLOP"), row.uncounted),
+            "training": at_least(short(row.train_flops, "FLOP"), row.uncounted),
             "steps": f"{row.n_steps:,}",
             "epochs": plain(row.epochs),
         }
@@ -86,7 +86,26 @@ def plan_table(plan: Plan) -> Table:
     )
     optional = ("epochs", "steps", "forward", "training", "done")
     numbers = slice(2 + names.datasets, None)
-    return Table.of(f"study {plan.study}", rows, numbers=numbers, optional=optional)
+    notes = tuple(_uncounted(plan.trials))
+    return Table.of(f"study {plan.study}", rows, numbers=numbers, notes=notes, optional=optional)
+
+
+def at_least(flops: str, uncounted: Sequence[str]) -> str:
+    """Returns FLOPs as words that say whether the count leaves operators out."""
+    return f"at least {flops}" if uncounted else flops
+
+
+def _uncounted(rows: Sequence[PlannedTrial]) -> Iterator[str]:
+    """Yields a line for each architecture with operators that are not counted, and what to do."""
+    operators: dict[str, set[str]] = {}
+    for row in rows:
+        if row.uncounted:
+            operators.setdefault(row.trial.architecture.name, set()).update(row.uncounted)
+    for architecture, names in sorted(operators.items()):
+        yield (
+            f"{architecture}: FLOPs are at least these, for nothing tells what {', '.join(sorted(names))} "
+            "takes; give its Architecture flops=, a formula of its forward pass"
+        )
 
 
 def _time(rows: Sequence[PlannedTrial]) -> str:
