@@ -7,7 +7,7 @@ MITDB ?= ../shared/data/mitdb
 # What test-python installs of PyTorch; other versions may bring gigabytes of CUDA.
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint test-wheel test-lowest test-python reference clean
+.PHONY: demo test lint test-wheel test-third-party test-lowest test-python reference clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,11 @@ lint: $(READY)
 ## test-wheel: build the wheel, install it into a new environment outside the checkout, train and analyze there
 test-wheel:
 	PYTHON=$(PYTHON) .ci/wheel.sh
+
+## test-third-party: networks and optimizers of other packages (torch-ecg, transformers, …), installed into build/third-party
+test-third-party: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/third-party -r .ci/third-party.txt
+	PYTHONPATH="$(CURDIR)/build/third-party" OMP_NUM_THREADS=1 $(BIN)/pytest tests/third_party
 
 ## test-lowest: the suite on the lowest versions that pyproject.toml allows (PyTorch aside)
 test-lowest:

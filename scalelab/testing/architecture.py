@@ -261,7 +261,9 @@ class ArchitectureContract(ComponentContract):
 
         with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs = attempt(
-                lambda: infer(model, inputs), "the model must run under torch.autocast(bfloat16)"
+                lambda: infer(model, inputs),
+                "the model must run under torch.autocast(bfloat16): put a layer that cannot inside "
+                "torch.autocast(x.device.type, enabled=False), on inputs in float32",
             )
         assert outputs.isfinite().all(), "under bfloat16 autocast the outputs hold NaN or infinity"
 
