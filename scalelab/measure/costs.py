@@ -60,7 +60,8 @@ class Costs:
         def built() -> nn.Module:
             return network(architecture, input_shape, n_outputs, self._catalog)
 
-        found = self._counted(_key(architecture, input_shape, n_outputs), component, input_shape, built)
+        key = _key(architecture, input_shape, n_outputs)
+        found = self._counted(key, component, input_shape, n_outputs, built)
         if not found.uncounted:
             return found
         return completed(found, component, params_of(component, architecture.params), input_shape, n_outputs)
@@ -88,7 +89,7 @@ class Costs:
         """
         component = self._catalog.architecture(architecture.name)
         key = _key(architecture, input_shape, n_outputs, with_files=True)
-        found = self._counted(key, component, input_shape, lambda: module)
+        found = self._counted(key, component, input_shape, n_outputs, lambda: module)
         return completed(found, component, params, input_shape, n_outputs)
 
     def seconds_again(self, architecture: ComponentRef, input_shape: Shape, n_outputs: int) -> float:
@@ -98,7 +99,12 @@ class Costs:
         return 0.0 if known_to_workers and self._source(architecture.name) else self._took.get(key, 0.0)
 
     def _counted(
-        self, key: str, component: Architecture, input_shape: Shape, built: Callable[[], nn.Module]
+        self,
+        key: str,
+        component: Architecture,
+        input_shape: Shape,
+        n_outputs: int,
+        built: Callable[[], nn.Module],
     ) -> Complexity:
         """Returns the count of a key: a known one, one of the cache, or a new one."""
 
@@ -106,7 +112,7 @@ class Costs:
             from scalelab.measure.flops import complexity
 
             module, began = built(), time.perf_counter()
-            found = complexity(module, input_shape, head=component.head)
+            found = complexity(module, input_shape, head=component.head, n_outputs=n_outputs)
             self._took[key] = time.perf_counter() - began
             self.seconds += self._took[key]
             return found

@@ -26,7 +26,9 @@ BATCH, LARGER = 2, 4
 """Examples traced. One would not do: some models drop a batch dimension of 1, others pair examples."""
 
 
-def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None) -> Complexity:
+def complexity(
+    model: nn.Module, input_shape: Shape, *, head: str | None = None, n_outputs: int | None = None
+) -> Complexity:
     """Counts a model's parameters, FLOPs, memory traffic and operations; the model itself is left untouched.
 
     Convolutions, linear layers, matrix products, attention, recurrent layers, Fourier transforms, scans,
@@ -42,9 +44,10 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
         model: Maps (batch, *input_shape) to a tensor.
         input_shape: The shape of one example, without the batch.
         head: The name of the submodule that `n_params_body` leaves out, such as `"head"`.
+        n_outputs: The width that the output must have, (batch, n_outputs); any by default.
 
     Raises:
-        InputError: The model does not run on such an input.
+        InputError: The model does not run on such an input, or its output is another one.
     """
     parameters = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
     named = dict(model.named_modules())
@@ -53,10 +56,14 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
         in_head = {id(p) for p in named[head].parameters()}
         body = sum(size for key, size in parameters.items() if key not in in_head)
     try:
-        counts = _counts(_on_meta(model), input_shape, "meta")
+        counts = _counts(_on_meta(model), input_shape, n_outputs, "meta")
+    except InputError:
+        raise
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            counts = _counts(copy.deepcopy(model).cpu(), input_shape, "cpu")
+            counts = _counts(copy.deepcopy(model).cpu(), input_shape, n_outputs, "cpu")
+        except InputError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(
@@ -66,12 +73,12 @@ def complexity(model: nn.Module, input_shape: Shape, *, head: str | None = None)
     return Complexity(n_params=sum(parameters.values()), n_params_body=body, **counts)
 
 
-def _counts(model: nn.Module, input_shape: Shape, device: str) -> dict[str, Any]:
+def _counts(model: nn.Module, input_shape: Shape, n_outputs: int | None, device: str) -> dict[str, Any]:
     """Returns what a batch counts, for one example: FLOPs with gradients, traffic without."""
     from scalelab.measure.counter import plain_operators
 
     model.eval()
-    small = _flops(model, (BATCH, *input_shape), device)
+    small = _flops(model, (BATCH, *input_shape), device, n_outputs)
     try:
         large = _flops(model, (LARGER, *input_shape), device)
     except Exception:  # made for a batch of one size: what it does is taken to be its examples'
@@ -121,7 +128,7 @@ class _Flops(NamedTuple):
     uncounted: set[str]
 
 
-def _flops(model: nn.Module, shape: tuple[int, ...], device: str) -> _Flops:
+def _flops(model: nn.Module, shape: tuple[int, ...], device: str, n_outputs: int | None = None) -> _Flops:
     import torch
 
     from scalelab.measure.counter import counting
@@ -130,6 +137,11 @@ def _flops(model: nn.Module, shape: tuple[int, ...], device: str) -> _Flops:
         outputs = model(torch.zeros(shape, device=device))
         if not isinstance(outputs, torch.Tensor):
             raise TypeError(f"its output is a {type(outputs).__name__}, not a tensor")
+        if n_outputs is not None and tuple(outputs.shape) != (shape[0], n_outputs):
+            raise InputError(
+                f"the output of {type(model).__name__} has shape {tuple(outputs.shape)}; the task needs "
+                f"({shape[0]}, {n_outputs}): one answer an example, or those of all time steps flattened"
+            )
         forward = counter.flops
         if outputs.requires_grad:
             outputs.sum().backward()  # type: ignore[no-untyped-call]

@@ -309,8 +309,7 @@ class ArchitectureContract(ComponentContract):
         for field, what in (("n_params", "parameters"), ("forward_flops", "forward FLOPs")):
             small, big_value = getattr(small_cost, field), getattr(big_cost, field)
             assert small > 0, (
-                f"the model has {small} {what}: what counts are operators of torch; give the Architecture "
-                "flops= where it has kernels of its own"
+                f"the model has {small} {what}: give the Architecture flops= for its own kernels"
             )
             assert big_value > small, (
                 f"the model of the fixture 'larger' has {big_value:,} {what}, the other {small:,}: check "

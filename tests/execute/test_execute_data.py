@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from scalelab.components import OpenDataset, Split
-from scalelab.errors import DataError
+from scalelab.errors import DataError, InputError
 from scalelab.execute.coordinator import run_study
 from scalelab.execute.plan import plan_study
 from scalelab.study import parse_study
-from scalelab.testing.toys import open_blobs, toy_catalog, toy_dataset
+from scalelab.testing.toys import open_blobs, toy_architecture, toy_catalog, toy_dataset
 
 STUDY = """
 name = "bad"
@@ -33,8 +34,6 @@ def one_nan(data: OpenDataset) -> OpenDataset:
 
 
 def a_torch_dataset(data: OpenDataset) -> OpenDataset:
-    import torch
-
     tensors = (torch.from_numpy(data.train.inputs), torch.from_numpy(data.train.targets))
     inputs = torch.utils.data.TensorDataset(*tensors)
     return replace(data, train=Split(inputs, data.train.targets))  # type: ignore[arg-type]
@@ -61,3 +60,14 @@ def test_bad_data_are_refused_before_training(change, message, tmp_path):
         plan_study(study, catalog=catalog)
     with pytest.raises(DataError, match=message):
         run_study(study, tmp_path / "s.duckdb", workers=0, catalog=catalog)
+
+
+def test_a_network_that_answers_every_time_step_is_refused_before_training(tmp_path):
+    def build(params, input_shape, n_outputs):
+        return torch.nn.Conv1d(input_shape[0], n_outputs, 1)
+
+    catalog = toy_catalog(architecture=replace(toy_architecture, build=build, head=None))
+    study = parse_study(STUDY, "bad.toml", catalog)
+    message = r"output of Conv1d has shape \(2, 2, 64\); the task needs \(2, 2\): one answer an example, or"
+    with pytest.raises(InputError, match=message):
+        plan_study(study, catalog=catalog)

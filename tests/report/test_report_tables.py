@@ -180,6 +180,7 @@ def planned_trial(width: int, seed: int, status: str) -> SimpleNamespace:
         seed=seed,
     )
     numbers = {"n_params": 1234, "forward_flops": 2e6, "train_flops": 3e12, "n_steps": 100, "epochs": 2.0}
+    numbers["uncounted"] = ()
     seconds = Span.exactly(1.5) if status == "done" else Span(1.0, 1.5, 2.25)
     return SimpleNamespace(trial=trial, **numbers, seconds=seconds, status=status)
 
