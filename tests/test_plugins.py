@@ -138,7 +138,7 @@ class TestFiles:
         del sys.modules[opened.__module__]
         assert pickle.loads(pickled).__code__ == opened.__code__
         with pytest.raises(ModuleNotFoundError):
-            __import__("_scalelab_file_00000000_one")
+            __import__("scalelab.file_plugins.file_00000000_one")
 
     def test_one_bad_component_breaks_its_plugin(self, tmp_path):
         text = PLUGIN.format(name="good") + (

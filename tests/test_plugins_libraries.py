@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 from importlib.metadata import version
 
@@ -11,7 +12,7 @@ import pytest
 
 from scalelab.cache import file_digest
 from scalelab.plugins import load_plugins
-from scalelab.plugins.libraries import libraries_of
+from scalelab.plugins.libraries import libraries_of, sources_of
 
 
 def test_imports_inside_functions_and_of_siblings_count(tmp_path, monkeypatch):
@@ -49,7 +50,15 @@ def test_a_package_is_followed_through_its_relative_imports(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     try:
         build = importlib.import_module("wavelets").build
-        assert set(libraries_of(build)) == {"scikit-learn", "duckdb"}
+        found = dict(libraries_of(build))
+        assert set(found) - {"scikit-learn", "duckdb"} == {
+            f"wavelets/{name}.py" for name in ("__init__", "nets", "tools", "inner/__init__", "inner/layers")
+        }
+        assert set(sources_of(build)) == set(found) - {"scikit-learn", "duckdb"}
+        (package / "inner" / "layers.py").write_text("import sklearn  # another text\n")
+        os.utime(package / "inner" / "layers.py", (1, 1))
+        again = libraries_of(build)
+        assert [name for name in again if again[name] != found[name]] == ["wavelets/inner/layers.py"]
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "wavelets"]:
             del sys.modules[name]

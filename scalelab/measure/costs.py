@@ -1,14 +1,14 @@
 """What an example costs networks: each design counted once, and kept in the cache.
 
 So a finished isoFLOP study, which is sampled by cost, answers without importing torch, and the trials of a
-design do not count it again. An entry counts only for the very source files that lie beside the
-architecture's builder, for this scalelab and for the versions of the libraries that build and count.
+design do not count it again. An entry counts only for the very modules of the architecture's plugin, for this
+scalelab and for the versions of the libraries that build and count; a worker whose network has another number
+of parameters counts it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import math
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from scalelab.measure.models import network, params_of
 from scalelab.measurements import Complexity
 from scalelab.params import Params
 from scalelab.plugins import Catalog
-from scalelab.plugins.libraries import libraries_of
+from scalelab.plugins.libraries import libraries_of, sources_of
 from scalelab.records import ComponentRef, canonical_json
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ class Costs:
         component = self._catalog.architecture(architecture.name)
         key = _key(architecture, input_shape, n_outputs, with_files=True)
         found = self._counted(key, component, input_shape, n_outputs, lambda: module)
+        if found.n_params != sum(one.numel() for one in module.parameters() if one.requires_grad):
+            from scalelab.measure.flops import complexity
+
+            found = complexity(module, input_shape, head=component.head, n_outputs=n_outputs)
         return completed(found, component, params, input_shape, n_outputs)
 
     def seconds_again(self, architecture: ComponentRef, input_shape: Shape, n_outputs: int) -> float:
@@ -216,14 +220,11 @@ def _libraries(build: Callable[..., object]) -> dict[str, str]:
 
 def _sources_of(build: Callable[..., object]) -> str | None:
     """Returns a digest of the code that builds and counts; `None` where the builder has no file."""
-    try:
-        source = inspect.getsourcefile(inspect.unwrap(build))
-    except TypeError:
+    sources = sources_of(build)
+    if not sources:
         return None
-    if source is None or not Path(source).is_file():
-        return None
-    digest = hashlib.sha256(canonical_json([build.__qualname__, _libraries(build)]).encode())
-    for folder in (Path(source).parent, Path(__file__).parent):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.read_bytes())
+    name = getattr(build, "__qualname__", type(build).__qualname__)
+    digest = hashlib.sha256(canonical_json([name, _libraries(build), dict(sources)]).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -50,24 +50,47 @@ def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
     Args:
         function: `open` or `build` of a component.
     """
-    path = _file_of(function)
-    return MappingProxyType({}) if path is None else _libraries_behind(path)
-
-
-@functools.cache
-def _libraries_behind(path: Path) -> Mapping[str, str]:
-    names, files = _imports(path)
+    path, top = _file_of(function), _package_name(function)
+    if path is None:
+        return MappingProxyType({})
+    names, files = _imports(path, top)
     found: dict[str, str] = {}
-    owners = packages_distributions()
+    owners = _owners()
     for name in names - sys.stdlib_module_names:
         for distribution in set(owners.get(name, ())) - BESIDE:
             try:
+                # Builds for another accelerator (+cpu, +cu130) are one version.
                 found[distribution] = version(distribution).partition("+")[0]
             except PackageNotFoundError:
                 continue
-    if _package_of(path) is None:
-        found |= {file.name: file_digest(file)[:12] for file in files}
+    if _package_of(path) is None or top not in owners:
+        found |= _digests(path, files)
     return MappingProxyType(found)
+
+
+def sources_of(function: Callable[..., Any]) -> Mapping[str, str]:
+    """Returns digests of a function's modules, by file; none where it has no file."""
+    path = _file_of(function)
+    modules = frozenset() if path is None else _imports(path, _package_name(function))[1]
+    return MappingProxyType({} if path is None else _digests(path, modules))
+
+
+def _package_name(function: Callable[..., Any]) -> str:
+    """Returns the name under which a function's package is imported."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(inspect.unwrap(function), "__module__", "")).partition(".")[0]
+
+
+def _digests(path: Path, files: frozenset[Path]) -> dict[str, str]:
+    package = _package_of(path)
+    root = path.parent if package is None else package.parent
+    return {file.relative_to(root).as_posix(): file_digest(file)[:12] for file in sorted(files)}
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def _file_of(function: Callable[..., Any]) -> Path | None:
@@ -90,8 +113,16 @@ def _package_of(path: Path) -> Path | None:
     return found
 
 
-def _imports(path: Path) -> tuple[set[str], set[Path]]:
+_READ: dict[Path, tuple[tuple[tuple[Path, int], ...], frozenset[str], frozenset[Path]]] = {}
+"""By file what it imports, with the times at which all its modules were last changed."""
+
+
+def _imports(path: Path, top: str) -> tuple[frozenset[str], frozenset[Path]]:
     """Returns the names of foreign packages that a file and its own modules import, and these modules."""
+    if path in _READ:
+        times, known, modules = _READ[path]
+        if times == _times(modules):
+            return known, modules
     package = _package_of(path)
     root = path.parent if package is None else package.parent
     names: set[str] = set()
@@ -99,12 +130,20 @@ def _imports(path: Path) -> tuple[set[str], set[Path]]:
     while waiting:
         file = waiting.pop()
         for module in _modules(file, root):
+            if package is not None and module[0] == top:  # whatever its folder is called
+                module = (package.name, *module[1:])
             own = _own_files(root, module) if package is None or module[0] == package.name else set()
             if not own and module:
                 names.add(module[0])
             waiting += own - files
             files |= own
-    return names, files
+    found = frozenset(names), frozenset(files)
+    _READ[path] = _times(found[1]), *found
+    return found
+
+
+def _times(files: frozenset[Path]) -> tuple[tuple[Path, int], ...]:
+    return tuple((file, file.stat().st_mtime_ns if file.is_file() else 0) for file in sorted(files))
 
 
 def _modules(file: Path, root: Path) -> Iterator[tuple[str, ...]]:
@@ -126,6 +165,9 @@ def _modules(file: Path, root: Path) -> Iterator[tuple[str, ...]]:
 
 
 def _own_files(root: Path, module: tuple[str, ...]) -> set[Path]:
-    """Returns the file of a module below a folder; none where it has none."""
+    """Returns the files that importing a module below a folder runs; none where it lies elsewhere."""
     place = root.joinpath(*module)
-    return {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+    if not any(file.is_file() for file in (place.with_suffix(".py"), place / "__init__.py")):
+        return set()
+    packages = (root.joinpath(*module[:n], "__init__.py") for n in range(1, len(module) + 1))
+    return {file for file in (place.with_suffix(".py"), *packages) if file.is_file()}

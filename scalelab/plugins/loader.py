@@ -22,8 +22,8 @@ import pluggy
 
 from scalelab import hookspecs
 from scalelab.errors import PluginError, suggest
+from scalelab.file_plugins import digest, import_file
 from scalelab.plugins.catalog import Catalog, PluginInfo
-from scalelab.plugins.files import digest, import_file
 from scalelab.plugins.selection import VARIABLE, Selection
 from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
 

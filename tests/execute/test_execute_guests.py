@@ -154,6 +154,24 @@ def test_helpers_work_in_a_worker(lab, guest, does):
     assert logs(lab) == {}, "nothing was printed"
 
 
+@pytest.mark.parametrize("how", ["spawn", "forkserver"])
+def test_helpers_work_in_the_command_that_opens_the_dataset(lab, guest, how):
+    text = GUESTS.replace(
+        'if "scalelab.execute.worker" in sys.orig_argv:', 'if "worker" not in str(sys.orig_argv):'
+    )
+    study = guest(f"pool {how}")
+    (lab.plugins / "guests.py").write_text(text)
+    command = [sys.executable, "-m", "scalelab.cli", "run", str(study), "--store", str(lab.store)]
+    ran = subprocess.run(
+        [*command, "--plugins-dir", str(lab.plugins)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest):
     events = []
     summary = run(lab, guest("die"), max_attempts=2, on_event=events.append)

@@ -1,8 +1,9 @@
 """Plugins that are a single file, imported under a name that tells where the file is found again.
 
-The name depends on the file's path alone. So a pickle of a plugin's function or class means the same in every
-process: a worker, and a child that a worker starts afresh (`multiprocessing` by "spawn" or "forkserver", as
-a `DataLoader` may do), which looks the file up in the folders of `sys.path`.
+The name depends on the file's path alone, and is that of a module of this package. So a pickle of a plugin's
+function or class means the same in every process: a worker, and a child that is started afresh
+(`multiprocessing` by "spawn" or "forkserver", as a `DataLoader` may do). It imports this package first, which
+looks the file up in the folders of `sys.path`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-_NAME = re.compile(r"_scalelab_file_[0-9a-f]{8}_(?P<stem>.+)")
+__path__: list[str] = []  # which makes this module a package
+_NAME = re.compile(re.escape(__name__) + r"\.file_[0-9a-f]{8}_(?P<stem>.+)")
 
 
 def import_file(path: Path) -> ModuleType:
@@ -43,7 +45,7 @@ def digest(path: Path) -> str:
 
 
 def _name(path: Path) -> str:
-    return f"_scalelab_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
+    return f"{__name__}.file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
 
 
 def _spec(name: str, path: Path) -> ModuleSpec:
