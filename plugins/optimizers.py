@@ -78,9 +78,9 @@ def build_adamw(params: AdamWParams, module: nn.Module) -> torch.optim.Optimizer
 def build_muon(params: MuonParams, module: nn.Module) -> torch.optim.Optimizer:
     """Muon for matrices, AdamW for the rest (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
 
-    Matrices are the weights of linear layers but the last one, whose outputs are the network's. Their updates
-    are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982, eq. 4), so that one rate and one
-    weight decay serve both.
+    Matrices are the weights of linear layers and of attention, but for the output layer: the network's
+    `head`, else its last linear layer. Their updates are scaled to the size of AdamW's (Liu et al. 2025,
+    arXiv:2502.16982, eq. 4), so that one rate and one weight decay serve both.
 
     Raises:
         scalelab.InputError: The network has no such matrix, or this PyTorch has no Muon.
@@ -91,7 +91,12 @@ def build_muon(params: MuonParams, module: nn.Module) -> torch.optim.Optimizer:
     if not hasattr(torch.optim, "Muon"):
         raise scalelab.InputError(f"muon needs PyTorch 2.9 or later, this is {torch.__version__}")
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    matrices = {id(layer.weight) for layer in layers[:-1] if layer.weight.requires_grad}
+    head = getattr(module, "head", None)
+    output = head if isinstance(head, nn.Linear) else layers[-1] if layers else None
+    weights = [layer.weight for layer in layers if layer is not output]
+    attention = [layer for layer in module.modules() if isinstance(layer, nn.MultiheadAttention)]
+    weights += [layer.in_proj_weight for layer in attention if layer.in_proj_weight is not None]
+    matrices = {id(weight) for weight in weights if weight.requires_grad}
     if not matrices:
         raise scalelab.InputError(
             "muon updates the weights of linear layers, and the network has none before its output; use adamw"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
+from scalelab.errors import InputError, brief
 from scalelab.params import NoParams, Params
 from scalelab.records import Direction
 from scalelab.space import Dimension
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
+MOST_GRADIENTS = 1_000_000
+"""Gradients that a step of an optimizer may evaluate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,8 @@ class Split:
 
     Attributes:
         inputs: (n, …) of any float or integer type; cast to float32 a batch at a time. What has a `shape`, a
-            NumPy `dtype`, a length and slices will do, such as an HDF5 dataset; it is read as it is used.
+            NumPy `dtype` and slices will do, such as an HDF5 dataset or a Zarr array: it is read as it is
+            used.
         targets: (n,) class indices of an integer type, or (n, n_outputs) for multi-label and regression.
     """
 
@@ -86,7 +90,7 @@ class Split:
     targets: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return int(self.inputs.shape[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,8 +273,24 @@ class Optimizer:
     version: int = 1
 
     def gradients(self, params: Params) -> int:
-        """Returns the gradients that a step evaluates at most."""
-        return 1 if self.evaluations is None else self.evaluations(params)
+        """Returns the gradients that a step evaluates at most.
+
+        Raises:
+            InputError: `evaluations` fails, or gives no whole number of 1 or more.
+        """
+        if self.evaluations is None:
+            return 1
+        where = f"optimizer {self.name!r}: evaluations()"
+        try:
+            found: Any = self.evaluations(params)
+        except (Exception, SystemExit) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{where} fails: {type(error).__name__}: {reason}") from error
+        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= MOST_GRADIENTS:
+            raise InputError(
+                f"{where} gives {brief(found)}; give a whole number from 1 to {MOST_GRADIENTS:,}"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def run_job(
         facts = _attempt(job, bench, journal, on_progress, should_stop)
     except StoreError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # what a plugin ends with is not the end of its worker
         facts = {"status": "failed", "error": one_line(error)}
         if not isinstance(error, ScalelabError):
             (on_traceback or functools.partial(journal.add_to_log, job.record_id))(traceback.format_exc())

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from scalelab.cache import file_digest
 from scalelab.components import Architecture, Backend, Dataset, Optimizer, Shape
-from scalelab.errors import InputError, ScalelabError
+from scalelab.errors import InputError, PluginError, ScalelabError
 from scalelab.params import Params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import ComponentRef, Trial, canonical_json
@@ -88,17 +88,33 @@ def build_model(
     component = (catalog or load_plugins()).architecture(architecture)
     resolved = params_of(component, params)
     try:
-        return cut_off(component.build(resolved, tuple(input_shape), n_outputs))
+        built: Any = component.build(resolved, tuple(input_shape), n_outputs)
     except ScalelabError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"architecture {architecture!r} cannot be built for input {tuple(input_shape)} with "
             f"{params}: {type(error).__name__}: {error}"
         ) from error
+    _check_built(built, architecture)
+    return without_graphs(built)
 
 
-def cut_off(module: nn.Module) -> nn.Module:
+def _check_built(built: Any, architecture: str) -> None:
+    from torch import nn
+    from torch.nn.parameter import is_lazy
+
+    where = f"build() of architecture {architecture!r}"
+    if not isinstance(built, nn.Module):
+        raise PluginError(f"{where} returned {type(built).__name__}, expected torch.nn.Module")
+    lazy = [name for name, value in built.named_parameters() if is_lazy(value)]
+    if lazy:
+        raise PluginError(
+            f"{where} left {', '.join(lazy[:3])} without a shape: run zeros through lazy layers there"
+        )
+
+
+def without_graphs(module: nn.Module) -> nn.Module:
     """Cuts plain tensors that building left behind off their graphs, so that the network can be copied.
 
     `torch.nn.utils.weight_norm` keeps one, which it makes anew at each forward pass.

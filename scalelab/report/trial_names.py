@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scalelab.records import ComponentRef, Trial, canonical_json
+from scalelab.records import ComponentRef, ScheduleOptions, Trial, canonical_json
+
+_SCHEDULE = tuple(ScheduleOptions.model_fields)
+"""Options of training that an optimizer of a study may have of its own."""
 
 
 class TrialNames:
@@ -28,6 +31,9 @@ class TrialNames:
                 for option, value in component.params.items():
                     seen.setdefault((component.name, option), set()).add(str(value))
                     having[component.name, option] += 1
+            for option in _SCHEDULE:
+                own = str(getattr(trial.training, option))
+                seen.setdefault((trial.optimizer.name, f"training.{option}"), set()).add(own)
         # An option that came later is absent where it has its default.
         for (name, option), count in having.items():
             if count < there[name]:
@@ -39,7 +45,7 @@ class TrialNames:
 
     def describe(self, trial: Trial) -> str:
         """Returns components with the options that vary, then data size and seed where they vary."""
-        words = [self.component(trial.architecture), self.component(trial.optimizer)]
+        words = [self.component(trial.architecture), self.optimizer(trial)]
         if self.datasets:
             words.insert(0, self.component(trial.dataset))
         if self._sizes:
@@ -50,12 +56,27 @@ class TrialNames:
 
     def component(self, component: ComponentRef) -> str:
         """Returns a component with the options that vary."""
-        options = [
+        return _named(component.name, self._options(component))
+
+    def optimizer(self, trial: Trial) -> str:
+        """Returns the optimizer of a trial likewise, those of its schedule among the options."""
+        own = [
+            f"{option}={_short(getattr(trial.training, option))}"
+            for option in _SCHEDULE
+            if (trial.optimizer.name, f"training.{option}") in self._varying
+        ]
+        return _named(trial.optimizer.name, [*self._options(trial.optimizer), *own])
+
+    def _options(self, component: ComponentRef) -> list[str]:
+        return [
             f"{option}={_short(value)}"
             for option, value in component.params.items()
             if (component.name, option) in self._varying
         ]
-        return f"{component.name}({', '.join(options)})" if options else component.name
+
+
+def _named(name: str, options: Sequence[str]) -> str:
+    return f"{name}({', '.join(options)})" if options else name
 
 
 def _short(value: object) -> str:

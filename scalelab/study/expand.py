@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_jso
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
+from scalelab.study.opened import verify_opened
 from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
 from scalelab.study.rules import followed
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
@@ -190,20 +193,25 @@ def _grown(expansion: Expansion, losses: LossesFunction | None) -> Expansion:
 def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:
     name = resolved.dataset.component.name
     try:
-        dataset: Any = resolved.dataset.component.open(params)
+        with redirect_stdout(sys.stderr):  # results alone go to standard output
+            dataset: Any = resolved.dataset.component.open(params)
     except InputError as error:
         raise type(error)(one_line(f"{study.source}: dataset.options: {error}")) from error
     except ScalelabError:
         raise
     except OSError as error:
         raise DataError(one_line(f"{study.source}: dataset {name!r} cannot be opened: {error}")) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"open() of dataset {name!r} raised {type(error).__name__}: {error}"
         raise PluginError(one_line(f"{study.source}: {what}")) from error
     if not isinstance(dataset, OpenDataset):
         got = type(dataset).__name__
         raise PluginError(f"{study.source}: open() of dataset {name!r} returned {got}, expected OpenDataset")
     opened: OpenDataset = dataset
+    try:
+        verify_opened(opened)
+    except DataError as error:
+        raise DataError(one_line(f"{study.source}: dataset {name!r}: {error}")) from error
     for split in ("train", "validation"):
         if len(getattr(dataset, split)) == 0:
             raise DataError(f"{study.source}: dataset {name!r} has no {split} examples with these options")

@@ -19,6 +19,7 @@ from scalelab.study.messages import one_line
 from scalelab.study.model import Study
 from scalelab.study.resolve import Resolved
 from scalelab.study.sampling import Point, drawn_points, grid_points
+from scalelab.study.validate import validated
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Profiles:
         study: For the budgets and limits.
         cost: What one example costs an architecture.
         skipped: One line for each kind of model that was left out.
+        gradients: Gradients that a step evaluates at most, of all optimizers.
     """
 
     study: Study
     cost: Callable[[ComponentRef], Complexity]
     skipped: list[str] = field(default_factory=list)
+    gradients: int = 1
 
     def candidates(
         self,
@@ -51,6 +54,7 @@ class Profiles:
         optimizers: Sequence[Resolved[Optimizer]],
     ) -> list[Candidate]:
         """Returns the models of an architecture's space, by rising number of parameters."""
+        self.gradients = most_gradients(optimizers)
         sampling = self.study.sampling
         if sampling.n is None:
             drawn = grid_points(dataset, architecture, optimizers, None)
@@ -95,7 +99,7 @@ class Profiles:
     def _misfit(self, cost: Complexity, budget: float, n_examples: int) -> str:
         """Returns why a budget cannot train a model; empty where it can."""
         sampling, batch_size = self.study.sampling, self.study.training.batch_size
-        step_flops = cost.step_flops(batch_size)
+        step_flops = self.gradients * cost.step_flops(batch_size)
         if not (cost.n_params > 0 and step_flops > 0):
             return "no parameters or no FLOPs"
         # the whole number of steps that training will take
@@ -105,6 +109,18 @@ class Profiles:
         if steps * batch_size / n_examples > sampling.max_epochs:
             return f"more than sampling.max_epochs = {sampling.max_epochs:g} passes over the data"
         return ""
+
+
+def most_gradients(optimizers: Sequence[Resolved[Optimizer]]) -> int:
+    """Returns the gradients that a step of these evaluates at most, each at the first point of its space."""
+    most = 1
+    for own in optimizers:
+        if own.component.evaluations is not None:
+            first = {name: rule.first for name, rule in own.rules.items()} | own.tuned
+            first |= {name: dimension.from_unit(0.0) for name, dimension in own.space.items()}
+            params = validated(own.component, {**own.options, **first})
+            most = max(most, own.component.gradients(params))
+    return most
 
 
 def spread(candidates: Sequence[Candidate], n: int) -> list[Candidate]:

@@ -125,7 +125,10 @@ def serve(work: Callable[[str, Callable[[Frozen], None], Callable[[], bool]], No
             write_whole(events, event.model_dump_json().encode() + b"\n")
 
     threading.Thread(target=listen, daemon=True).start()
+    prints = [os.dup(number) for number in (1, 2)]
     while (line := waiting.get()) is not None:
+        for number, kept in enumerate(prints, start=1):  # which a plugin may have closed
+            os.dup2(kept, number)
         work(line, send, stop.is_set)
 
 

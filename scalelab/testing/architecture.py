@@ -385,10 +385,10 @@ class ArchitectureContract(ComponentContract):
 def _build(
     architecture: Architecture, n_outputs: int, *, params: Params, input_shape: Shape, seed: int = 0
 ) -> nn.Module:
-    from scalelab.measure.models import cut_off
+    from scalelab.measure.models import without_graphs
 
     with seeded(seed):
-        return cut_off(architecture.build(params, input_shape, n_outputs))
+        return without_graphs(architecture.build(params, input_shape, n_outputs))
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:

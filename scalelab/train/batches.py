@@ -108,13 +108,13 @@ class Examples:
         *,
         resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
-        if len(split.inputs) != len(split.targets):
-            raise DataError(f"a split has {len(split.inputs)} inputs but {len(split.targets)} targets")
         self._device = device
         self._inputs: Any = split.inputs
         self._rows = rows
         self._n = len(split) if rows is None else len(rows)
         targets = np.asarray(split.targets)
+        if len(split) != len(targets):
+            raise DataError(f"a split has {len(split)} inputs but {len(targets)} targets")
         self.targets = _target_tensor(targets if rows is None else targets[rows], device)
         size = self._n * np.asarray(self._inputs[:1]).nbytes
         self._resident: torch.Tensor | None = None
@@ -137,23 +137,22 @@ class Examples:
     def refuse_prepared(
         self, positions: np.ndarray, prepare: Callable[[torch.Tensor], torch.Tensor] | None, name: str
     ) -> None:
-        """Refuses examples that `prepare` makes a NaN of, such as a flat lead divided by its spread.
+        """Refuses examples that are not finite as a model sees them, such as a flat lead by its spread.
 
         Args:
             positions: Which of the subset to look at, shape (n,).
-            prepare: That of the dataset; without one nothing is left to look at.
+            prepare: That of the dataset, if it has one.
             name: Of the split.
 
         Raises:
             DataError: One is not finite.
         """
-        if prepare is None:
-            return
+        what = f"{name} inputs" if prepare is None else f"prepare() makes {name} inputs that"
         for first in range(0, len(positions), _PREPARED):
             own = positions[first : first + _PREPARED]
-            values = prepare(self.batch(own)[0]).float().cpu().numpy()
-            rows = own if self._rows is None else self._rows[own]
-            refuse_broken(values, rows, f"prepare() makes {name} inputs that")
+            inputs = self.batch(own)[0]
+            values = (inputs if prepare is None else prepare(inputs)).float().cpu().numpy()
+            refuse_broken(values, own if self._rows is None else self._rows[own], what)
 
     def _gather(self, positions: np.ndarray) -> torch.Tensor:
         import torch

@@ -218,7 +218,8 @@ class _Run:
         elif self.data.prepare is not None:
             inputs = self.data.prepare(inputs)
         if step == self.first_step:
-            refuse_broken(inputs.float().cpu().numpy(), np.arange(len(inputs)), "inputs of the first batch")
+            rows = self.subset[self.order.positions(step)]
+            refuse_broken(inputs.float().cpu().numpy(), rows, "training inputs of the first batch")
         factor = lr_factor(step, self.n_steps, self.options)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor

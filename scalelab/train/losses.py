@@ -57,10 +57,14 @@ def check_targets(targets: np.ndarray, task: Task, where: str) -> None:
 
     if task.loss == "cross-entropy":
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
+            remedy = "give such an array"
+            if targets.shape[1:] == (task.n_outputs,):
+                remedy = "of one-hot targets that is targets.argmax(1); for several labels at once it is bce"
+            elif targets.ndim == 2:
+                remedy = "answers for every time step need a loss of one's own, on flattened outputs"
             raise DataError(
                 f"{where} targets are {targets.dtype} of shape {targets.shape}; cross-entropy needs class "
-                "indices: a one-dimensional integer array. Answers for every time step need a loss of one's "
-                "own, on outputs that the network flattens"
+                f"indices, a one-dimensional integer array: {remedy}"
             )
         if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < task.n_outputs:
             raise DataError(

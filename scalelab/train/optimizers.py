@@ -35,13 +35,28 @@ def build_optimizer(
             f"build() of optimizer {optimizer.name!r} returned {type(built).__name__}, "
             "expected torch.optim.Optimizer"
         )
-    closure = inspect.signature(built.step).parameters.get("closure")
-    if optimizer.closure is None and closure is not None and closure.default is inspect.Parameter.empty:
+    _check_groups(optimizer.name, built, module)
+    if optimizer.closure is None and _needs_closure(built):
         raise PluginError(
             f"step() of optimizer {optimizer.name!r} needs a closure; its scalelab.Optimizer must say so: "
             "closure = 'whole' or 'after'"
         )
     return built
+
+
+def _needs_closure(built: torch.optim.Optimizer) -> bool:
+    closure = inspect.signature(built.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _check_groups(name: str, built: torch.optim.Optimizer, module: nn.Module) -> None:
+    if any("lr" not in group for group in built.param_groups):
+        raise PluginError(
+            f"optimizer {name!r}: a parameter group has no 'lr', which schedules set: give each its peak"
+        )
+    own = {id(parameter) for parameter in module.parameters()}
+    if not any(id(one) in own for group in built.param_groups for one in group["params"]):
+        raise PluginError(f"optimizer {name!r}: its groups hold no parameter of the network")
 
 
 class Modes:
@@ -90,13 +105,15 @@ def composed(*optimizers: torch.optim.Optimizer) -> torch.optim.Optimizer:
         optimizers: Two or more; none takes a closure.
 
     Raises:
-        InputError: A parameter stands in two of them.
+        InputError: There are fewer than two, a parameter stands in two of them, or one needs a closure.
 
     Example:
         matrices = scalelab.parameter_groups(module, 0.1, where=lambda name, p: p.ndim == 2)
         rest = scalelab.parameter_groups(module, 0.1, where=lambda name, p: p.ndim != 2)
         return scalelab.composed(torch.optim.Muon(matrices, lr=1e-3), torch.optim.AdamW(rest, lr=1e-3))
     """
+    if len(optimizers) < 2 or any(map(_needs_closure, optimizers)):
+        raise InputError("composed takes two optimizers or more, none of which needs a closure")
     held = [id(one) for own in optimizers for group in own.param_groups for one in group["params"]]
     if len(held) > len(set(held)):
         raise InputError("composed optimizers share a parameter: give each of them parameters of its own")

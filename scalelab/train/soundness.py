@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from scalelab.cache import cached_arrays
-from scalelab.components import OpenDataset, Split
+from scalelab.components import OpenDataset
 from scalelab.errors import DataError
+from scalelab.study.opened import verify_opened
 from scalelab.train.losses import check_targets, resolve_loss
 from scalelab.train.metrics import objective_of
 
@@ -26,22 +27,22 @@ def check_data(data: OpenDataset) -> None:
     """Refuses a dataset that cannot be trained on.
 
     Raises:
-        DataError: A split is empty, no array, does not fit the task, or holds a NaN or an infinity.
+        DataError: A split is empty, no array, cannot be read, does not fit the task, or holds a NaN or an
+            infinity.
         InputError: The task names a loss, a metric or an objective that there is not.
     """
+    verify_opened(data)
     resolve_loss(data.task.loss)
     objective_of(data.task)
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split is None or (name == "test" and not len(split)):
             continue  # a dataset need not have a test split
-        _check_kind(split, name)
         if len(split) == 0:
             raise DataError(f"the {name} split is empty")
-        if len(split.inputs) != len(split.targets):
-            raise DataError(
-                f"the {name} split has {len(split.inputs)} inputs but {len(split.targets)} targets"
-            )
-        check_targets(np.asarray(split.targets), data.task, name)
+        targets = _read(split.targets, name)
+        if len(split) != len(targets):
+            raise DataError(f"the {name} split has {len(split)} inputs but {len(targets)} targets")
+        check_targets(targets, data.task, name)
         shape = tuple(split.inputs.shape[1:])
         if data.prepare is None and shape != tuple(data.task.input_shape):
             raise DataError(
@@ -51,26 +52,12 @@ def check_data(data: OpenDataset) -> None:
         _check_finite(split.inputs, name, data.fingerprint)
 
 
-def _check_kind(split: Split, name: str) -> None:
-    """Refuses what is no array: a torch Dataset, a list, several inputs at once."""
-    if not isinstance(split, Split):
-        raise DataError(f"the {name} split is a {type(split).__name__}; give a scalelab.Split of two arrays")
-    for what, array in (("inputs", split.inputs), ("targets", split.targets)):
-        if isinstance(array, (tuple, list, dict)):
-            raise DataError(
-                f"{name} {what} are a {type(array).__name__} of {len(array)}; a split has one array of them: "
-                "several inputs, or a mask of a variable length, stand in it as channels, and the network "
-                "takes them apart"
-            )
-        kind = getattr(array, "dtype", None)
-        if not hasattr(array, "shape") or not isinstance(kind, np.dtype):
-            raise DataError(
-                f"{name} {what} are a {type(array).__module__.split('.')[0]} {type(array).__name__}; give an "
-                "array of shape (n, …): a NumPy array, a memory map, or what has a shape, a NumPy type and "
-                "slices, such as an HDF5 dataset"
-            )
-        if kind.kind not in "biuf":
-            raise DataError(f"{name} {what} are of type {kind}; they must be real numbers")
+def _read(targets: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(targets)
+    except Exception as error:  # whatever an array in a file may raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise DataError(f"{name} targets cannot be read: {reason}") from error
 
 
 def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
@@ -90,7 +77,10 @@ def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
             refuse_broken(inputs[first : first + n], rows, f"{name} inputs")
         return {"looked_through": np.ones(1, dtype=bool)}
 
-    cached_arrays(f"finite-{digest}", look)
+    try:
+        cached_arrays(f"finite-{digest}", look)
+    except DataError:  # of the data, which looking says again, or there is no room for the mark
+        look()
 
 
 def refuse_broken(values: np.ndarray, rows: np.ndarray, what: str) -> None:

@@ -98,6 +98,20 @@ def test_muon_has_the_matrices_and_adamw_the_rest() -> None:
     assert len(held) + len(decayed["params"]) + len(kept["params"]) == len(names)
 
 
+def test_muon_leaves_the_head_out_wherever_it_is_registered() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.body = nn.Linear(8, 2), nn.Linear(8, 8)
+            self.attention = nn.MultiheadAttention(8, 2)
+
+    network = Late()
+    held = OPTIMIZERS["muon"].build(OPTIMIZERS["muon"].params(), network).param_groups[0]["params"]
+    attention = network.attention
+    wanted = [network.body.weight, attention.in_proj_weight, attention.out_proj.weight]
+    assert {id(p) for p in held} == {id(p) for p in wanted}
+
+
 def test_muon_is_orthogonal_and_as_large_as_adamw() -> None:
     """Newton-Schulz makes all singular values about 1; the scale is 0.2 √max(rows, columns)."""
     network = nn.Sequential(nn.Linear(40, 24, bias=False), nn.Linear(24, 2, bias=False))

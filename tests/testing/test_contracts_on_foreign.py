@@ -12,7 +12,7 @@ from torch import nn
 
 from scalelab.components import Architecture
 from scalelab.measure.flops import complexity
-from scalelab.measure.models import build_model, cut_off
+from scalelab.measure.models import build_model, without_graphs
 from scalelab.testing import ArchitectureContract, toys
 
 NORMS = {
@@ -62,4 +62,4 @@ def test_a_network_with_weight_norm_is_copied_and_counted() -> None:
     with torch.no_grad():
         module.conv.weight_g.mul_(2)
     assert not torch.equal(module.eval()(torch.ones(1, 2, 64)), before)  # made anew of its parameters
-    copy.deepcopy(cut_off(module))
+    copy.deepcopy(without_graphs(module))

@@ -14,6 +14,7 @@ from scalelab.arrays import rows_of
 from scalelab.components import Split, Task
 from scalelab.errors import DataError
 from scalelab.train import soundness
+from scalelab.train.batches import subset_indices
 from scalelab.train.soundness import check_data
 
 
@@ -89,6 +90,8 @@ def test_targets_must_be_finite_where_the_loss_is_built_in() -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
+        (list(np.zeros((100, *SHAPE))), r"are a list of 100; give one array of them \(numpy.stack\)"),
+        (np.float32(3), "are a numpy float32; give an array"),
         (torch.zeros(100, *SHAPE), "are a torch Tensor; give an array"),
         (torch.utils.data.TensorDataset(torch.zeros(100, 2)), "are a torch TensorDataset; give an array"),
         ((np.zeros((100, 2, 16)), np.zeros((100, 3))), "stand in it as channels"),
@@ -104,6 +107,60 @@ def test_what_is_no_array_is_refused(inputs: Any, message: str) -> None:
         check_data(replace(data, train=Split(inputs, data.train.targets)))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": Task(input_shape=SHAPE, n_outputs=(3, 16))},
+            r"n_outputs is \(3, 16\); give one whole number",
+        ),
+        ({"task": Task(input_shape=SHAPE, n_outputs="3")}, "n_outputs is '3'; give one whole number"),
+        ({"task": Task(input_shape=((2, 16), (4,)), n_outputs=3)}, "Several inputs, or a mask"),
+        ({"fingerprint": 7}, "fingerprint is 7; give a digest"),
+        ({"train": None}, "the training split is a NoneType"),
+    ],
+)
+def test_what_is_no_task_is_refused_with_the_way_that_works(changes: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_data(replace(make_data(), **changes))
+
+
+def test_one_hot_targets_are_told_from_others() -> None:
+    data = make_data()
+    with pytest.raises(DataError, match=r"one-hot targets that is targets\.argmax\(1\)"):
+        check_data(replace(data, train=Split(data.train.inputs, np.eye(3)[data.train.targets])))
+
+
+def test_targets_that_cannot_be_read_are_told() -> None:
+    class Torn(InAFile):
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            raise OSError("the file ends early")
+
+    data = make_data()
+    with pytest.raises(DataError, match="training targets cannot be read: OSError: the file ends early"):
+        check_data(replace(data, train=Split(data.train.inputs, Torn(data.train.targets))))  # type: ignore[arg-type]
+
+
+def test_a_mark_that_is_of_other_data_does_not_hide_a_nan(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("SCALELAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(soundness, "LOOKED_AT", 100)
+    check_data(problem.data)
+    row = int(subset_indices(100, problem.trial.n_examples, problem.trial.data_seed)[0])
+    spoiled = problem.with_data(train=broken(problem.data.train, np.nan, row, 0, 0))
+    with pytest.raises(DataError, match="training inputs"):
+        spoiled.train(TinyNet())
+
+
+def test_without_a_cache_arrays_are_looked_through_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALELAB_CACHE", "/proc/none")
+    monkeypatch.setattr(soundness, "LOOKED_AT", 100)
+    check_data(make_data())
+    with pytest.raises(DataError, match=r"at \[5, 1, 3\]"):
+        check_data(replace(make_data(), train=broken(make_data().train, np.nan, 5, 1, 3)))
+
+
 def test_a_split_that_is_none_is_refused() -> None:
     dataset: Any = torch.utils.data.TensorDataset(torch.zeros(100, 2))
     with pytest.raises(DataError, match=r"the training split is a TensorDataset; give a scalelab\.Split"):
@@ -113,7 +170,7 @@ def test_a_split_that_is_none_is_refused() -> None:
 def test_answers_for_every_time_step_are_refused_with_the_remedy() -> None:
     data = make_data()
     targets = np.zeros((100, 16), int)
-    with pytest.raises(DataError, match="Answers for every time step need a loss of one's own"):
+    with pytest.raises(DataError, match="answers for every time step need a loss of one's own"):
         check_data(replace(data, train=Split(data.train.inputs, targets)))
 
 

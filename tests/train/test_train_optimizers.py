@@ -72,6 +72,10 @@ class Sam(torch.optim.SGD):
         super().step()
 
 
+class Bare(torch.optim.Optimizer):
+    """Groups without a rate."""
+
+
 def lbfgs(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.LBFGS(module.parameters(), lr=0.1, max_iter=4, max_eval=5)
 
@@ -187,6 +191,8 @@ def test_build_is_told_the_number_of_steps_where_it_asks() -> None:
     [
         (lambda _params, module: lbfgs(module), "needs a closure"),
         (lambda _params, _module: "an optimizer", "returned str, expected torch.optim.Optimizer"),
+        (lambda _params, _module: torch.optim.SGD([torch.zeros(1)], lr=1), "no parameter of the network"),
+        (lambda _params, module: Bare(module.parameters(), {}), "has no 'lr'"),
     ],
 )
 def test_what_cannot_be_stepped_is_refused(build: Any, message: str) -> None:
@@ -215,6 +221,9 @@ def test_a_composition_is_one_optimizer() -> None:
         group["lr"] = 0.5
     again.step()
     assert not any(map(torch.equal, before, parameters))
+    for wrong in ((torch.optim.SGD(parameters, lr=1),), (torch.optim.SGD(parameters, lr=1), lbfgs(module))):
+        with pytest.raises(InputError, match="two optimizers or more, none of which needs a closure"):
+            composed(*wrong)
     with pytest.raises(InputError, match="share a parameter"):
         composed(torch.optim.SGD(parameters, lr=1), torch.optim.SGD(parameters[:1], lr=1))
 
@@ -241,3 +250,16 @@ def test_train_model_takes_what_a_worker_gives(problem: Problem) -> None:
         closure="after", evaluations=2, device="cpu", train_flops_per_example=10.0,
     )  # fmt: skip
     assert result.n_steps == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, "2", float("nan"), None, 1.5, True, 10**400])
+def test_gradients_of_a_step_are_a_whole_number(value: Any) -> None:
+    optimizer = Optimizer(name="o", summary="", build=lbfgs, evaluations=lambda _params: value)
+    with pytest.raises(InputError, match=r"optimizer 'o': evaluations\(\) gives .* give a whole number"):
+        optimizer.gradients(NoParams())
+
+
+def test_gradients_that_cannot_be_told_are_one_line() -> None:
+    optimizer = Optimizer(name="o", summary="", build=lbfgs, evaluations=lambda _params: 1 // 0)
+    with pytest.raises(InputError, match=r"evaluations\(\) fails: ZeroDivisionError"):
+        optimizer.gradients(NoParams())

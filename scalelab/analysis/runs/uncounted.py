@@ -43,5 +43,5 @@ def compute_doubts(rows: pd.DataFrame) -> tuple[str, ...]:
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return (
         f"compute is a lower bound for {len(short)} of {len(rows)} designs, whose FLOPs leave out {listed}: "
-        "at least so much was spent; give their architecture flops=",
+        "at least so much was spent; give their architecture flops= and run them again with --redo-changed",
     )

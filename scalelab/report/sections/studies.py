@@ -65,7 +65,7 @@ def plan_table(plan: Plan) -> Table:
         cells = {
             **dataset,
             "architecture": names.component(row.trial.architecture),
-            "optimizer": names.component(row.trial.optimizer),
+            "optimizer": names.optimizer(row.trial),
             "examples": f"{row.trial.n_examples:,}",
             "parameters": f"{row.n_params:,}",
             "forward": at_least(short(row.forward_flops, "FLOP"), row.uncounted),

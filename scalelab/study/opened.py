@@ -1,0 +1,74 @@
+"""What a dataset opened to: whether it is what the rest of the program takes it for."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, SupportsIndex
+
+from scalelab.components import OpenDataset, Split, Task
+from scalelab.errors import DataError, brief
+
+
+def verify_opened(data: OpenDataset) -> None:
+    """Refuses what is no task, no split of two arrays, or no fingerprint.
+
+    Raises:
+        DataError: The first thing that is wrong, and what to give instead.
+    """
+    _verify_task(data.task)
+    if not isinstance(data.fingerprint, str) or not data.fingerprint:
+        raise DataError(f"fingerprint is {brief(data.fingerprint)}; give a digest of the content, a text")
+    for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
+        if split is not None or name != "test":  # a dataset need not have a test split
+            _verify_split(split, name)
+
+
+def _verify_task(task: Any) -> None:
+    if not isinstance(task, Task):
+        raise DataError(f"task is a {type(task).__name__}; give a scalelab.Task")
+    if not _is_count(task.n_outputs):
+        raise DataError(
+            f"task.n_outputs is {brief(task.n_outputs)}; give one whole number. Answers for every time step, "
+            "(classes, time), are flattened by the network: n_outputs = classes * time, and an own loss"
+        )
+    shape: Any = task.input_shape
+    if not isinstance(shape, (tuple, list)) or not shape or not all(map(_is_count, shape)):
+        raise DataError(
+            f"task.input_shape is {brief(shape)}; give that of one example, such as (channels, samples). "
+            "Several inputs, or a mask, stand in one array as channels, and the network takes them apart"
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, SupportsIndex) and operator.index(value) >= 1
+
+
+def _verify_split(split: Any, name: str) -> None:
+    import numpy as np
+
+    if not isinstance(split, Split):
+        raise DataError(f"the {name} split is a {type(split).__name__}; give a scalelab.Split of two arrays")
+    both: tuple[tuple[str, Any], ...] = (("inputs", split.inputs), ("targets", split.targets))
+    for what, array in both:
+        if isinstance(array, list):
+            raise DataError(f"{name} {what} are a list of {len(array)}; give one array of them (numpy.stack)")
+        if isinstance(array, (tuple, dict)):
+            raise DataError(
+                f"{name} {what} are a {type(array).__name__} of {len(array)}; a split has one array of them: "
+                "several inputs, or a mask of a variable length, stand in it as channels, and the network "
+                "takes them apart"
+            )
+        kind, shape = getattr(array, "dtype", None), getattr(array, "shape", None)
+        if (
+            not hasattr(array, "__getitem__")
+            or not isinstance(kind, np.dtype)
+            or not isinstance(shape, tuple)
+            or not shape
+        ):
+            raise DataError(
+                f"{name} {what} are a {type(array).__module__.split('.')[0]} {type(array).__name__}; give an "
+                "array of shape (n, …): a NumPy array, a memory map, or what has a shape, a NumPy type "
+                "and slices, such as an HDF5 dataset"
+            )
+        if kind.kind not in "biuf":
+            raise DataError(f"{name} {what} are of type {kind}; they must be real numbers")
