@@ -197,6 +197,18 @@ def test_plan_table_has_one_row_for_all_seeds_and_names_what_varies():
     assert plan_table(SimpleNamespace(study="demo", trials=trials)).rows[0][8] == ""
 
 
+def test_a_plan_names_the_schedules_that_optimizers_have_of_their_own():
+    plain, constant = planned_trial(16, 0, "pending"), planned_trial(16, 0, "pending")
+    own = constant.trial.training.model_copy(update={"schedule": "constant", "clip_norm": 2.5})
+    constant.trial = constant.trial.model_copy(update={"training": own})
+    rows = plan_table(SimpleNamespace(study="demo", trials=[plain, constant])).rows
+    assert [row[1] for row in rows] == [
+        "sgd(schedule=cosine, clip_norm=1)",
+        "sgd(schedule=constant, clip_norm=2.5)",
+    ]
+    assert [row[9] for row in rows] == ["1", "1"]
+
+
 def test_a_plan_of_one_design_needs_no_options():
     table = plan_table(SimpleNamespace(study="demo", trials=[planned_trial(16, 0, "pending")]))
     assert table.rows[0][0] == "convnext1d"

@@ -69,6 +69,9 @@ def work(line, send, should_stop):
         for number in range(5000):
             send(Said(text=f"{number} {'x' * 100}"))
         os._exit(0)
+    if order == "close":
+        os.close(1)
+        os.close(2)
     if order == "torn":
         os.write(int(sys.orig_argv[-1]), b'{"text":')
         os._exit(0)
@@ -112,6 +115,15 @@ def test_orders_are_answered_in_turn_and_prints_are_no_answers(start):
     assert heard(process) == (process, None)
     assert process.why_lost() == "its worker ended with exit code 0: working at two"
     assert b"".join(printed) == b"working at one\nworking at two\n"
+
+
+def test_an_order_that_closes_what_it_prints_to_is_the_only_one_that_misses_it(start):
+    process, printed = start()
+    process.send("close")
+    process.send("two")
+    assert [heard(process)[1] for _ in range(2)] == ['{"text":"close"}', '{"text":"two"}']
+    process.close()
+    assert b"".join(printed) == b"working at close\nworking at two\n"
 
 
 @pytest.mark.parametrize(
