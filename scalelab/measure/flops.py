@@ -26,6 +26,10 @@ BATCH, LARGER = 2, 4
 """Examples traced. One would not do: some models drop a batch dimension of 1, others pair examples."""
 
 
+class CountingError(InputError):
+    """A model cannot be counted: it runs neither without values nor on the CPU."""
+
+
 def complexity(
     model: nn.Module, input_shape: Shape, *, head: str | None = None, n_outputs: int | None = None
 ) -> Complexity:
@@ -47,14 +51,9 @@ def complexity(
         n_outputs: The width that the output must have, (batch, n_outputs); any by default.
 
     Raises:
-        InputError: The model does not run on such an input, or its output is another one.
+        CountingError: The model does not run on such an input; an `InputError`.
+        InputError: Its output is another one.
     """
-    parameters = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
-    named = dict(model.named_modules())
-    body = None
-    if head is not None and head in named:
-        in_head = {id(p) for p in named[head].parameters()}
-        body = sum(size for key, size in parameters.items() if key not in in_head)
     try:
         counts = _counts(_on_meta(model), input_shape, n_outputs, "meta")
     except InputError:
@@ -66,11 +65,22 @@ def complexity(
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
-            raise InputError(
+            raise CountingError(
                 f"FLOPs of {type(model).__name__} cannot be counted: it does not run on an input of shape "
                 f"{(BATCH, *input_shape)}: {type(error).__name__}: {reason}"
             ) from error
-    return Complexity(n_params=sum(parameters.values()), n_params_body=body, **counts)
+    total, body = parameter_counts(model, head)
+    return Complexity(n_params=total, n_params_body=body, **counts)
+
+
+def parameter_counts(model: nn.Module, head: str | None = None) -> tuple[int, int | None]:
+    """Returns a model's trainable parameters, and those outside the head; `None` where it has none."""
+    sizes = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
+    named = dict(model.named_modules())
+    if head is None or head not in named:
+        return sum(sizes.values()), None
+    in_head = {id(p) for p in named[head].parameters()}
+    return sum(sizes.values()), sum(size for key, size in sizes.items() if key not in in_head)
 
 
 def _counts(model: nn.Module, input_shape: Shape, n_outputs: int | None, device: str) -> dict[str, Any]:

@@ -82,14 +82,15 @@ def test_a_few_steps_are_like_any_element_wise_work(steps: int) -> None:
     assert complexity(Gated(loop), (steps, 4)).forward_flops == linear_flops(steps) + 2 * WIDTH * 2
 
 
-def test_associative_scan_does_the_work_of_its_function_step_by_step() -> None:
+@pytest.mark.parametrize("mode", ["generic", "pointwise"])
+def test_associative_scan_does_the_work_of_its_function_step_by_step(mode: str) -> None:
     module = pytest.importorskip("torch._higher_order_ops.associative_scan")
 
     def scanned(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         def combine(left, right):
             return left[0] * right[0], right[0] * left[1] + right[1]
 
-        return module.associative_scan(combine, (a, b), 1, combine_mode="generic")[1]
+        return module.associative_scan(combine, (a, b), 1, combine_mode=mode)[1]
 
     steps = 40
     found = complexity(Gated(scanned), (steps, 4))
