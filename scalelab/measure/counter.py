@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import flop_registry  # noqa: TID253
 
 from scalelab.measure.chains import Chains
+from scalelab.measure.footprint import is_sparse
 from scalelab.measure.formulas import (
     COMPLEX,
     COMPLEX_FORMULAS,
@@ -23,6 +24,7 @@ from scalelab.measure.formulas import (
     HALF_COMPLEX,
     PRODUCTS,
     REDUCTIONS,
+    SPARSE_PRODUCTS,
     Formula,
     is_free,
 )
@@ -74,7 +76,11 @@ class Counter(TorchDispatchMode):
         kind = _kind(func)
         inputs = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         outputs = [one for one in tree_leaves(output) if isinstance(one, torch.Tensor)]
-        if kind.formula is not None:
+        n_sparse = sum(map(is_sparse, inputs))
+        if n_sparse and kind.formula is not None and (n_sparse > 1 or not kind.sparse):
+            self.uncounted.add(func._schema.name)
+            self._chains.contracted(inputs, outputs)
+        elif kind.formula is not None:
             self.add(kind.formula(args, output), inputs, outputs)
         elif kind.registered is not None:
             self.add(int(kind.registered(*args, **kwargs, out_val=output)), inputs, outputs)
@@ -100,6 +106,7 @@ class _Kind(NamedTuple):
     formula: Formula | None = None
     of_complex: Formula | None = None
     registered: Callable[..., Any] | None = None
+    sparse: bool = False
     product: bool = False
     reduction: bool = False
     free: bool = False
@@ -114,6 +121,7 @@ def _kind(func: torch._ops.OpOverload) -> _Kind:
     return _Kind(
         formula=FORMULAS.get(name),
         of_complex=COMPLEX_FORMULAS.get(name),
+        sparse=name in SPARSE_PRODUCTS,
         product=name in PRODUCTS,
         reduction=name in REDUCTIONS,
         free=is_free(name, func),

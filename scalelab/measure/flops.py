@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.components import Shape
 from scalelab.errors import InputError
-from scalelab.measure.footprint import BYTES, trace
+from scalelab.measure.footprint import BYTES, is_sparse, stored, trace
 from scalelab.measurements import Complexity
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def complexity(
         raise
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            counts = _counts(copy.deepcopy(model).cpu(), input_shape, n_outputs, "cpu")
+            counts = _counts(_on_cpu(model), input_shape, n_outputs, "cpu")
         except InputError:
             raise
         except Exception as error:
@@ -75,7 +75,7 @@ def complexity(
 
 def parameter_counts(model: nn.Module, head: str | None = None) -> tuple[int, int | None]:
     """Returns a model's trainable parameters, and those outside the head; `None` where it has none."""
-    sizes = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
+    sizes = {id(p): stored(p).numel() for p in model.parameters() if p.requires_grad}
     named = dict(model.named_modules())
     if head is None or head not in named:
         return sum(sizes.values()), None
@@ -118,8 +118,15 @@ def _split(small: int, large: int) -> tuple[float, float]:
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
-    """Returns a copy of the model whose parameters and buffers have shapes but no values."""
+    """Returns a copy of the model whose parameters and buffers have shapes but no values.
+
+    Raises:
+        TypeError: One of them is sparse, and without values what it stores would be lost.
+    """
     import torch
+
+    if any(is_sparse(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise TypeError("sparse tensors are counted by their values")
 
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -128,6 +135,21 @@ def _on_meta(model: nn.Module) -> nn.Module:
     for buffer in model.buffers():
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
     return copy.deepcopy(model, memo)
+
+
+def _on_cpu(model: nn.Module) -> nn.Module:
+    """Returns a copy of the model on the CPU."""
+    import torch
+
+    memo: dict[int, Any] = {}  # of what deepcopy() cannot copy
+    attributes = (one for module in model.modules() for one in vars(module).values())
+    for tensor in (*model.parameters(), *model.buffers(), *attributes):
+        if isinstance(tensor, torch.Tensor) and is_sparse(tensor):
+            copied = tensor.detach().clone()
+            if isinstance(tensor, torch.nn.Parameter):
+                copied = torch.nn.Parameter(copied, requires_grad=tensor.requires_grad)
+            memo[id(tensor)] = copied
+    return copy.deepcopy(model, memo).cpu()
 
 
 class _Flops(NamedTuple):

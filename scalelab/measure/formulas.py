@@ -21,6 +21,8 @@ from typing import Any
 
 import torch  # noqa: TID253 - imported when something is counted
 
+from scalelab.measure.footprint import is_sparse, stored
+
 Formula = Callable[[Sequence[Any], Any], int]
 """`formula(args, output)`: FLOPs of one call of an operator, from its arguments and what it returned."""
 
@@ -37,12 +39,16 @@ def _multiplied(sums: int, *operands: torch.Tensor) -> int:
 def _product(left: int) -> Formula:
     """Returns the formula of a matrix product whose left factor is that argument, summed along its last axis.
 
-    It holds for matrices, stacks of them and vectors alike.
+    It holds for matrices, stacks of them and vectors alike. Of a sparse factor, what it stores is multiplied.
     """
 
     def formula(args: Sequence[Any], output: torch.Tensor) -> int:
         a, b = args[left], args[left + 1]
-        return _multiplied(output.numel() * a.shape[-1], a, b)
+        sums = output.numel() * a.shape[-1]
+        for one in (a, b):
+            if is_sparse(one):
+                sums = sums // max(one.numel(), 1) * stored(one).numel()
+        return _multiplied(sums, a, b)
 
     return formula
 
@@ -160,6 +166,7 @@ _ATTENTION = (
 FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm", "_scaled_mm"), _product(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv", "_addmm_activation"), _product(1)),
+    "_sparse_addmm": _product(1),
     "_grouped_mm": _grouped_product,
     "addbmm": _summed_product,
     "addr": _outer,
@@ -186,6 +193,9 @@ COMPLEX_FORMULAS: dict[str, Formula] = {
     "prod": lambda args, _output: COMPLEX * args[0].numel(),
 }
 """FLOPs of element-wise work and reductions of complex numbers; those of real numbers are free."""
+
+SPARSE_PRODUCTS = frozenset({"mm", "bmm", "mv", "addmm", "baddbmm", "addmv", "_sparse_addmm"})
+"""Operators whose formulas take a sparse factor, but not two, which cost what their places make them cost."""
 
 PRODUCTS = frozenset({"mul", "div", "addcmul", "addcdiv", "lerp"})
 """Element-wise products of tensors, see `scalelab.measure.chains`; a quotient counts as a product."""
@@ -221,6 +231,8 @@ _FREE = re.compile("|".join((
     "_?embedding.*|_?index.*|_unsafe_index.*|_unsafe_masked_index.*|gather|masked_(scatter.*|select)|nonzero.*",
     "scatter.*|repeat_interleave|value_selecting_reduction_backward|_pack_padded_sequence.*",
     "_?segment_reduce.*|_nested_from_padded|_resize_output|_pin_memory|record_stream",
+    "(is_)?_?coalesced?|_?sparse_(coo|compressed|csr|csc|bsr|bsc)_tensor.*|_to_sparse.*|sparse_mask|sparse_resize.*",
+    "_?(values|indices)|(c(row|col)|row|col)_indices(_copy)?|_sparse_((log_)?softmax|sum).*",
     # compared, sorted, looked up
     "_local_scalar_dense|item|is_same_size|equal|allclose|_(functional_)?assert.*|_is_a(ll|ny)_true|_linalg_check_errors",
     "_aminmax|bincount|bucketize|histc|isin|searchsorted|sort|topk|_?unique.*|_cum(max|min)_helper",
