@@ -8,9 +8,10 @@ like) or in log T doubling steps, has its arithmetic in element-wise products. T
   the longest way to it, and a chain: how many element-wise products follow each other at that depth. Of
   operands of several depths only those of the greatest count. Reductions end a chain.
 - Everything between two contractions that is linked by element-wise work is one group. Where a chain in it
-  has `STEPS` products, or `DOUBLINGS` in a row of a tensor with a shifted self, the group is a recurrence:
-  each of its products counts two FLOPs an element (the product and its sum), the first ones included, and
-  those that prepare a and b.
+  has `STEPS` products, or `DOUBLINGS` in a row of a tensor with a shifted self, or `SCALINGS` with Python
+  numbers (1 and -1 are none), the group is a recurrence: each of its products counts two FLOPs an element
+  (the product and its sum), the first ones included, and those that prepare a and b. Of complex numbers the
+  products count in any case, and their sums do here: eight FLOPs an element.
 - So does a product of one of its tensors with something deeper, as the backward pass has two of for each
   product of the forward pass.
 
@@ -19,13 +20,13 @@ contracts in f, or in what makes g; its sum is deeper than x, and the chain star
 The same holds for the cell of an LSTM, whose gates see the state through a matrix product: its element-wise
 work stays uncounted, in a loop of cells and in `nn.LSTM` alike. Between two contractions, networks have half
 a dozen products (two norms, a gate, a scale, a rotation), fewer than `STEPS`; a recurrence of fewer steps is
-therefore not seen.
+therefore not seen. A polynomial of `STEPS` products in a row is taken for a recurrence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch  # noqa: TID253 - imported when something is counted
 from torch.multiprocessing.reductions import StorageWeakRef  # noqa: TID253
@@ -34,8 +35,11 @@ STEPS = 12
 """Products in a row that make a recurrence."""
 DOUBLINGS = 5
 """Products of a tensor with a shifted self, in a row, that make one: a parallel scan of 32 steps or more."""
+SCALINGS = 32
+"""Products with a number in a row that make one, as in h = 0.9 * h + 0.1 * x. More, since activations and
+norms that are written by hand have several of them, and their gradients twice as many."""
 EACH = 2
-"""FLOPs of each element of its products."""
+"""FLOPs of each element of its products: of a complex product, those of the sum."""
 
 
 @dataclass(eq=False)
@@ -70,12 +74,14 @@ class State:
         depth: Contractions on the longest way to it.
         chain: Element-wise products in a row at that depth.
         doublings: Products with itself in a row among them.
+        scalings: Products with numbers in a row at that depth.
         group: What it is linked with at that depth.
     """
 
     depth: int = 0
     chain: int = 0
     doublings: int = 0
+    scalings: int = 0
     group: Group = field(default_factory=Group)
 
 
@@ -124,26 +130,42 @@ class Chains:
         for tensor in outputs:
             self._set(tensor, state)
 
-    def multiplied(self, inputs: Sequence[torch.Tensor], output: torch.Tensor, *, counts: bool) -> None:
+    def multiplied(self, inputs: Sequence[torch.Tensor], output: torch.Tensor) -> None:
         """Takes in an element-wise product.
 
         Args:
             inputs: Its factors and what is added, tensors only.
             output: The product.
-            counts: Whether it is for this rule to count it, should it be part of a recurrence.
         """
         states = [self.of(tensor) for tensor in inputs]
         longest = self._joined(states)
         itself = len(states) > 1 and all(state is states[0] for state in states)
         doublings = longest.doublings + 1 if itself else longest.doublings
-        state = State(longest.depth, longest.chain + 1, doublings, longest.group)
-        group, flops = state.group.root(), EACH * output.numel() if counts else 0
+        state = replace(longest, chain=longest.chain + 1, doublings=doublings)
         shallower = [one for one in states if one.depth < state.depth]
-        if group.recurrent or any(one.group.root().recurrent for one in shallower):
+        follows = any(one.group.root().recurrent for one in shallower)
+        self._take(state, output, EACH * output.numel(), follows)
+
+    def scaled(self, factor: torch.Tensor, output: torch.Tensor, flops: int) -> None:
+        """Takes in a product of a tensor with a number.
+
+        Args:
+            factor: The tensor.
+            output: The product.
+            flops: Those of the products alone, if there are more than one an element.
+        """
+        state = self.of(factor)
+        state = replace(state, scalings=state.scalings + 1)
+        self._take(state, output, EACH * output.numel() + flops, follows=False)
+
+    def _take(self, state: State, output: torch.Tensor, flops: int, follows: bool) -> None:
+        """Takes in a product by its state; `follows` tells whether it has a recurrence's shallower factor."""
+        group = state.group.root()
+        if group.recurrent or follows:
             self.flops += flops
         else:
             group.pending += flops
-        if state.chain >= STEPS or state.doublings >= DOUBLINGS:
+        if state.chain >= STEPS or state.doublings >= DOUBLINGS or state.scalings >= SCALINGS:
             self._found(group)
         self._set(output, state)
 
@@ -151,7 +173,7 @@ class Chains:
         """Returns the longest chain of the greatest depth, having linked all of that depth."""
         depth = max(state.depth for state in states)
         deepest = [state for state in states if state.depth == depth]
-        longest = max(deepest, key=lambda state: state.chain)
+        longest = max(deepest, key=lambda state: state.chain + state.scalings)
         for state in deepest:
             self._link(longest.group.root(), state.group.root())
         return longest

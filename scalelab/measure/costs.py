@@ -113,23 +113,58 @@ class Costs:
         """Returns the count of a key: a known one, one of the cache, or a new one."""
 
         def count() -> Complexity:
-            from scalelab.measure.flops import complexity
-
             module, began = built(), time.perf_counter()
-            found = complexity(module, input_shape, head=component.head, n_outputs=n_outputs)
+            found = counted(module, component, input_shape, n_outputs)
             self._took[key] = time.perf_counter() - began
             self.seconds += self._took[key]
             return found
 
         if key not in self._known:
             source = self._source(component.name)
-            self._known[key] = count() if source is None else _kept(f"{key}{component.head}{source}", count)
+            whole = f"{key}{component.head}{component.flops is None}{source}"
+            self._known[key] = count() if source is None else _kept(whole, count)
         return self._known[key]
 
     def _source(self, architecture: str) -> str | None:
         if architecture not in self._sources:
             self._sources[architecture] = _sources_of(self._catalog.architecture(architecture).build)
         return self._sources[architecture]
+
+
+def counted(module: nn.Module, component: Architecture, input_shape: Shape, n_outputs: int) -> Complexity:
+    """Returns the count of a network, as far as it can be counted; `completed` gives the rest.
+
+    Where a network runs neither without values nor on the CPU, as kernels for CUDA alone do, and its
+    architecture has a formula, parameters are all that is counted: `uncounted` names the whole network, and
+    what a machine is asked for beside FLOPs (bytes, operations, layers, grouped FLOPs) is 0.
+
+    Args:
+        module: The network; it is left untouched.
+        component: The architecture.
+        input_shape: Of one example.
+        n_outputs: Width of the output.
+
+    Raises:
+        InputError: The network does not run on such an input, and there is no formula; or its output is
+            another one.
+    """
+    from scalelab.measure.flops import CountingError, complexity, parameter_counts
+
+    try:
+        return complexity(module, input_shape, head=component.head, n_outputs=n_outputs)
+    except CountingError as error:
+        if component.flops is None:
+            raise InputError(
+                f"{error}; where it runs on another device, give the architecture flops="
+            ) from error
+    total, body = parameter_counts(module, component.head)
+    return Complexity(
+        n_params=total,
+        n_params_body=body,
+        forward_flops=0,
+        train_flops_per_example=0,
+        uncounted=(type(module).__name__,),
+    )
 
 
 def completed(
@@ -139,6 +174,7 @@ def completed(
 
     A complete count stands. Where operators are left out, the formula gives the forward FLOPs, training takes
     three times those (a backward pass has two products for each of the forward pass), and nothing is fixed.
+    What is counted beside FLOPs stays as it is: 0 where nothing could be counted (`counted`).
 
     Args:
         found: What was counted.

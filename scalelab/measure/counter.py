@@ -16,12 +16,21 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import flop_registry  # noqa: TID253
 
 from scalelab.measure.chains import Chains
-from scalelab.measure.formulas import FORMULAS, PRODUCTS, REDUCTIONS, Formula, is_free
+from scalelab.measure.footprint import is_sparse
+from scalelab.measure.formulas import (
+    COMPLEX,
+    COMPLEX_FORMULAS,
+    FORMULAS,
+    HALF_COMPLEX,
+    PRODUCTS,
+    REDUCTIONS,
+    SPARSE_PRODUCTS,
+    Formula,
+    is_free,
+)
 from scalelab.measure.higher_order import written_out
 from scalelab.measure.recurrent import Recurrence
 
-COMPLEX, HALF_COMPLEX = 6, 2
-"""FLOPs of a product of two complex numbers, and of a complex and a real one."""
 _CONVOLUTIONS = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 })  # fmt: skip
@@ -67,7 +76,11 @@ class Counter(TorchDispatchMode):
         kind = _kind(func)
         inputs = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         outputs = [one for one in tree_leaves(output) if isinstance(one, torch.Tensor)]
-        if kind.formula is not None:
+        n_sparse = sum(map(is_sparse, inputs))
+        if n_sparse and kind.formula is not None and (n_sparse > 1 or not kind.sparse):
+            self.uncounted.add(func._schema.name)
+            self._chains.contracted(inputs, outputs)
+        elif kind.formula is not None:
             self.add(kind.formula(args, output), inputs, outputs)
         elif kind.registered is not None:
             self.add(int(kind.registered(*args, **kwargs, out_val=output)), inputs, outputs)
@@ -75,10 +88,15 @@ class Counter(TorchDispatchMode):
             complex_ones = sum(one.is_complex() for one in inputs[:2])
             if complex_ones:
                 self._counted += output.numel() * (COMPLEX if complex_ones == 2 else HALF_COMPLEX)
-            self._chains.multiplied(inputs, output, counts=not complex_ones)
+            self._chains.multiplied(inputs, output)
+        elif kind.product and args[1] not in (1, -1):
+            each = 0 if not output.is_complex() else COMPLEX if isinstance(args[1], complex) else HALF_COMPLEX
+            self._chains.scaled(inputs[0], output, flops=each * output.numel())
         else:
             if not kind.free:
                 self.uncounted.add(func._schema.name)
+            if kind.of_complex is not None and any(one.is_complex() for one in inputs):
+                self._counted += kind.of_complex(args, output)
             self._chains.passed(inputs, outputs, reduced=kind.reduction)
 
 
@@ -86,7 +104,9 @@ class _Kind(NamedTuple):
     """What an operator is to the counter; `registered` is a formula in torch's own registry."""
 
     formula: Formula | None = None
+    of_complex: Formula | None = None
     registered: Callable[..., Any] | None = None
+    sparse: bool = False
     product: bool = False
     reduction: bool = False
     free: bool = False
@@ -100,6 +120,8 @@ def _kind(func: torch._ops.OpOverload) -> _Kind:
     name = whole if whole.startswith("__") else whole.removesuffix("_")
     return _Kind(
         formula=FORMULAS.get(name),
+        of_complex=COMPLEX_FORMULAS.get(name),
+        sparse=name in SPARSE_PRODUCTS,
         product=name in PRODUCTS,
         reduction=name in REDUCTIONS,
         free=is_free(name, func),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.components import Shape
 from scalelab.errors import InputError
-from scalelab.measure.footprint import BYTES, trace
+from scalelab.measure.footprint import BYTES, is_sparse, stored, trace
 from scalelab.measurements import Complexity
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 BATCH, LARGER = 2, 4
 """Examples traced. One would not do: some models drop a batch dimension of 1, others pair examples."""
+
+
+class CountingError(InputError):
+    """A model cannot be counted: it runs neither without values nor on the CPU."""
 
 
 def complexity(
@@ -47,30 +51,36 @@ def complexity(
         n_outputs: The width that the output must have, (batch, n_outputs); any by default.
 
     Raises:
-        InputError: The model does not run on such an input, or its output is another one.
+        CountingError: The model does not run on such an input; an `InputError`.
+        InputError: Its output is another one.
     """
-    parameters = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
-    named = dict(model.named_modules())
-    body = None
-    if head is not None and head in named:
-        in_head = {id(p) for p in named[head].parameters()}
-        body = sum(size for key, size in parameters.items() if key not in in_head)
     try:
         counts = _counts(_on_meta(model), input_shape, n_outputs, "meta")
     except InputError:
         raise
     except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
-            counts = _counts(copy.deepcopy(model).cpu(), input_shape, n_outputs, "cpu")
+            counts = _counts(_on_cpu(model), input_shape, n_outputs, "cpu")
         except InputError:
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
-            raise InputError(
+            raise CountingError(
                 f"FLOPs of {type(model).__name__} cannot be counted: it does not run on an input of shape "
                 f"{(BATCH, *input_shape)}: {type(error).__name__}: {reason}"
             ) from error
-    return Complexity(n_params=sum(parameters.values()), n_params_body=body, **counts)
+    total, body = parameter_counts(model, head)
+    return Complexity(n_params=total, n_params_body=body, **counts)
+
+
+def parameter_counts(model: nn.Module, head: str | None = None) -> tuple[int, int | None]:
+    """Returns a model's trainable parameters, and those outside the head; `None` where it has none."""
+    sizes = {id(p): stored(p).numel() for p in model.parameters() if p.requires_grad}
+    named = dict(model.named_modules())
+    if head is None or head not in named:
+        return sum(sizes.values()), None
+    in_head = {id(p) for p in named[head].parameters()}
+    return sum(sizes.values()), sum(size for key, size in sizes.items() if key not in in_head)
 
 
 def _counts(model: nn.Module, input_shape: Shape, n_outputs: int | None, device: str) -> dict[str, Any]:
@@ -108,8 +118,15 @@ def _split(small: int, large: int) -> tuple[float, float]:
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
-    """Returns a copy of the model whose parameters and buffers have shapes but no values."""
+    """Returns a copy of the model whose parameters and buffers have shapes but no values.
+
+    Raises:
+        TypeError: One of them is sparse, and without values what it stores would be lost.
+    """
     import torch
+
+    if any(is_sparse(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise TypeError("sparse tensors are counted by their values")
 
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -118,6 +135,21 @@ def _on_meta(model: nn.Module) -> nn.Module:
     for buffer in model.buffers():
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
     return copy.deepcopy(model, memo)
+
+
+def _on_cpu(model: nn.Module) -> nn.Module:
+    """Returns a copy of the model on the CPU."""
+    import torch
+
+    memo: dict[int, Any] = {}  # of what deepcopy() cannot copy
+    attributes = (one for module in model.modules() for one in vars(module).values())
+    for tensor in (*model.parameters(), *model.buffers(), *attributes):
+        if isinstance(tensor, torch.Tensor) and is_sparse(tensor):
+            copied = tensor.detach().clone()
+            if isinstance(tensor, torch.nn.Parameter):
+                copied = torch.nn.Parameter(copied, requires_grad=tensor.requires_grad)
+            memo[id(tensor)] = copied
+    return copy.deepcopy(model, memo).cpu()
 
 
 class _Flops(NamedTuple):

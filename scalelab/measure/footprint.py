@@ -68,7 +68,7 @@ class Work:
         self.n_ops += 1
         self.n_layers += name in _LAYERS
         tensors = [*_tensors(inputs), *_tensors(outputs)]
-        self.numbers += sum(tensor.numel() for tensor in tensors if _storage(tensor) not in self._own)
+        self.numbers += sum(stored(one).numel() for one in tensors if _storage(one) not in self._own)
         if name == "convolution" and inputs[8] > 1:
             weight, transposed = inputs[1], inputs[6]
             spatial = (inputs[0] if transposed else outputs).shape[2:]
@@ -77,7 +77,24 @@ class Work:
 
 def _storage(tensor: torch.Tensor) -> int:
     """Returns what a tensor and its views have in common, on the meta device too, which has no addresses."""
-    return int(tensor.untyped_storage()._cdata)
+    return int(stored(tensor).untyped_storage()._cdata)
+
+
+def stored(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns the numbers that a tensor has in memory: of a sparse one those that it lists, else itself."""
+    if not is_sparse(tensor):
+        return tensor
+    tensor = tensor.detach()
+    return tensor._values() if tensor.is_sparse else tensor.values()
+
+
+def is_sparse(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is sparse, by coordinates, rows, columns or blocks."""
+    import torch
+
+    return tensor.layout in (
+        torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc,
+    )  # fmt: skip
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:

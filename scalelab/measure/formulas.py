@@ -3,8 +3,8 @@
 A multiply-add is two FLOPs. Of products whose operands are complex, each multiply-add is four multiplications
 and four sums: eight. Fourier transforms take what is usual to say of them (Frigo & Johnson,
 https://www.fftw.org/speed): 5 N log2 N for N complex samples, half of that where one side is real, rounded to
-whole FLOPs. A running sum, product, maximum or minimum is one FLOP an element; a running log-sum-exp is
-four (a difference, an exponential, a logarithm, a sum).
+whole FLOPs. A running sum, product, maximum or minimum is one FLOP an element (of complex numbers, a sum is
+two and a product six); a running log-sum-exp is four (a difference, an exponential, a logarithm, a sum).
 
 Free, by convention: additions, activations and other element-wise work but the products that
 `scalelab.measure.chains` tells of; norms, biases, softmax, reductions, pooling, resampling, losses; and
@@ -21,10 +21,14 @@ from typing import Any
 
 import torch  # noqa: TID253 - imported when something is counted
 
+from scalelab.measure.footprint import is_sparse, stored
+
 Formula = Callable[[Sequence[Any], Any], int]
 """`formula(args, output)`: FLOPs of one call of an operator, from its arguments and what it returned."""
 
 LOG_SUM_EXP = 4
+COMPLEX, HALF_COMPLEX, COMPLEX_SUM = 6, 2, 2
+"""FLOPs of a product of two complex numbers, of a complex and a real one, and of a complex sum."""
 
 
 def _multiplied(sums: int, *operands: torch.Tensor) -> int:
@@ -35,12 +39,16 @@ def _multiplied(sums: int, *operands: torch.Tensor) -> int:
 def _product(left: int) -> Formula:
     """Returns the formula of a matrix product whose left factor is that argument, summed along its last axis.
 
-    It holds for matrices, stacks of them and vectors alike.
+    It holds for matrices, stacks of them and vectors alike. Of a sparse factor, what it stores is multiplied.
     """
 
     def formula(args: Sequence[Any], output: torch.Tensor) -> int:
         a, b = args[left], args[left + 1]
-        return _multiplied(output.numel() * a.shape[-1], a, b)
+        sums = output.numel() * a.shape[-1]
+        for one in (a, b):
+            if is_sparse(one):
+                sums = sums // max(one.numel(), 1) * stored(one).numel()
+        return _multiplied(sums, a, b)
 
     return formula
 
@@ -126,16 +134,29 @@ def _fft_to_real(args: Sequence[Any], output: torch.Tensor) -> int:
     return _transforms(prod(output.shape[axis] for axis in axes), output.numel(), 2.5)
 
 
-def _running(each: int) -> Formula:
+def _running(each: int, each_complex: int) -> Formula:
     """Returns the formula of a scan of so many FLOPs an element; whole numbers cost none."""
 
     def formula(args: Sequence[Any], _output: object) -> int:
         inputs = args[0]
         if not (inputs.is_floating_point() or inputs.is_complex()):
             return 0
-        return each * int(inputs.numel())
+        return (each_complex if inputs.is_complex() else each) * int(inputs.numel())
 
     return formula
+
+
+def _power(args: Sequence[Any], output: torch.Tensor) -> int:
+    """`pow`: whole powers by squaring, others as one product, of the exponent and a logarithm.
+
+    A negative power is a reciprocal besides, which counts as a product.
+    """
+    exponent = args[1]
+    products = 1
+    if isinstance(exponent, (int, float)) and float(exponent).is_integer():
+        n = abs(int(exponent))
+        products = max(n.bit_length() + n.bit_count() - 2, 0) + (exponent < 0)
+    return COMPLEX * products * output.numel()
 
 
 _ATTENTION = (
@@ -145,6 +166,7 @@ _ATTENTION = (
 FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm", "_scaled_mm"), _product(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv", "_addmm_activation"), _product(1)),
+    "_sparse_addmm": _product(1),
     "_grouped_mm": _grouped_product,
     "addbmm": _summed_product,
     "addr": _outer,
@@ -158,13 +180,25 @@ FORMULAS: dict[str, Formula] = {
     "_fft_c2c": _fft_complex,
     "_fft_r2c": _fft_from_real,
     "_fft_c2r": _fft_to_real,
-    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin"), _running(1)),
-    "logcumsumexp": _running(LOG_SUM_EXP),
+    "cumsum": _running(1, COMPLEX_SUM),
+    "cumprod": _running(1, COMPLEX),
+    **dict.fromkeys(("cummax", "cummin"), _running(1, 1)),
+    "logcumsumexp": _running(LOG_SUM_EXP, LOG_SUM_EXP),
 }
 """FLOPs by the name of an operator of torch, without its namespace."""
 
+COMPLEX_FORMULAS: dict[str, Formula] = {
+    "pow": _power,
+    **dict.fromkeys(("reciprocal", "rsqrt"), lambda _args, output: COMPLEX * output.numel()),
+    "prod": lambda args, _output: COMPLEX * args[0].numel(),
+}
+"""FLOPs of element-wise work and reductions of complex numbers; those of real numbers are free."""
+
+SPARSE_PRODUCTS = frozenset({"mm", "bmm", "mv", "addmm", "baddbmm", "addmv", "_sparse_addmm"})
+"""Operators whose formulas take a sparse factor, but not two, which cost what their places make them cost."""
+
 PRODUCTS = frozenset({"mul", "div", "addcmul", "addcdiv", "lerp"})
-"""Element-wise products of tensors, see `scalelab.measure.chains`."""
+"""Element-wise products of tensors, see `scalelab.measure.chains`; a quotient counts as a product."""
 
 REDUCTIONS = frozenset({
     "sum", "nansum", "mean", "var", "var_mean", "std", "std_mean", "prod", "amax", "amin", "aminmax", "max",
@@ -197,8 +231,10 @@ _FREE = re.compile("|".join((
     "_?embedding.*|_?index.*|_unsafe_index.*|_unsafe_masked_index.*|gather|masked_(scatter.*|select)|nonzero.*",
     "scatter.*|repeat_interleave|value_selecting_reduction_backward|_pack_padded_sequence.*",
     "_?segment_reduce.*|_nested_from_padded|_resize_output|_pin_memory|record_stream",
+    "(is_)?_?coalesced?|_?sparse_(coo|compressed|csr|csc|bsr|bsc)_tensor.*|_to_sparse.*|sparse_mask|sparse_resize.*",
+    "_?(values|indices)|(c(row|col)|row|col)_indices(_copy)?|_sparse_((log_)?softmax|sum).*",
     # compared, sorted, looked up
-    "_local_scalar_dense|item|is_same_size|equal|allclose|_(functional_)?assert.*|_is_a(ll|ny)_true",
+    "_local_scalar_dense|item|is_same_size|equal|allclose|_(functional_)?assert.*|_is_a(ll|ny)_true|_linalg_check_errors",
     "_aminmax|bincount|bucketize|histc|isin|searchsorted|sort|topk|_?unique.*|_cum(max|min)_helper",
     # norms, softmax, pooling, resampling, losses
     "_?(native_|fused_)?(batch|group|layer|rms)_norm.*|_native_batch_norm.*|_weight_norm_interface.*",

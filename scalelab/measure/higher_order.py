@@ -7,6 +7,7 @@ the work of a scan, not that of a parallel way to do it, which does up to twice 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -74,11 +75,12 @@ _REPLACED: tuple[tuple[str, str, Any], ...] = (
     (_SCAN, "_maybe_compile_and_run_fn", _scanned),
     (_ASSOCIATIVE, "_maybe_compile_and_run_fn", _combined_slices),
     (_ASSOCIATIVE, "generic_associative_scan", _combined),
+    (_ASSOCIATIVE, "all", lambda _on_gpu: True),  # in a function of its own: are all inputs on a GPU?
     (_FLEX, "_validate_device", lambda *_tensors: None),
     (_FLEX, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True),
     (_FLEX, "flex_attention_hop", _attended),
 )
-"""What the functions of each module call, by name, and what is called instead."""
+"""What the functions of each module call, by name (built-in ones too), and what is called instead."""
 
 
 @contextmanager
@@ -87,9 +89,15 @@ def written_out() -> Iterator[None]:
     with ExitStack() as stack:
         for name, attribute, value in _REPLACED:
             module = _module(name)
-            if module is not None and hasattr(module, attribute):
+            if module is None:
+                continue
+            if attribute in vars(module):
                 stack.callback(setattr, module, attribute, getattr(module, attribute))
-                setattr(module, attribute, value)
+            elif hasattr(builtins, attribute):
+                stack.callback(delattr, module, attribute)
+            else:
+                continue
+            setattr(module, attribute, value)
         yield
 
 

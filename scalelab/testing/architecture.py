@@ -298,12 +298,12 @@ class ArchitectureContract(ComponentContract):
         n_outputs: int,
     ) -> None:
         """Parameters and FLOPs are positive, and greater for the larger model."""
-        from scalelab.measure.costs import completed
-        from scalelab.measure.flops import complexity
+        from scalelab.measure.costs import completed, counted
 
         def cost(own: Params) -> Complexity:
-            found = complexity(build(params=own), input_shape)
-            return completed(found, architecture, own, input_shape, n_outputs)
+            asked = (architecture, own, input_shape, n_outputs)
+            found = counted(build(params=own), architecture, input_shape, n_outputs)
+            return attempt(lambda: completed(found, *asked), "flops= must give a number")
 
         small_cost, big_cost = cost(params), cost(validated(architecture, larger, options))
         for field, what in (("n_params", "parameters"), ("forward_flops", "forward FLOPs")):
@@ -327,22 +327,21 @@ class ArchitectureContract(ComponentContract):
         """Its own formula, if it has one, is a complete count to 1%, and no less than an incomplete one."""
         if architecture.flops is None:
             return
-        from scalelab.measure.costs import formula_flops
-        from scalelab.measure.flops import complexity
+        from scalelab.measure.costs import counted, formula_flops
 
         own = attempt(
             lambda: formula_flops(architecture, params, input_shape, n_outputs), "flops= must give a number"
         )
-        found = complexity(model, input_shape)
-        counted = found.forward_flops_at(1)
+        found = counted(model, architecture, input_shape, n_outputs)
+        known = found.forward_flops_at(1)
         if found.uncounted:
-            assert own >= counted, (
-                f"flops() gives {own:,.0f}, less than the {counted:,.0f} FLOPs that are counted without "
+            assert own >= known, (
+                f"flops() gives {own:,.0f}, less than the {known:,.0f} FLOPs that are counted without "
                 f"{', '.join(found.uncounted)}: give all of a forward pass, a multiply-add being two"
             )
         else:
-            assert abs(own - counted) <= 0.01 * counted, (
-                f"flops() gives {own:,.0f}, but the count is complete and says {counted:,.0f}: correct the "
+            assert abs(own - known) <= 0.01 * known, (
+                f"flops() gives {own:,.0f}, but the count is complete and says {known:,.0f}: correct the "
                 "formula (a multiply-add is two), or leave it out"
             )
 

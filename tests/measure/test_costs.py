@@ -185,6 +185,44 @@ def test_a_formula_that_gives_no_number_is_one_line(formula, words: str) -> None
     assert "\n" not in str(caught.value)
 
 
+class Elsewhere(Net):
+    """Runs on a device that is not there, as kernels for CUDA do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("x must be a CUDA tensor")
+
+
+ELSEWHERE = Architecture(
+    name="net", summary="A net", build=lambda params, *_: Elsewhere(params), params=NetParams
+)
+
+
+def test_a_network_that_runs_elsewhere_costs_what_its_formula_says(counts) -> None:
+    known = replace(ELSEWHERE, flops=net_flops)
+    for _ in range(2):  # counted, and from the cache
+        found = Costs(catalog_of(known))(ref(width=8), SHAPE, 2)
+        assert (found.n_params, found.n_params_body) == (3 * 8 + 8 + 8 * 2 + 2, 3 * 8 + 8)
+        by_hand = 2 * (3 * 8 + 8 * 2) + 64
+        assert (found.forward_flops, found.train_flops_per_example) == (by_hand, 3 * by_hand)
+        assert (found.fixed_forward_flops, found.fixed_train_flops, found.uncounted) == (0, 0, ())
+        assert (found.activation_bytes, found.n_ops, found.n_layers, found.grouped_flops) == (0, 0, 0, 0)
+    assert len(counts) == 1
+    params = NetParams(width=8)
+    worker = Costs(catalog_of(known))
+    assert worker.of_built(ref(width=8), SHAPE, 2, params=params, module=Elsewhere(params)) == found
+
+
+def test_a_network_that_runs_elsewhere_without_a_formula_is_one_line_with_the_remedy(counts) -> None:
+    Costs(catalog_of(replace(ELSEWHERE, flops=net_flops)))(ref(), SHAPE, 2)
+    with pytest.raises(InputError, match=r"must be a CUDA tensor.*give the architecture flops=$"):
+        Costs(catalog_of(ELSEWHERE))(ref(), SHAPE, 2)
+
+
+def test_a_formula_does_not_hide_an_output_that_does_not_fit(counts) -> None:
+    with pytest.raises(InputError, match=r"the task needs \(2, 5\)"):
+        Costs(catalog_of(replace(NET, flops=net_flops)))(ref(), SHAPE, 5)
+
+
 def test_flops_at_a_batch_size_share_what_is_fixed() -> None:
     cost = Complexity(
         n_params=1, forward_flops=10, train_flops_per_example=30, fixed_forward_flops=8, fixed_train_flops=24

@@ -93,6 +93,12 @@ def test_products_of_real_and_complex_numbers(dtype: torch.dtype, each: int) -> 
     assert counted(lambda: torch.einsum("bij,bjk->bik", of(2, 3, 4), of(2, 4, 5))) == each * 120
 
 
+def test_looking_for_errors_of_a_solver_is_free() -> None:
+    with counting() as counter:
+        torch.linalg.inv(torch.eye(4))
+    assert "aten::_linalg_check_errors" not in counter.uncounted
+
+
 def test_gradients_of_complex_products() -> None:
     a, b = (meta(*shape, dtype=torch.complex64) for shape in ((3, 4), (4, 5)))
     forward = 8 * 3 * 4 * 5
@@ -134,12 +140,29 @@ def test_element_wise_products_of_complex_numbers() -> None:
     assert counted(lambda: a + a) == 0
 
 
+def test_other_work_with_products_of_complex_numbers() -> None:
+    z, x = meta(3, 4, dtype=torch.complex64, grad=False), meta(3, 4, grad=False)
+    powers = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2, 7: 4, 8: 3, -1: 1, -2: 2, 5.0: 3, 0.5: 1, math.inf: 1, 1j: 1}
+    for power, products in powers.items():
+        assert counted(lambda power=power: z**power) == products * 6 * 12, power
+        if not isinstance(power, complex):
+            assert counted(lambda power=power: x**power) == 0
+    assert counted(lambda: z.square()) == counted(lambda: z.square_()) == 6 * 12
+    assert counted(lambda: z.reciprocal()) == counted(lambda: 1 / z) == counted(lambda: z / z) == 6 * 12
+    assert counted(lambda: z.rsqrt()) == counted(lambda: z**z) == counted(lambda: x**z) == 6 * 12
+    assert counted(lambda: z.prod()) == counted(lambda: z.prod(1)) == 6 * 12
+    assert counted(lambda: x.reciprocal() + x.prod() + x.square() + x.rsqrt()) == 0
+
+
 def test_running_sums_and_their_like() -> None:
     x = meta(3, 40, grad=False)
     for run in (torch.cumsum, torch.cumprod, torch.cummax, torch.cummin):
         assert counted(lambda run=run: run(x, 1)) == 120
     assert counted(lambda: torch.logcumsumexp(x, 1)) == 4 * 120
     assert counted(lambda: torch.arange(40, device="meta").cumsum(0)) == 0, "positions are no arithmetic"
+    z = meta(3, 40, dtype=torch.complex64, grad=False)
+    assert counted(lambda: z.cumsum(1)) == 2 * 120
+    assert counted(lambda: z.cumprod(1)) == 6 * 120
     y = meta(3, 40)
     assert counted(lambda: y.cumsum(1).sum().backward()) == 2 * 120
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from scalelab.measure.chains import DOUBLINGS, STEPS
+from scalelab.measure.chains import DOUBLINGS, SCALINGS, STEPS
 from scalelab.measure.counter import counting, plain_kernels
 from scalelab.measure.flops import complexity
 
@@ -82,20 +82,50 @@ def test_a_few_steps_are_like_any_element_wise_work(steps: int) -> None:
     assert complexity(Gated(loop), (steps, 4)).forward_flops == linear_flops(steps) + 2 * WIDTH * 2
 
 
-def test_associative_scan_does_the_work_of_its_function_step_by_step() -> None:
+@pytest.mark.parametrize("mode", ["generic", "pointwise"])
+def test_associative_scan_does_the_work_of_its_function_step_by_step(mode: str) -> None:
     module = pytest.importorskip("torch._higher_order_ops.associative_scan")
 
     def scanned(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         def combine(left, right):
             return left[0] * right[0], right[0] * left[1] + right[1]
 
-        return module.associative_scan(combine, (a, b), 1, combine_mode="generic")[1]
+        return module.associative_scan(combine, (a, b), 1, combine_mode=mode)[1]
 
     steps = 40
     found = complexity(Gated(scanned), (steps, 4))
     rest = linear_flops(steps) + 2 * WIDTH * 2
     assert found.forward_flops == rest + 2 * 2 * (steps - 1) * WIDTH
     assert found.train_flops_per_example > found.forward_flops + rest
+
+
+@pytest.mark.parametrize(("steps", "sums"), [(STEPS - 1, 0), (STEPS, 2), (40, 2)])
+def test_a_step_of_a_complex_recurrence_is_a_complex_product_and_a_sum(steps: int, sums: int) -> None:
+    a, b = (torch.zeros(3, steps, WIDTH, dtype=torch.complex64, device="meta") for _ in range(2))
+    with counting() as counter:
+        loop(a, b)
+    assert counter.flops == (6 + sums) * 3 * steps * WIDTH
+    with counting() as counter:
+        loop(a.real, b)  # a real number with a complex one
+    assert counter.flops == (2 + sums) * 3 * steps * WIDTH
+
+
+@pytest.mark.parametrize("steps", [SCALINGS - 1, SCALINGS, 70])
+def test_products_with_numbers_make_a_recurrence_of_many_steps(steps: int) -> None:
+    def smooth(_a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        h, states = torch.zeros_like(b[:, 0]), []
+        for step in range(b.shape[1]):
+            h = 0.9 * h + 0.1 * b[:, step]
+            states.append(h)
+        return torch.stack(states, 1)
+
+    found = complexity(Gated(smooth), (steps, 4))
+    rest = linear_flops(steps) + 2 * WIDTH * 2
+    assert found.forward_flops == rest + (2 * 2 * steps * WIDTH if steps >= SCALINGS else 0)
+    turning = torch.zeros(3, steps, WIDTH, dtype=torch.complex64, device="meta")
+    with counting() as counter:
+        smooth(turning, turning)
+    assert counter.flops == (2 * (2 + 2) * 3 * steps * WIDTH if steps >= SCALINGS else 0)
 
 
 def doubling(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -191,6 +221,10 @@ class Layer(nn.Module):
         if self.kind == "highway":
             gate = self.two(x).sigmoid()
             return gate * self.one(x).relu() + (1 - gate) * x
+        if self.kind == "by hand":  # norm, GELU, its gate and scales
+            y = self.one(0.5 * self.normed(x))
+            y = 0.5 * y * (1 + (0.7978845608 * (y + 0.044715 * y**3)).tanh())
+            return 0.7 * x + 0.3 * (self.two(y) * 0.5 / 3)
         if self.kind == "squeezed":
             y = self.conv(x.transpose(1, 2))
             return x + functional.silu(y * self.two(y.mean(-1)).sigmoid()[..., None]).transpose(1, 2)
@@ -205,7 +239,9 @@ class Layer(nn.Module):
         return z * x + (1 - z) * self.one(r * x).tanh()
 
 
-@pytest.mark.parametrize("kind", ["scaled", "skip scaled", "highway", "squeezed", "sandwich", "by gru cell"])
+@pytest.mark.parametrize(
+    "kind", ["scaled", "skip scaled", "highway", "by hand", "squeezed", "sandwich", "by gru cell"]
+)
 def test_deep_networks_with_gates_and_scales_are_no_recurrences(kind: str) -> None:
     model = nn.Sequential(*(Layer(kind) for _ in range(60)), nn.Flatten(), nn.Linear(5 * WIDTH, 2))
     with plain_kernels(), FlopCounterMode(display=False) as plain:

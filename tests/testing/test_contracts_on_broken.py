@@ -161,6 +161,10 @@ component = change(toy_architecture, build=build_seeded)
     Case("formula_none", "Architecture",
          "component = change(toy_architecture, flops=lambda params, shape, n: None)",
          "test_flops_agree_with_the_count", "flops= must give a number"),
+    Case("formula_fails", "Architecture", built(
+            FORWARD + "y = self.inner(x)\n        return y + torch.linalg.eigvalsh(y.T @ y).sum()")
+         + "component = change(component, flops=lambda params, shape, n: params.depth)\n",
+         "test_cost_grows_with_size", "flops= must give a number .got InputError: architecture"),
     Case("wild_space", "Architecture",
          "component = change(toy_architecture, space={'width': scalelab.Doubling(1024, 4096)})",
          "test_default_space_builds", "let the space lie within the bounds"),
