@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.cache import cached_arrays
 from scalelab.components import Architecture, Shape
-from scalelab.errors import DataError, InputError
+from scalelab.errors import DataError, InputError, brief
 from scalelab.measure.models import network, params_of
 from scalelab.measurements import Complexity
 from scalelab.params import Params
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+MOST_FLOPS = 1e60
 TRAIN_TO_FORWARD = 3.0
 """FLOPs of forward and backward by those of forward, where a formula gives only these."""
 
@@ -87,13 +88,13 @@ class Costs:
         Raises:
             InputError: The network does not run on such an input.
         """
+        from scalelab.measure.flops import parameter_counts
+
         component = self._catalog.architecture(architecture.name)
         key = _key(architecture, input_shape, n_outputs, with_files=True)
         found = self._counted(key, component, input_shape, n_outputs, lambda: module)
-        if found.n_params != sum(one.numel() for one in module.parameters() if one.requires_grad):
-            from scalelab.measure.flops import complexity
-
-            found = complexity(module, input_shape, head=component.head, n_outputs=n_outputs)
+        if found.n_params != parameter_counts(module, component.head)[0]:
+            found = counted(module, component, input_shape, n_outputs)
         return completed(found, component, params, input_shape, n_outputs)
 
     def seconds_again(self, architecture: ComponentRef, input_shape: Shape, n_outputs: int) -> float:
@@ -155,8 +156,11 @@ def counted(module: nn.Module, component: Architecture, input_shape: Shape, n_ou
     except CountingError as error:
         if component.flops is None:
             raise InputError(
-                f"{error}; where it runs on another device, give the architecture flops="
+                f"architecture {component.name!r}: {error}; where it runs on another device, give the "
+                "architecture flops="
             ) from error
+    except InputError as error:
+        raise InputError(f"architecture {component.name!r}: {error}") from error
     total, body = parameter_counts(module, component.head)
     return Complexity(
         n_params=total,
@@ -184,11 +188,16 @@ def completed(
         n_outputs: Width of the output.
 
     Raises:
-        InputError: The formula fails, or gives no positive number.
+        InputError: The formula fails, gives no positive number, or less than what was counted.
     """
     if not found.uncounted or component.flops is None:
         return found
     flops = formula_flops(component, params, input_shape, n_outputs)
+    if flops < found.forward_flops:
+        raise InputError(
+            f"architecture {component.name!r}: flops() gives {flops:,.0f} for input {tuple(input_shape)}, less "
+            f"than the {found.forward_flops:,.0f} FLOPs counted without {', '.join(found.uncounted)}"
+        )
     return found.model_copy(
         update={
             "forward_flops": flops,
@@ -213,8 +222,10 @@ def formula_flops(component: Architecture, params: Params, input_shape: Shape, n
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{where} fails: {type(error).__name__}: {reason}") from error
-    if isinstance(flops, bool) or not isinstance(flops, (int, float)) or not 0 < flops < math.inf:
-        raise InputError(f"{where} gives {flops!r}: give the FLOPs of one example's forward pass, above 0")
+    if isinstance(flops, bool) or not isinstance(flops, (int, float)) or not 0 < flops < MOST_FLOPS:
+        raise InputError(
+            f"{where} gives {brief(flops)}: give the FLOPs of one example's forward pass, above 0"
+        )
     return float(flops)
 
 

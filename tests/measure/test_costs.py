@@ -185,6 +185,20 @@ def test_a_formula_that_gives_no_number_is_one_line(formula, words: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_a_formula_below_what_is_counted_is_refused() -> None:
+    incomplete = Complexity(n_params=1, forward_flops=99, train_flops_per_example=3, uncounted=("a::b",))
+    with pytest.raises(InputError, match=r"flops\(\) gives 3 .* less than the 99 FLOPs counted without a::b"):
+        completed(incomplete, replace(NET, flops=lambda *_: 3.0), NetParams(), SHAPE, 2)
+
+
+def test_a_network_that_is_another_one_by_now_is_counted_anew(counts) -> None:
+    """A worker trusts the cache for the network that it has alone."""
+    params, costs = NetParams(width=8), Costs(catalog_of(NET))
+    costs(ref(), SHAPE, 2)
+    found = costs.of_built(ref(), SHAPE, 2, params=params, module=Net(params))
+    assert found.n_params == 3 * 8 + 8 + 8 * 2 + 2
+
+
 class Elsewhere(Net):
     """Runs on a device that is not there, as kernels for CUDA do."""
 
