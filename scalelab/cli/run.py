@@ -69,7 +69,7 @@ def run(
     if json:
         print_json({**json_object(summary), "complete": summary.complete})
     else:
-        _print_summary(summary, store)
+        _print_summary(summary, store, redo_changed=redo_changed)
     if summary.failed:
         raise typer.Exit(1)
     if summary.stopped and not summary.complete:
@@ -86,7 +86,7 @@ def _display() -> RunDisplay:
     return LiveDisplay(Console(stderr=True))
 
 
-def _print_summary(summary: RunSummary, store: Path) -> None:
+def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> None:
     counts = {
         "kept": summary.kept,
         "done": summary.done,
@@ -108,7 +108,8 @@ def _print_summary(summary: RunSummary, store: Path) -> None:
     if summary.complete:
         print(f"next: scalelab analyze --store {store} --study {summary.study}")
     elif summary.failed:
-        print("next: fix the cause, then run the study again with --retry-failed")
+        again = "--redo-changed" if redo_changed else "--retry-failed"
+        print(f"next: fix the cause, then run the study again with {again}")
     else:
         print("next: run the same command again to continue")
 

@@ -195,8 +195,8 @@ def completed(
     flops = formula_flops(component, params, input_shape, n_outputs)
     if flops < found.forward_flops:
         raise InputError(
-            f"architecture {component.name!r}: flops() gives {flops:,.0f} for input {tuple(input_shape)}, less "
-            f"than the {found.forward_flops:,.0f} FLOPs counted without {', '.join(found.uncounted)}"
+            f"architecture {component.name!r}: flops() gives {flops:,.0f} for input {tuple(input_shape)}, "
+            f"less than the {found.forward_flops:,.0f} FLOPs counted without {', '.join(found.uncounted)}"
         )
     return found.model_copy(
         update={

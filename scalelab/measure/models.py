@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +134,8 @@ def network(architecture: ComponentRef, input_shape: Shape, n_outputs: int, cata
     """Builds a network to look at, leaving torch's global random generator as it was."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    # Results alone go to standard output, whatever the network prints.
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         return build_model(architecture.name, architecture.params, input_shape, n_outputs, catalog=catalog)
 
 

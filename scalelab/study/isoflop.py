@@ -72,8 +72,8 @@ class Profiles:
         unknown = sorted({name for candidate in found for name in candidate.cost.uncounted})
         if unknown:
             self.skipped.append(
-                f"{architecture.where}: {', '.join(unknown)} of the FLOPs, which nobody knows: its budgets "
-                "are at least what they say; give the architecture flops="
+                f"{architecture.where}: of its budgets the FLOPs of {', '.join(unknown)}, which nobody "
+                "knows: they are at least what they say; give the architecture flops="
             )
         return sorted(found, key=lambda candidate: candidate.cost.n_params)
 

@@ -166,4 +166,4 @@ def one_line(error: BaseException) -> str:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{where}"
+    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
