@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from scalelab_plugins.runtimes import Exporter, Loading, missing, quiet, required, ways_out
+from scalelab_plugins.runtimes import Exporter, Loading, missing, quiet, required
 
 import scalelab
 
@@ -108,11 +108,10 @@ def load(
         scalelab.BackendError: By no exporter the model converts, loads and runs with PyTorch's outputs.
     """
     loading = Loading.of("openvino", params, devices(), device)
-    ways = {
-        name: partial(_load_by, name, params, module, example, calibration, loading)
-        for name in ways_out(params.exporter)
-    }
-    executable: scalelab.Executable = loading.by_one_of(ways)
+    load_by = partial(
+        _load_by, params=params, module=module, example=example, calibration=calibration, loading=loading
+    )
+    executable: scalelab.Executable = loading.by_one_of(params.exporter, load_by)
     return executable
 
 

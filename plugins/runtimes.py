@@ -12,7 +12,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Self, get_args
@@ -108,11 +108,6 @@ def _native_stdout_closed() -> Iterator[None]:
         os.close(kept)
 
 
-def ways_out(exporter: Exporter) -> tuple[str, ...]:
-    """Returns the exporters to try, in order."""
-    return get_args(Exporter)[1:] if exporter == "auto" else (exporter,)
-
-
 class StepError(scalelab.BackendError):
     """A step of loading went wrong.
 
@@ -188,18 +183,24 @@ class Loading:
         where = f"on {self.device} in {self.precision}"
         return StepError(f"backend {self.backend} cannot {doing} the model {where}: {reason}", doing, reason)
 
-    def by_one_of(self, ways: Mapping[str, Callable[[], scalelab.Executable]]) -> scalelab.Executable:
-        """Loads the model by the first way that succeeds; `seconds` are those of that one.
+    def by_one_of(
+        self, exporter: Exporter, load: Callable[[str], scalelab.Executable]
+    ) -> scalelab.Executable:
+        """Loads the model by the first exporter that succeeds; `seconds` are those of that one.
+
+        Args:
+            exporter: The one to use, or `"auto"` for one after the other.
+            load: Loads it by the exporter of a name.
 
         Raises:
             scalelab.InputError: It cannot be had in any way.
             scalelab.BackendError: None succeeds; the message says for each why.
         """
         failures: dict[str, StepError] = {}
-        for name, way in ways.items():
+        for name in get_args(Exporter)[1:] if exporter == "auto" else (exporter,):
             self.seconds.clear()
             try:
-                return way()
+                return load(name)
             except StepError as failure:
                 failures[name] = failure
         (first, *others) = failures.values()

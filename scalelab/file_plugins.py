@@ -36,14 +36,6 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def digest(path: Path) -> str:
-    """Returns what stands for the version of a file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return ""  # importing it will fail too, and say why
-
-
 def _name(path: Path) -> str:
     return f"{__name__}.file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
 

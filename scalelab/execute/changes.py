@@ -23,11 +23,15 @@ def changed(
         catalog: The plugins.
     """
     found = {}
+    known: dict[tuple[str, str, str], dict[str, str]] = {}
     for trial in trials:
         before = libraries.get(trial.id)
         if not before:
             continue
-        now = libraries_of_trial(catalog, trial)
+        components = trial.dataset.name, trial.architecture.name, trial.optimizer.name
+        if components not in known:
+            known[components] = libraries_of_trial(catalog, trial)
+        now = known[components]
         differ = [name for name in sorted(before.keys() & now.keys()) if before[name] != now[name]]
         if differ:
             found[trial.id] = tuple(f"{name} {before[name]} → {now[name]}" for name in differ)

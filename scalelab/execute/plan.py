@@ -181,10 +181,12 @@ def _works(expansion: Expansion, cost: Costs, catalog: Catalog) -> Iterator[Work
             evaluations = optimizer.gradients(params_of(optimizer, trial.optimizer.params))
         flops = evaluations * found.train_flops_at(trial.training.batch_size)
         n_steps = resolve_steps(trial.training, trial.n_examples, flops)
-        # With its files a network is counted by the first worker that has it.
-        named = str(design) if trial.architecture.content else trial.id
-        counting = 0.0 if named in seen else cost.seconds_again(*design)
-        seen.add(named)
+        counting = 0.0
+        if cost.seconds:  # else the cache had all of them
+            # With its files a network is counted by the first worker that has it.
+            named = str(design) if trial.architecture.content else trial.id
+            counting = 0.0 if named in seen else cost.seconds_again(*design)
+            seen.add(named)
         yield Work(trial, found, n_steps, len(data.validation), counting, evaluations)
 
 

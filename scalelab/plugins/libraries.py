@@ -12,10 +12,10 @@ import ast
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scalelab.cache import file_digest
@@ -50,42 +50,20 @@ def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
     Args:
         function: `open` or `build` of a component.
     """
-    path, top = _file_of(function), _package_name(function)
-    if path is None:
-        return MappingProxyType({})
-    names, files = _imports(path, top)
-    found: dict[str, str] = {}
+    code = _code_of(function)
+    if code is None:
+        return {}
     owners = _owners()
-    for name in names - sys.stdlib_module_names:
-        for distribution in set(owners.get(name, ())) - BESIDE:
-            try:
-                # Builds for another accelerator (+cpu, +cu130) are one version.
-                found[distribution] = version(distribution).partition("+")[0]
-            except PackageNotFoundError:
-                continue
-    if _package_of(path) is None or top not in owners:
-        found |= _digests(path, files)
-    return MappingProxyType(found)
+    names = {one for name in code.names - sys.stdlib_module_names for one in owners.get(name, ())}
+    versions = {name: _version(name) for name in names - BESIDE}
+    found = {name: known for name, known in versions.items() if known is not None}
+    return found if code.package in owners else found | code.digests()
 
 
 def sources_of(function: Callable[..., Any]) -> Mapping[str, str]:
     """Returns digests of a function's modules, by file; none where it has no file."""
-    path = _file_of(function)
-    modules = frozenset() if path is None else _imports(path, _package_name(function))[1]
-    return MappingProxyType({} if path is None else _digests(path, modules))
-
-
-def _package_name(function: Callable[..., Any]) -> str:
-    """Returns the name under which a function's package is imported."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return str(getattr(inspect.unwrap(function), "__module__", "")).partition(".")[0]
-
-
-def _digests(path: Path, files: frozenset[Path]) -> dict[str, str]:
-    package = _package_of(path)
-    root = path.parent if package is None else package.parent
-    return {file.relative_to(root).as_posix(): file_digest(file)[:12] for file in sorted(files)}
+    code = _code_of(function)
+    return {} if code is None else code.digests()
 
 
 @functools.cache
@@ -93,36 +71,62 @@ def _owners() -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-def _file_of(function: Callable[..., Any]) -> Path | None:
+@functools.cache
+def _version(distribution: str) -> str | None:
+    """Returns a version; builds for another accelerator (+cpu, +cu130) are one."""
+    try:
+        return version(distribution).partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Code:
+    """The modules behind a function, as they were when their files were last changed.
+
+    Attributes:
+        root: The folder that their names start from.
+        package: What the outermost package is imported as; `None` for a single file.
+        names: The first names of all else that they import.
+        files: Their files.
+        changed: When each was last changed, in nanoseconds.
+    """
+
+    root: Path
+    package: str | None
+    names: frozenset[str]
+    files: tuple[Path, ...]
+    changed: tuple[int, ...]
+
+    def digests(self) -> dict[str, str]:
+        """Returns what names each file by its content."""
+        return {file.relative_to(self.root).as_posix(): file_digest(file)[:12] for file in self.files}
+
+
+_READ: dict[Path, _Code] = {}
+"""By file the code behind its functions."""
+
+
+def _code_of(function: Callable[..., Any]) -> _Code | None:
+    """Returns the modules behind a function, read anew where one changed; `None` where it has no file."""
     while isinstance(function, functools.partial):
         function = function.func
+    function = inspect.unwrap(function)
     try:
-        source = inspect.getsourcefile(inspect.unwrap(function))
+        source = inspect.getsourcefile(function)
     except TypeError:
         return None
-    return Path(source) if source and Path(source).is_file() else None
+    if not source or not Path(source).is_file():
+        return None
+    path = Path(source)
+    known = _READ.get(path)
+    if known is None or known.changed != _changed(known.files):
+        known = _READ[path] = _read(path, str(getattr(function, "__module__", "")).partition(".")[0])
+    return known
 
 
-def _package_of(path: Path) -> Path | None:
-    """Returns the folder of the outermost package that a file lies in; `None` for a single file."""
-    found = None
-    for folder in path.parents:
-        if not (folder / "__init__.py").is_file():
-            break
-        found = folder
-    return found
-
-
-_READ: dict[Path, tuple[tuple[tuple[Path, int], ...], frozenset[str], frozenset[Path]]] = {}
-"""By file what it imports, with the times at which all its modules were last changed."""
-
-
-def _imports(path: Path, top: str) -> tuple[frozenset[str], frozenset[Path]]:
-    """Returns the names of foreign packages that a file and its own modules import, and these modules."""
-    if path in _READ:
-        times, known, modules = _READ[path]
-        if times == _times(modules):
-            return known, modules
+def _read(path: Path, top: str) -> _Code:
+    """Reads a file and what it imports of its own package, which is imported as `top`."""
     package = _package_of(path)
     root = path.parent if package is None else package.parent
     names: set[str] = set()
@@ -133,17 +137,26 @@ def _imports(path: Path, top: str) -> tuple[frozenset[str], frozenset[Path]]:
             if package is not None and module[0] == top:  # whatever its folder is called
                 module = (package.name, *module[1:])
             own = _own_files(root, module) if package is None or module[0] == package.name else set()
-            if not own and module:
+            if not own:
                 names.add(module[0])
             waiting += own - files
             files |= own
-    found = frozenset(names), frozenset(files)
-    _READ[path] = _times(found[1]), *found
+    found = tuple(sorted(files))
+    return _Code(root, None if package is None else top, frozenset(names), found, _changed(found))
+
+
+def _changed(files: Iterable[Path]) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
+
+
+def _package_of(path: Path) -> Path | None:
+    """Returns the folder of the outermost package that a file lies in; `None` for a single file."""
+    found = None
+    for folder in path.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        found = folder
     return found
-
-
-def _times(files: frozenset[Path]) -> tuple[tuple[Path, int], ...]:
-    return tuple((file, file.stat().st_mtime_ns if file.is_file() else 0) for file in sorted(files))
 
 
 def _modules(file: Path, root: Path) -> Iterator[tuple[str, ...]]:

@@ -21,8 +21,9 @@ from typing import Any
 import pluggy
 
 from scalelab import hookspecs
+from scalelab.cache import file_digest
 from scalelab.errors import PluginError, suggest
-from scalelab.file_plugins import digest, import_file
+from scalelab.file_plugins import import_file
 from scalelab.plugins.catalog import Catalog, PluginInfo
 from scalelab.plugins.selection import VARIABLE, Selection
 from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
@@ -90,8 +91,15 @@ def _files(folder: Path) -> Iterator[_Source]:
         sys.path.append(str(folder))
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_") and not path.is_dir():
-            info = PluginInfo(name=path.stem, distribution=FILE, version=digest(path), origin=str(path))
+            info = PluginInfo(name=path.stem, distribution=FILE, version=_digest(path), origin=str(path))
             yield info, functools.partial(import_file, path)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)[:12]
+    except OSError:
+        return ""  # importing it will fail too, and say why
 
 
 def _load(info: PluginInfo, load: Callable[[], Any]) -> tuple[PluginInfo, tuple[Provided, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from scalelab.train.metrics import objective_of
 
 LOOKED_AT = 1 << 24
 """Values that are looked at at a time; an array of more leaves a mark in the cache."""
+
+_KNOWN: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
+"""Arrays that this process looked through, by identity: a worker opens data once for all its trials."""
 
 
 def check_data(data: OpenDataset) -> None:
@@ -62,10 +66,11 @@ def _read(targets: Any, name: str) -> np.ndarray:
 
 def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
     """Looks through an array, or trusts the mark that says it was done."""
-    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f":
+    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f" or _KNOWN.get(id(inputs)) is inputs:
         return
     if inputs.size <= LOOKED_AT:
         refuse_broken(inputs, np.arange(len(inputs)), f"{name} inputs")
+        _KNOWN[id(inputs)] = inputs
         return
     content = f"{fingerprint} {name} {inputs.shape} {inputs.dtype}"
     digest = hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -81,6 +86,7 @@ def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
         cached_arrays(f"finite-{digest}", look)
     except DataError:  # of the data, which looking says again, or there is no room for the mark
         look()
+    _KNOWN[id(inputs)] = inputs
 
 
 def refuse_broken(values: np.ndarray, rows: np.ndarray, what: str) -> None:
