@@ -162,6 +162,13 @@ class TrainingOptions(ScheduleOptions):
         description="decay of an average of the weights that is scored in their place, such as 0.999",
         exclude_if=lambda decay: decay is None,
     )
+    objective: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="validation metric that chooses the best step, or loss; default the dataset's",
+        exclude_if=lambda name: name is None,
+    )
 
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Self:

@@ -11,6 +11,7 @@ from scalelab.records import Trial
 from scalelab.study import Expansion, Study
 from scalelab.study.messages import one_line
 from scalelab.train.classes import check_classes
+from scalelab.train.metrics import objective_of
 from scalelab.train.soundness import check_data
 
 
@@ -30,6 +31,7 @@ def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, ca
         try:
             check_data(opened.data)
             check_classes(study.training, opened.data.task)
+            objective_of(opened.data.task, study.training.objective)
         except InputError as error:
             what = f"{study.source}: dataset {study.dataset.name!r}"
             raise type(error)(one_line(f"{what}: {error}")) from error

@@ -191,7 +191,7 @@ def _attempt(
     if job.keep_weights and result.status == "done":
         save_weights(journal.weights(trial.id), trial.id, ready.module, result.best_weights)
     task = ready.data.task
-    metric, direction = objective_of(task)
+    metric, direction = objective_of(task, trial.training.objective)
     catalog = bench.catalog(job.plugins)
     features = catalog.architecture(trial.architecture.name).features
     return {

@@ -141,7 +141,7 @@ class _Run:
         kept = (trial.id, module, optimizer, self.generator)
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
-        self.objective, self.direction = objective_of(data.task)
+        self.objective, self.direction = objective_of(data.task, self.options.objective)
         self.n_steps = resolve_steps(self.options, trial.n_examples, evaluations * train_flops_per_example)
         self.validations = Validations.of(self.options, self.n_steps, len(data.validation))
         self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)

@@ -165,17 +165,22 @@ def resolve_metrics(task: Task) -> tuple[Metric, ...]:
     return metrics
 
 
-def objective_of(task: Task) -> tuple[str, Direction]:
-    """Returns the name and the direction of a task's objective; `"loss"` is minimized.
+def objective_of(task: Task, chosen: str | None = None) -> tuple[str, Direction]:
+    """Returns the name and the direction of an objective; `"loss"` is minimized.
+
+    Args:
+        task: Has an objective of its own, and the metrics to choose from.
+        chosen: What a study asks for in its place.
 
     Raises:
         InputError: The objective is neither `"loss"` nor one of the task's metrics.
     """
+    name = task.objective if chosen is None else chosen
     directions: dict[str, Direction] = {"loss": "minimize"}
     directions.update({metric.name: metric.direction for metric in resolve_metrics(task)})
-    if task.objective not in directions:
+    if name not in directions:
         raise InputError(
-            f"objective {task.objective!r} is not among the task's metrics"
-            f"{suggest(task.objective, directions) or ' (' + ', '.join(directions) + ')'}"
+            f"{'' if chosen is None else 'training.'}objective {name!r} is not among the task's metrics"
+            f"{suggest(name, directions) or ' (' + ', '.join(directions) + ')'}"
         )
-    return task.objective, directions[task.objective]
+    return name, directions[name]

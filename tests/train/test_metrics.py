@@ -118,7 +118,10 @@ def test_objective_and_its_direction() -> None:
     assert [metric.name for metric in resolve_metrics(task)] == ["auroc", "error"]
     for objective, direction in (("auroc", "maximize"), ("error", "minimize")):
         chosen = Task(input_shape=(1, 8), n_outputs=2, metrics=("auroc", error), objective=objective)
-        assert objective_of(chosen) == (objective, direction)
+        assert objective_of(chosen) == objective_of(task, objective) == (objective, direction)
+    assert objective_of(chosen, "loss") == ("loss", "minimize")
+    with pytest.raises(InputError, match=r"training\.objective 'auro' is .* did you mean 'auroc'"):
+        objective_of(task, "auro")
 
 
 @pytest.mark.parametrize("name", ["loss", "auroc"])

@@ -82,6 +82,14 @@ def test_the_best_loss_and_the_best_objective_are_each_measured(spoiled: Problem
     exact = spoiled.with_data(task=task).with_training(validation_examples=WHOLE).train()
     assert (result.loss, result.objective) == (exact.loss, exact.objective)
     assert result.best_step == exact.best_step != 24
+    unset = spoiled.with_data(task=replace(task, objective="loss"))
+    asked, plain = unset.with_training(objective="size").train(), unset.train()
+    assert (asked.best_step, asked.objective, asked.metrics) == (
+        result.best_step,
+        result.objective,
+        result.metrics,
+    )
+    assert plain.objective == plain.loss == asked.loss
 
 
 @pytest.mark.parametrize("stops", [(26,), (9, 25, 33), (24, 40)])
