@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -218,6 +218,38 @@ class Trial(Identified):
     data_seed: int = 0
     training: TrainingOptions = TrainingOptions()
     seed: int = Field(0, ge=0, lt=2**63)
+
+
+class Reached(NamedTuple):
+    """What a finished trial reached on validation.
+
+    Attributes:
+        loss: Its loss, infinite where it diverged.
+        objective: Its objective; `None` where it diverged or has none.
+        direction: Which way the objective is better.
+    """
+
+    loss: float
+    objective: float | None
+    direction: Direction
+
+    @property
+    def score(self) -> float:
+        """The objective, negated where a higher one is better; infinite where there is none."""
+        if self.objective is None:
+            return math.inf
+        return self.objective if self.direction == "minimize" else -self.objective
+
+    @classmethod
+    def of(
+        cls, status: Status, loss: float | None, objective: float | None, direction: Direction
+    ) -> Reached | None:
+        """Returns it for the record of a trial; `None` where that is not final."""
+        if status not in FINAL_STATUSES:
+            return None
+        if status == "diverged":
+            return cls(math.inf, None, direction)
+        return cls(math.inf if loss is None else loss, objective, direction)
 
 
 class CurvePoint(Frozen):

@@ -27,6 +27,7 @@ from scalelab.analysis.runs.designs import (
 )
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.outcomes import taken
+from scalelab.analysis.runs.refits import Refitted, refits
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.analysis.runs.sweeps import Sweep
 from scalelab.analysis.trees.fit import tree_models
@@ -72,6 +73,7 @@ class Analysis:
         studies: One row per study: `study`, `dataset`, `metric`, `trials`, `done`, `diverged`,
             `failed`, `unfinished`, `designs`, `hours` (of training).
         warnings: What a reader should know before believing the rest, a line each.
+        refits: What the best designs of studies reached when they were trained again.
         scales: Loss by model and data size, of families with a grid of at most `MAX_GRID` sizes each way.
         laws: A law a family and axis, refusals among them.
         sweeps: What studies tuned, size by size.
@@ -91,6 +93,7 @@ class Analysis:
 
     studies: pd.DataFrame
     warnings: tuple[str, ...]
+    refits: tuple[Refitted, ...]
     scales: tuple[ScaleTable, ...]
     laws: tuple[FittedLaw | Refusal, ...]
     sweeps: tuple[Sweep, ...]
@@ -108,7 +111,8 @@ class Analysis:
     charge: Charge = "last"
 
     json_fields: ClassVar = (
-        "level", "estimator", "seed", "on", "charge", "studies", "warnings", "loss_by_scale=scales", "laws",
+        "level", "estimator", "seed", "on", "charge", "studies", "warnings", "refits", "loss_by_scale=scales",
+        "laws",
         "sweeps", "comparisons", "compute_optimal=optima", "fronts", "trees", "design",
     )  # fmt: skip
 
@@ -167,6 +171,7 @@ def analyze(
     done, along = with_axes(taken(_finished(runs), on, charge), law, axes or ())
     swept, table = sweeps_and_designs(done, along)
     studies = _studies(runs, done, planned or {})
+    given: Any = {"curves": curves, "on": on, "charge": charge}
     how: Any = {"estimator": estimator, "level": level, "seed": seed}
     laws = fit_families(table, law=law, axes=axes, **how)
     optima = family_optima(table, **how) if axes is None or JOINT in axes else ()
@@ -174,6 +179,7 @@ def analyze(
     return Analysis(
         studies=studies,
         warnings=(*_warnings(studies, runs, done, table, along), *_impossible(laws)),
+        refits=refits(runs, done, level),
         scales=_scale_tables(table),
         laws=laws,
         sweeps=swept,
@@ -183,9 +189,7 @@ def analyze(
         trees=_trees(space, done, level, seed) if trees else (),
         design=space,
         runs=done,
-        curves=curves,
-        on=on,
-        charge=charge,
+        **given,
         **how,
     )
 

@@ -21,7 +21,7 @@ from scalelab.measure.targets import Target
 from scalelab.measurements import Benchmark
 from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study import Study, expand
-from scalelab.study.expand import Opened
+from scalelab.study.expansion import Opened
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
         InputError: The study is wrong, or the best were asked for and none is trained.
         StoreError: The store cannot be read.
     """
-    expansion = expand(study, catalog, cost=Costs(catalog), losses=store.losses)
+    expansion = expand(study, catalog, cost=Costs(catalog), reached=store.reached)
     groups: dict[str, list[Trial]] = {}
     for trial in expansion.trials:
         named = [trial.architecture.model_dump(mode="json"), trial.dataset.model_dump(mode="json")]

@@ -100,6 +100,8 @@ def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> N
     print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)}{said})")
     if summary.sweeping:
         print(f"  {summary.sweeping}")
+    if summary.refitting:
+        print(f"  {summary.refitting}")
     for trial_id, reason in list(summary.failed.items())[:10]:
         log = summary.logs.get(trial_id)
         print(f"  failed {trial_id}: {reason}" + (f" (log: {log})" if log else ""))
@@ -152,6 +154,8 @@ def plan(
         say(f"precision: {planned.precision}")
     if planned.sweeping:
         say(planned.sweeping)
+    if planned.refitting:
+        say(planned.refitting)
     uncounted = [name for row in planned.pending for name in row.uncounted]
     flops = at_least(f"{sum(row.train_flops for row in planned.pending):.3g} FLOPs", uncounted)
     if planned.seconds is None:

@@ -29,8 +29,8 @@ from scalelab.execute.precision import Decided, decided
 from scalelab.measure.costs import Costs
 from scalelab.measure.threads import asked_threads
 from scalelab.plugins import Catalog, load_plugins
-from scalelab.records import FINAL_STATUSES, Status, Trial
-from scalelab.store import Store, losses_of, open_store, reached
+from scalelab.records import FINAL_STATUSES, Reached, Status, Trial
+from scalelab.store import Store, open_store, reached_of
 from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.supervise.stop import StopSignal
 from scalelab.supervise.workbench import Selection
@@ -134,7 +134,7 @@ class _Run:
     forecast: Forecast | None = None
     precision: Decided | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
-    losses: dict[str, float] = field(default_factory=dict)
+    reached: dict[str, Reached] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     pending: deque[str] = field(default_factory=deque)
@@ -153,7 +153,9 @@ class _Run:
         self.redo = redo_changed
         self.store.claims.reap()
         self.store.ingest()
-        self.expansion = expand(self.study, self.catalog, cost=Costs(self.catalog), losses=self.store.losses)
+        self.expansion = expand(
+            self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
+        )
         self._take(self.expansion.trials, retry_failed, redo_changed)
         waiting = [self.trials[trial_id] for trial_id in self.pending]
         check_trials(self.study, waiting, self.expansion, self.catalog)
@@ -166,7 +168,7 @@ class _Run:
         self.trials.update({trial.id: trial for trial in trials})
         ids = [trial.id for trial in trials]
         outcomes = self.store.outcomes(ids)
-        self.losses.update(losses_of(outcomes))
+        self.reached.update(reached_of(outcomes))
         busy = {claim.trial_id for claim in self.store.claims.live()}
         self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
         finished = [key for key, outcome in outcomes.items() if outcome.status in FINAL_STATUSES]
@@ -190,18 +192,19 @@ class _Run:
             self.study.text,
             self.expansion.trials,
             precision=self.precision.precision if open_ and self.precision else None,
-            tuned=self.expansion.tuned(self.losses),
+            tuned=self.expansion.tuned(self.reached),
+            refitted=[trial.id for trial in self.expansion.refitted],
         )
 
     def _grow(self) -> None:
-        """Takes up the trials that sweeps ask for by now; some may be done already, for another study."""
-        if self.pending or not self.expansion.sweeps:
+        """Takes up trials that sweeps or the refit ask for by now; some may be done, for another study."""
+        if self.pending or not self.expansion.grows:
             return
         if self.elsewhere and (not self.under_way or time.monotonic() - self.looked > INGEST_SECONDS):
             self.looked = time.monotonic()  # what another coordinator finished may end a value here
             self._look_elsewhere()
         while not self.pending:
-            grown = self.expansion.grown(self.losses)
+            grown = self.expansion.grown(self.reached)
             if grown is self.expansion:
                 return
             added = grown.trials[len(self.expansion.trials) :]
@@ -209,12 +212,13 @@ class _Run:
             self.forecast = None  # the plan knew of fewer trials
             self._take(added, retry_failed=False, redo_changed=self.redo)
             self._register()
-            self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept))
+            why = grown.refitting(self.reached) if grown.refitted else "sweeps go on"
+            self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept, why=why))
 
     def _look_elsewhere(self) -> None:
         """Takes note of what other coordinators finished by now."""
-        finished = self.store.losses(self.elsewhere)
-        self.losses.update(finished)
+        finished = self.store.reached(self.elsewhere)
+        self.reached.update(finished)
         self.count["kept"] += len(finished)
         self.elsewhere -= finished.keys()
 
@@ -232,7 +236,8 @@ class _Run:
                 crew=crew,
                 precision=str(self.precision) if self.precision else None,
                 skipped=self.expansion.skipped,
-                sweeping=self.expansion.sweeping(self.losses),
+                sweeping=self.expansion.sweeping(self.reached),
+                refitting=self.expansion.refitting(self.reached),
                 changed=told(self.changes, redo=self.redo),
             )
         )
@@ -304,9 +309,9 @@ class _Run:
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
             self.count[event.status] += 1
-            loss = reached(event.status, event.loss)
-            if loss is not None:
-                self.losses[event.trial_id] = loss
+            reached = Reached.of(event.status, event.loss, event.objective, event.direction)
+            if reached is not None:
+                self.reached[event.trial_id] = reached
             elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
             self.on_event(event)
@@ -369,5 +374,6 @@ class _Run:
             seconds=time.perf_counter() - self.began,
             forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,
             precision=str(self.precision) if self.precision else None,
-            sweeping=self.expansion.sweeping(self.losses),
+            sweeping=self.expansion.sweeping(self.reached),
+            refitting=self.expansion.refitting(self.reached),
         )

@@ -23,6 +23,7 @@ class Planned(Frozen):
     precision: str | None = None
     skipped: tuple[str, ...] = ()
     sweeping: str = ""
+    refitting: str = ""
     changed: str = ""
 
 
@@ -34,10 +35,11 @@ class Started(Frozen):
 
 
 class Grown(Frozen):
-    """Sweeps ask for further trials, after what their trials gave."""
+    """Sweeps or the refit ask for further trials, after what others gave."""
 
     trials: tuple[Trial, ...]
     n_kept: int
+    why: str
 
 
 class Retried(Frozen):
@@ -72,6 +74,7 @@ class RunSummary:
             where there was one and they were all finished.
         precision: What was trained in; `None` where nothing was to do.
         sweeping: How far sweeps are, in a line; empty where nothing is tuned.
+        refitting: How far the refit is, likewise.
     """
 
     study: str
@@ -88,6 +91,7 @@ class RunSummary:
     forecast: Forecast | None
     precision: str | None = None
     sweeping: str = ""
+    refitting: str = ""
 
     @property
     def complete(self) -> bool:

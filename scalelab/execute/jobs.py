@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import Field, TypeAdapter
 
 from scalelab.execute.crew import Crew
-from scalelab.records import Frozen, Status, Trial
+from scalelab.records import Direction, Frozen, Status, Trial
 from scalelab.study import Expansion
 from scalelab.supervise.workbench import Selection
 
@@ -99,6 +99,7 @@ class Finished(Frozen):
     wall_seconds: float
     loss: float | None = None
     objective: float | None = None
+    direction: Direction = "minimize"
     error: str | None = None
 
 

@@ -24,7 +24,7 @@ from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
-from scalelab.store import Store, losses_of, open_store
+from scalelab.store import Outcome, Store, open_store, reached_of
 from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.supervise.workbench import Selection
 
@@ -84,11 +84,13 @@ class Plan:
             will not count again what the cache has; what they will is in `seconds`.
         sweeping: How far sweeps are, in a line; empty where nothing is tuned. `seconds` is of the trials that
             they ask for so far.
+        refitting: How far the refit is, in a line; empty where the study has none. `seconds` leaves it out
+            until its design is chosen.
     """
 
     json_fields: ClassVar[tuple[str, ...]] = (
         "study", "workers=crew.workers", "threads=crew.threads", "seconds", "unknown", "counting",
-        "precision", "sweeping", "skipped", "trials",
+        "precision", "sweeping", "refitting", "skipped", "trials",
     )  # fmt: skip
 
     study: str
@@ -100,6 +102,7 @@ class Plan:
     precision: str | None
     counting: float
     sweeping: str
+    refitting: str
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
@@ -140,22 +143,20 @@ def plan_study(
     study = load_study(study, catalog)
     cost = Costs(catalog)
     opened = open_store(store) if store else None
-    expansion = expand(study, catalog, cost=cost, losses=opened.losses if opened else None)
+    expansion = expand(study, catalog, cost=cost, reached=opened.reached if opened else None)
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
-    status = {trial.id: "pending" for trial in expansion.trials}
-    status |= {trial_id: outcome.status for trial_id, outcome in outcomes.items()}
+    finished = reached_of(outcomes)
     works = list(_works(expansion, cost, catalog))
-    pending = [work for work in works if status[work.trial.id] not in FINAL_STATUSES]
+    pending = [work for work in works if work.trial.id not in finished]
     check_trials(study, [work.trial for work in pending], expansion, catalog)
     precision = decided(study, opened, device) if pending else None
     crew = Crew.of(workers, threads, len(pending) or len(works))
-    took = {key: outcome.seconds for key, outcome in outcomes.items() if status[key] in FINAL_STATUSES}
     job_of = partial(
         Job.of, expansion=expansion, study=study.name, attempt=1, store="", device=device, crew=crew,
         precision=precision.precision if precision else None, plugins=Selection.of(catalog),
     )  # fmt: skip
     clock, unknown = _clock(pending, opened, job_of, on_timing) if pending else (None, None)
-    rows = tuple(_row(work, crew, status[work.trial.id], clock, took) for work in works)
+    rows = tuple(_row(work, crew, outcomes.get(work.trial.id), clock) for work in works)
     return Plan(
         study=study.name,
         trials=rows,
@@ -165,7 +166,8 @@ def plan_study(
         unknown=unknown,
         precision=str(precision) if precision else None,
         counting=cost.seconds,
-        sweeping=expansion.sweeping(losses_of(outcomes)),
+        sweeping=expansion.sweeping(finished),
+        refitting=expansion.refitting(finished),
     )
 
 
@@ -209,14 +211,11 @@ def _clock(
         return None, str(error)
 
 
-def _row(
-    work: Work, crew: Crew, status: str, clock: Clock | None, took: dict[str, float | None]
-) -> PlannedTrial:
+def _row(work: Work, crew: Crew, outcome: Outcome | None, clock: Clock | None) -> PlannedTrial:
     trial, n_seen = work.trial, work.n_steps * work.trial.training.batch_size
     seconds = None
-    if trial.id in took:
-        known = took[trial.id]
-        seconds = None if known is None else Span.exactly(known)
+    if outcome is not None and outcome.status in FINAL_STATUSES:
+        seconds = None if outcome.seconds is None else Span.exactly(outcome.seconds)
     elif clock is not None:
         seconds = clock(work)
     return PlannedTrial(
@@ -229,7 +228,7 @@ def _row(
         epochs=n_seen / trial.n_examples,
         threads=crew.threads_for(work.step_flops),
         seconds=seconds,
-        status=status,
+        status="pending" if outcome is None else outcome.status,
     )
 
 

@@ -75,7 +75,7 @@ class RunDisplay:
             self._names = TrialNames(self._said)
             self._n_pending += len(event.trials) - event.n_kept
             kept = f", {event.n_kept} of them done before" if event.n_kept else ""
-            self.say(f"sweeps go on: {len(event.trials)} more trial{'s' * (len(event.trials) > 1)}{kept}")
+            self.say(f"{event.why}: {len(event.trials)} more trial{'s' * (len(event.trials) > 1)}{kept}")
             self.counted(None, self._n_pending)
         elif isinstance(event, Started):
             name = self._trials[event.trial.id] = self._names.describe(event.trial)

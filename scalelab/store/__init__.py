@@ -9,8 +9,7 @@ from scalelab.store.answers import (
     StudySummary,
     Timing,
     Tried,
-    losses_of,
-    reached,
+    reached_of,
 )
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.journal import Journal
@@ -18,5 +17,5 @@ from scalelab.store.store import Store, open_store
 
 __all__ = [
     "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Timing",
-    "Tried", "losses_of", "open_store", "reached",
+    "Tried", "open_store", "reached_of",
 ]  # fmt: skip

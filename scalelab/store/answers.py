@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from scalelab.measurements import MeasurementStatus
-from scalelab.records import FINAL_STATUSES, Direction, Machine, Status, Trial
+from scalelab.records import Direction, Machine, Reached, Status, Trial
 
 
 class Outcome(NamedTuple):
@@ -19,6 +18,8 @@ class Outcome(NamedTuple):
         error: The reason, where the attempt that counts failed or was interrupted.
         seconds: What the training of that attempt took.
         loss: The validation loss of that attempt.
+        objective: Its objective.
+        direction: Which way that is better.
     """
 
     status: Status
@@ -26,24 +27,19 @@ class Outcome(NamedTuple):
     error: str | None
     seconds: float | None
     loss: float | None
+    objective: float | None
+    direction: Direction
 
     @property
-    def reached(self) -> float | None:
-        """The validation loss of a finished trial, infinite where it diverged; `None` of another one."""
-        return reached(self.status, self.loss)
+    def reached(self) -> Reached | None:
+        """What the trial reached; `None` where it is not finished."""
+        return Reached.of(self.status, self.loss, self.objective, self.direction)
 
 
-def reached(status: Status, loss: float | None) -> float | None:
-    """Returns what `Outcome.reached` is for a status and a loss."""
-    if status not in FINAL_STATUSES:
-        return None
-    return math.inf if loss is None or status == "diverged" else loss
-
-
-def losses_of(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+def reached_of(outcomes: Mapping[str, Outcome]) -> dict[str, Reached]:
     """Returns what finished trials reached, by id."""
     found = {trial_id: outcome.reached for trial_id, outcome in outcomes.items()}
-    return {trial_id: loss for trial_id, loss in found.items() if loss is not None}
+    return {trial_id: reached for trial_id, reached in found.items() if reached is not None}
 
 
 class Tried(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
-from scalelab.records import Machine, Trial
+from scalelab.records import Machine, Reached, Trial
 from scalelab.store.answers import (
     Objective,
     Outcome,
@@ -19,7 +19,7 @@ from scalelab.store.answers import (
     StudySummary,
     Timing,
     Tried,
-    losses_of,
+    reached_of,
 )
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database
@@ -98,14 +98,16 @@ class Questions:
             "select trial_id, any_value(r.status) filter (r.attempt = b.attempt), max(r.attempt), "
             "any_value(r.error) filter (r.attempt = b.attempt), "
             "any_value(r.wall_seconds) filter (r.attempt = b.attempt), "
-            "any_value(r.loss) filter (r.attempt = b.attempt) "
+            "any_value(r.loss) filter (r.attempt = b.attempt), "
+            "any_value(r.objective) filter (r.attempt = b.attempt), "
+            "any_value(r.direction) filter (r.attempt = b.attempt) "
             f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
             *values,
         )
 
-    def losses(self, trial_ids: Iterable[str]) -> dict[str, float]:
-        """Returns the validation losses of finished trials, by id; infinite where it diverged."""
-        return losses_of(self.outcomes(trial_ids))
+    def reached(self, trial_ids: Iterable[str]) -> dict[str, Reached]:
+        """Returns what finished trials reached, by id."""
+        return reached_of(self.outcomes(trial_ids))
 
     def libraries(self, trial_ids: Iterable[str]) -> dict[str, dict[str, str]]:
         """Returns the versions behind finished trials, by id; those that do not say theirs are left out."""

@@ -28,6 +28,7 @@ class Registration(Frozen):
         former: Trials that an earlier version of it asked for.
         precision: What its trials of precision `"auto"` are trained in, decided when it was first run.
         tuned: By trial the option of its optimizer that a sweep of the study varies.
+        refitted: The trials of the best design, trained again.
     """
 
     study: str
@@ -37,6 +38,7 @@ class Registration(Frozen):
     former: tuple[Trial, ...] = ()
     precision: str | None = None
     tuned: dict[str, str] = Field(default_factory=dict)
+    refitted: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -97,11 +99,12 @@ class Registrations(Latest[Registration]):
     def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Registration:
         """Returns the registration of a row."""
         members = connection.execute(
-            "select m.planned, t.content, m.tuned from study_trials m join trials t using (trial_id) "
+            "select m.planned, t.content, m.tuned, m.refitted "
+            "from study_trials m join trials t using (trial_id) "
             "where m.study = ? order by m.position",
             [row["study"]],
         ).fetchall()
-        trials = [(planned, Trial.model_validate_json(content)) for planned, content, _ in members]
+        trials = [(planned, Trial.model_validate_json(content)) for planned, content, *_ in members]
         tuned = {trial.id: own[2] for (_, trial), own in zip(trials, members, strict=True) if own[2]}
         return Registration(
             study=row["study"],
@@ -111,6 +114,7 @@ class Registrations(Latest[Registration]):
             former=tuple(trial for planned, trial in trials if not planned),
             precision=row["precision"],
             tuned=tuned,
+            refitted=tuple(trial.id for (_, trial), own in zip(trials, members, strict=True) if own[3]),
         )
 
     def missing(self, *_: object) -> None:
@@ -144,6 +148,10 @@ def _replace(connection: duckdb.DuckDBPyConnection, registration: Registration, 
     connection.execute("update study_trials set planned = false, position = null where study = ?", [study])
     connection.execute(
         "insert into study_trials by name select ? as study, unnest(?) as trial_id, "
-        "unnest(range(?)) as position, true as planned, unnest(?::varchar[]) as tuned",
-        [study, asked, len(asked), [tuned.get(trial_id) for trial_id in asked]],
+        "unnest(range(?)) as position, true as planned, unnest(?::varchar[]) as tuned, "
+        "unnest(?::boolean[]) as refitted",
+        [
+            *(study, asked, len(asked), [tuned.get(trial_id) for trial_id in asked]),
+            [True if trial_id in registration.refitted else None for trial_id in asked],
+        ],
     )

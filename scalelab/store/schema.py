@@ -102,6 +102,7 @@ alter table records add column libraries json;
 CALIBRATED = """
 alter table records add column n_windows bigint;
 alter table records add column calibration json;
+alter table study_trials add column refitted boolean;
 """
 
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
@@ -136,7 +137,8 @@ select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        make_timestamp((r.started_at * 1e6)::bigint) as started_at,
        make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
        r.uncounted, r.scalelab_version, r.plugins, r.libraries, r.machine, r.metrics, r.test_metrics,
-       r.calibration, t.fingerprint, m.planned, m.tuned{columns}
+       r.calibration, t.fingerprint, m.planned, m.tuned,
+       coalesce(m.refitted, false) as refitted{columns}
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt

@@ -76,6 +76,7 @@ class Store(Questions):
         *,
         precision: str | None = None,
         tuned: Mapping[str, str] | None = None,
+        refitted: Sequence[str] = (),
     ) -> None:
         """Notes what a study asks for; nothing happens where that is what it asked for last.
 
@@ -85,6 +86,7 @@ class Store(Questions):
             trials: The trials that it asks for, in order.
             precision: What trials of precision `"auto"` are trained in; what was noted first holds.
             tuned: By trial the option of its optimizer that a sweep of the study varies.
+            refitted: The trials of the best design, trained again.
 
         Raises:
             InputError: An imported table has that name.
@@ -97,6 +99,7 @@ class Store(Questions):
             trials=tuple(trials),
             precision=precision,
             tuned=dict(tuned or {}),
+            refitted=tuple(refitted),
         )
         with self.database.read() as connection:
             if IMPORTS.last_of(connection, study) is not None:

@@ -3,7 +3,8 @@
 `load_study` reads and checks a file, `expand` lists its trials; neither trains nor imports torch.
 """
 
-from scalelab.study.expand import CostFunction, Expansion, expand
+from scalelab.study.expand import CostFunction, expand
+from scalelab.study.expansion import Expansion
 from scalelab.study.model import ComponentEntry, DataOptions, OptimizerEntry, Sampling, Study, Tune
 from scalelab.study.parse import embedded_study_path, load_study, parse_study
 

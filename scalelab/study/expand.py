@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,110 +14,24 @@ from scalelab.errors import DataError, InputError, PluginError, ScalelabError, S
 from scalelab.measurements import Complexity
 from scalelab.params import Params
 from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
+from scalelab.study.expansion import Expansion, Opened, ReachedFunction, dataset_key, grown_from
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
 from scalelab.study.opened import verify_opened
+from scalelab.study.refit import Refit, Target, check_options
 from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
 from scalelab.study.rules import followed
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
-from scalelab.study.sweeps import STATES, Sweep
+from scalelab.study.sweeps import Sweep
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
 
 CostFunction = Callable[[ComponentRef, Shape, int], Complexity]
-LossesFunction = Callable[[Sequence[str]], Mapping[str, float]]
 
 MAX_DATASETS = 64
 """Points of a dataset's space; each is prepared and kept on disk."""
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A dataset of a study, open.
-
-    Attributes:
-        ref: How trials name it.
-        params: The options that opened it, locations absolute.
-        data: The dataset.
-        sizes: Training examples of the trials on it.
-        numbers: Its options by name, which rules may follow.
-    """
-
-    ref: ComponentRef
-    params: Params
-    data: OpenDataset
-    sizes: tuple[int, ...]
-    numbers: Values
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """The trials of a study.
-
-    Attributes:
-        trials: All different, in the order of the study file; what sweeps added is at the end.
-        datasets: What they are trained on, by canonical JSON of the trial's `dataset`.
-        skipped: What sampling left out, each with the reason.
-        merged: How many points were the same trial as an earlier one.
-        files: Paths of the files that trials name by the digest of their content, such as pretrained weights.
-        sweeps: What is tuned.
-    """
-
-    trials: tuple[Trial, ...]
-    datasets: Mapping[str, Opened]
-    skipped: tuple[str, ...] = ()
-    merged: int = 0
-    files: dict[str, str] = field(default_factory=dict)
-    sweeps: tuple[Sweep, ...] = ()
-
-    def opened(self, trial: Trial) -> Opened:
-        """Returns the dataset of a trial."""
-        if len(self.datasets) == 1:
-            return next(iter(self.datasets.values()))
-        return self.datasets[_key(trial.dataset)]
-
-    def tuned(self, losses: Mapping[str, float]) -> dict[str, str]:
-        """Returns by trial the option that a sweep varies."""
-        return {
-            trial.id: sweep.option
-            for sweep in self.sweeps
-            for step in sweep.steps(losses)[0]
-            for trial in sweep.trials(step)
-        }
-
-    def grown(self, losses: Mapping[str, float]) -> Expansion:
-        """Returns the expansion with the trials that sweeps ask for, after what their trials gave.
-
-        Args:
-            losses: Validation losses of finished trials by id, infinite of those that diverged.
-
-        Raises:
-            StudyError: These are more trials than anyone can run.
-        """
-        trials = {trial.id: trial for trial in self.trials}
-        for sweep in self.sweeps:
-            for step in sweep.steps(losses)[0]:
-                trials.update({trial.id: trial for trial in sweep.trials(step) if trial.id not in trials})
-        if len(trials) > MAX_TRIALS:
-            raise StudyError(f"more than {MAX_TRIALS:,} trials; take fewer points, sizes, seeds or values")
-        return replace(self, trials=tuple(trials.values())) if len(trials) > len(self.trials) else self
-
-    def sweeping(self, losses: Mapping[str, float]) -> str:
-        """Returns how far the sweeps are, in a line; empty where nothing is tuned."""
-        if not self.sweeps:
-            return ""
-        found = [sweep.steps(losses) for sweep in self.sweeps]
-        more = sum(
-            (sweep.tune.most - len(steps)) * len(sweep.trials(steps[0]))
-            for sweep, (steps, state) in zip(self.sweeps, found, strict=True)
-            if state == "going on"
-        )
-        counts = {state: sum(own == state for _, own in found) for state in STATES}
-        words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        ahead = f"; up to {more:,} trials more where the best value lies at an end" if more else ""
-        return f"{len(found):,} sweep{'s' * (len(found) > 1)}: {words}{ahead}"
 
 
 @dataclass(frozen=True)
@@ -131,16 +45,12 @@ class _Model:
     training: TrainingOptions
 
 
-def _key(dataset: ComponentRef) -> str:
-    return canonical_json(dataset.model_dump(mode="json"))
-
-
 def expand(
     study: Study,
     catalog: Catalog,
     *,
     cost: CostFunction | None = None,
-    losses: LossesFunction | None = None,
+    reached: ReachedFunction | None = None,
 ) -> Expansion:
     """Returns the trials of a study. Opens its datasets, and imports no torch unless `cost` does.
 
@@ -149,8 +59,8 @@ def expand(
         catalog: The plugins.
         cost: `cost(architecture, input_shape, n_outputs)`: what one example costs; isoFLOP sampling needs it,
             and rules that follow `n_params` do.
-        losses: `losses(trial_ids)`: validation losses of those that are finished, infinite of those that
-            diverged. With them sweeps are as far as their trials are; without they are at their beginning.
+        reached: `reached(trial_ids)`: what those that are finished reached. With it sweeps and the refit are
+            as far as their trials are; without they are at their beginning.
 
     Raises:
         StudyError: Something in the study is wrong, or it has no trials.
@@ -175,19 +85,10 @@ def expand(
         for own in components
         for path, digest in own.files.items()
     }
-    datasets = {_key(opened.ref): opened for opened in plan.opened.values()}
-    rest = (tuple(plan.skipped), merged, files, tuple(plan.sweeps))
-    return _grown(Expansion(tuple(trials.values()), datasets, *rest), losses)
-
-
-def _grown(expansion: Expansion, losses: LossesFunction | None) -> Expansion:
-    """Returns the expansion as far as its sweeps got."""
-    while losses is not None and expansion.sweeps:
-        larger = expansion.grown(losses([trial.id for trial in expansion.trials]))
-        if larger is expansion:
-            break
-        expansion = larger
-    return expansion
+    refit = plan.refit(tuple(trials.values()))
+    datasets = {dataset_key(opened.ref): opened for opened in plan.opened.values()}
+    rest = (tuple(plan.skipped), merged, files, tuple(plan.sweeps), refit)
+    return grown_from(Expansion(tuple(trials.values()), datasets, *rest), reached)
 
 
 def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:
@@ -249,6 +150,7 @@ class _Plan:
     cost: CostFunction | None
     skipped: list[str] = field(default_factory=list)
     opened: dict[str, Opened] = field(default_factory=dict)
+    points: dict[str, Values] = field(default_factory=dict)
     sweeps: list[Sweep] = field(default_factory=list)
     _optimizers: dict[str, ComponentRef] = field(default_factory=dict)
 
@@ -354,7 +256,28 @@ class _Plan:
             sizes = _sizes(self.study, len(data.train), values)
             ref = self.resolved.dataset.ref(values)
             self.opened[key] = Opened(ref, params, data, sizes, params.model_dump())
+            self.points[dataset_key(ref)] = values
         return self.opened[key]
+
+    def refit(self, candidates: tuple[Trial, ...]) -> Refit | None:
+        """Returns what is done with the best design, with its datasets open: what is wrong is wrong now."""
+        asked = self.study.refit
+        if asked is None:
+            return None
+        own = self.resolved.dataset
+        point = next(iter(self.points.values()))
+        check_options(asked.dataset, own.component, {**own.options, **point}, self.study.source)
+        task = next(iter(self.opened.values())).data.task
+        targets: dict[str, Target] = {}
+        objective = self.study.training.objective or task.objective
+        refit = Refit(asked.dataset, objective, targets, asked.seeds or self.study.seeds)
+        for trial in candidates:
+            rest = refit.rest(trial.dataset)
+            if rest not in targets:
+                opened = self.dataset({**self.points[dataset_key(trial.dataset)], **asked.dataset})
+                targets[rest] = Target(opened.ref, opened.data.fingerprint, opened.sizes[0])
+        refit.check(candidates, self.study.source)
+        return refit
 
     def _datasets(self) -> list[Values]:
         """Returns the points of the dataset's own grid."""

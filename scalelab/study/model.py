@@ -172,6 +172,18 @@ class OptimizerEntry(ComponentEntry):
         return {name: getattr(self.training, name) for name in sorted(self.training.model_fields_set)}
 
 
+class Refit(Frozen):
+    """The table `[refit]`: what is done with the design that is best by the mean of the runs' objective."""
+
+    dataset: dict[str, Any] = Field(
+        min_length=1,
+        description="options of the dataset in which the best design's new trials differ",
+    )
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] | None = Field(
+        None, min_length=1, max_length=10_000, description="one new trial each; default the study's"
+    )
+
+
 class DataOptions(Frozen):
     """The table `[data]`."""
 
@@ -237,6 +249,7 @@ class Study(Frozen):
     )
     training: TrainingOptions = TrainingOptions()
     sampling: Sampling = Sampling()
+    refit: Refit | None = Field(None, description="how the best design is trained again")
 
     _text: str = PrivateAttr("")
     _path: Path | None = PrivateAttr(None)
@@ -250,6 +263,9 @@ class Study(Frozen):
             self._check_training(index, optimizer)
         if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
             raise located("training.length: leave it out; with isoflop sampling the budgets set it")
+        if self.refit is not None and (self.sampling.method == "isoflop" or len(self.data.sizes) > 1):
+            several = "isoflop sampling" if len(self.data.sizes) == 1 else "several data.sizes"
+            raise located(f"refit: {several} compare sizes; one size is what a best design is chosen at")
         return self
 
     def _check_training(self, index: int, optimizer: OptimizerEntry) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scalelab.errors import StudyError
-from scalelab.records import Trial
+from scalelab.records import Reached, Trial
 from scalelab.study.model import Tune
 
 State = Literal["going on", "bracketed", "at an end"]
@@ -47,7 +47,7 @@ class Sweep:
                 self._known[step] = ()
         return self._known[step]
 
-    def steps(self, losses: Mapping[str, float]) -> tuple[list[int], State]:
+    def steps(self, reached: Mapping[str, Reached]) -> tuple[list[int], State]:
         """Returns which values are asked for, as factors above the start, and how far the sweep is.
 
         It begins with `first` values around the start. Where the least loss (mean over seeds) is that of the
@@ -55,16 +55,16 @@ class Sweep:
         values were tried, or the option cannot go further. Where all diverged, lower values follow.
 
         Args:
-            losses: Validation losses of finished trials by id, infinite of those that diverged.
+            reached: What finished trials reached, by id.
         """
         low = -(self.tune.first // 2)
         steps = [step for step in range(low, low + self.tune.first) if self.trials(step)]
         while steps:
-            scores = [self._score(step, losses) for step in steps]
-            if any(math.isnan(score) for score in scores):
+            losses = [self._loss(step, reached) for step in steps]
+            if any(math.isnan(loss) for loss in losses):
                 return steps, "going on"
-            best = scores.index(min(scores))
-            if math.isinf(scores[best]):
+            best = losses.index(min(losses))
+            if math.isinf(losses[best]):
                 best = 0
             if 0 < best < len(steps) - 1:
                 return steps, "bracketed"
@@ -74,7 +74,7 @@ class Sweep:
             steps = sorted([*steps, further])
         return steps, "at an end"
 
-    def _score(self, step: int, losses: Mapping[str, float]) -> float:
+    def _loss(self, step: int, reached: Mapping[str, Reached]) -> float:
         """Returns the mean loss of a value; NaN where one of its trials is not finished."""
-        own = [losses.get(trial.id, math.nan) for trial in self.trials(step)]
+        own = [reached[trial.id].loss if trial.id in reached else math.nan for trial in self.trials(step)]
         return sum(own) / len(own)

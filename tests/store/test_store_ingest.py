@@ -96,11 +96,12 @@ def test_curves_are_those_of_the_run_shown(store):
 def test_the_attempt_that_counts_is_the_last_that_ended(store):
     trial = a_trial(0)
     keep(store, a_record(trial, 1, "interrupted"))
-    assert store.outcomes()[trial.id] == ("interrupted", 1, "the reason", None, None)
+    assert store.outcomes()[trial.id][:5] == ("interrupted", 1, "the reason", None, None)
     keep(store, a_record(trial, 2, "failed"))
     assert store.outcomes()[trial.id].status == "failed"
     keep(store, a_record(trial, 3, "diverged"), a_record(trial, 4, "interrupted"))
-    assert store.outcomes([trial.id])[trial.id] == ("diverged", 4, None, 12.25, 0.1)
+    assert store.outcomes([trial.id])[trial.id][:5] == ("diverged", 4, None, 12.25, 0.1)
+    assert store.reached([trial.id])[trial.id] == (math.inf, None, a_record(trial, 3, "diverged").direction)
     row = store.runs().iloc[0]
     assert (row.status, row.attempt, row.attempts) == ("diverged", 3, 4)
 

@@ -22,6 +22,7 @@ from scalelab.study import (
     load_study,
     parse_study,
 )
+from scalelab.study.model import Refit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text(encoding="utf-8")
 REST = {
@@ -61,6 +62,7 @@ def rows(heading: str) -> dict[str, list[str]]:
         ("`[training]`", TrainingOptions),
         ("`[training]`", Length),
         ("`[sampling]`", Sampling),
+        ("`[refit]`", Refit),
     ],
 )
 def test_every_key_is_documented_with_its_default(heading, model):
@@ -77,6 +79,7 @@ def test_every_key_is_documented_with_its_default(heading, model):
 
 def test_nothing_is_documented_that_does_not_exist():
     assert set(rows("`[sampling]`")) == set(keys_of(Sampling))
+    assert set(rows("`[refit]`")) == set(keys_of(Refit))
     assert set(rows("`[training]`")) == set(keys_of(TrainingOptions)) | set(keys_of(Length))
     assert set(rows("The file")) == set(keys_of(Study))
 

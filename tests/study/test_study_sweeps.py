@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from study_toys import CATALOG, toml, toy_cost
 
 from scalelab.errors import StudyError
+from scalelab.records import Reached
 from scalelab.study import expand, parse_study
 
 WIDTHS = '[[architecture]]\nname = "mlp"\nspace = { width = [8, 64] }\n'
@@ -23,6 +24,10 @@ def study_of(text):
     return parse_study(text, "s.toml", CATALOG)
 
 
+def gave(loss):
+    return Reached(loss, None if math.isinf(loss) else loss, "minimize")
+
+
 class Truth:
     """Losses with a minimum in the rate, by width, for `expand`; counts what was asked for."""
 
@@ -33,7 +38,7 @@ class Truth:
         """Trains until no sweep asks for more; returns the trials by width, as rates."""
         study = study_of(text)
         while True:
-            found = expand(study, CATALOG, cost=toy_cost, losses=self)
+            found = expand(study, CATALOG, cost=toy_cost, reached=self)
             new = {trial.id: trial for trial in found.trials if trial.id not in self.trials}
             if not new:
                 self.expansion = found
@@ -41,7 +46,7 @@ class Truth:
             self.trials |= new
 
     def __call__(self, ids):
-        return {one: self.loss(self.trials[one]) for one in ids if one in self.trials}
+        return {one: gave(self.loss(self.trials[one])) for one in ids if one in self.trials}
 
     def loss(self, trial):
         rate, width = trial.optimizer.params["lr"], trial.architecture.params["width"]
@@ -97,7 +102,7 @@ def test_values_that_diverge_bound_a_sweep_and_lower_ones_follow_where_all_do():
 def test_a_sweep_waits_for_all_its_trials():
     study = study_of(tuned())
     first = expand(study, CATALOG)
-    some = {trial.id: 1.0 / trial.optimizer.params["lr"] for trial in first.trials[:-1]}
+    some = {trial.id: gave(1.0 / trial.optimizer.params["lr"]) for trial in first.trials[:-1]}
     grown = first.grown(some)
     # the sweep of width 8 goes on, that of width 64 lacks one loss
     assert {t.architecture.params["width"] for t in grown.trials[len(first.trials) :]} == {8}

@@ -18,6 +18,7 @@ from scalelab.report.sections import (
     fronts,
     laws,
     method,
+    refits,
     studies,
     sweeps,
     trees,
@@ -26,7 +27,19 @@ from scalelab.report.sections.topic import Topic
 
 TOPICS: tuple[Topic, ...] = tuple(
     topic.TOPIC
-    for topic in (studies, laws, sweeps, comparison, allocation, fronts, trees, design, curves, method)
+    for topic in (
+        studies,
+        refits,
+        laws,
+        sweeps,
+        comparison,
+        allocation,
+        fronts,
+        trees,
+        design,
+        curves,
+        method,
+    )
 )
 _NO_ANSWER = "These runs support no law yet; the tables below say what is missing."
 

@@ -1,0 +1,143 @@
+"""The trials of a study, and how they become more with what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from scalelab.components import OpenDataset
+from scalelab.errors import StudyError
+from scalelab.params import Params
+from scalelab.records import ComponentRef, Reached, Trial, canonical_json
+from scalelab.study.model import MAX_TRIALS
+from scalelab.study.refit import Refit
+from scalelab.study.resolve import Values
+from scalelab.study.sweeps import STATES, Sweep
+
+ReachedFunction = Callable[[Sequence[str]], Mapping[str, Reached]]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A dataset of a study, open.
+
+    Attributes:
+        ref: How trials name it.
+        params: The options that opened it, locations absolute.
+        data: The dataset.
+        sizes: Training examples of the trials on it.
+        numbers: Its options by name, which rules may follow.
+    """
+
+    ref: ComponentRef
+    params: Params
+    data: OpenDataset
+    sizes: tuple[int, ...]
+    numbers: Values
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The trials of a study.
+
+    Attributes:
+        trials: All different, in the order of the study file; what sweeps and the refit added is at the end.
+        datasets: What they are trained on, by `dataset_key` of the trial's `dataset`.
+        skipped: What sampling left out, each with the reason.
+        merged: How many points were the same trial as an earlier one.
+        files: Paths of the files that trials name by the digest of their content, such as pretrained weights.
+        sweeps: What is tuned.
+        refit: What is done with the best design, where the study asks for it.
+        refitted: The trials that the refit added, those of `trials` that chose nothing.
+    """
+
+    trials: tuple[Trial, ...]
+    datasets: Mapping[str, Opened]
+    skipped: tuple[str, ...] = ()
+    merged: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+    sweeps: tuple[Sweep, ...] = ()
+    refit: Refit | None = None
+    refitted: tuple[Trial, ...] = ()
+
+    def opened(self, trial: Trial) -> Opened:
+        """Returns the dataset of a trial."""
+        if len(self.datasets) == 1:
+            return next(iter(self.datasets.values()))
+        return self.datasets[dataset_key(trial.dataset)]
+
+    @property
+    def grows(self) -> bool:
+        """Whether what trials give may ask for further ones."""
+        return bool(self.sweeps) or (self.refit is not None and not self.refitted)
+
+    def tuned(self, reached: Mapping[str, Reached]) -> dict[str, str]:
+        """Returns by trial the option that a sweep varies."""
+        return {
+            trial.id: sweep.option
+            for sweep in self.sweeps
+            for step in sweep.steps(reached)[0]
+            for trial in sweep.trials(step)
+        }
+
+    def grown(self, reached: Mapping[str, Reached]) -> Expansion:
+        """Returns the expansion with the trials that sweeps and the refit ask for, after what others gave.
+
+        Args:
+            reached: What finished trials reached, by id.
+
+        Raises:
+            StudyError: These are more trials than anyone can run.
+        """
+        if self.refitted:
+            return self
+        trials = {trial.id: trial for trial in self.trials}
+        for sweep in self.sweeps:
+            for step in sweep.steps(reached)[0]:
+                trials.update({trial.id: trial for trial in sweep.trials(step) if trial.id not in trials})
+        if len(trials) > MAX_TRIALS:
+            raise StudyError(f"more than {MAX_TRIALS:,} trials; take fewer points, sizes, seeds or values")
+        if len(trials) > len(self.trials):
+            return replace(self, trials=tuple(trials.values()))
+        again = self.refit.trials(self.trials, reached) if self.refit else ()
+        return replace(self, trials=(*self.trials, *again), refitted=again) if again else self
+
+    def sweeping(self, reached: Mapping[str, Reached]) -> str:
+        """Returns how far the sweeps are, in a line; empty where nothing is tuned."""
+        if not self.sweeps:
+            return ""
+        found = [sweep.steps(reached) for sweep in self.sweeps]
+        more = sum(
+            (sweep.tune.most - len(steps)) * len(sweep.trials(steps[0]))
+            for sweep, (steps, state) in zip(self.sweeps, found, strict=True)
+            if state == "going on"
+        )
+        counts = {state: sum(own == state for _, own in found) for state in STATES}
+        words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        ahead = f"; up to {more:,} trials more where the best value lies at an end" if more else ""
+        return f"{len(found):,} sweep{'s' * (len(found) > 1)}: {words}{ahead}"
+
+    def refitting(self, reached: Mapping[str, Reached]) -> str:
+        """Returns how far the refit is, in a line; empty where the study has none."""
+        candidates = self.trials[: len(self.trials) - len(self.refitted)]
+        return self.refit.said(candidates, reached) if self.refit else ""
+
+
+def dataset_key(dataset: ComponentRef) -> str:
+    """Returns what a dataset's options are known by."""
+    return canonical_json(dataset.model_dump(mode="json"))
+
+
+def grown_from(expansion: Expansion, reached: ReachedFunction | None) -> Expansion:
+    """Returns an expansion as far as its sweeps and its refit got.
+
+    Args:
+        expansion: At its beginning.
+        reached: Returns what finished trials reached; without it nothing grows.
+    """
+    while reached is not None and expansion.grows:
+        larger = expansion.grown(reached([trial.id for trial in expansion.trials]))
+        if larger is expansion:
+            break
+        expansion = larger
+    return expansion
