@@ -62,7 +62,7 @@ class Task:
         loss: `"cross-entropy"` (targets: class indices), `"bce"` (targets: (n, n_outputs) of 0 and 1),
             `"mse"`, or a function of one's own.
         metrics: What to compute on validation data beside the loss: built-in names (`"accuracy"`,
-            `"balanced-accuracy"`, `"macro-f1"`, `"auroc"`, `"auprc"`) or `Metric` objects.
+            `"balanced-accuracy"`, `"macro-f1"`, `"auroc"`, `"auprc"`, `"ece"`) or `Metric` objects.
         objective: The metric that counts, by name; `"loss"` is the validation loss (minimized).
         classes: Names of the outputs, in order; may be empty.
     """

@@ -35,7 +35,7 @@ def open_mitbih(params: MitbihParams) -> scalelab.OpenDataset:
         input_shape=train.inputs.shape[1:],
         n_outputs=len(classes),
         loss="cross-entropy",
-        metrics=("accuracy", "balanced-accuracy", "macro-f1"),
+        metrics=("accuracy", "balanced-accuracy", "macro-f1", "ece"),
         objective="loss",
         classes=classes,
     )

@@ -19,7 +19,7 @@ def make_task(params: Physionet2021Params) -> scalelab.Task:
         loss="bce"
         if params.loss == "bce"
         else asymmetric_loss(params.gamma_negative, params.gamma_positive, params.margin),
-        metrics=challenge_metrics(params.threshold),
+        metrics=(*challenge_metrics(params.threshold), "ece"),
         objective="challenge-metric",
         classes=ABBREVIATIONS,
     )

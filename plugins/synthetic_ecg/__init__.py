@@ -30,7 +30,7 @@ def open_synthetic_ecg(params: SyntheticEcgParams) -> scalelab.OpenDataset:
         input_shape=train.inputs.shape[1:],
         n_outputs=len(params.classes),
         loss="cross-entropy",
-        metrics=("accuracy", "macro-f1"),
+        metrics=("accuracy", "macro-f1", "ece"),
         objective="loss",
         classes=params.classes,
     )

@@ -21,9 +21,9 @@ import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
 from scalelab.errors import ScalelabWarning, TrainingError
-from scalelab.records import CurvePoint
+from scalelab.records import Calibration, CurvePoint
 
-FORMAT, WEIGHTS_FORMAT = 4, 2
+FORMAT, WEIGHTS_FORMAT = 5, 2
 _PLACE = (
     "step",
     "evaluations",
@@ -51,6 +51,7 @@ class Position:
         validation_seconds: The part of it that validation took.
         kept: Weights of the steps that may be the best, by step.
         averaged: The state of the average of the weights, empty without one.
+        calibrations: Calibrations of the steps that may be the best, by step.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class Position:
     validation_seconds: float = 0.0
     kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     averaged: Mapping[str, Any] = field(default_factory=dict)
+    calibrations: Mapping[int, Calibration | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Checkpoint:
             "trial_id": self.trial_id,
             **{name: getattr(position, name) for name in _PLACE},
             "curve": [point.model_dump() for point in position.curve],
+            "calibrations": {step: one and one.model_dump() for step, one in position.calibrations.items()},
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": _random_state(self.augment_generator),
@@ -118,7 +121,9 @@ class Checkpoint:
             state = torch.load(path, map_location="cpu", weights_only=True)
             _check(state, FORMAT, self.trial_id, self.module)
             curve = tuple(CurvePoint(**point) for point in state["curve"])
-            position = Position(curve=curve, **{name: state[name] for name in _PLACE})
+            calibrations = {step: one and Calibration(**one) for step, one in state["calibrations"].items()}
+            place = {name: state[name] for name in _PLACE}
+            position = Position(curve=curve, calibrations=calibrations, **place)
             _restore_random_state(state["random"], self.augment_generator)
             self.optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
             self.module.load_state_dict(state["module"])

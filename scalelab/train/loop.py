@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch  # noqa: TID253 - scalelab.train imports this module when training starts
@@ -44,7 +44,7 @@ from scalelab.train.metrics import objective_of
 from scalelab.train.optimizers import Modes
 from scalelab.train.results import Progress, TrainResult, best_point, objective_at
 from scalelab.train.soundness import check_data, refuse_broken
-from scalelab.train.validation import Contenders, Score, Validator, measured
+from scalelab.train.validation import Contenders, Score, Validator, measured, on_splits
 
 CHECK_STEPS = 50
 """How often, in steps, the sum of losses is checked to be finite."""
@@ -168,7 +168,7 @@ class _Run:
         self.evaluations = position.evaluations
         self.first_step = position.step + 1
         self.curve = list(position.curve)
-        self.contenders = Contenders(self.objective, self.direction, position.kept)
+        self.contenders = Contenders(self.objective, self.direction, position.kept, position.calibrations)
         self.validation_seconds = position.validation_seconds
         accumulator = torch.float32 if self.device.type == "mps" else torch.float64
         self.loss_sum = torch.tensor(position.loss_sum, device=self.device, dtype=accumulator)
@@ -277,6 +277,7 @@ class _Run:
             self.validator.refuse_data()
             return False
         self.curve.append(self.point(step, train_loss, score))
+        self.contenders.calibrations[step] = score.calibration
         if step == self.n_steps:
             self.settle([*self.curve[:-1], measured(self.curve[-1], compared)])
         else:
@@ -290,20 +291,13 @@ class _Run:
         batch = self.options.batch_size
         return Validator(self.data, split, n_part, batch, self.device, self.precision)
 
-    def tested(self, best: CurvePoint) -> dict[str, Any]:
-        """Returns the fields of a result that say how the best step's weights do on the test split."""
+    def tested(self, best: CurvePoint) -> Score | None:
+        """Returns the score of the best step's weights on the test split, where there is one."""
         if self.data.test is None or not len(self.data.test):
-            return {}
+            return None
         n = tested_examples(self.options, self.n_steps, len(self.data.test))
         with self.contenders.weights_of(best.step, self.averaged.module):
-            score = self.validator_of(self.data.test, n).part(self.averaged.module)
-        scores = {"loss": score.loss, **score.metrics}
-        return {
-            "test_loss": score.loss,
-            "test_objective": scores.get(self.objective),
-            "test_metrics": score.metrics,
-            "n_tested": score.n_examples,
-        }
+            return self.validator_of(self.data.test, n).part(self.averaged.module)
 
     def settle(self, compared: Sequence[CurvePoint]) -> None:
         """Measures the best points on the whole split, chosen among those that are compared."""
@@ -330,12 +324,18 @@ class _Run:
         """Writes a checkpoint, where the run keeps one."""
         if self.checkpoint is not None:
             self.modes.train()  # what a resumed run begins with
-            loss_sum = self.loss_sum.item()
-            seconds = self.seconds(), self.validation_seconds
-            kept = self.contenders.kept, self.averaged.state()
             self.checkpoint.save(
                 Position(
-                    step, tuple(self.curve), self.evaluations, loss_sum, self.loss_count, *seconds, *kept
+                    step,
+                    tuple(self.curve),
+                    self.evaluations,
+                    self.loss_sum.item(),
+                    self.loss_count,
+                    self.seconds(),
+                    self.validation_seconds,
+                    self.contenders.kept,
+                    self.averaged.state(),
+                    self.contenders.calibrations,
                 )
             )
 
@@ -349,7 +349,8 @@ class _Run:
         losses = [point.loss for point in whole if point.loss is not None]
         best = best_point(whole, self.objective, self.direction)
         last = self.curve[-1] if self.curve else None
-        tested = self.tested(best) if status == "done" and best else {}
+        calibration = self.contenders.calibrations.get(best.step) if best else None
+        tested = self.tested(best) if status == "done" and best else None
         if status != "interrupted":
             self.averaged.settle()
             self.modes.eval()
@@ -368,7 +369,7 @@ class _Run:
             metrics=dict(best.metrics) if best else {},
             n_validated=best.n_validated if best else None,
             constant_loss=constant_loss(self.data.validation.targets, self.data.task),
-            **tested,
+            **on_splits(self.objective, calibration, tested),
             best_weights=self.contenders.kept.get(best.step) if best else None,
             precision=self.precision,
             device=str(self.device),

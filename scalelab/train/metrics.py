@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scalelab.components import Metric, Task
-from scalelab.errors import DataError, InputError, suggest
+from scalelab.errors import InputError, suggest
 from scalelab.records import Direction
+from scalelab.train.calibration import ece
+from scalelab.train.probabilities import binary, one_hot, softmax
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +24,7 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Fraction of examples answered right; in multi-label tasks, of those with every label right."""
     if targets.ndim == 1:
         return float((outputs.argmax(1) == targets).mean())
-    return float(((outputs > 0) == _binary(targets)).all(1).mean())
+    return float(((outputs > 0) == binary(targets)).all(1).mean())
 
 
 def balanced_accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -61,27 +63,12 @@ def auprc(outputs: np.ndarray, targets: np.ndarray) -> float:
     return _mean_over_classes(average_precision_score, outputs, targets)
 
 
-def _binary(targets: np.ndarray) -> np.ndarray:
-    positive: np.ndarray = targets == 1
-    if not (positive | (targets == 0)).all():
-        raise DataError(
-            "a classification metric needs multi-label targets of 0 and 1; these have other values"
-        )
-    return positive
-
-
-def _one_hot(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return _binary(targets) if targets.ndim == 2 else targets[:, None] == np.arange(outputs.shape[1])
-
-
 def _counts(
     outputs: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns true positives, false positives, false negatives and true negatives, each (n_outputs,)."""
-    truth = _one_hot(outputs, targets)
-    predicted = outputs > 0 if targets.ndim == 2 else _one_hot(outputs, outputs.argmax(1))
+    truth = one_hot(outputs, targets)
+    predicted = outputs > 0 if targets.ndim == 2 else one_hot(outputs, outputs.argmax(1))
     true_positive = (truth & predicted).sum(0)
     false_positive = predicted.sum(0) - true_positive
     false_negative = truth.sum(0) - true_positive
@@ -113,24 +100,23 @@ def _mean_over_classes(
 ) -> float:
     import numpy as np
 
-    truth = _one_hot(outputs, targets)
-    scores = outputs.astype(np.float64)
-    if targets.ndim == 1:
-        scores = np.exp(scores - scores.max(1, keepdims=True))
-        scores /= scores.sum(1, keepdims=True)
+    truth = one_hot(outputs, targets)
+    scores = softmax(outputs) if targets.ndim == 1 else outputs.astype(np.float64)
     positives = truth.sum(0)
     defined = np.flatnonzero((positives > 0) & (positives < len(truth)))
     return _mean(np.array([score(truth[:, k], scores[:, k]) for k in defined]))
 
 
+_DIRECTIONS: dict[str, Direction] = {"ece": "minimize"}
 METRICS: dict[str, Metric] = {
-    name: Metric(name=name, compute=compute, direction="maximize", bounds=(0.0, 1.0))
+    name: Metric(name=name, compute=compute, direction=_DIRECTIONS.get(name, "maximize"), bounds=(0.0, 1.0))
     for name, compute in {
         "accuracy": accuracy,
         "balanced-accuracy": balanced_accuracy,
         "macro-f1": macro_f1,
         "auroc": auroc,
         "auprc": auprc,
+        "ece": ece,
     }.items()
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from scalelab.records import CurvePoint, Direction, Measured
+from scalelab.records import Calibration, CurvePoint, Direction, Measured
 from scalelab.train.device import Precision
 
 
@@ -54,6 +54,8 @@ class TrainResult:
         test_objective: Their objective there.
         test_metrics: Their metrics there.
         n_tested: Test examples that these were measured on.
+        calibration: Of their probabilities, by split (`"validation"`, `"test"`); `None` where the model is no
+            classifier.
         best_weights: The weights of `best_step`; `None` where that is the last step, whose the module has.
         precision: `"fp32"` or `"bf16"`, as used.
         device: Such as `"cpu"` or `"cuda:0"`, as used.
@@ -81,6 +83,7 @@ class TrainResult:
     test_objective: float | None = None
     test_metrics: dict[str, Measured] = field(default_factory=dict)
     n_tested: int | None = None
+    calibration: Mapping[Literal["validation", "test"], Calibration] | None = None
     best_weights: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     precision: Precision
     device: str

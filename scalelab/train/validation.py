@@ -19,8 +19,9 @@ import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
 from scalelab.components import OpenDataset, Split
-from scalelab.records import CurvePoint, Direction, Measured
+from scalelab.records import Calibration, CurvePoint, Direction, Measured
 from scalelab.train.batches import Examples, subset_indices
+from scalelab.train.calibration import calibration
 from scalelab.train.device import Precision, autocast
 from scalelab.train.losses import resolve_loss
 from scalelab.train.metrics import resolve_metrics
@@ -41,11 +42,13 @@ class Score:
         loss: Mean over the examples.
         metrics: By name; empty where the loss is not finite.
         n_examples: Examples that they were measured on.
+        calibration: Of a classifier on these.
     """
 
     loss: float
     metrics: dict[str, Measured]
     n_examples: int
+    calibration: Calibration | None = None
 
 
 class Validator:
@@ -78,6 +81,7 @@ class Validator:
         self._targets = np.asarray(split.targets)[rows]
         self._size = max(BATCH_SIZE, batch_size)
         self._prepare, self._device, self._precision = data.prepare, device, precision
+        self._task = data.task
         self._loss, self._metrics = resolve_loss(data.task.loss), resolve_metrics(data.task)
 
     def part(self, module: nn.Module) -> Score:
@@ -120,26 +124,37 @@ class Validator:
         if not np.isfinite(loss):
             return Score(loss, {}, n)
         answers, targets = outputs.cpu().numpy(), self._targets[:n]
-        return Score(loss, {metric.name: metric.compute(answers, targets) for metric in self._metrics}, n)
+        metrics: dict[str, Measured] = {
+            metric.name: metric.compute(answers, targets) for metric in self._metrics
+        }
+        return Score(loss, metrics, n, calibration(answers, targets, self._task))
 
 
 class Contenders:
-    """The steps whose loss or objective may be the best of a run, with their weights.
+    """The steps whose loss or objective may be the best of a run, with their weights and calibration.
 
     Args:
         objective: Name of the objective.
         direction: Its direction.
         kept: Weights by step, as a checkpoint had them.
+        calibrations: Of the last point and of those steps, likewise.
     """
 
-    def __init__(self, objective: str, direction: Direction, kept: Mapping[int, Weights]) -> None:
+    def __init__(
+        self,
+        objective: str,
+        direction: Direction,
+        kept: Mapping[int, Weights],
+        calibrations: Mapping[int, Calibration | None],
+    ) -> None:
         self._ways: tuple[tuple[str, Direction], ...] = (("loss", "minimize"), (objective, direction))
-        self.kept = dict(kept)
+        self.kept, self.calibrations = dict(kept), dict(calibrations)
 
     def keep(self, curve: Sequence[CurvePoint], module: nn.Module) -> None:
         """Keeps the weights of the curve's last point, if it is the best so far, and drops those it beat."""
         best = self._best(curve)
         self.kept = {step: weights for step, weights in self.kept.items() if step in best}
+        self.calibrations = {step: own for step, own in self.calibrations.items() if step in best}
         if curve[-1].step in best:
             self.kept[curve[-1].step] = copy.deepcopy(module.state_dict())
 
@@ -166,10 +181,11 @@ class Contenders:
         self.kept = {step: weights for step, weights in self.kept.items() if step in best}
         if not validator.partial:
             return list(curve)
-        found = {}
+        found: dict[int, Score] = {}
         for step in self.kept:
             with self.weights_of(step, module):
                 found[step], _ = validator.whole(module)
+        self.calibrations |= {step: score.calibration for step, score in found.items()}
         return [measured(point, found[point.step]) if point.step in found else point for point in curve]
 
     @contextmanager
@@ -194,3 +210,24 @@ def measured(point: CurvePoint, score: Score) -> CurvePoint:
     """Returns a point of the curve with another score."""
     changes = {"loss": score.loss, "metrics": score.metrics, "n_validated": score.n_examples}
     return CurvePoint.model_validate({**dict(point), **changes})
+
+
+def on_splits(objective: str, validated: Calibration | None, tested: Score | None) -> dict[str, Any]:
+    """Returns the fields of a result on the best step's test and calibration.
+
+    Args:
+        objective: Name of the objective.
+        validated: Their calibration on the validation split.
+        tested: Their score on the test split.
+    """
+    splits = {"validation": validated, "test": tested.calibration if tested else None}
+    calibration = {"calibration": {name: one for name, one in splits.items() if one is not None} or None}
+    if tested is None:
+        return calibration
+    return {
+        **calibration,
+        "test_loss": tested.loss,
+        "test_objective": {"loss": tested.loss, **tested.metrics}.get(objective),
+        "test_metrics": tested.metrics,
+        "n_tested": tested.n_examples,
+    }

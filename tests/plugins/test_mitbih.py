@@ -262,7 +262,7 @@ class TestIdentity:
         assert dataset.name == "mitbih"
         data = dataset.open(dataset.params(path=database))
         assert data.task.loss == "cross-entropy"
-        assert data.task.metrics == ("accuracy", "balanced-accuracy", "macro-f1")
+        assert data.task.metrics == ("accuracy", "balanced-accuracy", "macro-f1", "ece")
         assert data.train.targets.dtype == np.int64
 
     def test_augmentation(self, database):

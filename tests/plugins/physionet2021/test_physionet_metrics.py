@@ -1,15 +1,10 @@
-"""Calibration, thresholds fitted without flattery, and the metrics of the task."""
+"""Thresholds fitted without flattery, and the metrics of the task."""
 
 import itertools
 
 import numpy as np
-import pytest
 from scalelab_plugins.physionet2021 import challenge_metric
-from scalelab_plugins.physionet2021.metrics import (
-    challenge_metrics,
-    expected_calibration_error,
-    probabilities_of,
-)
+from scalelab_plugins.physionet2021.metrics import challenge_metrics
 from scalelab_plugins.physionet2021.thresholds import decide, fit_thresholds
 
 
@@ -18,29 +13,6 @@ def example(n=400, seed=0, shift=-2.0):
     rng = np.random.default_rng(seed)
     labels = (rng.random((n, 26)) < 0.1).astype(np.uint8)
     return (rng.normal(size=(n, 26)) + 2.5 * labels + shift).astype(np.float32), labels
-
-
-def test_calibration_by_hand():
-    labels = np.array([[1, 0], [0, 0], [1, 0], [1, 0]])
-    probabilities = np.array([[0.9, 0.3], [0.85, 0.3], [0.1, 0.3], [0.88, 0.3]])
-    # Ten bins. Class 0: {0.9} -> 0.1; {0.85, 0.88} with half of them positive; {0.1} -> 0.9.
-    first = (0.1 + 2 * abs(0.865 - 0.5) + 0.9) / 4
-    assert expected_calibration_error(labels, probabilities, bins=10) == pytest.approx((first + 0.3) / 2)
-
-
-def test_calibration_of_the_right_probabilities_is_small():
-    rng = np.random.default_rng(0)
-    probabilities = rng.random((20_000, 3))
-    labels = rng.random((20_000, 3)) < probabilities
-    assert expected_calibration_error(labels, probabilities) < 0.02
-    assert expected_calibration_error(labels, np.zeros((20_000, 3))) == pytest.approx(labels.mean())
-    assert expected_calibration_error(np.ones((5, 2)), np.ones((5, 2))) == 0
-
-
-def test_probabilities_do_not_overflow():
-    with np.errstate(all="raise"):
-        found = probabilities_of(np.array([-1e4, -1.0, 0.0, 1.0, 1e4], dtype=np.float32))
-    np.testing.assert_allclose(found, [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1], atol=1e-12)
 
 
 def test_common_threshold_is_the_best_there_is():
@@ -119,10 +91,10 @@ def test_few_rows_and_equal_outputs():
 def test_metrics_of_the_task():
     outputs, labels = example()
     metrics = {metric.name: metric for metric in challenge_metrics("0.5")}
-    assert list(metrics) == ["challenge-metric", "auroc", "auprc", "f-measure", "accuracy", "ece"]
+    assert list(metrics) == ["challenge-metric", "auroc", "auprc", "f-measure", "accuracy"]
     assert metrics["challenge-metric"].compute(outputs, labels) == challenge_metric(labels, outputs > 0)
     for metric in metrics.values():
-        assert metric.direction == ("minimize" if metric.name == "ece" else "maximize")
+        assert metric.direction == "maximize"
         assert metric.bounds[1] == 1
         assert 0 < metric.compute(outputs, labels) < 1
         assert np.isnan(metric.compute(np.full_like(outputs, np.nan), labels))
