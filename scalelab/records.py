@@ -227,6 +227,19 @@ class CurvePoint(Frozen):
     n_validated: int | None = Field(None, description="validation examples that both were measured on")
 
 
+class Calibration(Frozen):
+    """How far a classifier's probabilities are from what happens, each class against the rest.
+
+    The bins have equal widths on [0, 1], and are pooled over the classes: each example is in them once for
+    every class.
+    """
+
+    ece: dict[str, float] = Field(description="expected calibration error by class")
+    counts: tuple[int, ...] = Field(description="probabilities in each bin")
+    probabilities: tuple[float | None, ...] = Field(description="their mean; None in an empty bin")
+    positives: tuple[int, ...] = Field(description="how many of them are of classes that were there")
+
+
 class Machine(Frozen):
     """Where an attempt ran."""
 
@@ -288,12 +301,18 @@ class Record(Attempted):
     test_objective: Measured = Field(None, description="likewise")
     test_metrics: dict[str, Measured] = Field(default_factory=dict, description="likewise")
     n_tested: int | None = Field(None, description="test examples behind these")
+    calibration: dict[Literal["validation", "test"], Calibration] | None = Field(
+        None, description="of the weights of the best step; of classifiers"
+    )
     curve: tuple[CurvePoint, ...] = ()
     n_params: int | None = None
     n_params_body: int | None = Field(None, description="parameters without the head")
     forward_flops: float | None = Field(None, description="of one example; a multiply-add is two")
     train_flops: float | None = Field(None, description="forward and backward, all steps")
     uncounted: tuple[str, ...] = Field((), description="operators whose FLOPs are in neither")
+    n_windows: int | None = Field(
+        None, description="windows of the trial's training examples, where an example has several"
+    )
     n_steps: int | None = None
     epochs: float | None = Field(None, description="passes over the n_examples unique examples")
     features: dict[str, int | float | str] = Field(default_factory=dict)

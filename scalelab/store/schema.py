@@ -99,8 +99,14 @@ alter table records add column uncounted json;
 alter table records add column libraries json;
 """
 
+CALIBRATED = """
+alter table records add column n_windows bigint;
+alter table records add column calibration json;
+"""
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
     FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD, MADE_WITH,
+    CALIBRATED,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -120,7 +126,8 @@ RUNS = """
 create or replace view runs as
 select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
-       r.n_params, r.n_params_body, t.n_examples, r.forward_flops, r.train_flops, r.n_steps, r.epochs,
+       r.n_params, r.n_params_body, t.n_examples, r.n_windows, r.forward_flops, r.train_flops,
+       r.n_steps, r.epochs,
        r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated, r.constant_loss,
        r.test_loss, r.test_objective, r.n_tested{tests},
        r.train_flops * r.best_step / r.n_steps as train_flops_best, r.metric, r.direction,
@@ -129,7 +136,7 @@ select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        make_timestamp((r.started_at * 1e6)::bigint) as started_at,
        make_timestamp((r.finished_at * 1e6)::bigint) as finished_at,
        r.uncounted, r.scalelab_version, r.plugins, r.libraries, r.machine, r.metrics, r.test_metrics,
-       t.fingerprint, m.planned, m.tuned{columns}
+       r.calibration, t.fingerprint, m.planned, m.tuned{columns}
 from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import duckdb
 
 _WHOLE = (
-    "attempt", "best_step", "n_validated", "n_tested", "n_params", "n_params_body", "n_steps",
-    "peak_memory_bytes",
+    "attempt", "best_step", "n_validated", "n_tested", "n_windows", "n_params", "n_params_body",
+    "n_steps", "peak_memory_bytes",
 )  # fmt: skip
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
 _BESIDE = ("attempt", "features")
-_JSON = ("metrics", "test_metrics", "features", "machine", "uncounted", "libraries")
+_JSON = ("metrics", "test_metrics", "features", "machine", "uncounted", "libraries", "calibration")
 _ROWS = """
 with piece as (select * from records where {piece})
 select r.*, t.content, c.curve

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from scalelab.measurements import Benchmark, Footprint, Measurement
-from scalelab.records import ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
+from scalelab.records import Calibration, ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
 from scalelab.store.journal import Journal
 from scalelab.store.kinds import RECORDS
 
@@ -26,6 +26,15 @@ def a_trial(seed: int = 0, *, architecture: str = "net", optimizer: str = "adamw
         optimizer=ComponentRef(name=optimizer, params={"lr": 0.001}),
         n_examples=64,
         seed=seed,
+    )
+
+
+def a_calibration(n: int) -> Calibration:
+    return Calibration(
+        ece={"no": 0.125, "yes": 0.1},
+        counts=(n, 0, n),
+        probabilities=(0.2, None, 0.8),
+        positives=(8, 0, n - 8),
     )
 
 
@@ -54,6 +63,7 @@ def a_record(
         "metrics": {"accuracy": 0.9, "auroc": None},
         "test_loss": 0.3, "test_objective": 0.85, "n_tested": 30,
         "test_metrics": {"accuracy": 0.85, "auroc": None},
+        "calibration": {"validation": a_calibration(40), "test": a_calibration(30)}, "n_windows": 128,
         "n_params": 1000 + trial.seed % 1000, "n_params_body": 900, "forward_flops": 1e6,
         "train_flops": 1e12 / 3, "n_steps": 30, "epochs": 3.75, "features": {"stages": 4},
         "precision": "fp32", "wall_seconds": 12.25, "validation_seconds": 0.5, "peak_memory_bytes": 2**31,

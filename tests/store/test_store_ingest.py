@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 from store_samples import STARTED, a_record, a_trial
 
 from scalelab.errors import StoreError
+from scalelab.records import Calibration
 from scalelab.store import Journal, open_store
 from scalelab.store.envelope import seal
 from scalelab.store.kinds import REGISTRATIONS
@@ -21,7 +23,7 @@ best_step n_validated constant_loss
 test_loss test_objective n_tested train_flops_best test_metrics
 metric direction batch_size schedule precision wall_seconds
 validation_seconds
-peak_memory_bytes device device_name
+peak_memory_bytes device device_name calibration n_windows
 host threads started_at finished_at plugins metrics
 """
 
@@ -66,6 +68,17 @@ def test_a_run_shows_everything_about_it(store):
         "select typeof(architecture_width), typeof(architecture_bias), typeof(optimizer_lr) from runs"
     )
     assert kinds[1] == [("BIGINT", "BOOLEAN", "DOUBLE")]
+
+
+def test_calibration_and_windows_are_shown_where_they_are_known(store):
+    known = a_record(0)
+    keep(store, known, a_record(1, calibration=None, n_windows=None))
+    runs = store.runs().set_index("seed")
+    shown = {split: Calibration(**told) for split, told in json.loads(runs.calibration[0]).items()}
+    assert shown == known.calibration
+    assert runs.n_windows[0] == 128
+    unknown = "select count(*) from runs where seed = 1 and calibration is null and n_windows is null"
+    assert store.rows(unknown)[1] == [(1,)]
 
 
 def test_curves_are_those_of_the_run_shown(store):

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 DERIVED = frozenset({
     "n_params", "n_params_body", "forward_flops", "train_flops", "n_steps", "epochs", "peak_memory_bytes",
     "wall_seconds", "validation_seconds", "n_validated", "constant_loss", "n_seen",
-    "n_tested",
+    "n_tested", "n_windows",
 })  # fmt: skip
 """Columns of `runs` that follow from the design once it is built or trained."""
 OUTCOMES = frozenset({
     "loss", "loss_last", "objective", "objective_last", "best_step", "metrics", "status", "attempt",
-    "attempts", "error", "train_flops_best", *CHOSEN.values(),
+    "attempts", "error", "train_flops_best", "calibration",
+    *CHOSEN.values(),
 })  # fmt: skip
 _FEATURE, _OF_TEST = "feature_", "test_"
 OUTCOME_WORDS = frozenset({
