@@ -84,13 +84,17 @@ class Split:
             NumPy `dtype` and slices will do, such as an HDF5 dataset or a Zarr array: it is read as it is
             used.
         targets: (n,) class indices of an integer type, or (n, n_outputs) for multi-label and regression.
+        windows: Where an example has several rows of `inputs`, such as the windows of a long recording: how
+            many each has, (n,) of integers of 1 or more that add up to the rows. Those of an example are
+            adjacent, examples are in the order of `targets`, and `len` counts examples. `None`: one row each.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    windows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return int(self.inputs.shape[0])
+        return int(self.inputs.shape[0]) if self.windows is None else len(self.windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,9 @@ class OpenDataset:
             scale. `None` where `inputs` are model input already.
         augment: `augment(batch, generator)`: used instead of `prepare` on training batches. All its
             randomness comes from the `torch.Generator`, which lives on the batch's device.
+        train_windows: What an epoch draws of a training example that has several windows: one of them at
+            random, or all. Losses and metrics are always of examples: a model's raw outputs for the windows
+            of one are averaged first.
     """
 
     task: Task
@@ -116,6 +123,7 @@ class OpenDataset:
     test: Split | None = None
     prepare: Callable[[torch.Tensor], torch.Tensor] | None = None
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
+    train_windows: Literal["all", "random"] = "random"
 
 
 Progress = Callable[[int, int, str], None]

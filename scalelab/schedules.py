@@ -30,7 +30,8 @@ def resolve_steps(training: TrainingOptions, n_examples: int, train_flops_per_ex
 
     Args:
         training: The options; `length` and `batch_size` are read.
-        n_examples: Unique training examples of the trial.
+        n_examples: Examples of an epoch: the unique training examples of the trial, or their windows where
+            an epoch draws all of them.
         train_flops_per_example: Forward and backward FLOPs of one example in a batch of that size.
     """
     length, batch_size = training.length, training.batch_size
@@ -57,7 +58,7 @@ class Validations:
     examples: int
 
     @classmethod
-    def of(cls, training: TrainingOptions, n_steps: int, n_validation: int) -> Self:
+    def of(cls, training: TrainingOptions, n_steps: int, n_validation: int, windows: float = 1.0) -> Self:
         """Returns the validations of a run, a function of nothing that is measured.
 
         What the options leave open is chosen so that all points but the last cost `CURVE_SHARE` of the
@@ -68,8 +69,9 @@ class Validations:
             training: The options; `batch_size`, `validations` and `validation_examples` are read.
             n_steps: Optimizer steps of the run.
             n_validation: Examples of the validation split.
+            windows: Forward passes that an example takes, on average.
         """
-        affordable = int(3 * CURVE_SHARE * n_steps * training.batch_size)
+        affordable = int(3 * CURVE_SHARE * n_steps * training.batch_size / windows)
         each = training.validation_examples
         wanted = training.validations
         if wanted is None:
@@ -86,7 +88,7 @@ class Validations:
         return (len(self.steps) - 1) * self.examples + n_validation
 
 
-def tested_examples(training: TrainingOptions, n_steps: int, n_test: int) -> int:
+def tested_examples(training: TrainingOptions, n_steps: int, n_test: int, windows: float) -> int:
     """Returns how many test examples a run is evaluated on at its end, a function of nothing measured.
 
     What `test_examples` leaves open is the whole split, or what costs `TEST_SHARE` of the training where that
@@ -96,8 +98,9 @@ def tested_examples(training: TrainingOptions, n_steps: int, n_test: int) -> int
         training: The options; `batch_size` and `test_examples` are read.
         n_steps: Optimizer steps of the run.
         n_test: Examples of the test split; 0 where there is none.
+        windows: Forward passes that an example takes, on average.
     """
-    affordable = int(3 * TEST_SHARE * n_steps * training.batch_size)
+    affordable = int(3 * TEST_SHARE * n_steps * training.batch_size / windows)
     return min(training.test_examples or max(LEAST_EXAMPLES, affordable), n_test)
 
 

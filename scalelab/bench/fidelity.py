@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from scalelab.measure.fidelity import Fidelity, Infer
 
 FEWEST, MOST = 32, 2000
-"""Examples that are compared whatever it takes, and at most."""
+"""Inputs that are compared whatever it takes, and at most."""
 PATIENCE = 10.0
 """How many times the time limit comparing may take, before it is done on fewer examples."""
 
@@ -45,27 +44,28 @@ def compared(
         trained: Whether metrics mean anything.
 
     Returns:
-        Fields of a `scalelab.measurements.Measurement`, its status among them.
+        Fields of a `scalelab.measurements.Measurement`, its status among them. Outputs for the windows of an
+        example are compared one by one; metrics are of examples.
 
     Raises:
         BackendError: An output is not finite, here or in PyTorch.
     """
-    import numpy as np
-
-    from scalelab.arrays import rows_of
-    from scalelab.measure.fidelity import compare, explained, model_inputs, outputs_of, reference_outputs
+    from scalelab.measure.fidelity import compare, explained, outputs_of, reference_outputs
+    from scalelab.subsets import averaged, windows_per_example
 
     infer(batch)
     start = time.perf_counter()
     infer(batch)
     affordable = int(PATIENCE * seconds / (time.perf_counter() - start)) * len(batch)
-    n = min(len(data.validation), max(FEWEST, min(MOST, affordable)))
-    drawn = np.sort(np.random.default_rng(0).permutation(len(data.validation))[:n])
-    inputs = model_inputs(data, rows_of(data.validation.inputs, drawn))
-    targets = np.asarray(data.validation.targets)[drawn]
+    passes = max(FEWEST, min(MOST, affordable))
+    n = min(len(data.validation), max(1, int(passes / windows_per_example(data.validation))))
+    inputs, targets, windows = _examples(data, n)
     outputs, wanted = outputs_of(infer, inputs, len(batch)), reference_outputs(module, inputs)
-    score = partial(_scores, data) if trained else None
-    found = compare(outputs, wanted, targets=targets, score=score)
+
+    def score(outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        return _scores(data, averaged(outputs, windows), targets)
+
+    found = compare(outputs, wanted, targets=targets, score=score if trained else None)
     fault = found.fault if precision == "f32" else None
     facts: dict[str, Any] = {
         "status": "failed" if fault else "ok",
@@ -77,6 +77,20 @@ def compared(
         "agreement": found.agreement,
     }
     return facts | (_costs(data, found) if trained else {})
+
+
+def _examples(data: OpenDataset, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns model inputs and targets of n validation examples, and how many inputs each example has."""
+    import numpy as np
+
+    from scalelab.arrays import rows_of
+    from scalelab.measure.fidelity import model_inputs
+    from scalelab.subsets import rows_of_examples
+
+    drawn = np.sort(np.random.default_rng(0).permutation(len(data.validation))[:n])
+    rows, windows = rows_of_examples(data.validation, drawn)
+    inputs = model_inputs(data, rows_of(data.validation.inputs, rows))
+    return inputs, np.asarray(data.validation.targets)[drawn], windows
 
 
 def _costs(data: OpenDataset, found: Fidelity) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
     from scalelab.report.numbers import interval
 
     trial, best = proposal.trial, advice.families[0]
-    passes = proposal.n_seen / trial.n_examples
+    passes = proposal.n_seen / proposal.an_epoch
     print(
         f"{proposal.path}: {trial.architecture.name} of {proposal.cost.n_params:,} parameters with "
         f"{trial.optimizer.name}, {proposal.n_seen:,} examples seen ({passes:.3g} passes over "

@@ -76,9 +76,8 @@ class Clock:
             math.exp(float(np.interp(at, sizes, values)) + further) for values in (steps, validations)
         )
         factor = min(MARGIN * math.sqrt(float(np.interp(at, sizes, spreads))), MOST)
-        passed = Validations.of(work.trial.training, work.n_steps, work.n_validation).passed(
-            work.n_validation
-        )
+        when = Validations.of(work.trial.training, work.n_steps, work.n_validation, work.passes)
+        passed = when.passed(work.n_validation)
         before = self._setup + work.counting
         trained = Span.around(before + work.n_steps * step + passed * validation, factor)
         # The best point may be another one than the last.

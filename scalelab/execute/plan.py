@@ -26,6 +26,7 @@ from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
 from scalelab.store import Outcome, Store, open_store, reached_of
 from scalelab.study import Expansion, Study, expand, load_study
+from scalelab.subsets import drawn_an_epoch, windows_per_example
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
@@ -182,14 +183,16 @@ def _works(expansion: Expansion, cost: Costs, catalog: Catalog) -> Iterator[Work
         if optimizer.evaluations is not None:
             evaluations = optimizer.gradients(params_of(optimizer, trial.optimizer.params))
         flops = evaluations * found.train_flops_at(trial.training.batch_size)
-        n_steps = resolve_steps(trial.training, trial.n_examples, flops)
+        an_epoch = drawn_an_epoch(data, trial.n_examples, trial.data_seed)
+        n_steps = resolve_steps(trial.training, an_epoch, flops)
         counting = 0.0
         if cost.seconds:  # else the cache had all of them
             # With its files a network is counted by the first worker that has it.
             named = str(design) if trial.architecture.content else trial.id
             counting = 0.0 if named in seen else cost.seconds_again(*design)
             seen.add(named)
-        yield Work(trial, found, n_steps, len(data.validation), counting, evaluations)
+        passes = windows_per_example(data.validation)
+        yield Work(trial, found, n_steps, len(data.validation), counting, evaluations, an_epoch, passes)
 
 
 def _clock(
@@ -225,7 +228,7 @@ def _row(work: Work, crew: Crew, outcome: Outcome | None, clock: Clock | None) -
         train_flops=work.n_steps * work.step_flops,
         uncounted=work.cost.uncounted,
         n_steps=work.n_steps,
-        epochs=n_seen / trial.n_examples,
+        epochs=n_seen / work.an_epoch,
         threads=crew.threads_for(work.step_flops),
         seconds=seconds,
         status="pending" if outcome is None else outcome.status,

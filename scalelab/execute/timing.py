@@ -7,6 +7,7 @@ these processes as there will be workers do so at once, since workers slow each 
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import time
@@ -18,6 +19,7 @@ from scalelab.errors import InputError
 from scalelab.execute.jobs import Job
 from scalelab.execute.worker import prepare
 from scalelab.records import Frozen, Length
+from scalelab.subsets import windows_per_example
 from scalelab.supervise.process import Supervised
 from scalelab.supervise.workbench import Workbench, one_line, serve
 
@@ -30,6 +32,7 @@ LEAST_SECONDS, MOST_SECONDS = 1.0, 6.0
 """Steps are timed for so long; the longer where they are so slow that there are less than `LEAST_STEPS`."""
 LOOK_SECONDS = 0.1
 VALIDATED = 512
+"""Forward passes that validation is timed on."""
 
 
 class Timed(Frozen):
@@ -139,9 +142,9 @@ def time_job(job: Job, bench: Workbench, *, first: bool) -> Timed:
         should_stop=stopwatch,
         train_flops_per_example=ready.cost.train_flops_at(training.batch_size),
     )
-    validator = Validator(
-        ready.data, ready.data.validation, VALIDATED, training.batch_size, ready.device, result.precision
-    )
+    split = ready.data.validation
+    n = math.ceil(VALIDATED / windows_per_example(split))
+    validator = Validator(ready.data, split, n, training.batch_size, ready.device, result.precision)
     validating = time.perf_counter()
     validator.part(ready.module)
     validated = time.perf_counter() - validating

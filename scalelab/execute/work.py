@@ -23,6 +23,8 @@ class Work:
         n_validation: Examples of the validation split.
         counting: Seconds that its worker counts FLOPs for, which the cache does not have.
         evaluations: Gradients that a step evaluates at most.
+        an_epoch: Rows that an epoch draws, see `scalelab.subsets`.
+        passes: Forward passes that a validation example takes, on average.
     """
 
     trial: Trial
@@ -31,6 +33,8 @@ class Work:
     n_validation: int
     counting: float = 0.0
     evaluations: int = 1
+    an_epoch: int = 1
+    passes: float = 1.0
 
     @property
     def step_flops(self) -> float:

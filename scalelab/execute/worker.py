@@ -26,6 +26,7 @@ from scalelab.plugins.libraries import libraries_of_trial
 from scalelab.records import Frozen, Record
 from scalelab.schedules import resolve_steps
 from scalelab.store import Journal
+from scalelab.subsets import drawn_an_epoch
 from scalelab.supervise.workbench import Workbench, flush_prints, one_line, serve
 from scalelab.version import __version__
 
@@ -151,7 +152,8 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     module.to(device)
     evaluations = optimizer.gradients(optimizer_params)
     flops = evaluations * cost.train_flops_at(trial.training.batch_size)
-    n_steps = resolve_steps(trial.training, trial.n_examples, flops)
+    an_epoch = drawn_an_epoch(data, trial.n_examples, trial.data_seed)
+    n_steps = resolve_steps(trial.training, an_epoch, flops)
     built = build_optimizer(optimizer, optimizer_params, module, n_steps)
     return Ready(
         data, module, built, optimizer.closure, evaluations, params, cost, costs.seconds, device, threads

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from scalelab.arrays import rows_of
 from scalelab.components import OpenDataset
 from scalelab.errors import BackendError, InputError
+from scalelab.subsets import rows_of_examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,9 +221,13 @@ def calibration_inputs(data: OpenDataset, n: int, seed: int = 0) -> np.ndarray:
     """Returns n training examples as a model sees them, drawn at random: (n, *input_shape), float32.
 
     Files order examples by patient or class, and the first ones would calibrate quantization for few of them.
+    Of an example with several windows the first is taken.
     """
     import numpy as np
 
     n = min(n, len(data.train))
     chosen = np.sort(np.random.default_rng(seed).choice(len(data.train), n, replace=False))
-    return model_inputs(data, rows_of(data.train.inputs, chosen))
+    rows, windows = rows_of_examples(data.train, chosen)
+    if windows is not None:
+        rows = rows[np.cumsum(windows) - windows]
+    return model_inputs(data, rows_of(data.train.inputs, rows))

@@ -25,6 +25,7 @@ from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.resolve import Resolved, resolve
 from scalelab.study.rules import rule_of
 from scalelab.study.write import study_text
+from scalelab.subsets import drawn_an_epoch
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -51,6 +52,7 @@ class Proposal:
         trial: The one trial of the study; where it tunes an option, the one of the middle value.
         cost: What one example costs its model.
         n_seen: Examples that the training sees, repeats counted.
+        an_epoch: What an epoch draws: the examples, or all of their windows.
         available: Training examples that the dataset has.
         tuned: The option that the study tunes, as that of the run did; `None` where it tunes none.
         n_trials: How many trials it begins with, each of the budget.
@@ -62,6 +64,7 @@ class Proposal:
     trial: Trial
     cost: Complexity
     n_seen: int
+    an_epoch: int
     available: int
     tuned: str | None
     n_trials: int
@@ -158,8 +161,9 @@ def propose(
     steps = round(budget / (gradients * found.step_flops(batch)))
     _refuse_no_step(steps, budget, found, batch)
     tuned = next(iter(values["optimizer"][0].get("tune", ())), None)
+    an_epoch = drawn_an_epoch(expansion.opened(trial).data, trial.n_examples, trial.data_seed)
     return Proposal(
-        text, path, trial, found, steps * batch, available, tuned, len(expansion.trials), gradients
+        text, path, trial, found, steps * batch, an_epoch, available, tuned, len(expansion.trials), gradients
     )
 
 

@@ -24,6 +24,7 @@ from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
 from scalelab.study.rules import followed
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
 from scalelab.study.sweeps import Sweep
+from scalelab.subsets import drawn_an_epoch
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -181,7 +182,8 @@ class _Plan:
                 profiles = Profiles(study, partial(_cost_at, cost, shape, n_outputs), self.skipped)
                 candidates = profiles.candidates(fixed, architecture, self.resolved.optimizers)
                 for n_examples in opened.sizes:
-                    for candidate, length in profiles.of(architecture, candidates, n_examples):
+                    an_epoch = drawn_an_epoch(opened.data, n_examples, study.data.seed)
+                    for candidate, length in profiles.of(architecture, candidates, n_examples, an_epoch):
                         training = study.training.model_copy(update={"length": length})
                         yield _Model(opened, candidate.ref, candidate.point, n_examples, training)
 

@@ -78,13 +78,24 @@ class Profiles:
         return sorted(found, key=lambda candidate: candidate.cost.n_params)
 
     def of(
-        self, architecture: Resolved[Architecture], candidates: Sequence[Candidate], n_examples: int
+        self,
+        architecture: Resolved[Architecture],
+        candidates: Sequence[Candidate],
+        n_examples: int,
+        an_epoch: int,
     ) -> Iterator[tuple[Candidate, Length]]:
-        """Yields the models of each budget, with their training length."""
+        """Yields the models of each budget, with their training length.
+
+        Args:
+            architecture: The architecture.
+            candidates: Its models.
+            n_examples: Training examples.
+            an_epoch: What an epoch draws of them, see `scalelab.subsets.drawn_an_epoch`.
+        """
         for budget in self.study.sampling.budgets:
             by_reason: dict[str, list[Candidate]] = {}
             for candidate in candidates:
-                reason = self._misfit(candidate.cost, budget, n_examples)
+                reason = self._misfit(candidate.cost, budget, an_epoch)
                 by_reason.setdefault(reason, []).append(candidate)
             fit = by_reason.pop("", [])
             for reason, left_out in by_reason.items():
@@ -96,7 +107,7 @@ class Profiles:
             for candidate in spread(fit, self.study.sampling.models):
                 yield candidate, Length(flops=budget)
 
-    def _misfit(self, cost: Complexity, budget: float, n_examples: int) -> str:
+    def _misfit(self, cost: Complexity, budget: float, an_epoch: int) -> str:
         """Returns why a budget cannot train a model; empty where it can."""
         sampling, batch_size = self.study.sampling, self.study.training.batch_size
         step_flops = self.gradients * cost.step_flops(batch_size)
@@ -106,7 +117,7 @@ class Profiles:
         steps = max(1, round(budget / step_flops))
         if steps < sampling.min_steps:
             return f"fewer than sampling.min_steps = {sampling.min_steps} steps"
-        if steps * batch_size / n_examples > sampling.max_epochs:
+        if steps * batch_size / an_epoch > sampling.max_epochs:
             return f"more than sampling.max_epochs = {sampling.max_epochs:g} passes over the data"
         return ""
 

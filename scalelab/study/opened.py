@@ -21,6 +21,9 @@ def verify_opened(data: OpenDataset) -> None:
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split is not None or name != "test":  # a dataset need not have a test split
             _verify_split(split, name)
+            _verify_windows(split, name)
+    if data.train_windows not in ("all", "random"):
+        raise DataError(f"train_windows is {brief(data.train_windows)}; give 'all' or 'random'")
 
 
 def _verify_task(task: Any) -> None:
@@ -72,3 +75,26 @@ def _verify_split(split: Any, name: str) -> None:
             )
         if kind.kind not in "biuf":
             raise DataError(f"{name} {what} are of type {kind}; they must be real numbers")
+
+
+def _verify_windows(split: Any, name: str) -> None:
+    import numpy as np
+
+    windows = split.windows
+    if windows is None:
+        return
+    if not isinstance(windows, np.ndarray) or windows.ndim != 1 or windows.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} windows are {brief(windows)}; give an array of whole numbers, shape (n,): how many rows "
+            "of inputs each example has"
+        )
+    n, rows, all_rows = len(windows), int(windows.sum()), int(split.inputs.shape[0])
+    if n and windows.min() < 1:
+        raise DataError(
+            f"{name} windows have {windows.min()} at [{windows.argmin()}]: each example has 1 or more"
+        )
+    if rows != all_rows or n != split.targets.shape[0]:
+        raise DataError(
+            f"{name} windows are of {n} examples and add up to {rows}; there are {split.targets.shape[0]} "
+            f"targets, one per example, and {all_rows} rows of inputs"
+        )

@@ -94,9 +94,14 @@ class DatasetContract(ComponentContract):
 
         for name, split in _splits(opened):
             assert len(split) > 0, f"the {name} split is empty"
-            assert len(split.inputs) == len(split.targets), (
-                f"{name}: {len(split.inputs)} inputs but {len(split.targets)} targets"
+            assert len(split) == len(split.targets), (
+                f"{name}: {len(split)} examples but {len(split.targets)} targets"
             )
+            if split.windows is not None:
+                assert min(split.windows) >= 1, f"{name}: an example has no window; leave it out"
+                assert sum(split.windows) == len(split.inputs), (
+                    f"{name}: windows add up to {sum(split.windows)} of {len(split.inputs)} rows of inputs"
+                )
             assert np.issubdtype(split.inputs.dtype, np.floating) or np.issubdtype(
                 split.inputs.dtype, np.integer
             ), f"{name} inputs are {split.inputs.dtype}: store them as a float or integer type"
@@ -113,7 +118,10 @@ class DatasetContract(ComponentContract):
             "opening twice gave two fingerprints: leave time, paths and memory addresses out of the digest"
         )
         for (name, one), (_, other) in zip(_splits(first), _splits(second), strict=True):
-            same = np.array_equal(one.inputs, other.inputs) and np.array_equal(one.targets, other.targets)
+            same = all(
+                np.array_equal(getattr(one, field), getattr(other, field))
+                for field in ("inputs", "targets", "windows")
+            )
             assert same, f"opening twice gave two {name} splits: seed the generator, sort the file names"
 
     def test_model_input_has_the_shape_of_the_task(self, opened: OpenDataset) -> None:

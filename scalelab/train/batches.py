@@ -8,13 +8,16 @@ stretch of the stream of examples, not of steps. In return a resumed run needs n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from scalelab.arrays import rows_of
-from scalelab.components import Split
-from scalelab.errors import DataError, InputError
+from scalelab.components import OpenDataset, Split
+from scalelab.errors import DataError
+from scalelab.records import Trial
+from scalelab.subsets import rows_of_examples, subset_indices
 from scalelab.train.classes import balanced_epoch
 from scalelab.train.soundness import refuse_broken
 
@@ -24,19 +27,6 @@ if TYPE_CHECKING:
 _PREPARED = 256
 RESIDENT_BYTES = 2**30
 """A subset up to this size is kept on the GPU; a larger one travels a batch at a time."""
-
-
-def subset_indices(n_total: int, n_examples: int, data_seed: int) -> np.ndarray:
-    """Returns the training examples of a trial: the first `n_examples` of one seeded permutation.
-
-    Subsets of one seed are nested, so that the curves of a study over data sizes share their examples.
-
-    Raises:
-        InputError: There are fewer than `n_examples`.
-    """
-    if n_examples > n_total:
-        raise InputError(f"the trial asks for {n_examples} training examples; the dataset has {n_total}")
-    return np.random.default_rng(data_seed).permutation(n_total)[:n_examples]
 
 
 class BatchOrder:
@@ -51,12 +41,21 @@ class BatchOrder:
         seed: Of the permutations.
         classes: The class of each example, shape (n_examples,), for epochs in which every class comes as
             often; `None` for those in which every example comes once.
+        windows: Rows of each example, shape (n_examples,), of which an epoch takes one at random. Positions
+            are then among all rows, which stand example after example. The draw depends on nothing but
+            (seed, epoch) and the example's place in the subset, so nested subsets draw alike.
     """
 
     def __init__(
-        self, n_examples: int, batch_size: int, seed: int, classes: np.ndarray | None = None
+        self,
+        n_examples: int,
+        batch_size: int,
+        seed: int,
+        classes: np.ndarray | None = None,
+        windows: np.ndarray | None = None,
     ) -> None:
         self._n, self._batch_size, self._seed, self._classes = n_examples, batch_size, seed, classes
+        self._windows = windows
         self._epochs: dict[int, np.ndarray] = {}
 
     def positions(self, step: int) -> np.ndarray:
@@ -76,10 +75,54 @@ class BatchOrder:
                 del self._epochs[past]
             generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
             if self._classes is None:
-                self._epochs[epoch] = generator.permutation(self._n)
+                order = generator.permutation(self._n)
             else:
-                self._epochs[epoch] = balanced_epoch(self._classes, generator)
+                order = balanced_epoch(self._classes, generator)
+            self._epochs[epoch] = order if self._windows is None else self._rows(self._windows, epoch)[order]
         return self._epochs[epoch]
+
+    def _rows(self, windows: np.ndarray, epoch: int) -> np.ndarray:
+        """Returns the row of each example in an epoch."""
+        generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch, 1)))
+        drawn = (generator.random(self._n) * windows).astype(np.int64)
+        rows: np.ndarray = np.cumsum(windows) - windows + drawn
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a run trains on.
+
+    Attributes:
+        rows: Rows of the training inputs, example after example.
+        targets: Of what an epoch draws: one for each example, or one for each row where it draws all.
+        order: The positions of each step among the rows.
+    """
+
+    rows: np.ndarray
+    targets: np.ndarray
+    order: BatchOrder
+
+    @classmethod
+    def of(cls, trial: Trial, data: OpenDataset) -> Self:
+        """Returns what a trial trains on.
+
+        Raises:
+            InputError: It asks for more examples than there are.
+        """
+        subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
+        rows, windows = rows_of_examples(data.train, subset)
+        targets = np.asarray(data.train.targets)[subset]
+        if windows is not None and data.train_windows == "all":
+            targets, windows = np.repeat(targets, windows, axis=0), None
+        classes = targets if trial.training.sampler == "balanced" else None
+        order = BatchOrder(len(targets), trial.training.batch_size, trial.seed, classes, windows)
+        return cls(rows, targets, order)
+
+    @property
+    def an_epoch(self) -> int:
+        """Rows that an epoch draws."""
+        return len(self.targets)
 
 
 class Examples:
@@ -92,7 +135,7 @@ class Examples:
 
     Args:
         split: Inputs and targets.
-        rows: Indices into the split, or `None` for all, in order.
+        rows: Rows of its inputs, or `None` for all, in order. The target of a row is that of its example.
         device: Where batches go.
         resident_bytes: The largest subset that is kept on a device other than the CPU.
 
@@ -111,11 +154,13 @@ class Examples:
         self._device = device
         self._inputs: Any = split.inputs
         self._rows = rows
-        self._n = len(split) if rows is None else len(rows)
         targets = np.asarray(split.targets)
         if len(split) != len(targets):
             raise DataError(f"a split has {len(split)} inputs but {len(targets)} targets")
-        self.targets = _target_tensor(targets if rows is None else targets[rows], device)
+        if split.windows is not None:
+            targets = np.repeat(targets, split.windows, axis=0)
+        self._n = len(targets) if rows is None else len(rows)
+        self.targets = target_tensor(targets if rows is None else targets[rows], device)
         size = self._n * np.asarray(self._inputs[:1]).nbytes
         self._resident: torch.Tensor | None = None
         if device.type != "cpu" and size <= resident_bytes:
@@ -166,7 +211,7 @@ class Examples:
         return torch.from_numpy(inputs)
 
 
-def _target_tensor(targets: np.ndarray, device: torch.device) -> torch.Tensor:
+def target_tensor(targets: np.ndarray, device: torch.device) -> torch.Tensor:
     """Class indices (n,) become int64; everything else becomes float32."""
     import torch
 

@@ -25,8 +25,9 @@ from scalelab.components import OpenDataset, Split
 from scalelab.errors import InputError, TrainingError
 from scalelab.records import CurvePoint, Trial
 from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
+from scalelab.subsets import windows_of_subset, windows_per_example
 from scalelab.train.averaging import Averaged
-from scalelab.train.batches import BatchOrder, Examples, subset_indices
+from scalelab.train.batches import Examples, Material
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.classes import check_classes, weighted, weights_of
 from scalelab.train.device import (
@@ -142,14 +143,13 @@ class _Run:
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
         self.objective, self.direction = objective_of(data.task, self.options.objective)
-        self.n_steps = resolve_steps(self.options, trial.n_examples, evaluations * train_flops_per_example)
-        self.validations = Validations.of(self.options, self.n_steps, len(data.validation))
-        self.subset = subset_indices(len(data.train), trial.n_examples, trial.data_seed)
-        targets = np.asarray(data.train.targets)[self.subset]
-        weights = weights_of(self.options, data.task, targets)
+        material = Material.of(trial, data)
+        self.rows, self.order, self.an_epoch = material.rows, material.order, material.an_epoch
+        self.n_steps = resolve_steps(self.options, self.an_epoch, evaluations * train_flops_per_example)
+        passes = windows_per_example(data.validation)
+        self.validations = Validations.of(self.options, self.n_steps, len(data.validation), passes)
+        weights = weights_of(self.options, data.task, material.targets)
         self.loss_function = weighted(resolve_loss(data.task.loss), data.task, weights, device)
-        classes = targets if self.options.sampler == "balanced" else None
-        self.order = BatchOrder(trial.n_examples, self.options.batch_size, trial.seed, classes)
         self.peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
@@ -158,7 +158,7 @@ class _Run:
         self.memory = PeakMemory(self.device)
         self.module.to(self.device).train()
         self.averaged = Averaged(self.module, self.options.ema)
-        self.examples = Examples(self.data.train, self.subset, self.device)
+        self.examples = Examples(self.data.train, self.rows, self.device)
         self.validator = self.validator_of(self.data.validation, self.validations.examples)
         position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
@@ -218,7 +218,7 @@ class _Run:
         elif self.data.prepare is not None:
             inputs = self.data.prepare(inputs)
         if step == self.first_step:
-            rows = self.subset[self.order.positions(step)]
+            rows = self.rows[self.order.positions(step)]
             refuse_broken(inputs.float().cpu().numpy(), rows, "training inputs of the first batch")
         factor = lr_factor(step, self.n_steps, self.options)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
@@ -295,7 +295,8 @@ class _Run:
         """Returns the score of the best step's weights on the test split, where there is one."""
         if self.data.test is None or not len(self.data.test):
             return None
-        n = tested_examples(self.options, self.n_steps, len(self.data.test))
+        passes = windows_per_example(self.data.test)
+        n = tested_examples(self.options, self.n_steps, len(self.data.test), passes)
         with self.contenders.weights_of(best.step, self.averaged.module):
             return self.validator_of(self.data.test, n).part(self.averaged.module)
 
@@ -360,7 +361,8 @@ class _Run:
             curve=tuple(self.curve),
             n_steps=step,
             train_flops=self.evaluations * self.options.batch_size * self.flops,
-            epochs=step * self.options.batch_size / self.trial.n_examples,
+            epochs=step * self.options.batch_size / self.an_epoch,
+            n_windows=windows_of_subset(self.data, self.trial.n_examples, self.trial.data_seed),
             loss=min(losses, default=None),
             loss_last=last.loss if last else None,
             objective=objective_at(best, self.objective) if best else None,

@@ -20,7 +20,8 @@ from torch import nn  # noqa: TID253
 
 from scalelab.components import OpenDataset, Split
 from scalelab.records import Calibration, CurvePoint, Direction, Measured
-from scalelab.train.batches import Examples, subset_indices
+from scalelab.subsets import averaged, rows_of_examples, subset_indices
+from scalelab.train.batches import Examples, target_tensor
 from scalelab.train.calibration import calibration
 from scalelab.train.device import Precision, autocast
 from scalelab.train.losses import resolve_loss
@@ -54,6 +55,8 @@ class Score:
 class Validator:
     """Scores a module on the validation or the test split, without gradients and without augmentation.
 
+    Where an example has several windows, its output is the mean of the module's outputs for all of them.
+
     Args:
         data: The dataset.
         split: The split.
@@ -76,9 +79,12 @@ class Validator:
         self.n_part = min(n_part, n)
         drawn = subset_indices(n, n, 0)
         # Sorted, so that a memory map is read from its beginning to its end.
-        rows = np.concatenate([np.sort(drawn[: self.n_part]), np.sort(drawn[self.n_part :])])
+        order = np.concatenate([np.sort(drawn[: self.n_part]), np.sort(drawn[self.n_part :])])
+        rows, self._windows = rows_of_examples(split, order)
         self._examples = Examples(split, rows, device)
-        self._targets = np.asarray(split.targets)[rows]
+        self._targets = np.asarray(split.targets)[order]
+        several = self._windows is not None
+        self._wanted = target_tensor(self._targets, device) if several else self._examples.targets
         self._size = max(BATCH_SIZE, batch_size)
         self._prepare, self._device, self._precision = data.prepare, device, precision
         self._task = data.task
@@ -90,7 +96,7 @@ class Validator:
 
     def whole(self, module: nn.Module) -> tuple[Score, Score]:
         """Returns the score on the whole split, and from the same outputs that on the curve's part of it."""
-        outputs = self._outputs(module, len(self._examples))
+        outputs = self._outputs(module, len(self._targets))
         whole = self._score(outputs)
         return whole, self._score(outputs[: self.n_part]) if self.partial else whole
 
@@ -101,26 +107,31 @@ class Validator:
     @property
     def partial(self) -> bool:
         """Whether the part is less than the whole."""
-        return self.n_part < len(self._examples)
+        return self.n_part < len(self._targets)
 
     @torch.no_grad()
     def _outputs(self, module: nn.Module, n: int) -> torch.Tensor:
         """Returns the module's outputs for the first n examples, shape (n, n_outputs), of float32."""
-        positions = np.arange(n)
+        windows = None if self._windows is None else self._windows[:n]
+        n_rows = n if windows is None else int(windows.sum())
+        positions = np.arange(n_rows)
         batches = []
         module.eval()
-        for first in range(0, n, self._size):
+        for first in range(0, n_rows, self._size):
             inputs, _ = self._examples.batch(positions[first : first + self._size])
             if self._prepare is not None:
                 inputs = self._prepare(inputs)
             with autocast(self._device, self._precision):
                 batches.append(module(inputs).float())
         module.train()
-        return torch.cat(batches)
+        outputs = torch.cat(batches)
+        if windows is None:
+            return outputs
+        return torch.from_numpy(averaged(outputs.cpu().numpy(), windows)).to(self._device)
 
     def _score(self, outputs: torch.Tensor) -> Score:
         n = len(outputs)
-        loss = float(self._loss(outputs, self._examples.targets[:n]))
+        loss = float(self._loss(outputs, self._wanted[:n]))
         if not np.isfinite(loss):
             return Score(loss, {}, n)
         answers, targets = outputs.cpu().numpy(), self._targets[:n]

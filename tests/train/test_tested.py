@@ -141,7 +141,7 @@ def test_the_test_costs_its_share_or_the_least(
     steps: int, batch_size: int, n_test: int, asked: int | None
 ) -> None:
     training = TrainingOptions(length=Length(steps=steps), batch_size=batch_size, test_examples=asked)
-    n = schedules.tested_examples(training, steps, n_test)
+    n = schedules.tested_examples(training, steps, n_test, 1.0)
     assert 0 <= n <= n_test
     if asked is not None:
         assert n == min(asked, n_test)
