@@ -95,8 +95,7 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
         parsed = parse_header(header_text(header))
     except scalelab.DataError as error:
         return EcgRecord(header.stem, source, header, math.nan, None, status="rejected", reason=str(error))
-    repairs: list[str] = []
-    notes = list(parsed.notes)
+    repairs, notes = list(parsed.repairs), list(parsed.notes)
     signal: np.ndarray | None = None
     reason = None
     try:
