@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import scalelab
 
-from .classes import N_CLASSES, SINUS_RHYTHM, weights
+from .classes import ABBREVIATIONS, N_CLASSES, SINUS_RHYTHM, weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,11 +84,11 @@ def areas(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Records with equal scores are answered together, as the official scorer does.
 
     Raises:
-        scalelab.InputError: A shape or a value is wrong.
+        scalelab.InputError: A shape or a value is wrong, or a score is not finite.
     """
     import numpy as np
 
-    truth, scores = _binary(labels, "labels"), _table(scores, "scores").astype(np.float64)
+    truth, scores = _binary(labels, "labels"), _finite(scores, "scores")
     _same_length(truth, scores)
     order = np.argsort(-scores, axis=0, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=0)
@@ -142,7 +142,7 @@ def challenge_scores(labels: np.ndarray, scores: np.ndarray, outputs: np.ndarray
         outputs: (n, 26) of 0 and 1: the classes that are answered.
 
     Raises:
-        scalelab.InputError: A shape or a value is wrong.
+        scalelab.InputError: A shape or a value is wrong, or a score is not finite.
     """
     auroc, auprc = areas(labels, scores)
     measures = f_measures(labels, outputs)
@@ -189,6 +189,21 @@ def _table(values: np.ndarray, name: str) -> np.ndarray:
         raise scalelab.InputError(
             f"{name} are {table.dtype} of shape {table.shape}; the official scores need numbers of shape "
             f"(n, {N_CLASSES}) with n of 1 or more"
+        )
+    return table
+
+
+def _finite(values: np.ndarray, name: str) -> np.ndarray:
+    import numpy as np
+
+    table: np.ndarray = _table(values, name).astype(np.float64)
+    broken = np.argwhere(~np.isfinite(table))
+    if len(broken):
+        row, column = broken[0].tolist()
+        raise scalelab.InputError(
+            f"{name} hold {len(broken)} values that are not finite, the first one {table[row, column]:g} in "
+            f"row {row}, class {ABBREVIATIONS[column]}; they cannot be ranked: leave the records out, or "
+            "give them finite scores"
         )
     return table
 

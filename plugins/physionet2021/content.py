@@ -8,7 +8,8 @@ from pathlib import Path
 import scalelab
 
 from .. import file_digests
-from .records import source_of
+from .layouts import source_in
+from .sources import SOURCES
 
 REMEDY = "get the records with 'scalelab data download physionet2021 --to DIR' and set path to that folder"
 SUFFIXES = (".hea", ".mat", ".dat")
@@ -37,9 +38,10 @@ def _files(folder: Path, sources: tuple[str, ...]) -> list[tuple[str, str]]:
     """Returns source and path of every file that counts, as texts: there may be two hundred thousand."""
     files = []
     for parent, _, names in os.walk(folder):
-        source = source_of(Path(parent, "any.hea"))
+        above, here = os.path.split(parent)
+        place = here, os.path.basename(above)
         files += [
-            (source, os.path.join(parent, name))
+            (source_in(*place, name[:-4]), os.path.join(parent, name))
             for name in names
             if name.endswith(SUFFIXES) and not name.startswith(".")
         ]
@@ -52,4 +54,10 @@ def _files(folder: Path, sources: tuple[str, ...]) -> list[tuple[str, str]]:
                 f"physionet2021: the folder {folder} has no records of the source {source!r}; "
                 f"there are {', '.join(present)}"
             )
-    return sorted((source, file) for source, file in files if not sources or source in sources)
+    return sorted((source, file) for source, file in files if not sources or _counts(source, file, sources))
+
+
+def _counts(source: str, file: str, sources: tuple[str, ...]) -> bool:
+    """Says whether a file is of these sources, or a signal file whose name does not tell whose it is."""
+    header = file.endswith(".hea")
+    return source in sources or not (header or source in SOURCES)

@@ -2,7 +2,8 @@
 
 The 2020 form has a date and bare keys (`16+24 1000/mV`, `#Age: 85`), the 2021 form has neither date nor
 time (`16x1+24 1000.0(0)/mV`, `# Age: 84`). The fields are those of the WFDB header(5) manual page; what
-challenge participants were known to trip over is taken as it is meant, and said in the header's notes.
+challenge participants were known to trip over is taken as it is meant, and said in the header's notes; what
+had to be put right to be understood is in its repairs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
@@ -36,6 +38,7 @@ _GAIN = re.compile(
 )
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _CODE = re.compile(r"[0-9]{6,18}")
+_DECIMAL = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE]\+?[0-9]{1,2})?")
 _SEXES: dict[str, Sex] = {"male": "male", "m": "male", "female": "female", "f": "female"}
 _UNKNOWN = {"", "nan", "unknown", "none", "n/a", "na", "u", "?"}
 
@@ -84,6 +87,7 @@ class Header:
         age: In years, `None` where unknown.
         sex: `None` where unknown.
         notes: What was not quite as it should be, and does no harm.
+        repairs: What was put right to be understood.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Header:
     age: float | None
     sex: Sex | None
     notes: tuple[str, ...]
+    repairs: tuple[str, ...] = ()
 
 
 def header_text(header: Path) -> str:
@@ -119,7 +124,8 @@ def parse_header(text: str) -> Header:
         scalelab.DataError: It is not the header of one record; the message is `kind: details`.
     """
     lines = [line.strip() for line in text.split("\n")]
-    fields = [line for line in lines if line and not line.startswith("#")]
+    repairs: list[str] = []
+    fields = _without_comments([line for line in lines if line and not line.startswith("#")], repairs)
     if not fields:
         raise scalelab.DataError("header is empty: it has no record line")
     name, n_leads, rate, n_samples = _record_line(fields[0])
@@ -134,9 +140,28 @@ def parse_header(text: str) -> Header:
             key, _, value = line.lstrip("# \t").partition(":")
             said.setdefault(key.strip().lower(), value.strip())
     notes: list[str] = []
-    codes = _codes(said.get("dx", ""), notes)
+    codes = _codes(said.get("dx", ""), repairs, notes)
     age, sex = _age(said.get("age", ""), notes), _sex(said.get("sex", ""), notes)
-    return Header(name, rate, n_samples, signals, codes, age, sex, tuple(notes))
+    return Header(name, rate, n_samples, signals, codes, age, sex, tuple(notes), tuple(repairs))
+
+
+def _without_comments(lines: list[str], repairs: list[str]) -> list[str]:
+    """Returns lines without what stands behind a `#`: in WFDB, a comment has a line of its own.
+
+    The first word of a line is a name, which may contain the sign.
+    """
+    if not any("#" in line for line in lines):
+        return lines
+    bare = []
+    comments = []
+    for line in lines:
+        name, *rest = line.split(None, 1)
+        before, sign, comment = rest[0].partition("#") if rest else ("", "", "")
+        bare.append(f"{name} {before}".rstrip())
+        comments += [sign + comment] if sign else []
+    if comments:
+        repairs.append(f"comment: {_shown(comments[0])} left out at the end of {len(comments)} lines")
+    return bare
 
 
 def _record_line(line: str) -> tuple[str, int, float, int | None]:
@@ -187,15 +212,40 @@ def _signal_line(line: str) -> SignalLine:
     )
 
 
-def _codes(text: str, notes: list[str]) -> tuple[str, ...]:
-    words = [word for word in re.split(r"[,;\s]+", text) if word]
-    codes = dict.fromkeys(word for word in words if _CODE.fullmatch(word))
-    strange = [word for word in words if word not in codes and word.lower() not in _UNKNOWN]
+def _codes(text: str, repairs: list[str], notes: list[str]) -> tuple[str, ...]:
+    codes: dict[str, None] = {}
+    meant: list[str] = []
+    strange: list[str] = []
+    for word in re.split(r"[,;\s]+", text):
+        if _CODE.fullmatch(word):
+            codes[word] = None
+        elif (code := _code_meant(word)) is not None:
+            codes[code] = None
+            meant.append(f"{code} for {_shown(word)}")
+        elif word.lower() not in _UNKNOWN:
+            strange.append(_shown(word))
+    if meant:
+        repairs.append(f"code: {', '.join(meant[:3])} in Dx")
     if strange:
-        notes.append(f"no SNOMED CT code: {', '.join(map(_shown, strange[:3]))} in Dx")
+        notes.append(f"no SNOMED CT code: {', '.join(strange[:3])} in Dx")
     if not codes:
         notes.append("no diagnosis")
     return tuple(codes)
+
+
+def _code_meant(word: str) -> str | None:
+    """Returns the code that tables and lists wrote as a number or a text: `426783006.0`, `['426783006']`.
+
+    `4.26783006E8` has all digits of its code; `4.27E8` has lost some, and stands for none.
+    """
+    bare = word.strip("'\"[](){}")
+    if not _DECIMAL.fullmatch(bare):
+        return None
+    number = Decimal(bare)
+    if number != number.to_integral_value() or int(number.as_tuple().exponent) > 0:
+        return None
+    code = str(int(number))
+    return code if _CODE.fullmatch(code) else None
 
 
 def _age(text: str, notes: list[str]) -> float | None:

@@ -15,6 +15,7 @@ import scalelab
 from ..processes import in_processes
 from .params import InspectParams
 from .records import EcgRecord, find_records, read_record
+from .repeats import Copy, repeated
 from .sources import SOURCES, URL
 
 _PART = 100
@@ -44,13 +45,12 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
             f"scalelab data download physionet2021 --to {params.folder}, or from {URL}"
         )
     found: list[EcgRecord] = []
-    names: dict[bytes, list[str]] = defaultdict(list)
+    digests: list[str] = []
     for part in in_processes(_look, headers, jobs=params.jobs, size=_PART):
         for record, digest in part:
             found.append(record)
-            names[digest].append(record.name)
+            digests.append(digest)
         progress(len(found), len(headers), "reading")
-    names.pop(b"", None)
     tables = {
         "Records by source": _sources(found),
         "Records by rate and length": _lengths(found),
@@ -65,17 +65,19 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
         f"{counts['rejected']:,} rejected",
         tables={title: rows for title, rows in tables.items() if rows},
         records=[_row(record, folder) for record in found],
-        notes=tuple(_identical(names.values())),
+        notes=(*_identical(found, digests), *_repeats(found, digests, folder)),
     )
 
 
-def _look(headers: Sequence[Path]) -> list[tuple[EcgRecord, bytes]]:
+def _look(headers: Sequence[Path]) -> list[tuple[EcgRecord, str]]:
     """Returns each record without its samples, and a digest of these; empty where it is rejected."""
     return [(replace(record, signal=None), _digest(record)) for record in map(read_record, headers)]
 
 
-def _digest(record: EcgRecord) -> bytes:
-    return b"" if record.signal is None else hashlib.blake2b(record.signal.tobytes(), digest_size=16).digest()
+def _digest(record: EcgRecord) -> str:
+    if record.signal is None:
+        return ""
+    return hashlib.blake2b(record.signal.tobytes(), digest_size=16).hexdigest()
 
 
 def _rate(record: EcgRecord) -> float | None:
@@ -163,13 +165,31 @@ def _kinds(said: Iterable[tuple[EcgRecord, Iterable[str]]]) -> list[scalelab.Row
     return [{"what": kind, "records": len(lines), "for example": lines[0]} for kind, lines in ordered]
 
 
-def _identical(groups: Iterable[Sequence[str]]) -> list[str]:
-    alike = [names for names in groups if len(names) > 1]
-    if not alike:
-        return []
-    shown = "; ".join(" = ".join(names) for names in alike[:5])
-    more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
-    return [f"identical signals under several names, kept on one side of a split: {shown}{more}"]
+def _identical(found: Sequence[EcgRecord], digests: Sequence[str]) -> list[str]:
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for record, digest in zip(found, digests, strict=True):
+        if digest:
+            groups[digest][record.name] = None
+    alike = [" = ".join(names) for names in groups.values() if len(names) > 1]
+    what = "identical signals under several names, kept on one side of a split"
+    return [f"{what}: {_some(alike)}"] if alike else []
+
+
+def _repeats(found: Sequence[EcgRecord], digests: Sequence[str], folder: Path) -> list[str]:
+    """Names the records that lie in several folders, with the copies that training leaves out."""
+    usable = [(record, digest) for record, digest in zip(found, digests, strict=True) if digest]
+    again = repeated([Copy(record.source, record.name, digest, record.codes) for record, digest in usable])
+    left_out = [
+        record.path.relative_to(folder).as_posix()
+        for (record, _), is_copy in zip(usable, again, strict=True)
+        if is_copy
+    ]
+    what = f"{len(left_out):,} records lie in another folder, too, and are used once; left out"
+    return [f"{what}: {_some(left_out)}"] if left_out else []
+
+
+def _some(items: Sequence[str]) -> str:
+    return "; ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
 def _row(record: EcgRecord, folder: Path) -> scalelab.Row:

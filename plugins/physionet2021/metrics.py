@@ -44,4 +44,4 @@ def challenge_metrics(threshold: ThresholdName) -> tuple[scalelab.Metric, ...]:
 
 def _defined(score: Score) -> Score:
     """A model that has diverged has no score."""
-    return lambda outputs, targets: float("nan") if np.isnan(outputs).any() else score(outputs, targets)
+    return lambda outputs, targets: score(outputs, targets) if np.isfinite(outputs).all() else float("nan")

@@ -23,6 +23,7 @@ from .labels import targets_of
 from .leads import LEADS
 from .params import VERSION, Physionet2021Params
 from .records import find_records, source_of
+from .repeats import leave_out_repeats
 
 _BLOCK = 64
 
@@ -115,6 +116,7 @@ def _prepare(
         headers = [header for header in headers if source_of(header) in params.sources]
     headers.sort(key=lambda header: (source_of(header), header.name))
     rows, places = _all_rows(headers, recipe, chunks)
+    leave_out_repeats(rows)
     used = np.array([i for i, row in enumerate(rows) if row.reason is None], dtype=np.int64)
     if not len(used):
         raise scalelab.DataError(f"physionet2021: {_why_none(folder, rows)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Literal
 import scalelab
 
 from .headers import Sex, header_text, parse_header
+from .layouts import source_in
 from .signals import read_leads
 
 if TYPE_CHECKING:
     import numpy as np
 
 Status = Literal["read", "repaired", "rejected"]
-
-_GROUP = re.compile(r"g[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,9 +76,12 @@ def find_records(folder: Path) -> list[Path]:
 
 
 def source_of(header: Path) -> str:
-    """Returns the source that a header's folder names: `<source>/gN/` or `<source>/`."""
+    """Returns the source that a header's folder (`<source>/gN/` or `<source>/`) or its own name tells.
+
+    See `source_in` for which of the two.
+    """
     folder = header.absolute().parent
-    return folder.parent.name if _GROUP.fullmatch(folder.name) else folder.name
+    return source_in(folder.name, folder.parent.name, header.stem)
 
 
 def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
@@ -88,15 +89,14 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
 
     Args:
         header: The record's `.hea` file; its samples lie beside it.
-        source: Where the record comes from; by default what its folder says, see `source_of`.
+        source: Where the record comes from; by default what its folder or name says, see `source_of`.
     """
     source = source_of(header) if source is None else source
     try:
         parsed = parse_header(header_text(header))
     except scalelab.DataError as error:
         return EcgRecord(header.stem, source, header, math.nan, None, status="rejected", reason=str(error))
-    repairs: list[str] = []
-    notes = list(parsed.notes)
+    repairs, notes = list(parsed.repairs), list(parsed.notes)
     signal: np.ndarray | None = None
     reason = None
     try:

@@ -125,7 +125,8 @@ def in_leads_order(
             notes.append(f"other leads: {len(lines) - len(rows)} left out")
         gone = [lead for lead in LEADS if lead not in rows or rows[lead] in lost]
         if gone:
-            _derive(ordered, gone, {lead for lead, row in rows.items() if row in lost})
+            others = [line.lead for row, line in enumerate(lines) if row not in rows.values()]
+            _derive(ordered, gone, {lead for lead, row in rows.items() if row in lost}, others)
             repairs.append(f"leads derived: {', '.join(gone)}")
     flat = [lead for lead, values in zip(LEADS, ordered, strict=True) if (values == values[0]).all()]
     if len(flat) == len(LEADS):
@@ -147,7 +148,7 @@ def _rows(lines: tuple[SignalLine, ...]) -> dict[str, int]:
     return rows
 
 
-def _derive(ordered: np.ndarray, gone: list[str], lost: set[str]) -> None:
+def _derive(ordered: np.ndarray, gone: list[str], lost: set[str], others: list[str]) -> None:
     """Fills in limb leads: II = I + III, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2."""
     needed = [lead for lead in gone if lead not in LEADS[:6]]
     if len(set(gone) & set(LEADS[:3])) > 1:
@@ -158,7 +159,9 @@ def _derive(ordered: np.ndarray, gone: list[str], lost: set[str]) -> None:
             f"missing samples: {limits} in {', '.join(lead for lead in needed if lead in lost)}"
         )
     if needed:
-        raise scalelab.DataError(f"leads: {', '.join(needed)} missing")
+        unknown = ", ".join(f"'{printable(lead, 12)}'" for lead in others[:4])
+        there = f" (not known as leads: {unknown})" if unknown else ""
+        raise scalelab.DataError(f"leads: {', '.join(needed)} missing{there}")
     one, two, three = ordered[:3]
     formulas = {
         "I": lambda: two - three,

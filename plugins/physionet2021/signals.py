@@ -1,7 +1,7 @@
 """The samples of one record: from the signal file's bytes to checked integers, and on to millivolts.
 
-A header and its signal file may disagree on names, offsets and lengths. What to believe is settled by the
-size of the file, then by the MATLAB v4 header in it; the checksums must be right in any case.
+A header and its signal file may disagree on names, offsets, lengths and storage. What to believe is settled
+by the size of the file, then by the MATLAB header in it; the checksums must be right in any case.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ import numpy as np
 import scalelab
 
 from .headers import Header, SignalLine, printable
+from .matlab import HEAD, INT16, MISSING, matlab_version, read_matlab, refuse_foreign
 from .repairs import in_leads_order, in_millivolts, without_gaps
 
-MISSING = -(2**15)
-"""The value that stands for "no sample" in WFDB format 16."""
 SHORTEST = 1.0
 """Seconds of the shortest record that is taken."""
-_INT16 = 30
-"""MATLAB v4's type of a full matrix of little-endian 16-bit integers."""
 
 
 def read_leads(header: Path, parsed: Header, repairs: list[str], notes: list[str]) -> np.ndarray:
@@ -94,15 +91,32 @@ def _candidates(header: Path, name: str) -> Iterator[Path]:
 
 
 def _read(path: Path, parsed: Header, repairs: list[str]) -> np.ndarray:
-    n_leads, offset = len(parsed.signals), parsed.signals[0].offset
+    """Returns int16 (n_leads, n_samples) of one file, whatever its storage."""
+    n_leads, offset, n_samples = len(parsed.signals), parsed.signals[0].offset, parsed.n_samples
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
-            n, offset = _extent(file.read(64), size, n_leads, offset, parsed.n_samples, repairs)
-            stored = np.fromfile(path, dtype="<i2", count=n * n_leads, offset=offset)
+            start = file.read(HEAD)
+        described = n_samples is not None and size == offset + 2 * n_leads * n_samples
+        version = matlab_version(start, size, n_leads)
+        if version is not None:
+            if described and _has_sums(stored := _integers(path, n_leads, n_samples or 0, offset), parsed):
+                return stored
+            stored = read_matlab(path, version, n_leads, repairs)
+            _note_length(stored.shape[1], n_samples, repairs)
+            return stored
+        if not described:
+            refuse_foreign(start)
+        n, offset = _extent(start, size, n_leads, offset, n_samples, repairs)
+        return _integers(path, n_leads, n, offset)
     except OSError as error:
         raise scalelab.DataError(f"signal file: cannot be read ({error.strerror or error})") from error
+
+
+def _integers(path: Path, n_leads: int, n: int, offset: int) -> np.ndarray:
+    """Returns int16 (n_leads, n), interleaved in the file."""
+    stored = np.fromfile(path, dtype="<i2", count=n * n_leads, offset=offset)
     if stored.size != n * n_leads:
         raise scalelab.DataError("signal file: it was cut while being read")
     return np.ascontiguousarray(stored.reshape(n, n_leads).T)
@@ -119,9 +133,7 @@ def _extent(
         n, begin = matlab
         if begin != offset:
             repairs.append(f"byte offset: {begin} instead of {offset}")
-        if n != n_samples:
-            said = "no length" if n_samples is None else f"{n_samples}"
-            repairs.append(f"length: {n} samples instead of {said}")
+        _note_length(n, n_samples, repairs)
         return n, begin
     whole, rest = divmod(size - offset, 2 * n_leads)
     if n_samples is None and whole > 0 and rest == 0:
@@ -134,12 +146,17 @@ def _extent(
     return n_samples, offset
 
 
+def _note_length(found: int, said: int | None, repairs: list[str]) -> None:
+    if found != said:
+        repairs.append(f"length: {found} samples instead of {'no length' if said is None else said}")
+
+
 def _matlab_extent(start: bytes, size: int, n_leads: int) -> tuple[int, int] | None:
     """Returns the same as a MATLAB v4 header says it, where it fits the size of the file."""
     if len(start) < 20:
         return None
     kind, rows, columns, imaginary, name = struct.unpack_from("<5i", start)
-    if (kind, rows, imaginary) != (_INT16, n_leads, 0) or columns < 1 or not 1 <= name <= 44:
+    if (kind, rows, imaginary) != (INT16, n_leads, 0) or columns < 1 or not 1 <= name <= 44:
         return None
     return (columns, 20 + name) if size == 20 + name + 2 * rows * columns else None
 
@@ -152,15 +169,26 @@ def _check_sums(lines: tuple[SignalLine, ...], stored: np.ndarray) -> None:
     given = sum(line.checksum is not None for line in lines)
     if 0 < given < len(lines):
         raise scalelab.DataError(f"checksum: the header has those of {given} leads only, of {len(lines)}")
+    wrong = _unlike_sums(lines, stored)
+    if wrong:
+        shown = ", ".join(printable(lead, 12) for lead in wrong[:12])
+        raise scalelab.DataError(f"checksum: samples do not match the header's in {shown}")
+
+
+def _unlike_sums(lines: tuple[SignalLine, ...], stored: np.ndarray) -> list[str]:
+    """Returns the leads whose samples do not add up to their checksum."""
     sums = stored.view(np.uint16).sum(axis=1, dtype=np.uint16)
-    wrong = [
+    return [
         line.lead
         for line, found in zip(lines, sums.tolist(), strict=True)
         if line.checksum is not None and (line.checksum - found) % 65536
     ]
-    if wrong:
-        shown = ", ".join(printable(lead, 12) for lead in wrong[:12])
-        raise scalelab.DataError(f"checksum: samples do not match the header's in {shown}")
+
+
+def _has_sums(stored: np.ndarray, parsed: Header) -> bool:
+    """Says whether samples are what the header's checksums say; without checksums, nothing says so."""
+    lines = parsed.signals
+    return all(line.checksum is not None for line in lines) and not _unlike_sums(lines, stored)
 
 
 def _note_unchecked(lines: tuple[SignalLine, ...], stored: np.ndarray, notes: list[str]) -> None:

@@ -119,3 +119,13 @@ def test_absent_classes_are_left_out_of_the_means():
 def test_bad_input_is_one_clear_line(labels, outputs, says):
     with pytest.raises(scalelab.InputError, match=says):
         challenge_metric(labels, outputs)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused_with_their_place(broken):
+    labels, scores = np.zeros((4, 26), dtype=bool), np.zeros((4, 26))
+    scores[2, 1] = scores[3, 0] = broken
+    for call in (lambda: areas(labels, scores), lambda: challenge_scores(labels, scores, labels)):
+        with pytest.raises(scalelab.InputError, match="2 values that are not finite") as caught:
+            call()
+        assert f"the first one {broken:g} in row 2, class AFL" in str(caught.value)

@@ -92,6 +92,48 @@ def test_diagnosis_that_is_no_code_is_left_out_and_noted():
     assert found.notes == ("no SNOMED CT code: 'AF', '12' in Dx",)
 
 
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("426783006.0", "426783006"),
+        ("426783006.", "426783006"),
+        ("4.26783006E8", "426783006"),
+        ("4.26783006e+08", "426783006"),
+        ("'426783006'", "426783006"),
+        ("['426783006']", "426783006"),
+        ("(426783006.00)", "426783006"),
+        ("123456789012345678.0", "123456789012345678"),
+        ("4.27E8", None),  # digits are lost
+        ("4.26783E8", None),
+        ("426783006.5", None),
+        ("12.0", None),
+        ("4.26783006E99", None),
+        ("-426783006.0", None),
+        ("426783006.0.0", None),
+        ("nan.0", None),
+    ],
+)
+def test_codes_that_were_written_as_numbers_or_texts(word, code):
+    found = parse_header(header(Dx=f"164889003,{word}"))
+    assert found.codes == ("164889003", *([code] if code else []))
+    assert found.repairs == ((f"code: {code} for {word!r} in Dx".replace('"', "'"),) if code else ())
+    assert found.notes == (() if code else (f"no SNOMED CT code: '{word}' in Dx",))
+
+
+def test_comments_behind_a_line_are_left_out():
+    lines = header_lines("A1", SAMPLES)
+    lines[0] += " # of 2020"
+    lines[3] += "\t#noisy # very"
+    lines[4] += "#"
+    found = parse_header("\n".join(lines))
+    assert tuple(line.lead for line in found.signals) == LEADS
+    assert (found.n_samples, found.codes) == (600, ("251146004", "426783006"))
+    assert found.repairs == ("comment: '# of 2020' left out at the end of 3 lines",)
+    named = "\n".join(header_lines("A#1", SAMPLES))
+    assert parse_header(named).repairs == ()
+    assert parse_header(named).signals[0].file == "A#1.mat"
+
+
 def test_header_without_diagnosis():
     text = "\n".join(line for line in header().split("\n") if "Dx" not in line)
     assert parse_header(text).codes == ()

@@ -144,6 +144,13 @@ def test_leads_that_cannot_be_derived(tmp_path, leads, reason):
     assert (record.rate, record.n_samples) == (500.0, 2000)
 
 
+def test_leads_of_unknown_names_are_named(tmp_path):
+    lines = header_lines("A1", SAMPLES)
+    lines[7] = lines[7].removesuffix("V1") + "C1"
+    record = read_record(write(tmp_path, "A1", SAMPLES, lines))
+    assert record.reason == "leads: V1 missing (not known as leads: 'C1')"
+
+
 def test_more_leads_than_twelve_are_left_out(tmp_path):
     samples = np.concatenate([SAMPLES, SAMPLES[:, :1]], axis=1)
     lines = header_lines("A1", SAMPLES)
