@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def build(params: RegNet1dParams, input_shape: Shape, n_outputs: int) -> nn.Module:
     """Builds the network."""
-    from scalelab_plugins.regnet1d_model import RegNet1d, fan_in
+    from scalelab_plugins.regnet1d_model import RegNet1d
+    from scalelab_plugins.signal_images import fan_in
 
     network: nn.Module = RegNet1d(
         in_channels=input_shape[0],

@@ -57,13 +57,13 @@ def test_a_model_that_does_not_run_is_refused():
         complexity(nn.Linear(8, 3), (7,))
 
 
-@pytest.mark.parametrize("name", ["convnext1d", "regnet1d"])
+@pytest.mark.parametrize("name", ["convnext1d", "regnet1d", "resnet1d"])
 def test_larger_networks_ask_for_more(name):
     small, large = (
         complexity(scalelab.build_model(name, options, (12, 256), 5), (12, 256))
         for options in (
-            {"convnext1d": {"width": 8}, "regnet1d": {"w_init": 8, "w_0": 8}}[name],
-            {"convnext1d": {"width": 16}, "regnet1d": {"w_init": 32, "w_0": 64}}[name],
+            {"regnet1d": {"w_init": 8, "w_0": 8}}.get(name, {"width": 8}),
+            {"regnet1d": {"w_init": 32, "w_0": 64}}.get(name, {"width": 16}),
         )
     )
     for column in ("n_params", "forward_flops", "activation_bytes"):

@@ -9,14 +9,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from scalelab_plugins import convnext1d, regnet1d
+from scalelab_plugins import convnext1d, regnet1d, resnet1d
 from torch import nn
 
 import scalelab
 
 EXAMPLE = np.random.default_rng(0).standard_normal((3, 2, 96)).astype(np.float32)
 CALIBRATION = np.random.default_rng(1).standard_normal((24, 2, 96)).astype(np.float32)
-MODELS = ("convnext1d", "regnet1d", "encoder")
+MODELS = ("convnext1d", "regnet1d", "resnet1d", "resnet1d-means", "encoder")
+RESNETS = {"resnet1d": {}, "resnet1d-means": {"stem": "deep", "shortcut": "mean", "pooling": "mean-max"}}
 
 
 class Encoder(nn.Module):
@@ -91,6 +92,10 @@ def network(name: str) -> nn.Module:
         if name == "convnext1d":
             params = convnext1d.ConvNeXt1dParams(width=8, depths=(1, 1), layer_scale=1.0)
             return convnext1d.build(params, EXAMPLE.shape[1:], 5).train()
+        if name in RESNETS:
+            options = {"width": 8, "depths": (1, 1), "stem_stride": 9, "pool": False, "zero_init": False}
+            residual = resnet1d.ResNet1dParams(**options, **RESNETS[name])
+            return resnet1d.build(residual, EXAMPLE.shape[1:], 5).train()
         return regnet1d.build(
             regnet1d.RegNet1dParams(depth=3, w_0=8, w_init=8, w_a=8.0), EXAMPLE.shape[1:], 5
         ).train()

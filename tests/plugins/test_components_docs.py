@@ -14,6 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "components.md").read_text(encoding
 BUNDLED = [
     ("architecture", "convnext1d"),
     ("architecture", "regnet1d"),
+    ("architecture", "resnet1d"),
     ("optimizer", "adamw"),
     ("optimizer", "sgd"),
     ("optimizer", "sgdm"),

@@ -23,7 +23,7 @@ def spread(weight: torch.Tensor) -> float:
     return float(weight.detach().std())
 
 
-@pytest.mark.parametrize("name", ["convnext1d", "regnet1d"])
+@pytest.mark.parametrize("name", ["convnext1d", "regnet1d", "resnet1d"])
 def test_the_papers_is_the_default_and_no_part_of_the_identity(name):
     component = scalelab.load_plugins().architecture(name)
     assert "init" not in identity_of(component.params())
