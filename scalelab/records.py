@@ -94,8 +94,12 @@ _LeftOpen = Annotated[int | None, Field(ge=1, exclude_if=lambda examples: exampl
 
 def _named_or_numbers(value: Any) -> Literal["balanced", "sqrt"] | tuple[float, ...] | None:
     """Reads `class_weights`, with one message for all that may be wrong with it."""
-    if value is None or value == "balanced" or value == "sqrt":
-        return value
+    if value is None:
+        return None
+    if value == "balanced":
+        return "balanced"
+    if value == "sqrt":
+        return "sqrt"
     numbers = value if isinstance(value, (list, tuple)) else ()
     plain = [one for one in numbers if isinstance(one, (int, float)) and not isinstance(one, bool)]
     if not numbers or len(plain) < len(numbers) or not all(0 < one <= 1e6 for one in plain):
