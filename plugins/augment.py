@@ -13,10 +13,11 @@ NOISE_SD = 0.05
 
 
 def light_augmentation(
-    strength: float, max_shift: int
+    strength: float, max_shift: int, constants: int = 0
 ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
-    """Returns `augment(batch, generator)` for float batches of shape (batch, leads, samples).
+    """Returns `augment(batch, generator)` for float batches of shape (batch, leads + constants, samples).
 
+    The last `constants` channels are features, constant over the samples, and stay as they are.
     Each example is shifted by up to `strength * max_shift` samples either way (the ends repeat the last
     value), scaled by a log-normal factor (SD of the logarithm `0.1 * strength`), and gets white noise of
     `0.05 * strength` of its own SD. Everything is drawn from `generator`, on the batch's device.
@@ -26,7 +27,9 @@ def light_augmentation(
     def augment(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         import torch
 
-        n, leads, samples = batch.shape
+        leads = batch.shape[1] - constants
+        batch, constant = batch[:, :leads], batch[:, leads:]
+        n, _, samples = batch.shape
         device = batch.device
         if shift:
             offset = torch.randint(-shift, shift + 1, (n, 1), generator=generator, device=device)
@@ -35,6 +38,7 @@ def light_augmentation(
         scale = torch.exp(SCALE_SD * strength * torch.randn((n, 1, 1), generator=generator, device=device))
         noise = torch.randn(batch.shape, generator=generator, device=device)
         level = NOISE_SD * strength * batch.std(dim=(1, 2), keepdim=True)
-        return torch.addcmul(batch, noise, level).mul_(scale)
+        augmented = torch.addcmul(batch, noise, level).mul_(scale)
+        return torch.cat([augmented, constant], dim=1) if constants else augmented
 
     return augment

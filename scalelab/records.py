@@ -92,18 +92,22 @@ class Length(Frozen):
 _LeftOpen = Annotated[int | None, Field(ge=1, exclude_if=lambda examples: examples is None)]
 
 
-def _balanced_or_numbers(value: Any) -> Literal["balanced"] | tuple[float, ...] | None:
+def _named_or_numbers(value: Any) -> Literal["balanced", "sqrt"] | tuple[float, ...] | None:
     """Reads `class_weights`, with one message for all that may be wrong with it."""
-    if value is None or value == "balanced":
-        return None if value is None else "balanced"
+    if value is None:
+        return None
+    if value == "balanced":
+        return "balanced"
+    if value == "sqrt":
+        return "sqrt"
     numbers = value if isinstance(value, (list, tuple)) else ()
     plain = [one for one in numbers if isinstance(one, (int, float)) and not isinstance(one, bool)]
     if not numbers or len(plain) < len(numbers) or not all(0 < one <= 1e6 for one in plain):
-        raise ValueError("must be 'balanced', or a list of numbers above 0, one for each class")
+        raise ValueError("must be 'balanced', 'sqrt', or a list of numbers above 0, one for each class")
     return tuple(map(float, plain))
 
 
-_READ_WEIGHTS = PlainValidator(_balanced_or_numbers)
+_READ_WEIGHTS = PlainValidator(_named_or_numbers)
 _WRITE_WEIGHTS = PlainSerializer(lambda weights: list(weights) if isinstance(weights, tuple) else weights)
 
 
@@ -144,10 +148,10 @@ class TrainingOptions(ScheduleOptions):
     )
     test_examples: _LeftOpen = Field(None, description="test examples of a run; default 2.5% of its FLOPs")
     class_weights: Annotated[
-        Literal["balanced"] | tuple[float, ...] | None, _READ_WEIGHTS, _WRITE_WEIGHTS
+        Literal["balanced", "sqrt"] | tuple[float, ...] | None, _READ_WEIGHTS, _WRITE_WEIGHTS
     ] = Field(
         None,
-        description="weights of the classes in the training loss: balanced, or a list of one for each",
+        description="weights of the classes in the training loss: balanced, sqrt, or a list of one for each",
         exclude_if=lambda weights: weights is None,
     )
     sampler: Literal["shuffled", "balanced"] = Field(

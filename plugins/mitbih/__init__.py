@@ -17,12 +17,15 @@ from .params import VERSION, InspectParams, MitbihParams
 def open_mitbih(params: MitbihParams) -> scalelab.OpenDataset:
     """Opens the dataset; the first time with these options, reads the folder and fills the cache.
 
-    Inputs are float16 of shape (n, leads, window samples), targets int64 class indices.
+    Inputs are float16 of shape (n, channels, window samples), targets int64 class indices. Channels are the
+    leads, of each of `beats` windows; with a `reference` the same minus it; with `rr` those of RR intervals.
 
     Raises:
         scalelab.DataError: The folder or a file of it is missing, damaged or of no use with these options.
     """
     from ..augment import light_augmentation
+    from .context import N_RR
+    from .metrics import metrics_of
     from .prepare import load
 
     arrays, fingerprint = load(params)
@@ -35,17 +38,19 @@ def open_mitbih(params: MitbihParams) -> scalelab.OpenDataset:
         input_shape=train.inputs.shape[1:],
         n_outputs=len(classes),
         loss="cross-entropy",
-        metrics=("accuracy", "balanced-accuracy", "macro-f1", "ece"),
+        metrics=("accuracy", "balanced-accuracy", "macro-f1", "ece", *metrics_of(params.classes)),
         objective="loss",
         classes=classes,
     )
+    constants = N_RR if params.rr else 0
+    augment = light_augmentation(params.augment, round(0.02 * params.rate), constants)
     return scalelab.OpenDataset(
         task=task,
         train=train,
         validation=validation,
         test=test if len(test) else None,
         fingerprint=fingerprint,
-        augment=light_augmentation(params.augment, round(0.02 * params.rate)) if params.augment else None,
+        augment=augment if params.augment else None,
     )
 
 

@@ -22,6 +22,16 @@ DS1_VALIDATION = ("114", "124", "205", "223")
 """Four DS1 records (17 % of its beats) that together hold N, S, V and F in about the proportions of DS1,
 conduction disorders (124) and swapped leads (114) among them, and leave most of each class to train on."""
 
+DS1_FOLDS = (
+    ("108", "114", "119", "124", "201", "215"),
+    ("106", "109", "116", "205", "207", "220"),
+    ("115", "122", "208", "209", "230"),
+    ("101", "112", "118", "203", "223"),
+)
+"""Four parts of DS1 for cross-validation, five or six patients each: those in which the shares of N, S, V
+and F are nearest to a quarter, by the sum of squares. Record 209 has 41 % of the S beats of DS1 and record
+208 90 % of the F beats, so that no parts have equal shares."""
+
 AAMI: Mapping[str, str] = {
     symbol: name
     for name, symbols in {"N": "NLRBejn", "S": "AaJS", "V": "VEr", "F": "F", "Q": "/fQ?"}.items()

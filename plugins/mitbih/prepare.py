@@ -14,13 +14,16 @@ import scalelab
 from ..file_digests import content_digest
 from .beats import (
     DS1,
+    DS1_FOLDS,
     DS1_VALIDATION,
     DS2,
     PACED,
+    SYMBOLS,
     labels_of,
     stratified_split,
     windows,
 )
+from .context import N_RR, rr_intervals, with_neighbors
 from .params import VERSION, MitbihParams
 from .reader import REMEDY, Beats, files_of, read
 
@@ -50,7 +53,7 @@ def _records(folder: Path, params: MitbihParams) -> list[str]:
     if not folder.is_dir():
         raise scalelab.DataError(f"mitbih: there is no folder {folder}; {REMEDY}")
     if params.split == "inter-patient":
-        return sorted(DS1 + DS2)
+        return sorted(DS1 + DS2 if params.test else DS1)
     found = sorted(path.stem for path in folder.glob("*.hea"))
     if not found:
         raise scalelab.DataError(f"mitbih: the folder {folder} holds no records (*.hea); {REMEDY}")
@@ -62,7 +65,6 @@ def _records(folder: Path, params: MitbihParams) -> list[str]:
 
 def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str, np.ndarray]:
     label_of, classes = labels_of(params.classes)
-    before, after = round(params.before * params.rate), round(params.after * params.rate)
     inputs, labels, names = [], [], []
     dropped = np.zeros(len(classes), dtype=np.int64)
     for name in records:
@@ -70,21 +72,48 @@ def _prepare(folder: Path, records: list[str], params: MitbihParams) -> dict[str
         signal = _signal(beats, params)
         if signal is None:
             continue
-        is_beat = np.isin(beats.symbols, list(label_of))
-        label = np.array([label_of[symbol] for symbol in beats.symbols[is_beat]], dtype=np.int64)
-        peaks = np.rint(beats.samples[is_beat] * (params.rate / beats.rate)).astype(np.int64)
-        inside = (peaks >= before) & (peaks + after <= signal.shape[1])
-        dropped += np.bincount(label[~inside], minlength=len(classes))
-        if inside.any():
-            inputs.append(_normalized(windows(signal, peaks[inside], before, after), params.normalise))
-            labels.append(label[inside])
-            names.append(np.full(int(inside.sum()), name))
+        is_beat = np.isin(beats.symbols, SYMBOLS)
+        label = np.array([label_of.get(symbol, -1) for symbol in beats.symbols[is_beat]], dtype=np.int64)
+        inside, examples = _examples(signal, beats.samples[is_beat], params.rate / beats.rate, params)
+        dropped += np.bincount(label[~inside & (label >= 0)], minlength=len(classes))
+        used = label[inside] >= 0
+        if used.any():
+            inputs.append(examples[used])
+            labels.append(label[inside][used])
+            names.append(np.full(int(used.sum()), name))
     if not inputs:
         raise scalelab.DataError(
             f"mitbih: no beat of {folder} fits these options; "
             "shorten the window (before, after) or choose leads = 'both'"
         )
     return _split(np.concatenate(inputs), np.concatenate(labels), np.concatenate(names), dropped, params)
+
+
+def _examples(
+    signal: np.ndarray, positions: np.ndarray, scale: float, params: MitbihParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which beats have their window inside the record, and what a model sees of these.
+
+    Args:
+        signal: Shape (leads, samples).
+        positions: Of all beats of the record, in samples as recorded.
+        scale: The signal's sampling rate over that of the record.
+        params: The options.
+    """
+    before, after = round(params.before * params.rate), round(params.after * params.rate)
+    peaks = np.rint(positions * scale).astype(np.int64)
+    inside = (peaks >= before) & (peaks + after <= signal.shape[1])
+    n = int(inside.sum())
+    if n == 0:
+        return inside, np.empty((0, 0, 0), dtype=np.float16)
+    beats = _normalized(windows(signal, peaks[inside], before, after), params.normalise)
+    channels = [with_neighbors(beats, params.beats)]
+    if params.reference == "median-beat":
+        channels.append(with_neighbors(beats - np.median(beats, axis=0), params.beats))
+    if params.rr:
+        rr = rr_intervals(positions)[inside]
+        channels.append(np.broadcast_to(rr[:, :, None], (n, N_RR, before + after)))
+    return inside, np.concatenate([part.astype(np.float16) for part in channels], axis=1)
 
 
 def _signal(beats: Beats, params: MitbihParams) -> np.ndarray | None:
@@ -112,7 +141,7 @@ def _normalized(beats: np.ndarray, normalise: str) -> np.ndarray:
     if normalise == "beat":
         beats = beats - beats.mean(axis=2, keepdims=True)
         beats /= np.maximum(beats.std(axis=2, keepdims=True), FLAT)
-    return beats.astype(np.float16)
+    return beats
 
 
 def _split(
@@ -126,7 +155,8 @@ def _split(
         fractions = (params.validation_fraction, params.test_fraction)
         parts = stratified_split(labels, fractions, np.random.default_rng(params.seed))
     else:
-        validation, test = np.isin(names, DS1_VALIDATION), np.isin(names, DS2)
+        validating = DS1_VALIDATION if params.fold == "none" else DS1_FOLDS[params.fold]
+        validation, test = np.isin(names, validating), np.isin(names, DS2)
         parts = [np.flatnonzero(part) for part in (~(validation | test), validation, test)]
     for split, part in zip(SPLITS[:2], parts, strict=False):
         if len(part) == 0:

@@ -45,7 +45,9 @@ def weights_of(training: TrainingOptions, task: Task, targets: np.ndarray) -> np
 
     `"balanced"` is n / (k · n_c) for cross-entropy, so that the k classes count alike and the mean weight of
     the n examples is 1 (King & Zeng 2001; scikit-learn's `compute_class_weight`), and for bce the ratio of
-    negative to positive examples of each output. A class without examples has weight 1.
+    negative to positive examples of each output. `"sqrt"` goes half of that way: proportional to n_c^(-1/2),
+    the mean weight of the examples being 1 as well, and for bce the root of the ratio. A class without
+    examples has weight 1.
 
     Args:
         training: The options.
@@ -55,16 +57,17 @@ def weights_of(training: TrainingOptions, task: Task, targets: np.ndarray) -> np
     weights = training.class_weights
     if weights is None:
         return None
-    if weights != "balanced":
+    if isinstance(weights, tuple):
         return np.asarray(weights, dtype=np.float32)
-    n = len(targets)
+    n, power = len(targets), 1.0 if weights == "balanced" else 0.5
     if task.loss == "bce":
         positive = np.asarray(targets).sum(axis=0, dtype=float)
-        balanced = np.where(positive > 0, (n - positive) / np.maximum(positive, 1e-300), 1.0)
+        found = np.where(positive > 0, (n - positive) / np.maximum(positive, 1e-300), 1.0) ** power
     else:
-        counts = np.bincount(targets, minlength=task.n_outputs)
-        balanced = np.where(counts > 0, n / (np.count_nonzero(counts) * np.maximum(counts, 1)), 1.0)
-    return balanced.astype(np.float32)
+        counts = np.bincount(targets, minlength=task.n_outputs).astype(float)
+        total = (counts[counts > 0] ** (1 - power)).sum()
+        found = np.where(counts > 0, n / (total * np.maximum(counts, 1) ** power), 1.0)
+    return found.astype(np.float32)
 
 
 def weighted(

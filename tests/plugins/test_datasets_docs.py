@@ -9,7 +9,7 @@ import annotated_types
 import pytest
 from pydantic_core import PydanticUndefined
 from scalelab_plugins.mitbih import MitbihParams
-from scalelab_plugins.mitbih.beats import AAMI, DS1_VALIDATION, PACED
+from scalelab_plugins.mitbih.beats import AAMI, DS1_FOLDS, DS1_VALIDATION, PACED
 from scalelab_plugins.physionet2021 import Physionet2021Params
 from scalelab_plugins.synthetic_ecg import SyntheticEcgParams
 from scalelab_plugins.synthetic_ecg.conditions import CONDITIONS
@@ -65,6 +65,8 @@ def test_class_tables():
         symbols = " ".join(f"`{symbol}`" for symbol in AAMI if AAMI[symbol] == name)
         assert f"| {name} | {symbols} |" in text
     assert ", ".join(DS1_VALIDATION[:-1]) + f" and {DS1_VALIDATION[-1]}" in text
+    for fold, records in enumerate(DS1_FOLDS):
+        assert f"| {fold} | {' '.join(records)} |" in text
     assert ", ".join(PACED[:-1]) + f" and {PACED[-1]}" in text
 
 

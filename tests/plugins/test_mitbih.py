@@ -11,6 +11,7 @@ import pytest
 import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mitbih_databases import RATE, write_record
 from pydantic import ValidationError
 from scalelab_plugins.mitbih import MitbihParams, census, open_mitbih, scalelab_datasets
 from scalelab_plugins.mitbih.beats import (
@@ -28,33 +29,10 @@ from scalelab_plugins.mitbih.reader import read
 
 from scalelab import DataError
 
-SECONDS, RATE = 60, 360
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SCALELAB_CACHE", str(tmp_path / "cache"))
-
-
-def write_record(folder, name, *, leads=("MLII", "V1"), symbols=None, seed=0):
-    """A minute of two leads with a spike at each beat: +1 mV in MLII, -0.5 mV in any other lead."""
-    rng = np.random.default_rng(seed)
-    samples = np.arange(20, SECONDS * RATE, 180)
-    symbols = symbols or ["N"] * 60 + ["L"] * 20 + ["V"] * 20 + ["A"] * 12 + ["F"] * 5 + ["Q"] * 3
-    symbols = list(rng.permutation(symbols))
-    samples = samples[: len(symbols)]
-    signal = 0.02 * rng.normal(size=(SECONDS * RATE, 2))
-    for at in samples:
-        signal[at] += [1.0 if lead == "MLII" else -0.5 for lead in leads]
-    wfdb.wrsamp(
-        name, fs=RATE, units=["mV", "mV"], sig_name=list(leads), p_signal=signal, fmt=["212", "212"],
-        adc_gain=[200.0, 200.0], baseline=[1024, 1024], write_dir=str(folder),
-    )  # fmt: skip
-    wfdb.wrann(
-        name, "atr", np.r_[5, samples], np.array(["+", *symbols]),
-        aux_note=["(N"] + [""] * len(samples), write_dir=str(folder),
-    )  # fmt: skip
-    return samples, symbols
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +240,7 @@ class TestIdentity:
         assert dataset.name == "mitbih"
         data = dataset.open(dataset.params(path=database))
         assert data.task.loss == "cross-entropy"
-        assert data.task.metrics == ("accuracy", "balanced-accuracy", "macro-f1", "ece")
+        assert data.task.metrics[:4] == ("accuracy", "balanced-accuracy", "macro-f1", "ece")
         assert data.train.targets.dtype == np.int64
 
     def test_augmentation(self, database):

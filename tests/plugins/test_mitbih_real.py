@@ -1,14 +1,17 @@
 """The whole MIT-BIH Arrhythmia Database against its published counts."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
 from scalelab_plugins.mitbih import MitbihParams, census, open_mitbih
-from scalelab_plugins.mitbih.beats import AAMI, DS1, DS2, PACED
+from scalelab_plugins.mitbih.beats import AAMI, DS1, DS1_FOLDS, DS2, PACED
+from scalelab_plugins.mitbih.context import UNIT
 
-MITDB = Path(__file__).resolve().parents[3] / "shared" / "data" / "mitdb"
+ROOT = Path(__file__).resolve().parents[2]
+MITDB = ROOT.parent / "shared" / "data" / "mitdb"
 pytestmark = pytest.mark.skipif(not MITDB.is_dir(), reason=f"the real recordings are not at {MITDB}")
 
 SPLITS = ("train", "validation", "test")
@@ -98,3 +101,38 @@ def test_random_split_holds_every_class_on_every_side():
     )
     for split in SPLITS:
         assert all(n > 0 for n in counts[split].values())
+
+
+def test_no_exchange_of_two_patients_makes_the_folds_of_ds1_more_even():
+    counts = {}
+    for record in DS1:
+        classes = [AAMI[s] for s in wfdb.rdann(str(MITDB / record), "atr").symbol if s in AAMI]
+        counts[record] = np.array([classes.count(label) for label in "NSVF"], dtype=float)
+    total = np.sum(list(counts.values()), axis=0)
+
+    def unevenness(folds):
+        shares = np.array([np.sum([counts[name] for name in fold], axis=0) / total for fold in folds])
+        return ((shares - 1 / len(folds)) ** 2).sum()
+
+    found = unevenness(DS1_FOLDS)
+    for one, other in itertools.combinations(range(len(DS1_FOLDS)), 2):
+        for a, b in itertools.product(DS1_FOLDS[one], DS1_FOLDS[other]):
+            exchanged = [set(fold) for fold in DS1_FOLDS]
+            exchanged[one] = exchanged[one] - {a} | {b}
+            exchanged[other] = exchanged[other] - {b} | {a}
+            assert unevenness(exchanged) >= found - 1e-9
+    page = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for fold in DS1_FOLDS:
+        row = " | ".join(f"{n:,.0f}" for n in np.sum([counts[name] for name in fold], axis=0))
+        assert f"| {' '.join(fold)} | {row} |" in page
+
+
+def test_rr_intervals_tell_premature_beats():
+    params = {"split": "inter-patient", "test": False, "classes": "aami4", "rate": 50, "rr": True}
+    data = open_mitbih(MitbihParams(path=MITDB, **params))
+    ratio = np.exp(UNIT * np.asarray(data.train.inputs[:, 2:, 0], dtype=float))
+    median = {name: np.median(ratio[data.train.targets == k], axis=0) for k, name in enumerate("NSV")}
+    assert median["N"][0] == pytest.approx(1, abs=0.05)
+    assert median["S"][0] < 0.8
+    assert median["V"][0] < 0.8
+    assert median["V"][1] > 1.1  # the compensatory pause

@@ -39,6 +39,7 @@ def test_options_that_are_left_alone_change_no_identity():
     assert (asked["class_weights"], asked["sampler"], asked["ema"]) == ("balanced", "balanced", 0.99)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=3, max_size=60).filter(lambda own: len(set(own)) == 3))
 def test_balanced_weights_are_those_of_scikit_learn(targets):
     found = weights_of(TrainingOptions(class_weights="balanced"), THREE, np.array(targets))
@@ -47,11 +48,24 @@ def test_balanced_weights_are_those_of_scikit_learn(targets):
     assert np.mean(found[targets]) == pytest.approx(1.0, rel=1e-6)
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=3, max_size=60).filter(lambda own: len(set(own)) == 3))
+def test_weights_of_the_square_root_go_half_the_way(targets):
+    targets = np.array(targets)
+    found = weights_of(TrainingOptions(class_weights="sqrt"), THREE, targets)
+    balanced = weights_of(TrainingOptions(class_weights="balanced"), THREE, targets)
+    assert found / found[0] == pytest.approx(np.sqrt(balanced / balanced[0]), rel=1e-5)
+    assert np.mean(found[targets]) == pytest.approx(1.0, rel=1e-6)
+
+
 def test_a_class_without_examples_and_outputs_of_several_labels():
     option = TrainingOptions(class_weights="balanced")
     assert weights_of(option, THREE, np.array([0, 0, 0, 2])) == pytest.approx([4 / 6, 1.0, 2.0])
     targets = np.array([[1, 0], [0, 0], [0, 0], [0, 0]])
     assert weights_of(option, MULTI, targets) == pytest.approx([3.0, 1.0])
+    half = TrainingOptions(class_weights="sqrt")
+    assert weights_of(half, THREE, np.array([0, 0, 0, 2]))[1] == 1
+    assert weights_of(half, MULTI, targets) == pytest.approx([3.0**0.5, 1.0])
     assert weights_of(TrainingOptions(class_weights=(1.0, 2.0, 3.0)), THREE, targets) == pytest.approx(
         [1, 2, 3]
     )
