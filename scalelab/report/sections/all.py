@@ -12,6 +12,7 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.report.parts import Section
 from scalelab.report.sections import (
     allocation,
+    calibration,
     comparison,
     curves,
     design,
@@ -26,7 +27,19 @@ from scalelab.report.sections.topic import Topic
 
 TOPICS: tuple[Topic, ...] = tuple(
     topic.TOPIC
-    for topic in (studies, laws, sweeps, comparison, allocation, fronts, trees, design, curves, method)
+    for topic in (
+        studies,
+        laws,
+        sweeps,
+        comparison,
+        allocation,
+        fronts,
+        calibration,
+        trees,
+        design,
+        curves,
+        method,
+    )
 )
 _NO_ANSWER = "These runs support no law yet; the tables below say what is missing."
 
