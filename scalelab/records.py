@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
+from operator import gt
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -281,6 +282,15 @@ class Calibration(Frozen):
     counts: tuple[int, ...] = Field(description="probabilities in each bin")
     probabilities: tuple[float | None, ...] = Field(description="their mean; None in an empty bin")
     positives: tuple[int, ...] = Field(description="how many of them are of classes that were there")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        filled = tuple(one is not None for one in self.probabilities)
+        if not self.ece or filled != tuple(n > 0 for n in self.counts):
+            raise ValueError("each bin with a count needs a probability, and there must be a class")
+        if len(self.positives) != len(self.counts) or any(map(gt, self.positives, self.counts)):
+            raise ValueError("each bin needs its positives, at most as many as its count")
+        return self
 
 
 class Machine(Frozen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalelab.analysis.designspace.whole import DesignSpace, design_space
@@ -15,6 +16,7 @@ from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
+from scalelab.analysis.runs.calibration import Reliability, reliabilities
 from scalelab.analysis.runs.columns import hashable
 from scalelab.analysis.runs.designs import (
     SCALES,
@@ -112,8 +114,8 @@ class Analysis:
 
     json_fields: ClassVar = (
         "level", "estimator", "seed", "on", "charge", "studies", "warnings", "refits", "loss_by_scale=scales",
-        "laws",
-        "sweeps", "comparisons", "compute_optimal=optima", "fronts", "trees", "design",
+        "laws", "sweeps", "comparisons", "compute_optimal=optima", "fronts", "calibration=calibrations",
+        "trees", "design",
     )  # fmt: skip
 
     @property
@@ -125,6 +127,11 @@ class Analysis:
     def refused(self) -> tuple[Refusal, ...]:
         """The laws that were."""
         return tuple(law for law in self.laws if isinstance(law, Refusal))
+
+    @cached_property
+    def calibrations(self) -> tuple[Reliability, ...]:
+        """How far the probabilities of each family's best run are right, of classifiers that record it."""
+        return reliabilities(self.runs, self.level)
 
     @property
     def forests(self) -> tuple[TreeModel, ...]:

@@ -204,6 +204,37 @@ class Boxes:
     colors: tuple[int, ...]
 
 
+class Predicted(NamedTuple):
+    """What was predicted with which probability, and how much of it came true.
+
+    Attributes:
+        label: What the legend says.
+        points: Mean probability of each bin, the part that came true, and both ends of its interval, NaN
+            where it is empty; shape (bins, 4).
+        counts: How many predictions are in each bin of equal width from 0 to 1, shape (bins,).
+    """
+
+    label: str
+    points: Array
+    counts: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """A reliability diagram: what came true against what was predicted, and below it how many predictions.
+
+    Attributes:
+        title: A line above it.
+        predicted: What is drawn, each in a color of its own.
+    """
+
+    title: str
+    predicted: tuple[Predicted, ...]
+
+
+AnyPanel = Panel | Bars | Boxes | Reliability
+
+
 @dataclass(frozen=True, eq=False)
 class Figure:
     """The numbers of a figure, in data units, before any pixel.
@@ -212,7 +243,7 @@ class Figure:
         name: A file name without its ending.
         title: A line above the figure.
         caption: What it shows and how to read it, in a sentence or two.
-        panels: From left to right, row by row; `Bars` come first, `Boxes` alone.
+        panels: From left to right, row by row; `Bars` come first, `Boxes` and `Reliability` alone.
         legend: `panels` (one in each), `figure` (one for all), `colors` (a color bar of levels) or nothing.
         level_label: What the levels of series are.
     """
@@ -220,7 +251,7 @@ class Figure:
     name: str
     title: str
     caption: str
-    panels: tuple[Panel | Bars | Boxes, ...]
+    panels: tuple[AnyPanel, ...]
     legend: str = "panels"
     level_label: str = ""
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 BINS = 15
+MOST_CLASSES = 1000
+"""Of more classes nothing is recorded."""
+_AT_A_TIME = 1 << 22
 
 
 def ece(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -27,44 +30,35 @@ def ece(outputs: np.ndarray, targets: np.ndarray) -> float:
     All classes count, those that never occur too: 0.3 for what never happens is a wrong probability. NaN
     where an output is.
     """
-    import numpy as np
-
-    probabilities, truth = _probabilities(outputs, targets), one_hot(outputs, targets)
-    if np.isnan(probabilities).any():
-        return float("nan")
-    return float(np.abs(_surplus(probabilities, truth)).sum() / truth.size)
+    tally = _tally(outputs, targets)
+    return float("nan") if tally is None else float(abs(tally[3]).sum() / outputs.size)
 
 
 def calibration(outputs: np.ndarray, targets: np.ndarray, task: Task) -> Calibration | None:
     """Returns the calibration of a classifier; `None` of anything else, and where an output is NaN.
 
     A classifier has the loss `"cross-entropy"`, or `"bce"` with targets of 0 and 1, or among its metrics
-    `"ece"`, by which a loss of one's own says that its outputs are logits of classes.
+    `"ece"`, by which a loss of one's own says that its outputs are logits of classes; and at most
+    `MOST_CLASSES` classes.
 
     Args:
         outputs: Of the model, shape (n, n_outputs).
         targets: As in `Split`.
         task: What they belong to.
     """
-    import numpy as np
-
-    if not _classifies(task, targets):
+    n, k = outputs.shape
+    tally = _tally(outputs, targets) if k <= MOST_CLASSES and _classifies(task, targets) else None
+    if tally is None:
         return None
-    probabilities, truth = _probabilities(outputs, targets), one_hot(outputs, targets)
-    if np.isnan(probabilities).any():
-        return None
-    bins = _bins(probabilities).ravel()
-    counts = np.bincount(bins, minlength=BINS)
-    sums = np.bincount(bins, probabilities.ravel(), minlength=BINS)
-    errors = np.abs(_surplus(probabilities, truth)).sum(1) / len(truth)
-    names = task.classes if len(set(task.classes)) == len(errors) else map(str, range(len(errors)))
+    counts, sums, positives = (pooled.tolist() for pooled in tally[:3].sum(1))
+    names = task.classes if len(set(task.classes)) == k else map(str, range(k))
     return Calibration(
-        ece=dict(zip(names, errors.tolist(), strict=True)),
-        counts=tuple(counts.tolist()),
+        ece=dict(zip(names, (abs(tally[3]).sum(1) / n).tolist(), strict=True)),
+        counts=tuple(map(int, counts)),
         probabilities=tuple(
-            total / n if n else None for total, n in zip(sums.tolist(), counts.tolist(), strict=True)
+            total / count if count else None for total, count in zip(sums, counts, strict=True)
         ),
-        positives=tuple(np.bincount(bins[truth.ravel()], minlength=BINS).tolist()),
+        positives=tuple(map(int, positives)),
     )
 
 
@@ -74,20 +68,26 @@ def _classifies(task: Task, targets: np.ndarray) -> bool:
     return task.loss == "cross-entropy" or "ece" in task.metrics
 
 
-def _probabilities(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return logistic(outputs) if targets.ndim == 2 else softmax(outputs)
+def _tally(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+    """Returns counts, sums of probabilities, positives and the surplus of the sums over these.
 
-
-def _bins(probabilities: np.ndarray) -> np.ndarray:
+    The shape is (4, n_outputs, BINS). `None` where an output is NaN. A part of the examples at a time: a
+    task may have as many classes as a language has words.
+    """
     import numpy as np
 
-    return np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-
-
-def _surplus(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Returns by how much the probabilities of each class and bin exceed its positives, shape (k, BINS)."""
-    import numpy as np
-
-    k = truth.shape[1]
-    cells = (_bins(probabilities) + BINS * np.arange(k)).ravel()
-    return np.bincount(cells, (probabilities - truth).ravel(), minlength=BINS * k).reshape(k, BINS)
+    n, k = outputs.shape
+    tally = np.zeros((4, k * BINS))
+    rows = max(1, _AT_A_TIME // k)
+    for first in range(0, n, rows):
+        own, there = outputs[first : first + rows], targets[first : first + rows]
+        probabilities = logistic(own) if targets.ndim == 2 else softmax(own)
+        if np.isnan(probabilities).any():
+            return None
+        truth = one_hot(own, there)
+        bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
+        cells = (bins + BINS * np.arange(k)).ravel()
+        for total, weights in zip(tally, (None, probabilities, truth, probabilities - truth), strict=True):
+            weighted = None if weights is None else weights.ravel()
+            total += np.bincount(cells, weighted, minlength=k * BINS)
+    return tally.reshape(4, k, BINS)

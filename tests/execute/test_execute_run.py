@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from scalelab import finished_runs, open_store, run_study
@@ -33,6 +35,11 @@ def test_runs_are_tested_and_their_weights_kept(lab):
     assert (runs.test_loss > 0).all()
     assert runs.test_accuracy.between(0, 1).all()
     assert (runs.test_objective == runs.test_loss).all()
+    for text in runs.calibration:
+        told = json.loads(text)
+        assert list(told["test"]["ece"]) == ["0", "1"]
+        assert sum(told["test"]["counts"]) == 2 * 32
+        assert sum(told["validation"]["positives"]) == runs.n_validated[0]
     assert runs.train_flops_best.equals(runs.train_flops * runs.best_step / runs.n_steps)
     on_test = finished_runs(store, on="test", charge="best")
     assert on_test.loss.tolist() == runs.test_loss.tolist()

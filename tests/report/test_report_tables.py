@@ -62,8 +62,9 @@ def test_escape_sequences_in_names_are_not_obeyed(capsys):
 
 
 def test_one_list_of_sections_in_one_order(grid_analysis, grid_report, report, capsys):
-    # Nothing is tuned or refitted in these runs, and what nobody asked for is not missing.
-    keys = ["answer", *(topic.key for topic in TOPICS if topic.key not in ("sweeps", "refits"))]
+    # Nothing is tuned, refitted or calibrated in these runs, and what nobody asked for is not missing.
+    absent = ("sweeps", "refits", "calibration")
+    keys = ["answer", *(topic.key for topic in TOPICS if topic.key not in absent)]
     assert list(grid_report.sections) == keys
     terminal = report(grid_analysis, whole=False, draw=False)
     assert list(terminal.sections) == [key for key in keys if key not in ("curves", "method")]

@@ -23,7 +23,7 @@ from scalelab.components import OpenDataset, Split, Task
 from scalelab.errors import DataError
 from scalelab.records import Calibration
 from scalelab.train.batches import subset_indices
-from scalelab.train.calibration import BINS, calibration
+from scalelab.train.calibration import BINS, MOST_CLASSES, calibration
 from scalelab.train.metrics import resolve_metric
 from scalelab.train.results import TrainResult
 
@@ -158,6 +158,26 @@ def test_classes_have_their_names_or_their_numbers() -> None:
         found = of(outputs, targets, classes=classes)
         assert found is not None
         assert list(found.ece) == names
+
+
+def test_examples_are_taken_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    outputs, targets = generator.standard_normal((50, 4)), generator.integers(0, 4, 50)
+    value, whole = ECE.compute(outputs, targets), of(outputs, targets)
+    for size in (1, 12, 400):
+        monkeypatch.setattr("scalelab.train.calibration._AT_A_TIME", size)
+        assert ECE.compute(outputs, targets) == pytest.approx(value)
+        part = of(outputs, targets)
+        assert part is not None
+        assert whole is not None
+        assert (part.counts, part.positives) == (whole.counts, whole.positives)
+
+
+def test_of_very_many_classes_nothing_is_recorded() -> None:
+    targets = np.arange(3)
+    assert of(np.eye(3, MOST_CLASSES), targets) is not None
+    assert of(np.eye(3, MOST_CLASSES + 1), targets) is None
+    assert 0 < ECE.compute(np.eye(3, MOST_CLASSES + 1), targets) < 1
 
 
 def test_what_is_no_classifier_has_none() -> None:

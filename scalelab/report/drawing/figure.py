@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import InputError
 from scalelab.report.drawing.bars import draw_bars, draw_boxes
 from scalelab.report.drawing.panels import LevelColors, draw_panel, look_at_the_points
+from scalelab.report.drawing.reliability import draw_reliability
 from scalelab.report.drawing.style import CSS_COLORS, new_figure, styled
-from scalelab.report.parts import Bars, Boxes, Figure, Panel
+from scalelab.report.parts import Bars, Boxes, Figure, Panel, Reliability
 
 if TYPE_CHECKING:
     from matplotlib import figure as matplotlib_figure
@@ -42,7 +43,9 @@ def draw(content: Figure) -> matplotlib_figure.Figure:
         A Matplotlib figure with a transparent background.
     """
     with styled():
-        if isinstance(content.panels[0], Panel):
+        if isinstance(content.panels[0], Reliability):
+            figure = draw_reliability([panel for panel in content.panels if isinstance(panel, Reliability)])
+        elif isinstance(content.panels[0], Panel):
             figure = _draw_grid(content, [panel for panel in content.panels if isinstance(panel, Panel)])
         else:
             figure = _draw_rows(content)
@@ -113,7 +116,7 @@ def inline_svg(content: Figure) -> str:
 def _draw_rows(content: Figure) -> matplotlib_figure.Figure:
     """Draws panels of horizontal rows side by side, and what stands beside them."""
     panels = content.panels
-    rows = max(len(panel.rows) for panel in panels if not isinstance(panel, Panel))
+    rows = max(len(panel.rows) for panel in panels if isinstance(panel, (Bars, Boxes)))
     if isinstance(panels[0], Boxes):
         width, height = 6.4, 1.0 + _BOX * rows
     else:
@@ -127,7 +130,7 @@ def _draw_rows(content: Figure) -> matplotlib_figure.Figure:
             draw_bars(axes, panel, first=index == 0)
         elif isinstance(panel, Boxes):
             draw_boxes(axes, panel)
-        else:
+        elif isinstance(panel, Panel):
             draw_panel(axes, panel, None)
             axes.set_ylabel(panel.y_label)
     return figure

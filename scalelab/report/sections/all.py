@@ -12,6 +12,7 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.report.parts import Section
 from scalelab.report.sections import (
     allocation,
+    calibration,
     comparison,
     curves,
     design,
@@ -35,6 +36,7 @@ TOPICS: tuple[Topic, ...] = tuple(
         comparison,
         allocation,
         fronts,
+        calibration,
         trees,
         design,
         curves,

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from scalelab.report.parts import Bars, Boxes, Figure, Panel, Section, Table
+from scalelab.report.parts import AnyPanel, Figure, Section, Table
 
 if TYPE_CHECKING:
     from scalelab.analysis.analyze import Analysis
@@ -20,7 +20,7 @@ def _words() -> dict[str, dict[str, str]]:
     return tomllib.loads(resources.files(__package__).joinpath("figures.toml").read_text("utf-8"))
 
 
-def figure(kind: str, suffix: str, panels: Iterable[Panel | Bars | Boxes], **values: str) -> Figure:
+def figure(kind: str, suffix: str, panels: Iterable[AnyPanel], **values: str) -> Figure:
     """Returns a figure whose words stand in `figures.toml`.
 
     Args:
