@@ -10,7 +10,7 @@ from ..physionet_plan import planned
 from .database import DATABASE, STATEMENTS
 from .params import SECONDS, DownloadParams
 
-_FOLDERS = {"100": ("records100",), "500": ("records500",), "both": ("records100", "records500")}
+_RATES = {100: ("records100",), 500: ("records500",), "both": ("records100", "records500")}
 _BESIDE = {DATABASE, STATEMENTS, "LICENSE.txt"}
 
 
@@ -22,7 +22,7 @@ def plan_download(params: DownloadParams, progress: scalelab.Progress) -> scalel
             small.
     """
     server = Server(params.url)
-    folders = _FOLDERS[params.rates]
+    folders = _RATES[params.rate]
     files = listed_files(server)
     wanted = [file for file in files if file.path in _BESIDE or file.path.split("/")[0] in folders]
     present = {file.path.split("/")[0] for file in wanted}

@@ -27,13 +27,12 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
         scalelab.DataError: A table is missing or not the database's.
     """
     folder = params.folder.expanduser().resolve()
-    rate: Rate = 500 if params.rates == "500" else 100
-    entries, statements = read_database(folder, rate), read_statements(folder)
+    entries, statements = read_database(folder, params.rate), read_statements(folder)
     check_codes(entries, statements, folder)
     found: list[EcgRecord] = []
     headers = [folder / f"{entry.file}.hea" for entry in entries]
     for part in in_processes(_look, headers, jobs=params.jobs, size=_PART):
-        found += [_checked(record, rate) for record in part]
+        found += [_checked(record, params.rate) for record in part]
         progress(len(found), len(entries), "reading")
     tables = {
         "Records by fold": _folds(entries, found),
@@ -46,7 +45,7 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
     counts = Counter(record.status for record in found)
     n_patients = len({entry.patient for entry in entries})
     return scalelab.Inspection(
-        title=f"{folder}: {len(found):,} records of {n_patients:,} patients at {rate} Hz: "
+        title=f"{folder}: {len(found):,} records of {n_patients:,} patients at {params.rate} Hz: "
         f"{counts['read']:,} read, {counts['repaired']:,} repaired, {counts['rejected']:,} rejected",
         tables={title: rows for title, rows in tables.items() if rows},
         records=[_row(entry, record) for entry, record in zip(entries, found, strict=True)],

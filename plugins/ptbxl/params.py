@@ -54,7 +54,7 @@ class DownloadParams(scalelab.Params):
     """Options of `scalelab data download ptbxl`."""
 
     to: scalelab.Location = Field(description="folder to write to; running again resumes")
-    rates: Literal["100", "500", "both"] = Field("100", description="sampling rates in Hz to get")
+    rate: Literal[100, 500, "both"] = Field(100, description="records at which sampling rate in Hz to get")
     url: str = Field(URL, description="address of the database's folder, or of a mirror of it")
     jobs: int = Field(4, ge=1, le=16, description="connections at a time")
 
@@ -72,5 +72,5 @@ class InspectParams(scalelab.Params):
     folder: scalelab.Location = Field(
         description="folder with ptbxl_database.csv, scp_statements.csv and the records"
     )
-    rates: Literal["100", "500"] = Field("100", description="sampling rate in Hz of the records to read")
+    rate: Rate = Field(100, description="sampling rate in Hz of the records to read")
     jobs: int = Field(default_factory=default_jobs, ge=1, le=64, description="processes")

@@ -60,8 +60,8 @@ def test_what_is_downloaded_opens(full, database, tmp_path):
 
 
 def test_rates_are_chosen(full, tmp_path):
-    assert plan(full, tmp_path, rates="500").n_files == 2 * 5 + 3
-    assert plan(full, tmp_path, rates="both").n_files == 2 * (N + 5) + 3
+    assert plan(full, tmp_path, rate=500).n_files == 2 * 5 + 3
+    assert plan(full, tmp_path, rate="both").n_files == 2 * (N + 5) + 3
 
 
 def test_interrupted_download_goes_on_and_replaces_what_is_damaged(full, tmp_path):
@@ -155,4 +155,4 @@ def test_inspection_of_folders_that_hold_no_database(tmp_path):
         inspect(tmp_path)
     folder = write_database(tmp_path / "some", 4, ())
     write_table(folder, rows_of(4))
-    assert inspect(folder, rates="500").title.endswith("0 read, 0 repaired, 4 rejected")
+    assert inspect(folder, rate=500).title.endswith("0 read, 0 repaired, 4 rejected")
