@@ -174,7 +174,7 @@ def test_bundled_plugins_are_found_the_same_way(seen):
 
 
 def test_only_sound_plugins_provide(seen):
-    bundled = {"mitbih", "physionet2021", "synthetic-ecg"}
+    bundled = {"mitbih", "physionet2021", "ptbxl", "synthetic-ecg"}
     assert set(seen["names"]) - bundled == {"blips", "only-a", "chat", "from-object"}
 
 
@@ -281,8 +281,8 @@ def test_loading_the_bundled_plugins_imports_none_of_their_libraries(site):
     code = textwrap.dedent("""
         import sys
         from scalelab.plugins import load_plugins
-        load_plugins(select="mitbih,synthetic-ecg,physionet2021,convnext1d,regnet1d,resnet1d,optimizers,"
-                            "torch-backend,openvino-backend,onnxruntime-backend")
+        load_plugins(select="mitbih,synthetic-ecg,physionet2021,ptbxl,convnext1d,regnet1d,resnet1d,"
+                            "optimizers,torch-backend,openvino-backend,onnxruntime-backend")
         heavy = {"torch", "wfdb", "openvino", "onnxruntime", "nncf", "pandas", "scipy", "duckdb", "requests"}
         print(sorted(heavy & set(sys.modules)))
     """)

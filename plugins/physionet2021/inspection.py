@@ -12,6 +12,7 @@ from statistics import median
 
 import scalelab
 
+from ..inspection_tables import by_kind
 from ..processes import in_processes
 from .params import InspectParams
 from .records import EcgRecord, find_records, read_record
@@ -55,9 +56,9 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
         "Records by source": _sources(found),
         "Records by rate and length": _lengths(found),
         "Records by label (scored classes first)": _labels(found),
-        "Repairs": _kinds((record, record.repairs) for record in found),
-        "Rejections": _kinds((record, (record.reason,)) for record in found if record.reason),
-        "Notes": _kinds((record, record.notes) for record in found),
+        "Repairs": by_kind((record.name, record.repairs) for record in found),
+        "Rejections": by_kind((record.name, (record.reason,)) for record in found if record.reason),
+        "Notes": by_kind((record.name, record.notes) for record in found),
     }
     counts = Counter(record.status for record in found)
     return scalelab.Inspection(
@@ -152,17 +153,6 @@ def _labels(found: Sequence[EcgRecord]) -> list[scalelab.Row]:
         }
         for code in order
     ]
-
-
-def _kinds(said: Iterable[tuple[EcgRecord, Iterable[str]]]) -> list[scalelab.Row]:
-    """Counts texts of the form `kind: details` by their kind, with one of them as an example."""
-    examples: dict[str, list[str]] = defaultdict(list)
-    for record, texts in said:
-        for text in texts:
-            kind, _, details = text.partition(": ")
-            examples[kind].append(f"{record.name}: {details}" if details else record.name)
-    ordered = sorted(examples.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [{"what": kind, "records": len(lines), "for example": lines[0]} for kind, lines in ordered]
 
 
 def _identical(found: Sequence[EcgRecord], digests: Sequence[str]) -> list[str]:

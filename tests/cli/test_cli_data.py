@@ -158,7 +158,7 @@ def test_third_party_inspection(data, tmp_path):
 
 
 WRONG = """
-download sand --to x             dataset 'sand' has nothing to download; these have: physionet2021, shells
+download sand --to x  dataset 'sand' has nothing to download; these have: physionet2021, ptbxl, shells
 synthesize shells --to x --records 3  dataset 'shells' has nothing to synthesize; these have: synthetic-ecg
 download shell --to x            there is no dataset 'shell'; did you mean 'shells'
 download shells --to x --jobs 3  no option 'jobs' here; its options: to, sources, fail, mood

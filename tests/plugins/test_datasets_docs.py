@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from scalelab_plugins.mitbih import MitbihParams
 from scalelab_plugins.mitbih.beats import AAMI, DS1_FOLDS, DS1_VALIDATION, PACED
 from scalelab_plugins.physionet2021 import Physionet2021Params
+from scalelab_plugins.ptbxl import PtbxlParams
 from scalelab_plugins.synthetic_ecg import SyntheticEcgParams
 from scalelab_plugins.synthetic_ecg.conditions import CONDITIONS
 
@@ -48,7 +49,12 @@ def row(name, field):
 
 @pytest.mark.parametrize(
     ("dataset", "params"),
-    [("mitbih", MitbihParams), ("physionet2021", Physionet2021Params), ("synthetic-ecg", SyntheticEcgParams)],
+    [
+        ("mitbih", MitbihParams),
+        ("physionet2021", Physionet2021Params),
+        ("ptbxl", PtbxlParams),
+        ("synthetic-ecg", SyntheticEcgParams),
+    ],
 )
 def test_option_tables(dataset, params):
     documented = [line for line in section(dataset).splitlines() if re.match(r"\| `\w+` \| ", line)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from email.utils import formatdate
 
 import pytest
 from physionet_samples import REAL, needs_real
-from physionet_server import Library, load_real
+from physionet_server import load_real
 from pydantic import ValidationError
 from scalelab_plugins import http_transfer, physionet_files
 from scalelab_plugins.physionet2021.download import plan_download
@@ -26,16 +25,6 @@ MAT = f"training/{SOURCE}/g1/JS00004.mat"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(http_transfer, "FIRST_WAIT", 0.001)
-
-
-@pytest.fixture
-def server():
-    library = Library()
-    thread = threading.Thread(target=library.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield library
-    library.shutdown()
-    library.server_close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A web server with the real records in PhysioNet's layout, which can be told to misbehave."""
+"""A web server with files in PhysioNet's layout, which can be told to misbehave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-PREFIX = "/files/challenge-2021/1.0.3/"
+PREFIX = "/files/database/1.0.3/"
 
 
 class Library(ThreadingHTTPServer):
