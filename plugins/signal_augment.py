@@ -2,7 +2,7 @@
 
 Every transformation has a strength and a probability with which an example gets it; at a strength or a
 probability of 0 it costs nothing. All randomness comes from one generator, and how much is drawn from it does
-not depend on what was drawn, so nothing waits for a GPU. Signals are expected to have a deviation near 1.
+not depend on what was drawn, so nothing waits for a GPU.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class SignalAugmentation:
         wander: SD of baseline wander, independent between leads.
         time_mask: Greatest part of the samples that one gap takes out of all leads.
         lead_mask: Probability of each lead of a chosen example to be taken out; one always stays.
+        own_spread: Whether noise and wander are in units of each lead's own deviation in the crop; otherwise
+            they are in those of the signals, which are then expected to have a deviation near 1.
     """
 
     length: int
@@ -65,19 +67,22 @@ class SignalAugmentation:
     time_mask_p: float
     lead_mask: float
     lead_mask_p: float
+    own_spread: bool = False
 
     def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Returns a new batch (batch, leads, length)."""
         draw = _Draw(generator, batch)
         signal = self._cropped(batch, draw)
+        spread = signal.std(dim=2, keepdim=True, correction=0) if self.own_spread else None
         if self.scale and self.scale_p:
             chosen = draw.chosen(self.scale_p)
             signal.mul_((self.scale * chosen * draw.normal(len(batch), 1, 1)).exp_())
         if self.wander and self.wander_p:
-            self._add_wander(signal, draw)
+            self._add_wander(signal, draw, spread)
         if self.noise and self.noise_p:
             chosen = draw.chosen(self.noise_p)
-            signal.addcmul_(draw.noise(signal), self.noise * chosen)
+            strength = self.noise * (chosen if spread is None else chosen * spread)
+            signal.addcmul_(draw.noise(signal), strength)
         if self.time_mask and self.time_mask_p:
             signal.mul_(self._outside_gap(draw))
         if self.lead_mask and self.lead_mask_p:
@@ -116,7 +121,7 @@ class SignalAugmentation:
         strength = self.warp * draw.uniform(draw.n, 1) * draw.chosen(self.warp_p)[:, :, 0]
         return (amplitudes * strength) @ torch.stack(integrals) * self.length
 
-    def _add_wander(self, signal: torch.Tensor, draw: _Draw) -> None:
+    def _add_wander(self, signal: torch.Tensor, draw: _Draw, spread: torch.Tensor | None) -> None:
         import torch
 
         n, leads, length = signal.shape
@@ -124,6 +129,8 @@ class SignalAugmentation:
         waves = torch.stack([f(hz * phase) for hz in WANDER_HZ for f in (torch.sin, torch.cos)])
         sd = self.wander / math.sqrt(len(WANDER_HZ))
         amplitudes = draw.normal(n, leads, len(waves)).mul_(sd * draw.chosen(self.wander_p))
+        if spread is not None:
+            amplitudes.mul_(spread)
         signal.view(n * leads, length).addmm_(amplitudes.view(n * leads, -1), waves)
 
     def _outside_gap(self, draw: _Draw) -> torch.Tensor:

@@ -16,7 +16,7 @@ def rows_of(array: Any, rows: Index) -> NDArray[Any]:
     """Returns rows of an array, of one that reads from a file as much as is asked for.
 
     Such an array need understand nothing but slices, `array[a:b]`: HDF5, Zarr and their like are read in
-    stretches of consecutive rows.
+    stretches of consecutive rows. One that has `take(rows)`, as NumPy's arrays do, is asked for all at once.
 
     Args:
         array: A NumPy array or memory map, or anything with a shape, a type and slices.
@@ -24,6 +24,8 @@ def rows_of(array: Any, rows: Index) -> NDArray[Any]:
     """
     if isinstance(array, np.ndarray):
         return np.take(array, rows, axis=0)
+    if hasattr(array, "take"):
+        return np.asarray(array.take(rows))
     wanted, places = np.unique(rows, return_inverse=True)
     ends = np.flatnonzero(np.diff(wanted) > 1) + 1
     stretches = np.split(wanted, ends)

@@ -21,6 +21,7 @@ import scalelab
 from .filters import band_pass, resampled
 from .labels import classes_of
 from .leads import LEADS
+from .params import Spread
 from .records import EcgRecord, read_record
 
 CHUNK = 128
@@ -44,6 +45,8 @@ class Recipe:
         stride: Samples from one window of a record to the next.
         short: What happens to a record that is shorter than a window.
         unscored: What happens to a record whose codes are all not scored.
+        normalise: What the amplitudes of a window are divided by, see `normalize`.
+        first: Whether only the first window of a record is used.
     """
 
     rate: int
@@ -53,6 +56,8 @@ class Recipe:
     stride: int
     short: Literal["pad", "drop"]
     unscored: Literal["keep", "drop"]
+    normalise: Spread
+    first: bool
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Row:
         n_samples: Samples of a lead at that rate.
         age: In years, `None` where unknown.
         sex: `None` where unknown.
+        patient: Name of the patient within the source, `None` where the files do not tell.
         status: What reading it ended as.
         repairs: What reading it repaired.
         reason: Why it has no windows; `None` where it has.
@@ -82,6 +88,7 @@ class Row:
     n_samples: int
     age: float | None
     sex: str | None
+    patient: str | None
     status: str
     repairs: tuple[str, ...]
     reason: str | None = None
@@ -187,9 +194,9 @@ class _Chunk:
         band_pass(rate, recipe.low, recipe.high)(lanes)
         lanes = resampled(lanes, rate, recipe.rate).reshape(len(rows), len(LEADS), -1)
         windows = cut(lanes, recipe.window, recipe.stride)
-        flat = normalize(windows)
+        flat = normalize(windows, recipe.normalise)
         for row, of_record, leads in zip(rows, windows, flat, strict=True):
-            useful = np.flatnonzero(~leads.all(axis=1))
+            useful = np.flatnonzero(~leads.all(axis=1))[: 1 if recipe.first else None]
             row.first, row.starts = self._n, tuple(int(i) * recipe.stride for i in useful)
             row.reason = None if len(useful) else "signal: every lead is flat"
             self._file.write(padded(of_record[useful], recipe.window).data)
@@ -207,17 +214,29 @@ def cut(lanes: np.ndarray, window: int, stride: int) -> np.ndarray:
     return windows if stride >= size else windows.copy()
 
 
-def normalize(windows: np.ndarray) -> np.ndarray:
-    """Takes each lead of each window to mean 0 and deviation 1, in place; a flat lead to 0.
+def normalize(windows: np.ndarray, spread: Spread = "lead") -> np.ndarray:
+    """Takes each lead of each window to mean 0, and divides by a deviation, in place.
+
+    Args:
+        windows: (…, leads, samples) in mV.
+        spread: `"lead"`: each lead by its own deviation, a flat one by `FLOOR`; `"record"`: all leads of a
+            window by the root mean square deviation of those that are not flat, so that leads keep their
+            amplitudes relative to each other; `"none"`: by nothing, the window stays in mV.
 
     Returns:
         Whether each lead is flat, its deviation being below `FLOOR`: as `windows` without the samples.
     """
     samples = windows.shape[-1]
     windows -= windows.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt(np.einsum("...t,...t->...", windows, windows) / samples)
-    windows *= (1 / np.maximum(deviation, FLOOR))[..., None]
+    variance = np.einsum("...t,...t->...", windows, windows) / samples
+    deviation = np.sqrt(variance)
     flat: np.ndarray = deviation < FLOOR
+    if spread == "lead":
+        windows *= (1 / np.maximum(deviation, FLOOR))[..., None]
+    elif spread == "record":
+        alive = np.maximum((~flat).sum(axis=-1), 1)
+        together = np.sqrt(np.where(flat, 0, variance).sum(axis=-1) / alive)
+        windows *= (1 / np.maximum(together, FLOOR))[..., None, None]
     return flat
 
 
@@ -232,6 +251,6 @@ def padded(windows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _row(record: EcgRecord) -> Row:
-    same = ("source", "codes", "n_samples", "age", "sex", "status", "repairs", "reason")
+    same = ("source", "codes", "n_samples", "age", "sex", "patient", "status", "repairs", "reason")
     rate = record.rate if record.rate == record.rate else None
     return Row(record=record.name, rate=rate, **{name: getattr(record, name) for name in same})

@@ -39,6 +39,10 @@ _GAIN = re.compile(
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _CODE = re.compile(r"[0-9]{6,18}")
 _DECIMAL = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE]\+?[0-9]{1,2})?")
+_PATIENT = re.compile(
+    r"#[#\s]*patient(?:[\s_]*(?:id|no\.?|number|nr\.?))?\s*[:=#]?\s*(?P<id>(?=\S*[0-9])[\w.-]{1,40})",
+    re.IGNORECASE,
+)
 _SEXES: dict[str, Sex] = {"male": "male", "m": "male", "female": "female", "f": "female"}
 _UNKNOWN = {"", "nan", "unknown", "none", "n/a", "na", "u", "?"}
 
@@ -86,6 +90,7 @@ class Header:
         codes: SNOMED CT codes of `Dx`, without duplicates, in their order.
         age: In years, `None` where unknown.
         sex: `None` where unknown.
+        patient: What a comment calls the patient, such as `"12"` of `# patient 12`; `None` without one.
         notes: What was not quite as it should be, and does no harm.
         repairs: What was put right to be understood.
     """
@@ -97,6 +102,7 @@ class Header:
     codes: tuple[str, ...]
     age: float | None
     sex: Sex | None
+    patient: str | None
     notes: tuple[str, ...]
     repairs: tuple[str, ...] = ()
 
@@ -142,7 +148,10 @@ def parse_header(text: str) -> Header:
     notes: list[str] = []
     codes = _codes(said.get("dx", ""), repairs, notes)
     age, sex = _age(said.get("age", ""), notes), _sex(said.get("sex", ""), notes)
-    return Header(name, rate, n_samples, signals, codes, age, sex, tuple(notes), tuple(repairs))
+    patients = (_PATIENT.fullmatch(line.strip()) for line in lines)
+    patient = next((found["id"] for found in patients if found), None)
+    about = (codes, age, sex, patient)
+    return Header(name, rate, n_samples, signals, *about, tuple(notes), tuple(repairs))
 
 
 def _without_comments(lines: list[str], repairs: list[str]) -> list[str]:

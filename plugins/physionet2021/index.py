@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,27 +18,44 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_index(path: Path, rows: Sequence[Row], folds: Sequence[int], order: np.ndarray, rate: int) -> None:
+@dataclass(frozen=True)
+class Dealt:
+    """Where the records that are used stand, and whose they are.
+
+    Attributes:
+        folds: Fold of each record that is used, in their order.
+        groups: Number of its group, likewise.
+        patients: What every record's patient is known by, see `patients_of`.
+    """
+
+    folds: np.ndarray
+    groups: np.ndarray
+    patients: Sequence[tuple[str, ...]]
+
+
+def write_index(path: Path, rows: Sequence[Row], order: np.ndarray, dealt: Dealt, rate: int) -> None:
     """Writes the index; it appears by one rename.
 
     Args:
         path: The Parquet file.
         rows: Every record.
-        folds: Fold of each record, -1 where it is not used.
         order: The records that are used, in the order in which their windows are stored.
+        dealt: Their folds and groups.
         rate: Sampling rate of the windows in Hz.
 
     Raises:
         scalelab.DataError: The file cannot be written.
     """
     used = set(order.tolist())
-    lines = [
-        _line(rows[record], int(folds[record]), start / rate)
-        for record in order.tolist()
-        for start in rows[record].starts
-    ]
-    lines = [{"row": number, **line} for number, line in enumerate(lines)]
-    lines += [{"row": None, **_line(row, None, None)} for i, row in enumerate(rows) if i not in used]
+    lines: list[dict[str, object]] = []
+    for record, fold, group in zip(order.tolist(), dealt.folds.tolist(), dealt.groups.tolist(), strict=True):
+        of_record = _line(rows[record], dealt.patients[record])
+        lines += [
+            {**of_record, "row": len(lines) + i, "fold": fold, "group": group, "start": start / rate}
+            for i, start in enumerate(rows[record].starts)
+        ]
+    left_out = {"row": None, "fold": None, "group": None, "start": None}
+    lines += [{**_line(row, dealt.patients[i]), **left_out} for i, row in enumerate(rows) if i not in used]
     _write(path, lines)
 
 
@@ -59,13 +77,18 @@ def read_index(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _line(row: Row, fold: int | None, start: float | None) -> dict[str, object]:
-    texts = {"codes": ",".join(row.codes), "repairs": "; ".join(row.repairs)}
-    return {**vars(row), **texts, "fold": fold, "start": start, "classes": abbreviations_of(row.codes)}
+def _line(row: Row, patient: Sequence[str]) -> dict[str, object]:
+    texts = {
+        "codes": ",".join(row.codes),
+        "repairs": "; ".join(row.repairs),
+        "patient": next(iter(patient), None),
+    }
+    return {**vars(row), **texts, "classes": abbreviations_of(row.codes)}
 
 
 _TYPES = {
-    "row": "Int64", "record": "string", "source": "string", "fold": "Int8", "start": "float64",
+    "row": "Int64", "record": "string", "source": "string", "fold": "Int8", "group": "Int64",
+    "patient": "string", "start": "float64",
     "classes": "string", "codes": "string", "age": "float64", "sex": "string", "rate": "float64",
     "n_samples": "Int64", "status": "string", "repairs": "string", "reason": "string", "signal": "string",
 }  # fmt: skip

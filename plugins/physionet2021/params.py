@@ -10,9 +10,12 @@ from pydantic import Field, field_validator, model_validator
 import scalelab
 
 from ..processes import default_jobs
+from .leads import NLeads
 from .sources import HIDDEN, URL, WHY_HIDDEN, SourceName
 
-VERSION = 1
+VERSION = 2
+Spread = Literal["lead", "record", "none"]
+"""Whose deviation a window is divided by."""
 _P = "probability of it in training"
 
 
@@ -30,6 +33,11 @@ class Physionet2021Params(scalelab.Params):
         10.0, ge=1, le=60, description="length of a window in seconds; longer records give several"
     )
     stride: float = Field(10.0, ge=0.5, le=600, description="seconds from one window of a record to the next")
+    windows: Literal["all", "first", "random"] = Field(
+        "random",
+        description="what of a record with several windows trains in an epoch: one at random, or all; first: "
+        "the first one alone, in validation and test too, which otherwise average over all",
+    )
     short: Literal["pad", "drop"] = Field(
         "pad", description="records shorter than a window: zeros on both sides, or not used"
     )
@@ -39,7 +47,22 @@ class Physionet2021Params(scalelab.Params):
     fold: int = Field(
         0, ge=0, le=2, description="fold that validates; the two others train, the fourth tests"
     )
+    groups: scalelab.Location | None = Field(
+        None,
+        description="CSV file with the columns record and group, or PTB-XL's ptbxl_database.csv: a group, "
+        "such as a patient, is on one side of a split",
+    )
+    train_on: tuple[str, ...] = Field(
+        (), description="with test_on: sources that train and validate; by default all the others"
+    )
+    test_on: tuple[str, ...] = Field((), description="sources whose records are the test, and nothing else")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the folds")
+    normalise: Spread = Field(
+        "lead",
+        description="deviation that a window is divided by: of each lead, of the whole record's window, or "
+        "none: mV",
+    )
+    leads: NLeads = Field(12, description="leads that a model sees: 12, or a set of the Challenge of fewer")
     length: int = Field(
         1024, ge=16, le=60_000, description="samples that a model sees: crop or pad of a window"
     )
@@ -84,6 +107,12 @@ class Physionet2021Params(scalelab.Params):
                 f"a rate of {self.rate} Hz holds frequencies below {self.rate / 2:g} Hz only; raise rate or "
                 f"lower high ({self.high:g} Hz)"
             )
+        if self.train_on and not self.test_on:
+            raise ValueError("train_on needs test_on, the sources that test; sources takes some sources only")
+        if both := sorted(set(self.train_on) & set(self.test_on)):
+            raise ValueError(f"{', '.join(both)} cannot be both in train_on and in test_on")
+        if self.sources and (other := sorted({*self.train_on, *self.test_on} - {*self.sources})):
+            raise ValueError(f"{', '.join(other)} of train_on or test_on is not among sources")
         return self
 
 

@@ -1,4 +1,4 @@
-"""From a folder of records to one cached entry: windows in the order of their folds, targets, an index."""
+"""From a folder of records to one cached entry: windows of record after record, fold after fold; an index."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,13 @@ import scalelab
 from ..processes import default_jobs, in_processes
 from .chunks import CHUNK, Recipe, Row, make_chunks, read_rows, rows_path, windows_path
 from .content import content_digest
-from .folds import FRACTIONS, N_FOLDS, TEST_FOLD, assign_folds, shuffled_within_folds
-from .index import write_index
+from .folds import FRACTIONS, N_FOLDS, TEST_FOLD, assign_folds, joined, shuffled_within_folds
+from .gathered import Gathered
+from .index import Dealt, write_index
 from .labels import targets_of
 from .leads import LEADS
 from .params import VERSION, Physionet2021Params
+from .patients import patients_of, read_table, table_digest
 from .records import find_records, source_of
 from .repeats import leave_out_repeats
 
@@ -33,15 +36,25 @@ class Prepared:
     """One prepared folder, all folds.
 
     Attributes:
-        inputs: Float16 (n, 12, window), fold after fold; a memory map.
-        targets: Uint8 (n, 26).
-        borders: Where each fold starts, and where the last one ends: (5,).
+        inputs: Float16 (windows, 12, samples), record after record, fold after fold; a memory map.
+        targets: Uint8 (records, 26).
+        windows: How many windows each record has, int64 (records,).
+        folds: Fold of each record, ascending: int8 (records,).
+        sources: Source of each record, as its place among `names`: int64 (records,).
+        names: Names of the sources, sorted.
+        groups: Number of each record's group: records of a patient, or with one signal; int64 (records,).
+        one_each: Whether every record has its first window only.
         key: Name of the entry in the cache.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    borders: np.ndarray
+    windows: np.ndarray
+    folds: np.ndarray
+    sources: np.ndarray
+    names: np.ndarray
+    groups: np.ndarray
+    one_each: bool
     key: str
 
     @property
@@ -49,10 +62,24 @@ class Prepared:
         """The Parquet file that says what each row is."""
         return scalelab.cache_dir() / f"{self.key}.parquet"
 
+    def windows_of(self, fold: int) -> np.ndarray:
+        """Returns how many windows the records of a fold have."""
+        return self.windows[slice(*np.searchsorted(self.folds, [fold, fold + 1]))]
+
     def fold(self, *folds: int) -> scalelab.Split:
-        """Returns the windows of neighboring folds."""
-        rows = slice(self.borders[folds[0]], self.borders[folds[-1] + 1])
-        return scalelab.Split(self.inputs[rows], self.targets[rows])
+        """Returns the records of neighboring folds."""
+        records = slice(*np.searchsorted(self.folds, [folds[0], folds[-1] + 1]))
+        windows = self.windows[records]
+        first = int(self.windows[: records.start].sum())
+        inputs = self.inputs[first : first + int(windows.sum())]
+        return scalelab.Split(inputs, self.targets[records], None if self.one_each else windows)
+
+    def some(self, records: np.ndarray) -> scalelab.Split:
+        """Returns some records: Boolean (records,)."""
+        rows = np.flatnonzero(np.repeat(records, self.windows))
+        windows = None if self.one_each else np.asarray(self.windows)[records]
+        inputs: Any = Gathered(self.inputs, rows)
+        return scalelab.Split(inputs, np.asarray(self.targets)[records], windows)
 
 
 def load(params: Physionet2021Params) -> Prepared:
@@ -69,6 +96,7 @@ def load(params: Physionet2021Params) -> Prepared:
         "physionet2021": VERSION,
         "files": content_digest(folder, params.sources),
         "recipe": asdict(recipe),
+        "groups": table_digest(params.groups),
         "seed": params.seed,
     }
     key = "physionet2021-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
@@ -76,42 +104,21 @@ def load(params: Physionet2021Params) -> Prepared:
     arrays = scalelab.cached_arrays(key, lambda: _prepare(folder, params, recipe, chunks))
     if chunks.exists():
         shutil.rmtree(chunks, ignore_errors=True)
-    return Prepared(arrays["inputs"], arrays["targets"], arrays["borders"], key)
+    return Prepared(**arrays, one_each=recipe.first, key=key)
 
 
 def recipe_of(params: Physionet2021Params) -> Recipe:
     """Returns the part of the options that windows depend on."""
-    same = params.model_dump(include={"rate", "low", "high", "short", "unscored"})
+    same = params.model_dump(include={"rate", "low", "high", "short", "unscored", "normalise"})
     window, stride = round(params.window * params.rate), round(params.stride * params.rate)
-    return Recipe(window=window, stride=stride, **same)
-
-
-def training_folds(prepared: Prepared, validation: int) -> scalelab.Split:
-    """Returns the two folds that are neither for validation nor for the test.
-
-    Folds 0 and 2 are not adjacent: the first time, they are copied to an entry of their own.
-    """
-    if validation == 0:
-        return prepared.fold(1, 2)
-    if validation == 2:
-        return prepared.fold(0, 1)
-    parts = prepared.fold(0), prepared.fold(2)
-    arrays = scalelab.cached_arrays(
-        f"{prepared.key}-train1",
-        lambda: {
-            "inputs": (
-                part.inputs[start : start + _BLOCK] for part in parts for start in range(0, len(part), _BLOCK)
-            ),
-            "targets": np.concatenate([part.targets for part in parts]),
-        },
-    )
-    return scalelab.Split(arrays["inputs"], arrays["targets"])
+    return Recipe(window=window, stride=stride, first=params.windows == "first", **same)
 
 
 def _prepare(
     folder: Path, params: Physionet2021Params, recipe: Recipe, chunks: Path
 ) -> dict[str, np.ndarray | Iterator[np.ndarray]]:
     headers = find_records(folder)
+    table = {} if params.groups is None else read_table(params.groups, {header.stem for header in headers})
     if params.sources:
         headers = [header for header in headers if source_of(header) in params.sources]
     headers.sort(key=lambda header: (source_of(header), header.name))
@@ -121,20 +128,24 @@ def _prepare(
     if not len(used):
         raise scalelab.DataError(f"physionet2021: {_why_none(folder, rows)}")
     _check_window(rows, recipe)
+    patients = patients_of(rows, table)
+    groups = joined([(rows[i].signal, *patients[i]) for i in used])
     targets = targets_of([rows[i].codes for i in used])
-    signals = [rows[i].signal for i in used]
-    dealt = assign_folds(targets, [rows[i].source for i in used], signals, params.seed)
-    order = used[shuffled_within_folds(dealt, signals, params.seed)]
-    folds = np.full(len(rows), -1)
-    folds[used] = dealt
-    n_windows = np.array([len(rows[i].starts) for i in order])
-    sizes = np.bincount(folds[order], weights=n_windows, minlength=N_FOLDS).astype(np.int64)
-    _check_folds(sizes, len(used))
-    write_index(chunks.with_suffix(".parquet"), rows, folds.tolist(), order, recipe.rate)
+    dealt = assign_folds(targets, [rows[i].source for i in used], groups.tolist(), params.seed)
+    shuffled = shuffled_within_folds(dealt, groups.tolist(), params.seed)
+    order = used[shuffled]
+    _check_folds(np.bincount(dealt, minlength=N_FOLDS), int(groups.max()) + 1)
+    dealt, groups = dealt[shuffled], groups[shuffled]
+    write_index(chunks.with_suffix(".parquet"), rows, order, Dealt(dealt, groups, patients), recipe.rate)
+    names, sources = np.unique([rows[i].source for i in order], return_inverse=True)
     return {
         "inputs": _in_order(rows, places, order, recipe.window),
-        "targets": np.repeat(targets_of([rows[i].codes for i in order]), n_windows, axis=0),
-        "borders": np.concatenate([[0], np.cumsum(sizes)]),
+        "targets": targets[shuffled],
+        "windows": np.array([len(rows[i].starts) for i in order], dtype=np.int64),
+        "folds": dealt.astype(np.int8),
+        "sources": sources,
+        "names": names,
+        "groups": groups,
     }
 
 
@@ -189,11 +200,13 @@ def _check_window(rows: Sequence[Row], recipe: Recipe) -> None:
         )
 
 
-def _check_folds(sizes: np.ndarray, n_records: int) -> None:
+def _check_folds(sizes: np.ndarray, n_groups: int) -> None:
+    n_records = sizes.sum()
+    together = f" in {n_groups} groups of one patient or signal each" if n_groups < n_records else ""
     for fold, size in enumerate(sizes):
         if size == 0:
             name = "the test fold" if fold == TEST_FOLD else f"fold {fold}"
             raise scalelab.DataError(
-                f"physionet2021: {n_records} records leave {name} ({FRACTIONS[fold]:.0%} of them) without "
-                "examples; use more records"
+                f"physionet2021: {n_records} records{together} leave {name} ({FRACTIONS[fold]:.0%} of them) "
+                "without examples; use more records"
             )

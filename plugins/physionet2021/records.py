@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Status = Literal["read", "repaired", "rejected"]
+
+_PATIENT = re.compile(r"patient[-_]?([0-9]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,8 @@ class EcgRecord:
         reason: Why the record is rejected, as `kind: details`.
         notes: What is worth knowing and was left as it is (flat leads among them), as `kind: details`.
         n_samples: Samples of a lead; 0 where unknown.
+        patient: Name of the patient within the source, from a comment of the header or a folder such as
+            PTB's `patient001`; `None` where neither tells.
     """
 
     name: str
@@ -58,6 +63,7 @@ class EcgRecord:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     n_samples: int = 0
+    patient: str | None = None
 
 
 def find_records(folder: Path) -> list[Path]:
@@ -103,6 +109,7 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
         signal = read_leads(header, parsed, repairs, notes)
     except scalelab.DataError as error:
         reason = str(error)
+    folder = _PATIENT.fullmatch(header.absolute().parent.name)
     status: Status = "rejected" if reason else "repaired" if repairs else "read"
     return EcgRecord(
         name=header.stem,
@@ -118,4 +125,5 @@ def read_record(header: Path, *, source: str | None = None) -> EcgRecord:
         reason=reason,
         notes=tuple(notes),
         n_samples=parsed.n_samples or 0 if signal is None else signal.shape[1],
+        patient=parsed.patient or (folder[1] if folder else None),
     )

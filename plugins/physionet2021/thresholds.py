@@ -2,8 +2,8 @@
 
 A threshold that is fitted and scored on the same records flatters itself, the more so with 26 of them. So the
 rows are halved: what is fitted on one half decides the other, and the metric is computed on all of them. The
-halves are the first and the second half of the rows; the prepared folds hold their records in a seeded random
-order with the windows of a record side by side, so at most the record at the border lies in both.
+halves are the first and the second half of the records; the prepared folds hold them in a seeded random order
+with those of a patient side by side, so at most the patient at the border is in both.
 
 Thresholds are on the raw outputs (logits): 0 is a probability of 0.5.
 """

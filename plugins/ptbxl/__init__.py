@@ -20,9 +20,6 @@ from .params import VERSION, DownloadParams, InspectParams, PtbxlParams
 
 __all__ = ["PtbxlParams", "open_ptbxl"]
 
-TYPICAL_MV = 0.2
-"""Deviation of a lead in mV, about: noise and wander are relative to it where signals are in mV."""
-
 
 def open_ptbxl(params: PtbxlParams) -> scalelab.OpenDataset:
     """Opens the dataset; the first time with these options, reads the folder and fills the cache.
@@ -40,7 +37,7 @@ def open_ptbxl(params: PtbxlParams) -> scalelab.OpenDataset:
         input_shape=(params.leads, length),
         n_outputs=len(prepared.classes),
         loss="bce",
-        metrics=("auroc", "auprc", "macro-f1"),
+        metrics=("auroc", "auprc", "macro-f1", "ece"),
         objective="auroc",
         classes=prepared.classes,
     )
@@ -57,18 +54,19 @@ def open_ptbxl(params: PtbxlParams) -> scalelab.OpenDataset:
 
 def augmentation(params: PtbxlParams) -> SignalAugmentation:
     """Returns a random crop and then warp, scale, wander, noise and masks, each times `augment`."""
-    unit = TYPICAL_MV if params.normalise == "none" else 1.0
     times = params.augment
+    chances = dict.fromkeys(("warp_p", "scale_p", "noise_p", "wander_p", "time_mask_p", "lead_mask_p"), 0.5)
     return SignalAugmentation(
         length=round(params.crop * params.rate),
         rate=params.rate,
         warp=min(0.1 * times, 0.9),
         scale=0.2 * times,
-        noise=0.05 * times * unit,
-        wander=0.2 * times * unit,
+        noise=0.05 * times,
+        wander=0.2 * times,
         time_mask=min(0.2 * times, 0.9),
         lead_mask=min(0.2 * times, 0.9),
-        **{f"{name}_p": 0.5 for name in ("warp", "scale", "noise", "wander", "time_mask", "lead_mask")},
+        own_spread=params.normalise != "lead",
+        **chances,
     )
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import pytest
 
@@ -247,7 +246,14 @@ def _digests(split: Split) -> list[bytes]:
 
 @contextmanager
 def _without_torch() -> Iterator[None]:
-    """Hides torch, loaded or not, and refuses to import it."""
-    hidden = {name: None for name in sys.modules if name.split(".")[0] == "torch"}
-    with mock.patch.dict(sys.modules, {**hidden, "torch": None}):
+    """Hides torch, loaded or not, and refuses to import it.
+
+    What else is imported meanwhile stays: NumPy's and others' extensions cannot be loaded twice.
+    """
+    hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
+    sys.modules.update(dict.fromkeys([*hidden, "torch"]))  # type: ignore[arg-type]
+    try:
         yield
+    finally:
+        del sys.modules["torch"]
+        sys.modules.update(hidden)

@@ -37,11 +37,14 @@ def allowed(field):
     return ", ".join(bounds)
 
 
+EMPTY = {"train_on": "all others", "test_on": "none"}
+
+
 def row(name, field):
     if field.default is PydanticUndefined:
         default = "required"
     elif isinstance(field.default, tuple):
-        default = "all twelve" if field.default else "all"
+        default = "all twelve" if field.default else EMPTY.get(name, "all")
     else:
         default = f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
     return f"| `{name}` | {default} | {allowed(field)} | {field.description} |"

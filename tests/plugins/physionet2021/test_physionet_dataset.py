@@ -94,7 +94,8 @@ def test_a_study_trains_on_the_real_records(tmp_path):
     done = run(REAL / "training", tmp_path, 10.0)
     assert done.status == "done"
     assert np.isfinite(done.loss)
-    assert done.n_examples == 85
+    assert (done.n_examples, done.n_windows) == (68, 95)
+    assert done.n_examples + done.n_validated + done.n_tested == 113
 
 
 @needs_real

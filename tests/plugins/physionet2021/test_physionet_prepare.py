@@ -35,7 +35,7 @@ def cache(tmp_path, monkeypatch):
 def put(folder, name, *, n=1000, seed=0, rate=500, codes=CODES[:1], samples=None):
     samples = limb_consistent(n, seed) if samples is None else samples
     lines = [
-        f"# Dx: {','.join(codes)}" if "Dx" in line else line
+        f"# Dx: {','.join(codes)}" if "Dx" in line else line.replace("Age: 56", f"Age: {20 + seed}")
         for line in header_lines(name, samples, rate=rate)
     ]
     return write(folder, name, samples, lines)
@@ -138,8 +138,9 @@ def test_index_says_what_each_row_is(folder):
     index = record_index(params(folder))
     prepared = load(params(folder))
     assert index.row.tolist() == list(range(40))
-    sizes = np.diff(prepared.borders).tolist()
-    assert index.fold.tolist() == np.repeat(range(4), sizes).tolist()
+    assert index.fold.tolist() == prepared.folds.tolist()
+    assert index.group.tolist() == prepared.groups.tolist()
+    assert index.source.tolist() == prepared.names[prepared.sources].tolist()
     assert [sum(row) for row in prepared.targets] == [len(text.split(",")) for text in index.classes]
     assert set(index.source) == {"georgia", "ptb"}
     assert set(record_index(params(folder, sources=("ptb",))).source) == {"ptb"}
@@ -182,7 +183,9 @@ def test_fingerprint_is_of_content_and_options_not_of_places(folder, tmp_path, m
 
 
 def test_options_that_change_windows_or_folds_change_the_entry(folder, monkeypatch):
-    nothing = {name: np.zeros(5) for name in ("inputs", "targets", "borders")}
+    names = ("inputs", "targets", "windows", "folds", "sources", "names", "groups")
+    nothing = {name: np.zeros(5) for name in names}
+    (folder / "patients.csv").write_text("record,group\nR000,1\n")
     monkeypatch.setattr(preparing, "_prepare", lambda *args: nothing)
     others = (
         {},
@@ -195,7 +198,13 @@ def test_options_that_change_windows_or_folds_change_the_entry(folder, monkeypat
         {"unscored": "drop"},
         {"seed": 1},
         {"sources": ("ptb",)},
+        {"windows": "first"},
+        {"normalise": "record"},
+        {"normalise": "none"},
+        {"groups": folder / "patients.csv"},
     )
+    same = ({"windows": "all"}, {"leads": 2}, {"test_on": ("ptb",)}, {"fold": 2}, {"length": 99})
+    assert len({load(params(folder, **other)).key for other in ({}, *same)}) == 1
     assert len({load(params(folder, **other)).key for other in others}) == len(others)
 
 

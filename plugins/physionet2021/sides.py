@@ -1,0 +1,93 @@
+"""The three sides of a split: folds of all sources, or some sources to train on and others to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+import scalelab
+
+from .folds import TEST_FOLD
+from .params import Physionet2021Params
+from .prepare import Prepared
+
+_BLOCK = 64
+
+
+class Sides(NamedTuple):
+    """What trains, validates and tests."""
+
+    train: scalelab.Split
+    validation: scalelab.Split
+    test: scalelab.Split
+
+
+def sides_of(prepared: Prepared, params: Physionet2021Params) -> Sides:
+    """Returns the sides that the options ask for.
+
+    Raises:
+        scalelab.DataError: A source is not there, or leaves a side empty.
+    """
+    if params.test_on:
+        return _sides_of_sources(prepared, params)
+    training = _training_folds(prepared, params.fold)
+    return Sides(training, prepared.fold(params.fold), prepared.fold(TEST_FOLD))
+
+
+def _training_folds(prepared: Prepared, validation: int) -> scalelab.Split:
+    """Returns the two folds that are neither for validation nor for the test.
+
+    Folds 0 and 2 are not adjacent: the first time, they are copied to an entry of their own.
+    """
+    if validation == 0:
+        return prepared.fold(1, 2)
+    if validation == 2:
+        return prepared.fold(0, 1)
+    parts = prepared.fold(0), prepared.fold(2)
+    arrays = scalelab.cached_arrays(
+        f"{prepared.key}-train1",
+        lambda: {
+            "inputs": (
+                part.inputs[start : start + _BLOCK]
+                for part in parts
+                for start in range(0, len(part.inputs), _BLOCK)
+            ),
+            "targets": np.concatenate([part.targets for part in parts]),
+            "windows": np.concatenate([prepared.windows_of(fold) for fold in (0, 2)]),
+        },
+    )
+    windows = None if parts[0].windows is None else arrays["windows"]
+    return scalelab.Split(arrays["inputs"], arrays["targets"], windows)
+
+
+def _sides_of_sources(prepared: Prepared, params: Physionet2021Params) -> Sides:
+    names = prepared.names.tolist()
+    train_on = params.train_on or tuple(name for name in names if name not in params.test_on)
+    _refuse_absent(names, train_on, params.test_on)
+    tests = np.isin(prepared.sources, [names.index(name) for name in params.test_on])
+    own = np.isin(prepared.sources, [names.index(name) for name in train_on])
+    own &= ~np.isin(prepared.groups, np.unique(prepared.groups[tests]))
+    validates = prepared.folds == params.fold
+    chosen = {"training": own & ~validates, "validation": own & validates, "test": tests}
+    for side, records in chosen.items():
+        if not records.any():
+            sources = ", ".join(params.test_on if side == "test" else train_on)
+            raise scalelab.DataError(
+                f"physionet2021: the records of {sources} leave the {side} side without examples; use more "
+                "records, or other sources"
+            )
+    return Sides(*(prepared.some(records) for records in chosen.values()))
+
+
+def _refuse_absent(names: Iterable[str], train_on: Iterable[str], test_on: Iterable[str]) -> None:
+    for option, given in (("train_on", train_on), ("test_on", test_on)):
+        for name in given:
+            if name not in names:
+                raise scalelab.DataError(
+                    f"physionet2021: {option}: no record of the source {name!r} can be used; "
+                    f"there are {', '.join(names)}"
+                )
+    if not list(train_on):
+        raise scalelab.DataError("physionet2021: test_on takes every source; leave one to train on")
