@@ -68,7 +68,12 @@ def augmentation(params: PtbxlParams) -> SignalAugmentation:
         wander=0.2 * times * unit,
         time_mask=min(0.2 * times, 0.9),
         lead_mask=min(0.2 * times, 0.9),
-        **{f"{name}_p": 0.5 for name in ("warp", "scale", "noise", "wander", "time_mask", "lead_mask")},
+        warp_p=0.5,
+        scale_p=0.5,
+        noise_p=0.5,
+        wander_p=0.5,
+        time_mask_p=0.5,
+        lead_mask_p=0.5,
     )
 
 
