@@ -54,10 +54,15 @@ def _files(folder: Path, sources: tuple[str, ...]) -> list[tuple[str, str]]:
                 f"physionet2021: the folder {folder} has no records of the source {source!r}; "
                 f"there are {', '.join(present)}"
             )
-    return sorted((source, file) for source, file in files if not sources or _counts(source, file, sources))
+    return sorted(_of_sources(files, sources) if sources else files)
 
 
-def _counts(source: str, file: str, sources: tuple[str, ...]) -> bool:
-    """Says whether a file is of these sources, or a signal file whose name does not tell whose it is."""
-    header = file.endswith(".hea")
-    return source in sources or not (header or source in SOURCES)
+def _of_sources(files: list[tuple[str, str]], sources: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Returns the files of some sources, with signal files beside their headers whose names tell none."""
+    folders = {os.path.dirname(file) for source, file in files if source in sources and file.endswith(".hea")}
+    return [
+        (source, file)
+        for source, file in files
+        if source in sources
+        or (not file.endswith(".hea") and source not in SOURCES and os.path.dirname(file) in folders)
+    ]

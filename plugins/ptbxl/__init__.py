@@ -55,7 +55,6 @@ def open_ptbxl(params: PtbxlParams) -> scalelab.OpenDataset:
 def augmentation(params: PtbxlParams) -> SignalAugmentation:
     """Returns a random crop and then warp, scale, wander, noise and masks, each times `augment`."""
     times = params.augment
-    chances = dict.fromkeys(("warp_p", "scale_p", "noise_p", "wander_p", "time_mask_p", "lead_mask_p"), 0.5)
     return SignalAugmentation(
         length=round(params.crop * params.rate),
         rate=params.rate,
@@ -65,8 +64,13 @@ def augmentation(params: PtbxlParams) -> SignalAugmentation:
         wander=0.2 * times,
         time_mask=min(0.2 * times, 0.9),
         lead_mask=min(0.2 * times, 0.9),
+        warp_p=0.5,
+        scale_p=0.5,
+        noise_p=0.5,
+        wander_p=0.5,
+        time_mask_p=0.5,
+        lead_mask_p=0.5,
         own_spread=params.normalise != "lead",
-        **chances,
     )
 
 

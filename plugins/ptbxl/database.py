@@ -132,16 +132,16 @@ def check_codes(entries: Iterable[Entry], statements: Mapping[str, Statement], f
 
 
 def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the line and the named columns of each row of a table."""
+    """Yields line and named columns of each row of a table; `""` is the first one, whatever its name."""
     path = folder / name
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            lacking = [column or "the codes" for column in columns if column not in header]
+            lacking = [column for column in columns if column not in ("", *header)]
             if lacking:
                 raise scalelab.DataError(f"ptbxl: {path} has no column {', '.join(lacking)}; {REMEDY}")
-            places = [(column, header.index(column)) for column in columns]
+            places = [(column, header.index(column) if column else 0) for column in columns]
             for row in reader:
                 if len(row) != len(header):
                     raise scalelab.DataError(

@@ -140,6 +140,15 @@ def test_signal_file_of_another_name_counts_for_the_fingerprint_of_a_source(tmp_
     assert load(params(folder, sources=("georgia",))).key != known
 
 
+def test_files_of_other_sources_do_not_count_for_a_source(tmp_path):
+    folder = fill(tmp_path / "all", PHYSIONET)
+    known = load(params(folder, sources=("georgia",))).key
+    put(folder / "clinic", "R1", 99)
+    put(folder / "WFDB", "A0099", 98)
+    assert load(params(folder, sources=("georgia",))).key == known
+    assert load(params(folder)).key != known
+
+
 def test_both_releases_side_by_side_count_once(tmp_path, monkeypatch):
     """The tarballs of 2020 and of 2021: Georgia's headers had another gain, and labels were changed."""
     folder = fill(tmp_path / "all", PHYSIONET)

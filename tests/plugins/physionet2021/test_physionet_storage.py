@@ -138,7 +138,7 @@ def test_variable_of_another_name(tmp_path):
         ({"val": SAMPLES.T * 2.0**70}, "does not fit into 16 bits"),
         ({"val": np.where(SAMPLES > 900, np.inf, SAMPLES).T}, "inf does not fit into 16 bits"),
         ({"val": SAMPLES.T.astype(np.int32) + 100_000}, "a sample of [0-9]+ does not fit into 16 bits"),
-        ({"val": SAMPLES.T * 1j}, "complex128 samples instead of real numbers"),
+        ({"val": SAMPLES.T * 1j}, "complex samples instead of real numbers"),
     ],
 )
 @pytest.mark.parametrize("version", ["4", "5"])
@@ -171,12 +171,29 @@ def test_foreign_files_are_called_what_they_are(tmp_path, content, reason):
     assert read_record(header).reason.startswith(f"storage: the signal file is {reason}")
 
 
+def test_empty_matrix_is_no_record(tmp_path):
+    assert "no matrix of 12 leads" in saved(tmp_path, {"val": SAMPLES[:0].T}).reason
+
+
+def test_matrix_of_a_size_below_zero_is_damaged(tmp_path):
+    header = write(tmp_path, "A1", SAMPLES)
+    savemat(tmp_path / "A1.mat", {"val": SAMPLES.T})
+    content = (tmp_path / "A1.mat").read_bytes()
+    assert content.count(struct.pack("<2i", 12, 2000)) == 1
+    (tmp_path / "A1.mat").write_bytes(
+        content.replace(struct.pack("<2i", 12, 2000), struct.pack("<2i", 12, -1))
+    )
+    assert read_record(header).reason == (
+        "signal file: a MATLAB 5 file that is damaged (a matrix of negative size)"
+    )
+
+
 def test_damaged_matlab_files_raise_nothing(tmp_path):
-    """Cut anywhere and with flipped bytes: rejected, or equal to what was written."""
+    """Cut anywhere, bytes flipped (which crashes SciPy's reader): rejected, or equal to what was written."""
     header = write(tmp_path, "A1", SAMPLES)
     rng = random.Random(0)
-    for options in ({}, {"do_compression": True}):
-        savemat(tmp_path / "A1.mat", {"val": SAMPLES.T}, **options)
+    for options in ({}, {"do_compression": True}, {"format": "4"}):
+        savemat(tmp_path / "A1.mat", {"name": "A1", "val": SAMPLES.T.astype(np.int32)}, **options)
         whole = (tmp_path / "A1.mat").read_bytes()
         for case in range(150):
             content = bytearray(whole)

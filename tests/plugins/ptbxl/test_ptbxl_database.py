@@ -136,6 +136,23 @@ def test_tables_that_are_none(folder, name, change, says):
     assert "\n" not in str(caught.value)
 
 
+def test_tables_that_other_programs_saved_again(folder):
+    """Excel begins UTF-8 with a mark, pandas names the first column and writes folds as decimals."""
+    known = read_database(folder, 100), read_statements(folder)
+    for name, old, new in (
+        ("ptbxl_database.csv", b"ecg_id,", b"\xef\xbb\xbfecg_id,"),
+        ("scp_statements.csv", b",description", b"Unnamed: 0,description"),
+    ):
+        path = folder / name
+        content = path.read_bytes()
+        assert content.startswith(old)
+        path.write_bytes(content.replace(old, new, 1))
+    assert (read_database(folder, 100), read_statements(folder)) == known
+    rows = [row | {"strat_fold": f"{row['strat_fold']}.0"} for row in rows_of(30)]
+    write_table(folder, rows)
+    assert read_database(folder, 100) == known[0]
+
+
 def test_missing_tables_say_where_to_get_them(folder, tmp_path):
     with pytest.raises(
         scalelab.DataError, match=r"there is no folder .*nowhere; get the files with 'scalelab data"
