@@ -281,7 +281,7 @@ def test_loading_the_bundled_plugins_imports_none_of_their_libraries(site):
     code = textwrap.dedent("""
         import sys
         from scalelab.plugins import load_plugins
-        load_plugins(select="mitbih,synthetic-ecg,physionet2021,ptbxl,convnext1d,regnet1d,resnet1d,"
+        load_plugins(select="mitbih,synthetic-ecg,physionet2021,ptbxl,convnext1d,regnet1d,resnet1d,ssm1d,"
                             "optimizers,torch-backend,openvino-backend,onnxruntime-backend")
         heavy = {"torch", "wfdb", "openvino", "onnxruntime", "nncf", "pandas", "scipy", "duckdb", "requests"}
         print(sorted(heavy & set(sys.modules)))

@@ -57,7 +57,7 @@ def test_a_model_that_does_not_run_is_refused():
         complexity(nn.Linear(8, 3), (7,))
 
 
-@pytest.mark.parametrize("name", ["convnext1d", "regnet1d", "resnet1d"])
+@pytest.mark.parametrize("name", ["convnext1d", "regnet1d", "resnet1d", "ssm1d"])
 def test_larger_networks_ask_for_more(name):
     small, large = (
         complexity(scalelab.build_model(name, options, (12, 256), 5), (12, 256))

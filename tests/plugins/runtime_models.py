@@ -9,15 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from scalelab_plugins import convnext1d, regnet1d, resnet1d
+from scalelab_plugins import convnext1d, regnet1d, resnet1d, ssm1d
 from torch import nn
 
 import scalelab
 
 EXAMPLE = np.random.default_rng(0).standard_normal((3, 2, 96)).astype(np.float32)
 CALIBRATION = np.random.default_rng(1).standard_normal((24, 2, 96)).astype(np.float32)
-MODELS = ("convnext1d", "regnet1d", "resnet1d", "resnet1d-means", "encoder")
+MODELS = ("convnext1d", "regnet1d", "resnet1d", "resnet1d-means", "ssm1d", "ssm1d-long", "encoder")
 RESNETS = {"resnet1d": {}, "resnet1d-means": {"stem": "deep", "shortcut": "mean", "pooling": "mean-max"}}
+PATCHES = {"ssm1d": 8, "ssm1d-long": 1}
 
 
 class Encoder(nn.Module):
@@ -96,6 +97,9 @@ def network(name: str) -> nn.Module:
             options = {"width": 8, "depths": (1, 1), "stem_stride": 9, "pool": False, "zero_init": False}
             residual = resnet1d.ResNet1dParams(**options, **RESNETS[name])
             return resnet1d.build(residual, EXAMPLE.shape[1:], 5).train()
+        if name in PATCHES:
+            space = ssm1d.Ssm1dParams(width=12, depth=2, state=8, patch=PATCHES[name])
+            return ssm1d.build(space, EXAMPLE.shape[1:], 5).train()
         return regnet1d.build(
             regnet1d.RegNet1dParams(depth=3, w_0=8, w_init=8, w_a=8.0), EXAMPLE.shape[1:], 5
         ).train()

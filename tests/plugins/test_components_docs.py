@@ -15,6 +15,7 @@ BUNDLED = [
     ("architecture", "convnext1d"),
     ("architecture", "regnet1d"),
     ("architecture", "resnet1d"),
+    ("architecture", "ssm1d"),
     ("optimizer", "adamw"),
     ("optimizer", "sgd"),
     ("optimizer", "sgdm"),
