@@ -12,6 +12,7 @@ from scalelab_plugins.physionet2021.folds import assign_folds, joined
 from scalelab_plugins.physionet2021.headers import parse_header
 
 from scalelab import DataError
+from scalelab.cli import main
 
 SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
@@ -154,6 +155,43 @@ def test_a_table_that_is_not_there_or_huge(folder, tmp_path):
         file.truncate(1 << 27)
     with pytest.raises(DataError, match=r"has 134,217,728 bytes, more than"):
         open_physionet2021(params(folder, groups=tmp_path / "huge.csv"))
+
+
+STUDY = """
+name = "patients"
+[dataset]
+name = "physionet2021"
+options = { path = "records", groups = "groups.csv", window = 2.0, stride = 2.0, length = 256 }
+[[architecture]]
+name = "convnext1d"
+options = { width = 4 }
+[[optimizer]]
+name = "adamw"
+[training]
+length = { steps = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("record,group\nHR00001,a\nHR00003,a\n", None),
+        ("record;group\nHR00001;a\n", "it needs record and group"),
+    ],
+)
+def test_a_study_finds_its_table_beside_it(folder, tmp_path, capsys, monkeypatch, text, says):
+    (tmp_path / "study.toml").write_text(STUDY)
+    table(tmp_path, text)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(
+        "sys.argv", ["scalelab", "run", "../study.toml", "--store", "s.duckdb", "--workers", "0"]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert (end.value.code, len(errors)) == ((0, 0) if says is None else (2, 1))
+    assert says is None or says in errors[0]
 
 
 @pytest.mark.parametrize(
