@@ -10,6 +10,7 @@ from physionet_samples import REAL, header_lines, limb_consistent, needs_real, w
 from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
 from scalelab_plugins.physionet2021.folds import assign_folds, joined
 from scalelab_plugins.physionet2021.headers import parse_header
+from scalelab_plugins.physionet2021.patients import read_table
 
 from scalelab import DataError
 from scalelab.cli import main
@@ -145,6 +146,27 @@ def test_a_broken_table_is_one_clear_line(folder, tmp_path, text, says):
         open_physionet2021(params(folder, groups=table(tmp_path, text)))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+CELLS = st.sampled_from(
+    ["record", "group", "ecg_id", "patient_id", "HR00001", "HR00003", "1", "-1", "", '"', "\x00"]
+)
+LINES = st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200) | LINES.map(lambda lines: "\n".join(lines).encode()))
+def test_whatever_is_in_a_table_ends_in_groups_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    names = {"HR00001", "HR00003"}
+    try:
+        groups = read_table(path, names)
+    except DataError as error:
+        assert str(error).isprintable()  # noqa: PT017 - most tables are refused, some are not
+    else:
+        assert names & set(groups)
+        assert all(groups.values())
 
 
 def test_a_table_that_is_not_there_or_huge(folder, tmp_path):
