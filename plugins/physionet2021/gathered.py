@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class Gathered:
     def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
         self._array, self._rows = array, rows
         self.shape, self.dtype, self.ndim = (len(rows), *array.shape[1:]), array.dtype, array.ndim
+        self.size = math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -31,7 +33,7 @@ class Gathered:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
         """Returns several rows at once."""
-        taken: np.ndarray = np.take(self._array, self._rows[rows], axis=0)
+        taken: np.ndarray = np.take(self._array, self._rows[rows], axis=axis)
         return taken

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from scalelab.arrays import rows_of
+from scalelab.arrays import at_hand, rows_of
 from scalelab.components import OpenDataset, Split
 from scalelab.errors import DataError
 from scalelab.records import Trial
@@ -204,7 +204,7 @@ class Examples:
 
         rows = positions if self._rows is None else self._rows[positions]
         inputs = rows_of(self._inputs, rows)
-        if not isinstance(self._inputs, np.ndarray):  # which were not looked through before
+        if not at_hand(self._inputs):  # what was not looked through before
             refuse_broken(inputs, rows, "inputs")
         if inputs.dtype not in (np.float16, np.float32):
             inputs = inputs.astype(np.float32)

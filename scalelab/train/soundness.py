@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from scalelab.arrays import at_hand
 from scalelab.cache import cached_arrays
 from scalelab.components import OpenDataset
 from scalelab.errors import DataError
@@ -23,7 +24,7 @@ from scalelab.train.metrics import objective_of
 LOOKED_AT = 1 << 24
 """Values that are looked at at a time; an array of more leaves a mark in the cache."""
 
-_KNOWN: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
+_KNOWN: WeakValueDictionary[int, Any] = WeakValueDictionary()
 """Arrays that this process looked through, by identity: a worker opens data once for all its trials."""
 
 
@@ -66,7 +67,7 @@ def _read(targets: Any, name: str) -> np.ndarray:
 
 def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
     """Looks through an array, or trusts the mark that says it was done."""
-    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f" or _KNOWN.get(id(inputs)) is inputs:
+    if not at_hand(inputs) or inputs.dtype.kind != "f" or _KNOWN.get(id(inputs)) is inputs:
         return
     if inputs.size <= LOOKED_AT:
         refuse_broken(inputs, np.arange(len(inputs)), f"{name} inputs")

@@ -111,6 +111,12 @@ component = change(toy_optimizer, params=InfiniteParams)
         "    return change(data, task=change(data.task, n_outputs=3, classes=()),"
         " train=scalelab.Split(data.train.inputs, data.train.targets + 2))"),
          "test_splits_are_sound", "must lie from 0 to 2"),
+    Case("windows", "Dataset", opened(
+        "    split = data.validation\n"
+        "    half = np.ones(len(split) // 2, dtype=int)\n"
+        "    split = change(split, targets=split.targets[: len(half)], windows=half)\n"
+        "    return change(data, validation=split)"),
+         "test_splits_are_sound", "windows add up to 32 of 64 rows of inputs"),
     Case("objective", "Dataset", opened("    return change(data, task=change(data.task, objective='f2'))"),
          "test_task_is_sound", "fix the task"),
     Case("global_augment", "Dataset", """

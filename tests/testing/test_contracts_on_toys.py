@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+import scalelab
 from scalelab import testing
 from scalelab.testing import toys
 
@@ -13,6 +15,23 @@ class TestToyDataset(testing.DatasetContract):
     @pytest.fixture
     def dataset(self):
         return testing.toy_dataset
+
+
+def open_pairs(params):
+    """The toy with two neighbors as the windows of one example."""
+    data = toys.open_blobs(params)
+    sides = {}
+    for name in ("train", "validation", "test"):
+        split = getattr(data, name)
+        windows = np.full(len(split) // 2, 2)
+        sides[name] = scalelab.Split(split.inputs, split.targets[::2], windows)
+    return replace(data, **sides)
+
+
+class TestDatasetOfWindows(testing.DatasetContract):
+    @pytest.fixture
+    def dataset(self):
+        return replace(testing.toy_dataset, open=open_pairs)
 
 
 class TestToyArchitecture(testing.ArchitectureContract):

@@ -10,8 +10,10 @@ from physionet_samples import REAL, header_lines, limb_consistent, needs_real, w
 from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
 from scalelab_plugins.physionet2021.folds import assign_folds, joined
 from scalelab_plugins.physionet2021.headers import parse_header
+from scalelab_plugins.physionet2021.patients import read_table
 
 from scalelab import DataError
+from scalelab.cli import main
 
 SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
@@ -146,6 +148,27 @@ def test_a_broken_table_is_one_clear_line(folder, tmp_path, text, says):
     assert len(str(caught.value)) < 600
 
 
+CELLS = st.sampled_from(
+    ["record", "group", "ecg_id", "patient_id", "HR00001", "HR00003", "1", "-1", "", '"', "\x00"]
+)
+LINES = st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200) | LINES.map(lambda lines: "\n".join(lines).encode()))
+def test_whatever_is_in_a_table_ends_in_groups_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    names = {"HR00001", "HR00003"}
+    try:
+        groups = read_table(path, names)
+    except DataError as error:
+        assert str(error).isprintable()  # noqa: PT017 - most tables are refused, some are not
+    else:
+        assert names & set(groups)
+        assert all(groups.values())
+
+
 def test_a_table_that_is_not_there_or_huge(folder, tmp_path):
     for path, says in ((tmp_path / "no.csv", "cannot be read: No such file"), (tmp_path, "is a folder")):
         with pytest.raises(DataError, match=says):
@@ -154,6 +177,43 @@ def test_a_table_that_is_not_there_or_huge(folder, tmp_path):
         file.truncate(1 << 27)
     with pytest.raises(DataError, match=r"has 134,217,728 bytes, more than"):
         open_physionet2021(params(folder, groups=tmp_path / "huge.csv"))
+
+
+STUDY = """
+name = "patients"
+[dataset]
+name = "physionet2021"
+options = { path = "records", groups = "groups.csv", window = 2.0, stride = 2.0, length = 256 }
+[[architecture]]
+name = "convnext1d"
+options = { width = 4 }
+[[optimizer]]
+name = "adamw"
+[training]
+length = { steps = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("record,group\nHR00001,a\nHR00003,a\n", None),
+        ("record;group\nHR00001;a\n", "it needs record and group"),
+    ],
+)
+def test_a_study_finds_its_table_beside_it(folder, tmp_path, capsys, monkeypatch, text, says):
+    (tmp_path / "study.toml").write_text(STUDY)
+    table(tmp_path, text)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(
+        "sys.argv", ["scalelab", "run", "../study.toml", "--store", "s.duckdb", "--workers", "0"]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert (end.value.code, len(errors)) == ((0, 0) if says is None else (2, 1))
+    assert says is None or says in errors[0]
 
 
 @pytest.mark.parametrize(

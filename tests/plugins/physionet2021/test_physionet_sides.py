@@ -144,7 +144,6 @@ def test_gathered_rows_are_those_of_the_array():
 
 STUDY = """
 name = "sources"
-seeds = [0, 1]
 [dataset]
 name = "physionet2021"
 options = {{ path = "{path}", window = {window}, stride = {window}, length = 256 }}
@@ -171,24 +170,47 @@ def command(*arguments, folder):
     return done
 
 
-def leave_one_out(path, tmp_path, window):
-    (tmp_path / "study.toml").write_text(STUDY.format(path=path, window=window))
+def leave_one_out(path, tmp_path, window, sources=("georgia", "ptb-xl")):
+    text = STUDY.format(path=path, window=window)
+    (tmp_path / "study.toml").write_text(
+        text.replace('[["georgia"], ["ptb-xl"]]', json.dumps([[s] for s in sources]))
+    )
     done = command("run", "study.toml", "--workers", 0, "--store", "s.duckdb", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     runs = scalelab.open_store(tmp_path / "s.duckdb").runs("sources")
-    assert len(runs) == 8
+    assert len(runs) == 4
     assert (runs.status == "done").all()
     assert np.isfinite(runs.loss).all()
     assert np.isfinite(runs.test_loss).all()
     return runs
 
 
-def test_leaving_out_a_source_is_an_axis_of_a_study(folder, tmp_path):
-    runs = leave_one_out(folder, tmp_path, 2.0)
+def synthesize(folder, source, records, seconds, seed):
+    done = command(
+        "data", "synthesize", "synthetic-ecg", "--wfdb", "--to", folder, "--source", source,
+        "--records", records, "--rate", 200, "--seconds", seconds, "--seed", seed, folder=folder.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_leaving_out_a_source_is_an_axis_of_a_study(tmp_path):
+    """Synthetic records of the command line, half an hour of one patient among them."""
+    for seed, (source, records, seconds) in enumerate(
+        [("georgia", 24, 4), ("ningbo", 24, 4), ("st_petersburg_incart", 1, 1800)]
+    ):
+        synthesize(tmp_path / "synthetic", source, records, seconds, seed)
+    runs = leave_one_out(tmp_path / "synthetic", tmp_path, 2.0, ("georgia", "st_petersburg_incart"))
     assert runs.fingerprint.nunique() == 2
-    assert set(runs.n_tested) == {20}
+    on_incart = runs.dataset_test_on == '["st_petersburg_incart"]'
+    assert set(runs.n_tested[on_incart]) == {1}
+    assert set(runs.n_tested[~on_incart]) == {24}
+    whole = runs[runs.n_examples > 8]
+    assert (whole.n_windows[on_incart] == 2 * whole.n_examples[on_incart]).all()
+    assert (whole.n_examples[on_incart] + whole.n_validated[on_incart] == 48).all()
+    assert (whole.n_examples[~on_incart] + whole.n_validated[~on_incart] == 25).all()
     again = command("run", "study.toml", "--workers", 0, "--store", "s.duckdb", folder=tmp_path)
     assert again.returncode == 0
+    assert len(scalelab.open_store(tmp_path / "s.duckdb").runs("sources")) == 4
     for arguments in (("analyze",), ("analyze", "--on", "test")):
         done = command(*arguments, "--store", "s.duckdb", "--json", folder=tmp_path)
         assert done.returncode == 0, done.stderr
