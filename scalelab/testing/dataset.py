@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,14 +247,25 @@ def _digests(split: Split) -> list[bytes]:
 
 @contextmanager
 def _without_torch() -> Iterator[None]:
-    """Hides torch, loaded or not, and refuses to import it.
+    """Hides torch, loaded or not, and refuses to import it; what else is imported meanwhile stays.
 
-    What else is imported meanwhile stays: NumPy's and others' extensions cannot be loaded twice.
+    Modules written in C cannot be imported twice, and SciPy takes a `None` in `sys.modules` for torch.
     """
     hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
-    sys.modules.update(dict.fromkeys([*hidden, "torch"]))  # type: ignore[arg-type]
+    for name in hidden:
+        del sys.modules[name]
+    sys.meta_path.insert(0, _REFUSES_TORCH)
     try:
         yield
     finally:
-        del sys.modules["torch"]
+        sys.meta_path.remove(_REFUSES_TORCH)
         sys.modules.update(hidden)
+
+
+class _RefusesTorch(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        if fullname.split(".")[0] == "torch":
+            raise ImportError("torch is not to be imported here")
+
+
+_REFUSES_TORCH = _RefusesTorch()

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitbih_databases import RATE, write_record
 from pydantic import ValidationError
-from scalelab_plugins.mitbih import MitbihParams, census, open_mitbih
+from scalelab_plugins.mitbih import MitbihParams, census, open_mitbih, scalelab_datasets
 from scalelab_plugins.mitbih.beats import DS1, DS1_FOLDS, DS2
 from scalelab_plugins.mitbih.context import N_RR, UNIT, rr_intervals, with_neighbors
 from scalelab_plugins.mitbih.metrics import metrics_of
 from scalelab_plugins.mitbih.reader import read
 
 import scalelab
+from scalelab.testing import DatasetContract
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +164,19 @@ class TestRR:
         assert torch.equal(found[:, 4:], batch[:, 4:])
         assert torch.equal(found[:, :4], plain.augment(batch[:, :4], torch.Generator().manual_seed(3)))
         assert not torch.equal(found[:, :4], batch[:, :4])
+
+
+class TestContract(DatasetContract):
+    @pytest.fixture
+    def dataset(self):
+        return scalelab_datasets()[0]
+
+    @pytest.fixture
+    def params(self, tmp_path):
+        write_record(tmp_path, "100")
+        return MitbihParams(
+            path=tmp_path, classes="aami4", rate=100, beats=3, reference="median-beat", rr=True
+        )
 
 
 class TestFolds:
