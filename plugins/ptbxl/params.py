@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 import scalelab
 
-from ..ecg_leads import NLeads
+from ..physionet2021.leads import NLeads
 from ..processes import default_jobs
 
 VERSION = 1

@@ -12,8 +12,8 @@ import numpy as np
 
 import scalelab
 
-from ..ecg_leads import LEAD_SETS
 from ..file_digests import content_digest
+from ..physionet2021.leads import places_of
 from ..physionet2021.records import read_record
 from .database import (
     DATABASE,
@@ -126,7 +126,7 @@ def _prepare(
 
 def _signals(folder: Path, entries: Sequence[Entry], params: PtbxlParams) -> Iterator[np.ndarray]:
     """Yields the records, a block at a time: no more than that is in memory."""
-    leads = list(LEAD_SETS[params.leads])
+    leads = places_of(params.leads)
     for start in range(0, len(entries), _BLOCK):
         block = [signal_of(folder, entry, params.rate)[leads] for entry in entries[start : start + _BLOCK]]
         yield normalized(np.stack(block), params.normalise).astype(np.float16)
