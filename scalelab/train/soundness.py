@@ -70,7 +70,7 @@ def _check_finite(inputs: Any, name: str, fingerprint: str) -> None:
     if not at_hand(inputs) or inputs.dtype.kind != "f" or _KNOWN.get(id(inputs)) is inputs:
         return
     if inputs.size <= LOOKED_AT:
-        refuse_broken(inputs, np.arange(len(inputs)), f"{name} inputs")
+        refuse_broken(np.asarray(inputs), np.arange(len(inputs)), f"{name} inputs")
         _KNOWN[id(inputs)] = inputs
         return
     content = f"{fingerprint} {name} {inputs.shape} {inputs.dtype}"

@@ -184,3 +184,8 @@ def test_wrong_windows_are_one_line(problem: Problem, windows: object, says: str
     with pytest.raises(DataError, match=says) as caught:
         replace(problem, data=replace(data, train=split)).train()
     assert "\n" not in str(caught.value)
+
+
+def test_what_an_epoch_draws_is_one_of_two_words(problem: Problem) -> None:
+    with pytest.raises(DataError, match="train_windows is 'some'; give 'all' or 'random'"):
+        problem.with_data(train_windows="some").train()

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from scalelab_plugins.physionet2021.prepare import load
 import scalelab
 from scalelab import DataError
 from scalelab.arrays import rows_of
+from scalelab.train.soundness import check_data
 
 SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 SOURCES = ("georgia", "ningbo", "ptb-xl")
@@ -139,7 +141,19 @@ def test_gathered_rows_are_those_of_the_array():
     np.testing.assert_array_equal(found[1:3], expected[1:3])
     np.testing.assert_array_equal(found[2], expected[2])
     np.testing.assert_array_equal(rows_of(found, np.array([2, 0, 2])), expected[[2, 0, 2]])
-    assert (found.shape, found.dtype, len(found)) == ((4, 3), np.float16, 4)
+    assert (found.shape, found.dtype, len(found), found.size) == ((4, 3), np.float16, 4, 12)
+
+
+def test_gathered_rows_that_are_not_finite_are_found_before_training(folder):
+    data = open_physionet2021(params(folder, test_on=("ningbo",)))
+    check_data(data)
+    array = np.array(data.train.inputs)
+    array[5, 3, 7] = np.nan
+    rows = np.arange(len(array))[::-1]
+    broken = scalelab.Split(Gathered(array, rows), data.train.targets, data.train.windows)
+    place = len(array) - 1 - 5
+    with pytest.raises(DataError, match=rf"training inputs are not finite: nan at \[{place}, 3, 7\]"):
+        check_data(replace(data, train=broken))
 
 
 STUDY = """
