@@ -36,7 +36,9 @@ def _with_options(done: pd.DataFrame, without: Collection[str]) -> pd.Series:
         for column in option_columns(done, ("dataset_",)):
             values = hashable(rows[column])
             if column not in without and values.nunique(dropna=False) > 1:
-                labels.loc[rows.index] += f" {column.removeprefix('dataset_')}=" + values.astype(str)
+                # What a run leaves open is no part of its name, nor makes the fold 0 of another one 0.0.
+                known = values.dropna().convert_dtypes() if values.hasnans else values
+                labels.loc[known.index] += f" {column.removeprefix('dataset_')}=" + known.astype(str)
     return labels
 
 

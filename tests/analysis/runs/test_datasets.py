@@ -38,6 +38,15 @@ def test_labels_name_options_that_differ_and_a_space_those_alone_that_no_study_v
     assert set(space_labels(apart)) == set(apart["dataset_label"])
 
 
+def test_an_option_that_a_run_leaves_open_is_no_part_of_its_label():
+    runs = rated_runs().drop(columns="fingerprint")
+    runs["dataset_fold"] = [0, 1, None, 3, None] * 5
+    runs["dataset_rate"] = 50
+    runs["dataset_test"] = [False, False, None, False, None] * 5
+    labels = finished_runs(runs)["dataset_label"]
+    assert set(labels) == {"ecg", *(f"ecg fold={fold} test=False" for fold in (0, 1, 3))}
+
+
 def test_an_option_of_the_dataset_is_an_axis():
     (law,) = analyze(rated_runs(), axes=["dataset_rate"], law="power", trees=False).laws
     assert law.family.dataset == "ecg"
