@@ -23,10 +23,10 @@ import torch  # noqa: TID253 - imported by scalelab_plugins.ssm1d_model
 from torch import nn  # noqa: TID253
 from torch.nn.functional import conv1d, pad  # noqa: TID253
 
-TOEPLITZ_TOKENS = 64
-"""Up to this number of tokens the matrix is faster than the transforms (`benchmarks/ssm_step.py`)."""
+TOEPLITZ_TOKENS = 48
+"""Up to this number of tokens the matrix is as fast as the transforms (`benchmarks/ssm_step.py`)."""
 BLOCK = 32
-"""Tokens of a block."""
+"""Tokens of a block; one that holds them all may be twice as long."""
 
 Form = Literal["toeplitz", "fft", "blocks"]
 Spectrum = Literal["lin", "inv"]
@@ -65,7 +65,7 @@ class StateSpace(nn.Module):
         self.discretization = discretization
         self.form: Form = "toeplitz" if n_tokens <= TOEPLITZ_TOKENS else "fft"
         modes = state // 2
-        order = torch.arange(modes, device="cpu")
+        order = torch.arange(modes)
         frequencies = (
             math.pi * order if spectrum == "lin" else state / math.pi * (state / (2 * order + 1) - 1)
         )
@@ -81,11 +81,11 @@ class StateSpace(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (batch, tokens, width) to the same shape."""
-        with in_float32():
+        with in_float32(x.device.type):
             kernel = self.kernel()
             signal = x.float().permute(2, 0, 1)
             if self.form == "blocks" or exporting():
-                block = self.n_tokens if self.n_tokens <= TOEPLITZ_TOKENS else BLOCK
+                block = self.n_tokens if self.n_tokens <= 2 * BLOCK else BLOCK
                 convolved = by_blocks(signal, kernel, self.n_tokens, block)
             elif self.form == "toeplitz":
                 convolved = torch.bmm(signal, toeplitz(kernel, self.n_tokens))
@@ -206,9 +206,8 @@ def exporting() -> bool:
     return bool(torch._C._get_tracing_state()) or torch.compiler.is_exporting()
 
 
-def in_float32() -> contextlib.AbstractContextManager[object]:
-    """Returns what keeps autocast from using fewer digits, where it is on."""
-    for kind in ("cpu", "cuda", "mps", "xpu"):
-        if torch.is_autocast_enabled(kind):
-            return torch.autocast(kind, enabled=False)
+def in_float32(kind: str) -> contextlib.AbstractContextManager[object]:
+    """Returns what keeps autocast on a kind of device, where it is on, from using fewer digits."""
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
     return contextlib.nullcontext()
