@@ -21,7 +21,7 @@ from scalelab.measure.targets import Target
 from scalelab.measurements import Benchmark
 from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study import Study, expand
-from scalelab.study.expansion import Opened
+from scalelab.study.opened import Opened
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:

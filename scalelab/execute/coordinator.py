@@ -208,6 +208,8 @@ class _Run:
             if grown is self.expansion:
                 return
             added = grown.trials[len(self.expansion.trials) :]
+            if grown.refitted:  # on data that nobody has looked at yet
+                check_trials(self.study, added, grown, self.catalog)
             self.expansion, kept = grown, self.count["kept"]
             self.forecast = None  # the plan knew of fewer trials
             self._take(added, retry_failed=False, redo_changed=self.redo)

@@ -14,12 +14,12 @@ from scalelab.errors import DataError, InputError, PluginError, ScalelabError, S
 from scalelab.measurements import Complexity
 from scalelab.params import Params
 from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
-from scalelab.study.expansion import Expansion, Opened, ReachedFunction, dataset_key, grown_from
+from scalelab.study.expansion import Expansion, ReachedFunction, grown_from
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
-from scalelab.study.opened import verify_opened
-from scalelab.study.refit import Refit, Target, check_options
+from scalelab.study.opened import Opened, dataset_key, verify_opened
+from scalelab.study.refit import Refit, check_options
 from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
 from scalelab.study.rules import followed
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
@@ -262,7 +262,7 @@ class _Plan:
         return self.opened[key]
 
     def refit(self, candidates: tuple[Trial, ...]) -> Refit | None:
-        """Returns what is done with the best design, with its datasets open: what is wrong is wrong now."""
+        """Returns what is done with the best design, once every option of it is known to be right."""
         asked = self.study.refit
         if asked is None:
             return None
@@ -270,15 +270,19 @@ class _Plan:
         point = next(iter(self.points.values()))
         check_options(asked.dataset, own.component, {**own.options, **point}, self.study.source)
         task = next(iter(self.opened.values())).data.task
-        targets: dict[str, Target] = {}
         objective = self.study.training.objective or task.objective
-        refit = Refit(asked.dataset, objective, targets, asked.seeds or self.study.seeds)
-        for trial in candidates:
-            rest = refit.rest(trial.dataset)
-            if rest not in targets:
-                opened = self.dataset({**self.points[dataset_key(trial.dataset)], **asked.dataset})
-                targets[rest] = Target(opened.ref, opened.data.fingerprint, opened.sizes[0])
-        refit.check(candidates, self.study.source)
+
+        def values_of(trial: Trial) -> Values:
+            return {**self.points[dataset_key(trial.dataset)], **asked.dataset}
+
+        refit = Refit(
+            asked.dataset,
+            objective,
+            asked.seeds or self.study.seeds,
+            target=lambda trial: own.ref(values_of(trial)),
+            opened=lambda trial: self.dataset(values_of(trial)),
+        )
+        refit.check(candidates, own.space, self.study.source)
         return refit
 
     def _datasets(self) -> list[Values]:

@@ -5,35 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from scalelab.components import OpenDataset
 from scalelab.errors import StudyError
-from scalelab.params import Params
-from scalelab.records import ComponentRef, Reached, Trial, canonical_json
+from scalelab.records import Reached, Trial
 from scalelab.study.model import MAX_TRIALS
+from scalelab.study.opened import Opened, dataset_key
 from scalelab.study.refit import Refit
-from scalelab.study.resolve import Values
 from scalelab.study.sweeps import STATES, Sweep
 
 ReachedFunction = Callable[[Sequence[str]], Mapping[str, Reached]]
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A dataset of a study, open.
-
-    Attributes:
-        ref: How trials name it.
-        params: The options that opened it, locations absolute.
-        data: The dataset.
-        sizes: Training examples of the trials on it.
-        numbers: Its options by name, which rules may follow.
-    """
-
-    ref: ComponentRef
-    params: Params
-    data: OpenDataset
-    sizes: tuple[int, ...]
-    numbers: Values
 
 
 @dataclass(frozen=True)
@@ -99,8 +78,15 @@ class Expansion:
             raise StudyError(f"more than {MAX_TRIALS:,} trials; take fewer points, sizes, seeds or values")
         if len(trials) > len(self.trials):
             return replace(self, trials=tuple(trials.values()))
-        again = self.refit.trials(self.trials, reached) if self.refit else ()
-        return replace(self, trials=(*self.trials, *again), refitted=again) if again else self
+        best = self.refit.best(self.trials, reached) if self.refit else None
+        return self if self.refit is None or best is None else self._refitted(self.refit, best)
+
+    def _refitted(self, refit: Refit, best: Trial) -> Expansion:
+        """Returns the expansion with the best design's new trials, for which their dataset is opened."""
+        opened = refit.opened(best)
+        again = refit.trials(best, opened)
+        datasets = {**self.datasets, dataset_key(opened.ref): opened}
+        return replace(self, trials=(*self.trials, *again), refitted=again, datasets=datasets)
 
     def sweeping(self, reached: Mapping[str, Reached]) -> str:
         """Returns how far the sweeps are, in a line; empty where nothing is tuned."""
@@ -121,11 +107,6 @@ class Expansion:
         """Returns how far the refit is, in a line; empty where the study has none."""
         candidates = self.trials[: len(self.trials) - len(self.refitted)]
         return self.refit.said(candidates, reached) if self.refit else ""
-
-
-def dataset_key(dataset: ComponentRef) -> str:
-    """Returns what a dataset's options are known by."""
-    return canonical_json(dataset.model_dump(mode="json"))
 
 
 def grown_from(expansion: Expansion, reached: ReachedFunction | None) -> Expansion:

@@ -264,8 +264,8 @@ class Study(Frozen):
         if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
             raise located("training.length: leave it out; with isoflop sampling the budgets set it")
         if self.refit is not None and (self.sampling.method == "isoflop" or len(self.data.sizes) > 1):
-            several = "isoflop sampling" if len(self.data.sizes) == 1 else "several data.sizes"
-            raise located(f"refit: {several} compare sizes; one size is what a best design is chosen at")
+            what = "isoflop sampling compares" if len(self.data.sizes) == 1 else "several data.sizes compare"
+            raise located(f"refit: {what} sizes; one size is what a best design is chosen at")
         return self
 
     def _check_training(self, index: int, optimizer: OptimizerEntry) -> None:

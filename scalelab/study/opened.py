@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from scalelab.components import OpenDataset, Split, Task
 from scalelab.errors import DataError, brief
+from scalelab.params import Params
+from scalelab.records import ComponentRef, canonical_json
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A dataset of a study, open.
+
+    Attributes:
+        ref: How trials name it.
+        params: The options that opened it, locations absolute.
+        data: The dataset.
+        sizes: Training examples of the trials on it.
+        numbers: Its options by name, which rules may follow.
+    """
+
+    ref: ComponentRef
+    params: Params
+    data: OpenDataset
+    sizes: tuple[int, ...]
+    numbers: dict[str, Any]
+
+
+def dataset_key(dataset: ComponentRef) -> str:
+    """Returns what a dataset's options are known by."""
+    return canonical_json(dataset.model_dump(mode="json"))
 
 
 def verify_opened(data: OpenDataset) -> None:

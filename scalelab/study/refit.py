@@ -7,7 +7,7 @@ scikit-learn's (`GridSearchCV(refit=True)`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from scalelab.components import Dataset
 from scalelab.errors import StudyError, brief, suggest
 from scalelab.records import ComponentRef, Reached, Trial, canonical_json
 from scalelab.study.messages import first_problem, join_keys, one_line
+from scalelab.study.opened import Opened
 from scalelab.study.validate import validated
 
 
@@ -51,21 +52,6 @@ def check_options(
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """A dataset that a design is trained on again.
-
-    Attributes:
-        ref: How trials name it.
-        fingerprint: Its content.
-        n_examples: Training examples.
-    """
-
-    ref: ComponentRef
-    fingerprint: str
-    n_examples: int
-
-
-@dataclass(frozen=True, eq=False)
 class Refit:
     """What a study does with its best design.
 
@@ -75,50 +61,74 @@ class Refit:
     Attributes:
         options: Those options, as the refit has them.
         objective: What the best design is best by, the mean over its trials.
-        targets: By the other options of the dataset, what the design is trained on again.
-        seeds: One trial each.
+        seeds: One new trial each.
+        target: `target(trial)`: the dataset of a trial with these options, as trials name it.
+        opened: `opened(trial)`: the same, open. Until a design is chosen nobody asks for it, so that what
+            the refit is tested on is not read before.
     """
 
     options: Mapping[str, Any]
     objective: str
-    targets: Mapping[str, Target]
     seeds: tuple[int, ...]
+    target: Callable[[Trial], ComponentRef]
+    opened: Callable[[Trial], Opened]
 
-    def check(self, candidates: Sequence[Trial], source: str) -> None:
+    def check(self, candidates: Sequence[Trial], varied: Collection[str], source: str) -> None:
         """Refuses trials among which no design can be chosen.
 
         Args:
             candidates: The trials that choose.
+            varied: Options of the dataset that vary among them.
             source: Names the study.
 
         Raises:
-            StudyError: Designs were not all given the same folds, or a trial is one of the refit already.
+            StudyError: Designs were not all given the same folds, or one of these is that of the refit.
         """
-        folds = [
-            sorted(canonical_json([self._fold(trial), trial.seed]) for trial in own)
-            for own in self._designs(candidates).values()
-        ]
-        if any(own != folds[0] for own in folds):
+        if len(self._complete(candidates)) < len(self._designs(candidates)):
             raise StudyError(
                 f"{source}: refit: designs are not trained on the same folds, so that their means cannot be "
                 "compared; no rule or constraint may follow n_examples or the options that refit changes"
             )
-        known = {trial.id for trial in candidates}
-        if any(again.id in known for trial in candidates for again in self._again(trial)):
-            raise StudyError(
-                f"{source}: refit.dataset = {brief(dict(self.options))}: [dataset] has that already, and "
-                "what chooses a design must not be what it is trained on again"
-            )
+        folds = set(self.options) & set(varied) or set(self.options)
+        for trial in candidates:
+            own, again = trial.dataset.params, self.target(trial).params
+            if all(own.get(name) == again.get(name) for name in folds):
+                shown = brief({name: self.options[name] for name in sorted(folds)})
+                raise StudyError(
+                    f"{source}: refit.dataset = {shown}: [dataset] has that already, and what chooses a "
+                    "design must not be what it is trained on again"
+                )
 
-    def trials(self, candidates: Sequence[Trial], reached: Mapping[str, Reached]) -> tuple[Trial, ...]:
-        """Returns the trials of the best design, one for each seed; none before all candidates are finished.
+    def best(self, candidates: Sequence[Trial], reached: Mapping[str, Reached]) -> Trial | None:
+        """Returns a trial of the best design, the first of equals; none before all candidates are finished.
+
+        A value that a sweep tried on some of the folds alone has no mean over all, and is never the best.
 
         Args:
             candidates: The trials that choose.
             reached: What finished trials reached, by id.
         """
-        best = self._best(candidates, reached)
-        return () if best is None else self._again(best)
+        if any(trial.id not in reached for trial in candidates):
+            return None
+        complete = self._complete(candidates)
+        best = min(complete, key=lambda own: self._mean(own, reached), default=None)
+        return None if best is None or math.isinf(self._mean(best, reached)) else best[0]
+
+    def trials(self, best: Trial, opened: Opened) -> tuple[Trial, ...]:
+        """Returns the trials of a design on another dataset, one for each seed."""
+        return tuple(
+            Trial(
+                dataset=opened.ref,
+                fingerprint=opened.data.fingerprint,
+                architecture=best.architecture,
+                optimizer=best.optimizer,
+                n_examples=opened.sizes[0],
+                data_seed=best.data_seed,
+                training=best.training,
+                seed=seed,
+            )
+            for seed in self.seeds
+        )
 
     def said(self, candidates: Sequence[Trial], reached: Mapping[str, Reached]) -> str:
         """Returns how far the refit is, in a line."""
@@ -132,42 +142,22 @@ class Refit:
                 f"refit: after {missing} trial{'s' * (missing > 1)} more, the best of {count} by mean "
                 f"{self.objective} is trained again with {changed}: {n} trial{'s' * (n > 1)}"
             )
-        best = self._best(candidates, reached)
+        complete = self._complete(candidates)
+        if len(complete) < len(designs):
+            count = f"{len(complete)} of {count} that were trained on every fold"
+        best = self.best(candidates, reached)
         if best is None:
             return f"refit: none, for a trial of each of the {count} has no {self.objective}"
-        n = len(candidates) // len(designs)
-        mean = fmean(float(reached[trial.id].objective or 0.0) for trial in designs[self._design(best)])
+        own = designs[self._design(best)]
+        mean, n = fmean(float(reached[trial.id].objective or 0.0) for trial in own), len(own)
         return (
             f"refit: the best of {count} by mean {self.objective} ({mean:.4g} over {n} "
             f"trial{'s' * (n > 1)}) is {self._name(best, candidates)}; trained again with {changed}"
         )
 
-    def _best(self, candidates: Sequence[Trial], reached: Mapping[str, Reached]) -> Trial | None:
-        """Returns a trial of the best design, the first of equals."""
-        if any(trial.id not in reached for trial in candidates):
-            return None
-        best = min(self._designs(candidates).values(), key=lambda own: self._mean(own, reached))
-        return None if math.isinf(self._mean(best, reached)) else best[0]
-
     @staticmethod
     def _mean(trials: Sequence[Trial], reached: Mapping[str, Reached]) -> float:
         return fmean(reached[trial.id].score for trial in trials)
-
-    def _again(self, trial: Trial) -> tuple[Trial, ...]:
-        target = self.targets[self.rest(trial.dataset)]
-        return tuple(
-            Trial(
-                dataset=target.ref,
-                fingerprint=target.fingerprint,
-                architecture=trial.architecture,
-                optimizer=trial.optimizer,
-                n_examples=target.n_examples,
-                data_seed=trial.data_seed,
-                training=trial.training,
-                seed=seed,
-            )
-            for seed in self.seeds
-        )
 
     def _designs(self, candidates: Sequence[Trial]) -> dict[str, list[Trial]]:
         found: dict[str, list[Trial]] = {}
@@ -175,16 +165,24 @@ class Refit:
             found.setdefault(self._design(trial), []).append(trial)
         return found
 
+    def _complete(self, candidates: Sequence[Trial]) -> list[list[Trial]]:
+        """Returns the designs that were trained on every fold with every seed."""
+        every = {self._fold(trial) for trial in candidates}
+        designs = self._designs(candidates).values()
+        return [own for own in designs if {self._fold(trial) for trial in own} == every]
+
     def _design(self, trial: Trial) -> str:
         parts = [one.model_dump(mode="json") for one in (trial.architecture, trial.optimizer, trial.training)]
-        return canonical_json([*parts, self.rest(trial.dataset)])
+        return canonical_json([*parts, self._rest(trial.dataset)])
 
-    def rest(self, dataset: ComponentRef) -> str:
-        """Returns the options of a dataset that the refit leaves alone, as a text."""
-        return canonical_json({k: v for k, v in dataset.params.items() if k not in self.options})
+    def _rest(self, dataset: ComponentRef) -> dict[str, Any]:
+        """Returns the options of a dataset that the refit leaves alone."""
+        return {name: value for name, value in dataset.params.items() if name not in self.options}
 
-    def _fold(self, trial: Trial) -> dict[str, Any]:
-        return {name: trial.dataset.params.get(name) for name in self.options}
+    def _fold(self, trial: Trial) -> str:
+        """Returns what tells the trials of a design apart, and where else its dataset has them."""
+        params = trial.dataset.params
+        return canonical_json([{name: params.get(name) for name in self.options}, trial.seed])
 
     @staticmethod
     def _name(best: Trial, candidates: Sequence[Trial]) -> str:

@@ -2,16 +2,19 @@
 """The refit: which design is trained again, a function of what its folds gave."""
 
 import itertools
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from study_toys import CATALOG
+from study_toys import CATALOG, DATASETS, open_blips
 
 from scalelab.errors import StudyError
 from scalelab.records import Reached
 from scalelab.study import expand, parse_study
 
+ONE_MLP = '[[architecture]]\nname = "mlp"\n'
 WIDTHS = '[[architecture]]\nname = "mlp"\nspace = { width = [8, 16, 64] }\n'
 FOLDS = '[dataset]\nname = "blips"\nspace = { n = [100, 200] }\n'
 ONE = '[[optimizer]]\nname = "adam"\n'
@@ -93,6 +96,50 @@ def test_a_design_with_a_diverged_trial_is_never_the_best():
     assert first.refitting(gone) == "refit: none, for a trial of each of the 3 designs has no loss"
 
 
+def test_its_dataset_is_opened_when_the_design_is_chosen_and_not_before(monkeypatch):
+    opened = []
+
+    def watched(params):
+        opened.append(params.n)
+        return open_blips(params)
+
+    monkeypatch.setitem(DATASETS, "blips", replace(DATASETS["blips"], open=watched))
+    first = expand(study_of(text()), CATALOG)
+    assert first.refitting({})
+    assert first.grown({}) is first
+    assert opened == [100, 200]
+    first.grown(scored(first.trials, by_width({8: 0.5, 16: 0.9, 64: 0.7})))
+    assert opened == [100, 200, 300]
+
+
+def test_what_a_sweep_tried_on_some_folds_alone_is_not_compared():
+    optimizer = ONE + "tune = { lr = { start = 4e-3 } }\n"
+    grown = expand(study_of(text(optimizer=optimizer, architecture=ONE_MLP, seeds="[0]")), CATALOG)
+
+    def loss(trial):  # on the second fold lower rates are better
+        best = 4e-3 if trial.dataset.params["n"] == 100 else 5e-4
+        return 1.0 + abs(math.log2(trial.optimizer.params["lr"] / best))
+
+    def objective(trial):  # the rates that one fold alone has look best
+        return loss(trial) + (9.0 if trial.optimizer.params["lr"] > 1.5e-3 else 0.0)
+
+    while True:
+        reached = {trial.id: Reached(loss(trial), objective(trial), "minimize") for trial in grown.trials}
+        larger = grown.grown(reached)
+        if larger is grown:
+            break
+        grown = larger
+    rates = {
+        n: {t.optimizer.params["lr"] for t in grown.trials if t.dataset.params["n"] == n} for n in (100, 200)
+    }
+    both = rates[100] & rates[200]
+    assert both < rates[200]
+    assert {trial.optimizer.params["lr"] for trial in grown.refitted} == {2e-3} <= both
+    said = grown.refitting(reached)
+    assert said.startswith("refit: the best of 3 of ")
+    assert "designs that were trained on every fold by mean loss" in said
+
+
 def test_its_seeds_and_other_options_of_the_dataset():
     dataset = '[dataset]\nname = "blips"\nspace = { n = [100, 200], split = ["random", "inter-patient"] }\n'
     refit = "[refit]\nseeds = [5, 6, 7]\ndataset = { n = 300 }\n"
@@ -131,11 +178,12 @@ def test_swept_values_are_designs():
         (text(refit='[refit]\ndataset = { n = "3" }\n'), "refit.dataset.n = '3': must be a whole number"),
         (text(refit='[refit]\ndataset = { split = "x" }\n'), "refit.dataset.split = 'x': must be 'random' or 'inter-patient'"),
         (text(refit="[refit]\ndataset = { n = 200 }\n"), "refit.dataset = {'n': 200}: [dataset] has that already"),
+        (text(refit='[refit]\ndataset = { n = 200, split = "inter-patient" }\n'), "refit.dataset = {'n': 200}: [dataset] has that already"),
         (text(refit="[refit]\nby = 'x'\ndataset = { n = 300 }\n"), "refit.by: unknown key"),
         (text(refit="[refit]\nseeds = []\ndataset = { n = 300 }\n"), "refit.seeds = []: must not be empty"),
         (text(refit="[refit]\nseeds = [1, 1]\ndataset = { n = 300 }\n"), "refit.seeds[1] = 1: is listed twice"),
         (text(rest="[data]\nsizes = [10, 20]\n"), "refit: several data.sizes compare sizes"),
-        (text(rest='[sampling]\nmethod = "isoflop"\nbudgets = [1e9]\n'), "refit: isoflop sampling compare"),
+        (text(rest='[sampling]\nmethod = "isoflop"\nbudgets = [1e9]\n'), "refit: isoflop sampling compares sizes"),
         (text(optimizer=ONE + 'options = { lr = { at = 1e-3, scale = "n_examples", power = -0.5, reference = 100 } }\n'), "refit: designs are not trained on the same folds"),
     ],
 )  # fmt: skip
