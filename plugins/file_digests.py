@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,13 +48,20 @@ def content_digest(
         return {"sha256": np.frombuffer(whole, dtype=np.uint8)}
 
     try:
-        states = [(file, (state := os.stat(file)).st_size, state.st_mtime_ns) for _, file in files]
+        states = [_state(file) for _, file in files]
         key = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:32]
         return scalelab.cached_arrays(f"{dataset}-files-{key}", digest)["sha256"].tobytes().hex()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         what = f"is missing ({error.strerror})" if missing else f"cannot be read: {error.strerror}"
         raise scalelab.DataError(f"{error.filename} {what}{remedy}") from error
+
+
+def _state(path: str) -> tuple[str, int, int]:
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "it is not a file", path)
+    return path, state.st_size, state.st_mtime_ns
 
 
 def _lines(files: Sequence[tuple[str, str]]) -> list[str]:

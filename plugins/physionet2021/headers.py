@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import takewhile
@@ -39,8 +40,10 @@ _GAIN = re.compile(
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _CODE = re.compile(r"[0-9]{6,18}")
 _DECIMAL = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE]\+?[0-9]{1,2})?")
+# Blanks are counted so that a line of a million of them takes no longer than its length.
 _PATIENT = re.compile(
-    r"#[#\s]*patient(?:[\s_]*(?:id|no\.?|number|nr\.?))?\s*[:=#]?\s*(?P<id>(?=\S*[0-9])[\w.-]{1,40})",
+    r"#[#\s]*patient(?:[\s_-]{0,9}(?:id|no\.?|number|nr\.?)(?![a-z]))?[\s_-]{0,9}[:=#]?\s{0,9}"
+    r"(?P<id>(?=\S{0,39}[0-9])[^\W_][\w.-]{0,39})(?:\s{0,9}[(,;].*)?",
     re.IGNORECASE,
 )
 _SEXES: dict[str, Sex] = {"male": "male", "m": "male", "female": "female", "f": "female"}
@@ -114,6 +117,8 @@ def header_text(header: Path) -> str:
         scalelab.DataError: It cannot be read, or is far too long.
     """
     try:
+        if not stat.S_ISREG(header.stat().st_mode):  # a pipe would be waited for
+            raise scalelab.DataError("header is not a file")
         with header.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
@@ -140,17 +145,17 @@ def parse_header(text: str) -> Header:
             f"header is incomplete: {len(fields) - 1} signal lines where its first line says {n_leads}"
         )
     signals = tuple(_signal_line(line) for line in fields[1:])
-    said: dict[str, str] = {}
+    said: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("#"):
             key, _, value = line.lstrip("# \t").partition(":")
-            said.setdefault(key.strip().lower(), value.strip())
+            said.setdefault(key.strip().lower(), []).append(value.strip())
     notes: list[str] = []
-    codes = _codes(said.get("dx", ""), repairs, notes)
-    age, sex = _age(said.get("age", ""), notes), _sex(said.get("sex", ""), notes)
+    codes = _codes(said.get("dx", []), repairs, notes)
+    age, sex = (said.get(key, [""])[0] for key in ("age", "sex"))
     patients = (_PATIENT.fullmatch(line.strip()) for line in lines)
     patient = next((found["id"] for found in patients if found), None)
-    about = (codes, age, sex, patient)
+    about = (codes, _age(age, notes), _sex(sex, notes), patient)
     return Header(name, rate, n_samples, signals, *about, tuple(notes), tuple(repairs))
 
 
@@ -221,11 +226,13 @@ def _signal_line(line: str) -> SignalLine:
     )
 
 
-def _codes(text: str, repairs: list[str], notes: list[str]) -> tuple[str, ...]:
+def _codes(texts: list[str], repairs: list[str], notes: list[str]) -> tuple[str, ...]:
+    if len(texts) > 1:
+        repairs.append(f"diagnoses: the codes of {len(texts)} lines with Dx taken together")
     codes: dict[str, None] = {}
     meant: list[str] = []
     strange: list[str] = []
-    for word in re.split(r"[,;\s]+", text):
+    for word in re.split(r"[,;\s]+", ",".join(texts)):
         if _CODE.fullmatch(word):
             codes[word] = None
         elif (code := _code_meant(word)) is not None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import scalelab
@@ -19,9 +19,10 @@ from .chunks import Row
 from .headers import printable
 
 PATIENT_BY_PATIENT = ("st_petersburg_incart", "ptb")
-"""Sources whose records go patient by patient: neighbors of equal age and sex are taken for one patient's."""
+"""Sources whose records go patient by patient: runs of equal age and sex are taken for one patient's."""
 LARGEST = 1 << 26
 """Bytes of the largest table that is read; PTB-XL's has 6 million."""
+_WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 _COLUMNS = (("record", "group"), ("ecg_id", "patient_id"))
 
 
@@ -34,8 +35,10 @@ def table_bytes(path: Path) -> bytes:
     path = path.expanduser()
     try:
         size = path.stat().st_size
-        if path.is_dir() or size > LARGEST:
-            what = "is a folder" if path.is_dir() else f"has {size:,} bytes, more than {LARGEST:,}"
+        what = f"has {size:,} bytes, more than {LARGEST:,}" if size > LARGEST else ""
+        if not path.is_file():  # a pipe would be waited for
+            what = "is a folder" if path.is_dir() else "is not a file"
+        if what:
             raise scalelab.DataError(f"physionet2021: groups: {path} {what}; give a CSV file")
         return path.read_bytes()
     except OSError as error:
@@ -66,32 +69,44 @@ def read_table(path: Path, names: Collection[str]) -> dict[str, str]:
     """
     where = f"physionet2021: groups: {path}"
     try:
-        reader = csv.reader(io.StringIO(table_bytes(path).decode("utf-8-sig"), newline=""))
+        text = io.StringIO(table_bytes(path).decode("utf-8-sig"), newline="")
+        reader = csv.reader(text, strict=True)
         lines = [line for line in reader if any(cell.strip() for cell in line)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise scalelab.DataError(f"{where} is not a CSV file in UTF-8: {error}") from error
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    columns = next((pair for pair in _COLUMNS if set(pair) <= set(header)), None)
-    if columns is None:
-        shown = ", ".join(map(printable, header[:5])) or "nothing"
-        raise scalelab.DataError(
-            f"{where} has the columns {shown}; it needs record and group, or PTB-XL's ecg_id and patient_id"
-        )
+    columns, places = _columns(lines, where)
     own = columns == _COLUMNS[0]
     groups: dict[str, str] = {}
-    for number, record, group in _cells(lines, [header.index(name) for name in columns], where):
+    for number, record, group in _cells(lines, places, where):
         name = record if own else _ptb_xl_name(record, where, number)
         if groups.setdefault(name, group) != group:
             raise scalelab.DataError(f"{where}: row {number}: {printable(name)} has two different groups")
     unknown = [name for name in groups if name not in names]
     if own and unknown:
+        one = len(unknown) == 1
         raise scalelab.DataError(
-            f"{where} names {len(unknown)} records that the folder does not have, such as "
-            f"{printable(unknown[0])}; leave them out"
+            f"{where} names {len(unknown)} record{'' if one else 's'} that the folder does not have, "
+            f"{'' if one else 'such as '}{printable(unknown[0])}; leave {'it' if one else 'them'} out"
         )
     if len(unknown) == len(groups):
         raise scalelab.DataError(f"{where} names no record of the folder")
     return groups
+
+
+def _columns(lines: Sequence[Sequence[str]], where: str) -> tuple[tuple[str, str], list[int]]:
+    """Returns the names of the two columns that count, and their places."""
+    needs = "it needs record and group, or PTB-XL's ecg_id and patient_id"
+    if not lines:
+        raise scalelab.DataError(f"{where} is empty; {needs}")
+    header = [cell.strip().lower() for cell in lines[0]]
+    columns = next((pair for pair in _COLUMNS if set(pair) <= set(header)), None)
+    if columns is None:
+        shown = ", ".join(map(printable, header[:5]))
+        raise scalelab.DataError(f"{where} has the columns {shown}; {needs}")
+    for name in columns:
+        if header.count(name) > 1:
+            raise scalelab.DataError(f"{where} has the column {name} {header.count(name)} times; leave one")
+    return columns, [header.index(name) for name in columns]
 
 
 def _cells(
@@ -99,38 +114,64 @@ def _cells(
 ) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(lines[1:], start=1):
         cells = [line[place].strip() if place < len(line) else "" for place in places]
-        if not all(cells):
+        if not all(cells) or cells[1].lower() == "nan":  # pandas' empty cell
             raise scalelab.DataError(f"{where}: row {number} lacks a record or its group")
         yield number, cells[0], cells[1]
 
 
 def _ptb_xl_name(ecg_id: str, where: str, number: int) -> str:
-    if not (ecg_id.isascii() and ecg_id.isdigit() and len(ecg_id) <= 9):
+    whole = _WHOLE.fullmatch(ecg_id)
+    if whole is None:
         raise scalelab.DataError(f"{where}: row {number}: ecg_id is {printable(ecg_id)}, not a whole number")
-    return f"HR{int(ecg_id):05d}"
+    return f"HR{int(whole[1]):05d}"
 
 
 def patients_of(rows: Sequence[Row], table: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Returns what each record's patient is known by; nothing where unknown.
 
-    A table and a header both count. Where neither tells, neighbors of equal known age and sex in sources that
-    go patient by patient are taken for one patient's: that may join two patients, and rarely parts one.
+    A table and a header both count. In sources that go patient by patient, a run of records of equal age and
+    sex is taken for one patient's unless table or header tell of all of them: that may join two patients, and
+    rarely parts one.
 
     Args:
         rows: The records, by source and name.
         table: Groups of records, see `read_table`.
     """
-    found: list[tuple[str, ...]] = []
-    for (source, age, sex, told), same in groupby(rows, key=lambda row: _neighbor(row, table)):
-        own = list(same)
-        alike = source in PATIENT_BY_PATIENT and age is not None and sex is not None
-        run = (f"{source} as {own[0].record}",) if alike and not told else ()
-        for row in own:
-            header = () if row.patient is None else (f"{row.source} {row.patient}",)
-            listed = (table[row.record],) if row.record in table else ()
-            found.append((*listed, *header, *run))
-    return found
+    known = [_known(row, table) for row in rows]
+    for run in _runs(rows):
+        if not all(known[place] for place in run):
+            for place in run:
+                known[place] += (f"{rows[place].source} as {rows[run[0]].record}",)
+    return known
 
 
-def _neighbor(row: Row, table: Mapping[str, str]) -> tuple[str, float | None, str | None, bool]:
-    return row.source, row.age, row.sex, row.record in table or row.patient is not None
+def _known(row: Row, table: Mapping[str, str]) -> tuple[str, ...]:
+    listed = (table[row.record],) if row.record in table else ()
+    return listed if row.patient is None else (*listed, f"{row.source} {row.patient}")
+
+
+def _runs(rows: Sequence[Row]) -> Iterator[list[int]]:
+    """Yields the places of neighbors in a source whose ages and sexes do not differ where they are known.
+
+    Records that are left out are passed over. A run of a source that says no age and no sex at all says
+    nothing of patients.
+    """
+    run: list[int] = []
+    source = ""
+    age: float | None = None
+    sex: str | None = None
+    for place, row in enumerate(rows):
+        if row.reason is not None or row.source not in PATIENT_BY_PATIENT:
+            continue
+        if row.source != source or _differ(age, row.age) or _differ(sex, row.sex):
+            if age is not None or sex is not None:
+                yield run
+            run, source, age, sex = [], row.source, None, None
+        run.append(place)
+        age, sex = row.age if age is None else age, row.sex if sex is None else sex
+    if age is not None or sex is not None:
+        yield run
+
+
+def _differ(one: object, other: object) -> bool:
+    return one is not None and other is not None and one != other

@@ -18,7 +18,7 @@ import scalelab
 from ..processes import default_jobs, in_processes
 from .chunks import CHUNK, Recipe, Row, make_chunks, read_rows, rows_path, windows_path
 from .content import content_digest
-from .folds import FRACTIONS, N_FOLDS, TEST_FOLD, assign_folds, joined, shuffled_within_folds
+from .folds import assign_folds, joined, shuffled_within_folds
 from .gathered import Gathered
 from .index import Dealt, write_index
 from .labels import targets_of
@@ -134,7 +134,6 @@ def _prepare(
     dealt = assign_folds(targets, [rows[i].source for i in used], groups.tolist(), params.seed)
     shuffled = shuffled_within_folds(dealt, groups.tolist(), params.seed)
     order = used[shuffled]
-    _check_folds(np.bincount(dealt, minlength=N_FOLDS), int(groups.max()) + 1)
     dealt, groups = dealt[shuffled], groups[shuffled]
     write_index(chunks.with_suffix(".parquet"), rows, order, Dealt(dealt, groups, patients), recipe.rate)
     names, sources = np.unique([rows[i].source for i in order], return_inverse=True)
@@ -198,15 +197,3 @@ def _check_window(rows: Sequence[Row], recipe: Recipe) -> None:
             f"physionet2021: the window of {recipe.window / recipe.rate:g} s is longer than every record "
             f"(the longest has {longest:g} s); lower window"
         )
-
-
-def _check_folds(sizes: np.ndarray, n_groups: int) -> None:
-    n_records = sizes.sum()
-    together = f" in {n_groups} groups of one patient or signal each" if n_groups < n_records else ""
-    for fold, size in enumerate(sizes):
-        if size == 0:
-            name = "the test fold" if fold == TEST_FOLD else f"fold {fold}"
-            raise scalelab.DataError(
-                f"physionet2021: {n_records} records{together} leave {name} ({FRACTIONS[fold]:.0%} of them) "
-                "without examples; use more records"
-            )

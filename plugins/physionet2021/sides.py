@@ -9,7 +9,7 @@ import numpy as np
 
 import scalelab
 
-from .folds import TEST_FOLD
+from .folds import FRACTIONS, N_FOLDS, TEST_FOLD
 from .params import Physionet2021Params
 from .prepare import Prepared
 
@@ -28,10 +28,11 @@ def sides_of(prepared: Prepared, params: Physionet2021Params) -> Sides:
     """Returns the sides that the options ask for.
 
     Raises:
-        scalelab.DataError: A source is not there, or leaves a side empty.
+        scalelab.DataError: A source is not there or leaves a side empty; without `test_on`, a fold is empty.
     """
     if params.test_on:
         return _sides_of_sources(prepared, params)
+    _refuse_empty_folds(prepared)
     training = _training_folds(prepared, params.fold)
     return Sides(training, prepared.fold(params.fold), prepared.fold(TEST_FOLD))
 
@@ -91,3 +92,15 @@ def _refuse_absent(names: Iterable[str], train_on: Iterable[str], test_on: Itera
                 )
     if not list(train_on):
         raise scalelab.DataError("physionet2021: test_on takes every source; leave one to train on")
+
+
+def _refuse_empty_folds(prepared: Prepared) -> None:
+    n_records, n_groups = len(prepared.folds), int(prepared.groups.max()) + 1
+    together = f" in {n_groups} groups of one patient or signal each" if n_groups < n_records else ""
+    for fold, size in enumerate(np.bincount(prepared.folds, minlength=N_FOLDS)):
+        if size == 0:
+            name = "the test fold" if fold == TEST_FOLD else f"fold {fold}"
+            raise scalelab.DataError(
+                f"physionet2021: {n_records} records{together} leave {name} ({FRACTIONS[fold]:.0%} of them) "
+                "without examples; use more records"
+            )

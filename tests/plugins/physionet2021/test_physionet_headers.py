@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from physionet_samples import REAL, header_lines, limb_consistent, needs_real
 from scalelab_plugins.physionet2021.headers import header_text, parse_header
 from scalelab_plugins.physionet2021.leads import LEADS
-from scalelab_plugins.physionet2021.records import find_records
+from scalelab_plugins.physionet2021.records import find_records, read_record
 
 import scalelab
 
@@ -118,6 +119,14 @@ def test_codes_that_were_written_as_numbers_or_texts(word, code):
     assert found.codes == ("164889003", *([code] if code else []))
     assert found.repairs == ((f"code: {code} for {word!r} in Dx".replace('"', "'"),) if code else ())
     assert found.notes == (() if code else (f"no SNOMED CT code: '{word}' in Dx",))
+
+
+def test_codes_of_all_lines_count():
+    lines = [*header_lines("A1", SAMPLES), "#Dx: 164889003,426783006", "# Age: 80", "#dx:"]
+    found = parse_header("\n".join(lines))
+    assert found.codes == ("251146004", "426783006", "164889003")
+    assert found.repairs == ("diagnoses: the codes of 3 lines with Dx taken together",)
+    assert found.age == 56.0
 
 
 def test_comments_behind_a_line_are_left_out():
@@ -233,6 +242,10 @@ def test_what_is_no_header_is_said_in_one_line(text, reason):
 def test_reading_says_what_is_wrong(tmp_path):
     with pytest.raises(scalelab.DataError, match="header cannot be read"):
         header_text(tmp_path / "gone.hea")
+    os.mkfifo(tmp_path / "pipe.hea")
+    assert find_records(tmp_path) == [tmp_path / "pipe.hea"]
+    record = read_record(tmp_path / "pipe.hea")
+    assert (record.status, record.reason) == ("rejected", "header is not a file")
     (tmp_path / "big.hea").write_bytes(b"x" * 2_000_000)
     with pytest.raises(scalelab.DataError, match="more than a million bytes"):
         header_text(tmp_path / "big.hea")

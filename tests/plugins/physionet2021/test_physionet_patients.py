@@ -1,6 +1,8 @@
 """A patient is on one side of a split: from a table, from headers, from neighbors of equal age and sex."""
 
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
 from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
+from scalelab_plugins.physionet2021.chunks import Row
 from scalelab_plugins.physionet2021.folds import assign_folds, joined
 from scalelab_plugins.physionet2021.headers import parse_header
-from scalelab_plugins.physionet2021.patients import read_table
+from scalelab_plugins.physionet2021.patients import patients_of, read_table
 
 from scalelab import DataError
 from scalelab.cli import main
@@ -109,7 +112,7 @@ def test_the_table_of_ptb_xl_is_read_as_it_is(folder, tmp_path):
     text = (
         "ecg_id,patient_id,age,sex,scp_codes\n"
         "1,15709.0,56.0,1,\"{'NORM': 100.0, 'LVOLT': 0.0}\"\n"
-        "3,15709.0,56.0,1,{}\n"
+        "3.0,15709.0,56.0,1,{}\n"
         "7,9.0,56.0,1,{}\n"
         "21837,9.0,56.0,1,{}\n"
     )
@@ -125,13 +128,23 @@ def test_the_table_of_ptb_xl_is_read_as_it_is(folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "has the columns nothing; it needs record and group"),
-        ("\n\n", "has the columns nothing"),
+        ("", "groups.csv is empty; it needs record and group"),
+        ("\n\n", "is empty"),
+        ("record,group,group\nHR00001,1,2\n", "has the column group 2 times"),
+        ("Record,group,record\nHR00001,1,2\n", "has the column record 2 times"),
+        ("record,group\nHR00001,nan\n", "row 1 lacks a record or its group"),
+        ("record,group\nHR00001,1\nHR00003,NaN\n", "row 2 lacks a record or its group"),
+        ('record,group\nHR00001,"1\nHR00003,2\n', "is not a CSV file in UTF-8: unexpected end"),
+        ("ecg_id,patient_id\n1.5,1\n", "ecg_id is 1.5, not a whole number"),
         ("name,patient\nHR00001,1\n", "has the columns name, patient; it needs record and group"),
         ("record,group\nHR00001,1\nHR00001,2\n", "row 2: HR00001 has two different groups"),
         (
             "record,group\nHR00001,1\nnobody,1\n",
-            "names 1 records that the folder does not have, such as nobody",
+            "names 1 record that the folder does not have, nobody; leave it out",
+        ),
+        (
+            "record,group\nno,1\none,1\n",
+            "names 2 records that the folder does not have, such as no; leave them",
         ),
         ("record,group\nHR00001\n", "row 1 lacks a record or its group"),
         ("record,group\n,7\n", "row 1 lacks a record or its group"),
@@ -170,7 +183,13 @@ def test_whatever_is_in_a_table_ends_in_groups_or_one_line(tmp_path_factory, con
 
 
 def test_a_table_that_is_not_there_or_huge(folder, tmp_path):
-    for path, says in ((tmp_path / "no.csv", "cannot be read: No such file"), (tmp_path, "is a folder")):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path, says in (
+        (tmp_path / "no.csv", "cannot be read: No such file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe.csv", "is not a file"),
+        (Path("/dev/null"), "is not a file"),
+    ):
         with pytest.raises(DataError, match=says):
             open_physionet2021(params(folder, groups=path))
     with (tmp_path / "huge.csv").open("wb") as file:
@@ -223,11 +242,17 @@ def test_a_study_finds_its_table_beside_it(folder, tmp_path, capsys, monkeypatch
         ("#Patient: 12", "12"),
         ("# Patient ID: A-007", "A-007"),
         ("#patient_id = 3", "3"),
+        ("# patient_5", "5"),
+        ("# Patient-ID: 5", "5"),
+        ("# Patient 5 (male)", "5"),
+        ("# patient-no. 4; male, 50 years", "4"),
         ("# patient no. 4", "4"),
         ("# patient has a pacemaker since 2003", None),
         ("# the patient 12", None),
         ("# Patient: unknown", None),
         ("# patients 3", None),
+        ("# patient 12 leads", None),
+        ("# patient" + " " * 900_000 + "x", None),
     ],
 )
 def test_headers_name_patients(comment, patient):
@@ -263,9 +288,78 @@ def test_neighbors_of_equal_age_and_sex_are_taken_for_one_patient(folder, source
     index = record_index(params(folder)).set_index("record")
     groups = [int(index.group[f"I{i:02}"]) for i in range(8)]
     assert groups[0] == groups[1] == groups[2]
-    assert len(set(groups)) == 6
+    assert groups[5] == groups[6] == groups[7]
+    assert len(set(groups)) == 4
     assert index.patient["I02"] == f"{source} as I00"
-    assert index.patient[["I05", "I06"]].isna().all()
+
+
+def rows(*records, source="ptb"):
+    """Rows of records: age, sex, patient and why they are left out."""
+    return [
+        Row(f"S{i:04}", source, (), 500.0, 1000, age, sex, patient, "read", (), reason)
+        for i, (age, sex, patient, reason) in enumerate(records)
+    ]
+
+
+A, B = (65.0, "male", None, None), (70.0, "male", None, None)
+
+
+@pytest.mark.parametrize(
+    ("middle", "table"),
+    [
+        ((None, "male", None, None), {}),
+        ((None, None, None, None), {}),
+        ((65.0, None, None, None), {}),
+        ((None, None, None, "header is empty"), {}),
+        ((70.0, "female", None, "labels: none at all"), {}),
+        ((65.0, "male", "7", None), {}),
+        ((65.0, "male", None, None), {"S0001": "a"}),
+        ((65.0, "male", None, None), {"S0000": "a", "S0001": "b"}),
+    ],
+)
+def test_an_odd_record_in_the_middle_cuts_no_run(middle, table):
+    first, own, last, other = patients_of(rows(A, middle, A, B), table)
+    assert "ptb as S0000" in first
+    assert "ptb as S0000" in last
+    assert ("ptb as S0000" in own) == (middle[3] is None)
+    assert other == ("ptb as S0003",)
+
+
+def test_runs_end_where_age_or_sex_differ_and_do_not_count_where_all_is_told():
+    start = (None, "male", None, None)
+    assert patients_of(rows(start, A, A, start, B), {}) == [("ptb as S0000",)] * 4 + [("ptb as S0004",)]
+    woman = (65.0, "female", None, None)
+    assert patients_of(rows(A, woman, A), {}) == [("ptb as S0000",), ("ptb as S0001",), ("ptb as S0002",)]
+    told = patients_of(rows(A, (65.0, "male", "7", None), B), {"S0000": "a"})
+    assert told == [("a",), ("ptb 7",), ("ptb as S0002",)]
+    silent = (None, None, None, None)
+    assert patients_of(rows(silent, silent), {}) == [(), ()]
+    assert patients_of(rows(A, A, source="georgia"), {}) == [(), ()]
+    two = [*rows(A, source="ptb"), *rows(A, source="st_petersburg_incart")]
+    assert len(set(patients_of(two, {}))) == 2
+
+
+RECORDS = st.tuples(
+    st.sampled_from([None, 60.0, 70.0]),
+    st.sampled_from([None, "male", "female"]),
+    st.sampled_from([None, None, "1", "2"]),
+    st.sampled_from([None, None, None, "rejected"]),
+)
+
+
+@given(st.lists(RECORDS, max_size=12))
+def test_neighbors_that_may_be_one_patient_and_are_not_both_told_share_a_key(records):
+    """Equal known age and sex, and whoever stands between them may be of the same patient."""
+    keys = patients_of(rows(*records), {})
+    used = [(record, set(own)) for record, own in zip(records, keys, strict=True) if record[3] is None]
+    for start, (first, own) in enumerate(used):
+        if None in first[:2]:
+            continue
+        for record, others in used[start + 1 :]:
+            if any(a is not None and a != b for b, a in zip(first[:2], record[:2], strict=True)):
+                break
+            if first[2] is None or record[2] is None:
+                assert own & others
 
 
 def test_a_table_overrules_age_and_sex(folder, tmp_path):

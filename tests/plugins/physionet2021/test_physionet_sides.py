@@ -132,6 +132,22 @@ def test_a_side_without_records_is_one_line(tmp_path):
         pytest.fail("one record cannot both train and validate")
 
 
+def test_an_empty_fourth_fold_does_not_matter_where_a_source_tests(tmp_path):
+    """Three patients of georgia and three of ningbo: too few for a fold of a tenth."""
+    for i in range(12):
+        source = "georgia" if i % 2 else "ningbo"
+        write(tmp_path / source / "g1", f"R{i:02}", limb_consistent(1000, i))
+    table = tmp_path / "groups.csv"
+    table.write_text("record,group\n" + "".join(f"R{i:02},{i % 6}\n" for i in range(12)))
+    own, elsewhere = params(tmp_path, groups=table), params(tmp_path, groups=table, test_on=("ningbo",))
+    assert np.bincount(load(own).folds, minlength=4).tolist() == [4, 4, 4, 0]
+    with pytest.raises(DataError, match=r"12 records in 6 groups of one .* leave the test fold .10% of them"):
+        open_physionet2021(own)
+    data = open_physionet2021(elsewhere)
+    assert [len(side) for side in (data.train, data.validation, data.test)] == [4, 2, 6]
+    assert load(elsewhere).key == load(own).key
+
+
 def test_gathered_rows_are_those_of_the_array():
     array = np.arange(60, dtype=np.float16).reshape(20, 3)
     rows = np.array([3, 17, 4, 0])
