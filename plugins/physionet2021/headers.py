@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import takewhile
@@ -111,9 +112,11 @@ def header_text(header: Path) -> str:
     """Returns a header's text; every byte is some character, so that decoding cannot fail.
 
     Raises:
-        scalelab.DataError: It cannot be read, or is far too long.
+        scalelab.DataError: It cannot be read, is no regular file, or is far too long.
     """
     try:
+        if not stat.S_ISREG(header.stat().st_mode):  # opening a pipe would wait for who writes to it
+            raise scalelab.DataError("header cannot be read: it is not a regular file")
         with header.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
