@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -37,7 +36,7 @@ def content_digest(
         remedy: What follows in a message where a file cannot be read.
 
     Raises:
-        scalelab.DataError: A file is missing or cannot be read.
+        scalelab.DataError: A file is missing, cannot be read, or is a folder, a pipe or a device.
     """
 
     def digest() -> dict[str, np.ndarray]:
@@ -48,7 +47,7 @@ def content_digest(
         return {"sha256": np.frombuffer(whole, dtype=np.uint8)}
 
     try:
-        states = [_state(file) for _, file in files]
+        states = [(file, *_size_and_time(file, remedy)) for _, file in files]
         key = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:32]
         return scalelab.cached_arrays(f"{dataset}-files-{key}", digest)["sha256"].tobytes().hex()
     except OSError as error:
@@ -57,11 +56,11 @@ def content_digest(
         raise scalelab.DataError(f"{error.filename} {what}{remedy}") from error
 
 
-def _state(path: str) -> tuple[str, int, int]:
-    state = os.stat(path)
-    if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
-        raise OSError(errno.EINVAL, "it is not a file", path)
-    return path, state.st_size, state.st_mtime_ns
+def _size_and_time(file: str, remedy: str) -> tuple[int, int]:
+    state = os.stat(file)
+    if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for who writes to it
+        raise scalelab.DataError(f"{file} is not a regular file{remedy}")
+    return state.st_size, state.st_mtime_ns
 
 
 def _lines(files: Sequence[tuple[str, str]]) -> list[str]:

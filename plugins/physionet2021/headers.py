@@ -114,11 +114,11 @@ def header_text(header: Path) -> str:
     """Returns a header's text; every byte is some character, so that decoding cannot fail.
 
     Raises:
-        scalelab.DataError: It cannot be read, or is far too long.
+        scalelab.DataError: It cannot be read, is no regular file, or is far too long.
     """
     try:
-        if not stat.S_ISREG(header.stat().st_mode):  # a pipe would be waited for
-            raise scalelab.DataError("header is not a file")
+        if not stat.S_ISREG(header.stat().st_mode):  # opening a pipe would wait for who writes to it
+            raise scalelab.DataError("header cannot be read: it is not a regular file")
         with header.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:

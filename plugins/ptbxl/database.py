@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ from .params import FOLDS, LabelSet, Rate
 DATABASE = "ptbxl_database.csv"
 STATEMENTS = "scp_statements.csv"
 REMEDY = "get the files with 'scalelab data download ptbxl --to DIR' and set path to that folder"
-_PLAIN = re.compile(r"\{'[^'\\]*': [0-9.]+(?:, '[^'\\]*': [0-9.]+)*\}")
+CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+"""The diagnostic classes."""
+_KINDS = ("diagnostic", "form", "rhythm")
+_FLAGS = {"": False, "0": False, "0.0": False, "1": True, "1.0": True}
+_LIKELIHOOD = r"'[^'\\]*': (?:100(?:\.0+)?|[1-9]?[0-9](?:\.[0-9]+)?)"
+_PLAIN = re.compile(rf"\{{{_LIKELIHOOD}(?:, {_LIKELIHOOD})*\}}")
 _QUOTED = re.compile(r"'([^']*)'")
 _FILES = {100: "filename_lr", 500: "filename_hr"}
 
@@ -48,7 +54,7 @@ class Statement:
     Attributes:
         kinds: Those of `diagnostic`, `form` and `rhythm` that it belongs to.
         subclass: Diagnostic subclass, empty where it has none.
-        superclass: Diagnostic class, likewise.
+        superclass: Diagnostic class, one of `CLASSES` or empty; a diagnostic statement has one.
     """
 
     kinds: frozenset[str]
@@ -56,24 +62,39 @@ class Statement:
     superclass: str
 
 
+def folder_of(path: Path) -> Path:
+    """Returns the absolute folder that a path stands for; `~` is the home folder.
+
+    Raises:
+        scalelab.DataError: It stands for none: an unknown user's, or links that go round in a circle.
+    """
+    try:
+        return path.expanduser().resolve()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise scalelab.DataError(f"ptbxl: {str(path)!r} is not a folder: {error}") from error
+
+
 def read_database(folder: Path, rate: Rate) -> list[Entry]:
     """Returns every record in the order of the file.
 
     Raises:
-        scalelab.DataError: The file is missing, is not this table, or has a patient in two folds.
+        scalelab.DataError: The file is missing, is not this table, has a record or a file twice, or a
+            patient in two folds.
     """
-    columns = ("ecg_id", "patient_id", "scp_codes", "strat_fold", _FILES[rate])
+    column = _FILES[rate]
     entries: dict[int, Entry] = {}
-    for line, row in _rows(folder, DATABASE, columns):
+    records: dict[str, int] = {}
+    for line, row in _rows(folder, DATABASE, ("ecg_id", "patient_id", "scp_codes", "strat_fold", column)):
         try:
-            entry = _entry(row, _FILES[rate])
+            entry = _entry(row, column)
+            if entry.ecg_id in entries:
+                raise ValueError(f"a second ecg_id {entry.ecg_id}")
+            if entry.file in records:
+                raise ValueError(f"{column} {entry.file!r} is that of ecg_id {records[entry.file]} already")
         except ValueError as error:
             raise scalelab.DataError(f"ptbxl: {folder / DATABASE}, line {line}: {error}") from error
-        if entry.ecg_id in entries:
-            raise scalelab.DataError(
-                f"ptbxl: {folder / DATABASE}, line {line}: a second ecg_id {entry.ecg_id}"
-            )
         entries[entry.ecg_id] = entry
+        records[entry.file] = entry.ecg_id
     found = [*entries.values()]
     if not found:
         raise scalelab.DataError(f"ptbxl: {folder / DATABASE} has no rows; {REMEDY}")
@@ -85,18 +106,21 @@ def read_statements(folder: Path) -> dict[str, Statement]:
     """Returns what each SCP-ECG code is.
 
     Raises:
-        scalelab.DataError: The file is missing or is not this table.
+        scalelab.DataError: The file is missing, is not this table, or has a statement twice.
     """
-    kinds = ("diagnostic", "form", "rhythm")
-    columns = ("", *kinds, "diagnostic_class", "diagnostic_subclass")
-    return {
-        row[""]: Statement(
-            frozenset(kind for kind in kinds if row[kind] in ("1", "1.0")),
-            row["diagnostic_subclass"],
-            row["diagnostic_class"],
-        )
-        for _, row in _rows(folder, STATEMENTS, columns)
-    }
+    columns = ("", *_KINDS, "diagnostic_class", "diagnostic_subclass")
+    statements: dict[str, Statement] = {}
+    for line, row in _rows(folder, STATEMENTS, columns):
+        code = row[""]
+        try:
+            if not code:
+                raise ValueError("no statement in the first column")
+            if code in statements:
+                raise ValueError(f"a second statement {code[:40]!r}")
+            statements[code] = _statement(row)
+        except ValueError as error:
+            raise scalelab.DataError(f"ptbxl: {folder / STATEMENTS}, line {line}: {error}") from error
+    return statements
 
 
 def labels_by_code(statements: Mapping[str, Statement], labels: LabelSet) -> dict[str, str]:
@@ -135,6 +159,8 @@ def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[i
     """Yields line and named columns of each row of a table; `""` is the first one, whatever its name."""
     path = folder / name
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for who writes to it
+            raise scalelab.DataError(f"ptbxl: {path} is not a regular file; {REMEDY}")
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
@@ -149,7 +175,7 @@ def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[i
                         f"{len(header)}; is the file cut off?"
                     )
                 yield reader.line_num, {column: row[place].strip() for column, place in places}
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise scalelab.DataError(_missing(folder, name)) from error
     except OSError as error:
         raise scalelab.DataError(f"ptbxl: {path} cannot be read: {error.strerror or error}") from error
@@ -159,7 +185,8 @@ def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[i
 
 def _missing(folder: Path, name: str) -> str:
     if not folder.is_dir():
-        return f"ptbxl: there is no folder {folder}; {REMEDY}"
+        what = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
+        return f"ptbxl: {what}; {REMEDY}"
     deeper = next(iter(sorted(folder.glob(f"*/{name}"))), None)
     hint = REMEDY if deeper is None else f"there is one in {deeper.parent}: set path to that"
     return f"ptbxl: the folder {folder} has no {name}; {hint}"
@@ -173,9 +200,21 @@ def _entry(row: Mapping[str, str], file_column: str) -> Entry:
     fold = _whole(row["strat_fold"], "strat_fold")
     if fold not in FOLDS:
         raise ValueError(f"strat_fold {fold} is not between 1 and 10")
-    return Entry(
-        _whole(row["ecg_id"], "ecg_id"), _whole(row["patient_id"], "patient_id"), fold, _codes(row), file
-    )
+    ecg_id, patient = _whole(row["ecg_id"], "ecg_id"), _whole(row["patient_id"], "patient_id")
+    return Entry(ecg_id, patient, fold, _codes(row), str(PurePosixPath(file)))
+
+
+def _statement(row: Mapping[str, str]) -> Statement:
+    for kind in _KINDS:
+        if row[kind] not in _FLAGS:
+            raise ValueError(f"{kind} {row[kind][:40]!r} is neither empty nor 1 nor 0")
+    kinds = frozenset(kind for kind in _KINDS if _FLAGS[row[kind]])
+    superclass = row["diagnostic_class"]
+    if superclass and superclass not in CLASSES:
+        raise ValueError(f"diagnostic_class {superclass[:40]!r} is none of {', '.join(CLASSES)}")
+    if "diagnostic" in kinds and not superclass:
+        raise ValueError(f"the diagnostic statement {row[''][:40]!r} has no diagnostic_class")
+    return Statement(kinds, row["diagnostic_subclass"], superclass)
 
 
 def _whole(text: str, column: str) -> int:
@@ -193,10 +232,16 @@ def _codes(row: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_QUOTED.findall(text)))
     try:
         codes = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise ValueError(f"scp_codes {text[:40]!r} are not a dictionary of codes") from error
     if not isinstance(codes, dict) or not all(isinstance(code, str) for code in codes):
         raise ValueError(f"scp_codes {text[:40]!r} are not a dictionary of codes")
+    for code, likelihood in codes.items():
+        if type(likelihood) not in (int, float) or not 0 <= likelihood <= 100:
+            raise ValueError(
+                f"scp_codes give {code[:40]!r} the likelihood {str(likelihood)[:40]!r}, "
+                "which is not a number from 0 to 100"
+            )
     return tuple(codes)
 
 

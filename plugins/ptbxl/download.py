@@ -7,7 +7,7 @@ import scalelab
 from ..http_transfer import Server
 from ..physionet_files import SUMS, RemoteFile, listed_files
 from ..physionet_plan import planned
-from .database import DATABASE, STATEMENTS
+from .database import DATABASE, STATEMENTS, folder_of
 from .params import SECONDS, DownloadParams
 
 _RATES = {100: ("records100",), 500: ("records500",), "both": ("records100", "records500")}
@@ -32,7 +32,7 @@ def plan_download(params: DownloadParams, progress: scalelab.Progress) -> scalel
     return planned(
         server,
         wanted,
-        params.to.expanduser().resolve(),
+        folder_of(params.to),
         progress,
         title=f"PTB-XL ({' and '.join(folders)})",
         jobs=params.jobs,

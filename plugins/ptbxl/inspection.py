@@ -13,7 +13,7 @@ import scalelab
 from ..inspection_tables import by_kind
 from ..physionet2021.records import EcgRecord, read_record
 from ..processes import in_processes
-from .database import Entry, Statement, check_codes, labels_by_code, read_database, read_statements
+from .database import Entry, Statement, check_codes, folder_of, labels_by_code, read_database, read_statements
 from .params import FOLDS, SECONDS, InspectParams, LabelSet, Rate
 
 _PART = 200
@@ -26,7 +26,7 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
     Raises:
         scalelab.DataError: A table is missing or not the database's.
     """
-    folder = params.folder.expanduser().resolve()
+    folder = folder_of(params.folder)
     entries, statements = read_database(folder, params.rate), read_statements(folder)
     check_codes(entries, statements, folder)
     found: list[EcgRecord] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from .database import (
     REMEDY,
     STATEMENTS,
     Entry,
+    Statement,
     check_codes,
+    folder_of,
     labels_by_code,
     read_database,
     read_statements,
@@ -79,8 +81,9 @@ def load(params: PtbxlParams) -> Prepared:
     Raises:
         scalelab.DataError: A file is missing, damaged or not the database's, or a fold has no record.
     """
-    folder = params.path.expanduser().resolve()
-    entries = read_database(folder, params.rate)
+    folder = folder_of(params.path)
+    entries, statements = read_database(folder, params.rate), read_statements(folder)
+    check_codes(entries, statements, folder)
     names = [DATABASE, STATEMENTS, *(entry.file + ending for entry in entries for ending in _ENDINGS)]
     files = [(name, str(folder / name)) for name in names]
     content = {
@@ -89,7 +92,7 @@ def load(params: PtbxlParams) -> Prepared:
         "options": params.model_dump(include={"labels", "rate", "leads", "normalise"}),
     }
     key = "ptbxl-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    arrays = scalelab.cached_arrays(key, lambda: _prepare(folder, entries, params))
+    arrays = scalelab.cached_arrays(key, lambda: _prepare(folder, entries, statements, params))
     classes = tuple(str(name) for name in arrays["classes"])
     _check_folds(arrays["borders"], params)
     return Prepared(arrays["inputs"], arrays["targets"], arrays["borders"], classes, key)
@@ -101,10 +104,8 @@ def training_folds(params: PtbxlParams) -> list[int]:
 
 
 def _prepare(
-    folder: Path, entries: Sequence[Entry], params: PtbxlParams
+    folder: Path, entries: Sequence[Entry], statements: Mapping[str, Statement], params: PtbxlParams
 ) -> dict[str, np.ndarray | Iterator[np.ndarray]]:
-    statements = read_statements(folder)
-    check_codes(entries, statements, folder)
     label_of = labels_by_code(statements, params.labels)
     classes = sorted(set(label_of.values()))
     used = [entry for entry in entries if any(code in label_of for code in entry.codes)]

@@ -245,7 +245,7 @@ def test_reading_says_what_is_wrong(tmp_path):
     os.mkfifo(tmp_path / "pipe.hea")
     assert find_records(tmp_path) == [tmp_path / "pipe.hea"]
     record = read_record(tmp_path / "pipe.hea")
-    assert (record.status, record.reason) == ("rejected", "header is not a file")
+    assert (record.status, record.reason) == ("rejected", "header cannot be read: it is not a regular file")
     (tmp_path / "big.hea").write_bytes(b"x" * 2_000_000)
     with pytest.raises(scalelab.DataError, match="more than a million bytes"):
         header_text(tmp_path / "big.hea")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ptbxl_samples import CODES, rows_of, write_statements, write_table
 from scalelab_plugins.ptbxl.database import labels_by_code, read_database, read_statements
@@ -168,3 +170,110 @@ def test_missing_tables_say_where_to_get_them(folder, tmp_path):
     write_table(folder, [])
     with pytest.raises(scalelab.DataError, match="has no rows"):
         read_database(folder, 100)
+
+
+def broken(read, folder, says):
+    with pytest.raises(scalelab.DataError, match=says) as caught:
+        read(folder)
+    assert "\n" not in str(caught.value)
+
+
+def read_at_100(folder):
+    return read_database(folder, 100)
+
+
+@pytest.mark.parametrize("slip", ["", "./", "/"])
+def test_two_records_of_one_file_are_refused(folder, slip):
+    rows = rows_of(30)
+    for rate, column in ((100, "filename_lr"), (500, "filename_hr")):
+        changed = [*rows]
+        changed[4] = rows[4] | {column: str(rows[1][column]).replace("/", f"/{slip}", 1)}
+        write_table(folder, changed)
+        broken(
+            lambda folder, rate=rate: read_database(folder, rate),
+            folder,
+            f"line 6: {column} 'records{rate}/00000/00002_.r' is that of ecg_id 2 already",
+        )
+
+
+@pytest.mark.parametrize(
+    "likelihood", ["-1", "101", "100.5", "1e3", "1e999", "'80'", "None", "True", "1j", "[50]", "''"]
+)
+def test_likelihoods_are_numbers_from_0_to_100(folder, likelihood):
+    rows = rows_of(30)
+    rows[2]["scp_codes"] = f"{{'SR': 0.0, 'NORM': {likelihood}}}"
+    write_table(folder, rows)
+    broken(
+        read_at_100,
+        folder,
+        "line 4: scp_codes give 'NORM' the likelihood .*, which is not a number from 0 to 100",
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["{'NORM': 1.2.3}", "{[1]: 2}", "{'NORM': nan}", "{'NORM'}", "{'NORM': 007}"]
+)
+def test_codes_that_are_no_dictionary(folder, text):
+    rows = rows_of(30)
+    rows[2]["scp_codes"] = text
+    write_table(folder, rows)
+    broken(read_at_100, folder, "line 4: scp_codes .* are not a dictionary of codes")
+
+
+def test_likelihoods_at_their_bounds(folder):
+    rows = rows_of(30)
+    rows[2]["scp_codes"] = "{'NORM': 100.0, 'SR': 0, 'PVC': 99.5, 'LVH': 1e2, 'LMI': 100}"
+    write_table(folder, rows)
+    assert read_at_100(folder)[2].codes == ("NORM", "SR", "PVC", "LVH", "LMI")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("1.0,,,NORM,NORM", "1.0,,,Norm,NORM", "diagnostic_class 'Norm' is none of NORM, MI, STTC, CD, HYP"),
+        ("1.0,,,NORM,NORM", "1.0,,,,NORM", "the diagnostic statement 'NORM' has no diagnostic_class"),
+        ("1.0,,,NORM,NORM", "yes,,,NORM,NORM", "diagnostic 'yes' is neither empty nor 1 nor 0"),
+        ("1.0,,,NORM,NORM", "1.0,2,,NORM,NORM", "form '2' is neither empty nor 1 nor 0"),
+        ("1.0,,,NORM,NORM", "1.0,,nan,NORM,NORM", "rhythm 'nan' is neither empty nor 1 nor 0"),
+        ('NORM,"NORM, in words"', 'SR,"NORM, in words"', "a second statement 'SR'"),
+        ('NORM,"NORM, in words"', ',"NORM, in words"', "no statement in the first column"),
+    ],
+)
+def test_broken_statements_are_named_with_their_line(folder, old, new, says):
+    path = folder / "scp_statements.csv"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    broken(read_statements, folder, rf"scp_statements\.csv, line \d+: {says}")
+
+
+def test_flags_may_be_whole_numbers(folder):
+    known = read_statements(folder)
+    path = folder / "scp_statements.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("1.0,,,NORM", "1,0,0.0,NORM"), encoding="utf-8")
+    assert read_statements(folder) == known
+
+
+def odd(path, kind):
+    """Puts something in a file's place that is none."""
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_tables_that_are_no_regular_files(folder, kind):
+    for name, read in (("ptbxl_database.csv", read_at_100), ("scp_statements.csv", read_statements)):
+        odd(folder / name, kind)
+        broken(read, folder, f"{name} is not a regular file; get the files")
+
+
+def test_path_of_a_file(folder):
+    for read in (read_at_100, read_statements):
+        broken(read, folder / "scp_statements.csv", r"scp_statements\.csv is not a folder; get the files")
+        broken(read, folder / "scp_statements.csv" / "x", "there is no folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -191,6 +192,37 @@ def test_damaged_and_missing_records_are_named(copy):
     file.unlink()
     refused(copy, r"00017_lr\.dat is missing .*scalelab data download ptbxl")
     refused(copy, r"records500.*_hr\.hea is missing", rate=500)
+
+
+@pytest.mark.parametrize("ending", ["hea", "dat"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_records_that_are_no_regular_files(copy, kind, ending):
+    file = copy / f"{filename(17, 100)}.{ending}"
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    refused(copy, rf"00017_lr\.{ending} is not a regular file; get the files")
+
+
+def test_statements_are_checked_where_an_entry_is_there_already(copy, monkeypatch):
+    import scalelab_plugins.ptbxl.prepare as preparing
+
+    open_ptbxl(PtbxlParams(path=copy))
+    monkeypatch.setattr(preparing, "content_digest", None)
+    statements = copy / "scp_statements.csv"
+    statements.write_text(statements.read_text().replace("1.0,,,NORM,NORM", "1.0,,,NONE,NORM"))
+    refused(copy, "diagnostic_class 'NONE' is none of")
+
+
+def test_paths_that_stand_for_no_folder(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    refused("~no-such-user/ptb-xl", "'~no-such-user/ptb-xl' is not a folder: ")
+    refused("ptb\0xl", "is not a folder: ")
+    refused(tmp_path / "circle", "circle.*(is not a folder|cannot be read)")
 
 
 def test_unknown_code(copy):

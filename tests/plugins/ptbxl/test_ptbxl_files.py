@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ptbxl_samples import filename, rows_of, samples_of, write_database, write_record, write_table
 from pydantic import ValidationError
@@ -146,6 +148,17 @@ def test_inspection_names_what_is_wrong_with_records(tmp_path):
     }
     assert found.records[3]["remarks"] == "missing samples: interpolated 3 in V1"
     assert inspect_records(InspectParams(folder=folder, jobs=2), lambda *_: None) == found
+
+
+def test_inspection_does_not_wait_for_pipes(tmp_path):
+    folder = write_database(tmp_path / "some", 4)
+    for ecg_id, ending in ((1, "hea"), (2, "dat")):
+        file = folder / f"{filename(ecg_id, 100)}.{ending}"
+        file.unlink()
+        os.mkfifo(file)
+    found = inspect(folder)
+    assert found.title.endswith("2 read, 0 repaired, 2 rejected")
+    assert found.records[0]["remarks"] == "header cannot be read: it is not a regular file"
 
 
 def test_inspection_of_folders_that_hold_no_database(tmp_path):
