@@ -15,11 +15,11 @@ import numpy as np
 
 import scalelab
 
+from ..gathered import Gathered
 from ..processes import default_jobs, in_processes
 from .chunks import CHUNK, Recipe, Row, make_chunks, read_rows, rows_path, windows_path
 from .content import content_digest
 from .folds import assign_folds, joined, shuffled_within_folds
-from .gathered import Gathered
 from .index import Dealt, write_index
 from .labels import targets_of
 from .leads import LEADS
@@ -62,12 +62,10 @@ class Prepared:
         """The Parquet file that says what each row is."""
         return scalelab.cache_dir() / f"{self.key}.parquet"
 
-    def windows_of(self, fold: int) -> np.ndarray:
-        """Returns how many windows the records of a fold have."""
-        return self.windows[slice(*np.searchsorted(self.folds, [fold, fold + 1]))]
-
-    def fold(self, *folds: int) -> scalelab.Split:
-        """Returns the records of neighboring folds."""
+    def folds_of(self, folds: Sequence[int]) -> scalelab.Split:
+        """Returns the records of some folds, ascending; a part of the map where they are neighbors."""
+        if folds[-1] - folds[0] + 1 > len(folds):
+            return self.some(np.isin(self.folds, folds))
         records = slice(*np.searchsorted(self.folds, [folds[0], folds[-1] + 1]))
         windows = self.windows[records]
         first = int(self.windows[: records.start].sum())

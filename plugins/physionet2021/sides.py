@@ -13,8 +13,6 @@ from .folds import FRACTIONS, N_FOLDS, TEST_FOLD
 from .params import Physionet2021Params
 from .prepare import Prepared
 
-_BLOCK = 64
-
 
 class Sides(NamedTuple):
     """What trains, validates and tests."""
@@ -33,34 +31,8 @@ def sides_of(prepared: Prepared, params: Physionet2021Params) -> Sides:
     if params.test_on:
         return _sides_of_sources(prepared, params)
     _refuse_empty_folds(prepared)
-    training = _training_folds(prepared, params.fold)
-    return Sides(training, prepared.fold(params.fold), prepared.fold(TEST_FOLD))
-
-
-def _training_folds(prepared: Prepared, validation: int) -> scalelab.Split:
-    """Returns the two folds that are neither for validation nor for the test.
-
-    Folds 0 and 2 are not adjacent: the first time, they are copied to an entry of their own.
-    """
-    if validation == 0:
-        return prepared.fold(1, 2)
-    if validation == 2:
-        return prepared.fold(0, 1)
-    parts = prepared.fold(0), prepared.fold(2)
-    arrays = scalelab.cached_arrays(
-        f"{prepared.key}-train1",
-        lambda: {
-            "inputs": (
-                part.inputs[start : start + _BLOCK]
-                for part in parts
-                for start in range(0, len(part.inputs), _BLOCK)
-            ),
-            "targets": np.concatenate([part.targets for part in parts]),
-            "windows": np.concatenate([prepared.windows_of(fold) for fold in (0, 2)]),
-        },
-    )
-    windows = None if parts[0].windows is None else arrays["windows"]
-    return scalelab.Split(arrays["inputs"], arrays["targets"], windows)
+    training = [fold for fold in range(TEST_FOLD) if fold != params.fold]
+    return Sides(*(prepared.folds_of(folds) for folds in (training, [params.fold], [TEST_FOLD])))
 
 
 def _sides_of_sources(prepared: Prepared, params: Physionet2021Params) -> Sides:

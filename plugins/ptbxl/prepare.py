@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import scalelab
 
 from ..file_digests import content_digest
+from ..gathered import Gathered
 from ..physionet2021.leads import places_of
-from ..physionet2021.records import read_record
+from ..physionet2021.records import EcgRecord, read_record
 from .database import (
     DATABASE,
     REMEDY,
@@ -56,23 +58,14 @@ class Prepared:
     key: str
 
     def folds(self, *folds: int) -> scalelab.Split:
-        """Returns the records of some folds; those of folds that are not neighbors are copied, once."""
+        """Returns the records of some folds, ascending; a part of the map where they are neighbors."""
         if folds[-1] - folds[0] + 1 == len(folds):
             rows = slice(self.borders[folds[0] - 1], self.borders[folds[-1]])
             return scalelab.Split(self.inputs[rows], self.targets[rows])
-        parts = [self.folds(fold) for fold in folds]
-        arrays = scalelab.cached_arrays(
-            f"{self.key}-folds-{'-'.join(map(str, folds))}",
-            lambda: {
-                "inputs": (
-                    part.inputs[start : start + _BLOCK]
-                    for part in parts
-                    for start in range(0, len(part), _BLOCK)
-                ),
-                "targets": np.concatenate([part.targets for part in parts]),
-            },
-        )
-        return scalelab.Split(arrays["inputs"], arrays["targets"])
+        of_folds = [np.arange(self.borders[fold - 1], self.borders[fold]) for fold in folds]
+        chosen = np.concatenate(of_folds)
+        inputs: Any = Gathered(self.inputs, chosen)
+        return scalelab.Split(inputs, np.asarray(self.targets)[chosen])
 
 
 def load(params: PtbxlParams) -> Prepared:
@@ -139,19 +132,25 @@ def signal_of(folder: Path, entry: Entry, rate: int) -> np.ndarray:
     Raises:
         scalelab.DataError: The record is damaged, or not of this rate and of ten seconds.
     """
-    record = read_record(folder / f"{entry.file}.hea", source="ptb-xl")
-    n = SECONDS * rate
-    if record.signal is None and (record.reason or "").startswith(FLAT):
-        return np.zeros((12, n), dtype=np.float32)
+    record = of_database(read_record(folder / f"{entry.file}.hea", source="ptb-xl"), rate)
     reason = record.reason
-    if reason is None and (record.rate, record.n_samples) != (rate, n):
-        reason = f"{record.n_samples} samples at {record.rate:g} Hz instead of {n} at {rate} Hz"
+    if record.signal is None and (reason or "").startswith(FLAT):
+        return np.zeros((12, SECONDS * rate), dtype=np.float32)
     if reason is not None or record.signal is None:
         raise scalelab.DataError(
             f"ptbxl: record {entry.ecg_id} ({entry.file}) of {folder}: {reason}; fetch it again with "
             "'scalelab data download ptbxl --to DIR', which replaces damaged files"
         )
     return record.signal
+
+
+def of_database(record: EcgRecord, rate: int) -> EcgRecord:
+    """Returns a record, rejected where its rate or its length is not that of the database's records."""
+    n = SECONDS * rate
+    if record.reason is not None or (record.rate, record.n_samples) == (rate, n):
+        return record
+    reason = f"length: {record.n_samples} samples at {record.rate:g} Hz instead of {n} at {rate} Hz"
+    return replace(record, status="rejected", repairs=(), reason=reason)
 
 
 def normalized(signals: np.ndarray, normalise: str) -> np.ndarray:

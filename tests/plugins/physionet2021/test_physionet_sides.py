@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
+from physionet_samples import REAL, header_lines, limb_consistent, needs_real, params, write
 from pydantic import ValidationError
-from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
-from scalelab_plugins.physionet2021.gathered import Gathered
+from scalelab_plugins.gathered import Gathered
+from scalelab_plugins.physionet2021 import open_physionet2021, record_index
 from scalelab_plugins.physionet2021.prepare import load
 
 import scalelab
@@ -19,15 +19,10 @@ from scalelab import DataError
 from scalelab.arrays import rows_of
 from scalelab.train.soundness import check_data
 
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 SOURCES = ("georgia", "ningbo", "ptb-xl")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SCALELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +36,6 @@ def folder(tmp_path_factory):
         lines = [f"# Dx: {codes[i % 3]}" if "Dx" in line else line for line in lines]
         write(folder / SOURCES[i % 3] / "g1", f"R{i:02}", samples, lines)
     return folder
-
-
-def params(folder, **options):
-    return Physionet2021Params(path=folder, **SHORT, **options)
 
 
 def records(folder, split, **options):
