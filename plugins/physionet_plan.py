@@ -5,6 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 import scalelab
 
@@ -13,6 +17,16 @@ from .physionet_files import RemoteFile, fetch, missing_files, size_of
 
 _SPARE = 1 << 28
 """Bytes that stay free on the disk."""
+
+
+def _web(url: str) -> str:
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise ValueError("must be the address of a web server, http://… or https://…")
+    return url
+
+
+WebAddress = Annotated[str, AfterValidator(_web)]
+"""Where a database lies, as an option of its download."""
 
 
 def planned(

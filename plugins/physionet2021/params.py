@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 import scalelab
 
+from ..physionet_plan import WebAddress
 from ..processes import default_jobs
 from .leads import NLeads
 from .sources import HIDDEN, URL, WHY_HIDDEN, SourceName
@@ -121,7 +121,7 @@ class DownloadParams(scalelab.Params):
 
     to: scalelab.Location = Field(description="folder to write to; running again resumes")
     sources: tuple[SourceName, ...] = Field((), description="only these databases; all eight by default")
-    url: str = Field(URL, description="address of the database's folder, or of a mirror of it")
+    url: WebAddress = Field(URL, description="address of the database's folder, or of a mirror of it")
     jobs: int = Field(4, ge=1, le=16, description="connections at a time")
 
     @field_validator("sources", mode="before")
@@ -132,13 +132,6 @@ class DownloadParams(scalelab.Params):
                 if isinstance(name, str) and name.lower() in HIDDEN:
                     raise ValueError(f"{WHY_HIDDEN}; leave {name} out")
         return sources
-
-    @field_validator("url")
-    @classmethod
-    def _web(cls, url: str) -> str:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise ValueError("must be the address of a web server, http://… or https://…")
-        return url
 
 
 class InspectParams(scalelab.Params):

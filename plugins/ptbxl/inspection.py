@@ -14,7 +14,8 @@ from ..inspection_tables import by_kind
 from ..physionet2021.records import EcgRecord, read_record
 from ..processes import in_processes
 from .database import Entry, Statement, check_codes, folder_of, labels_by_code, read_database, read_statements
-from .params import FOLDS, SECONDS, InspectParams, LabelSet, Rate
+from .params import FOLDS, InspectParams, LabelSet
+from .prepare import of_database
 
 _PART = 200
 """Records that a process reads before it reports."""
@@ -32,7 +33,7 @@ def inspect_records(params: InspectParams, progress: scalelab.Progress) -> scale
     found: list[EcgRecord] = []
     headers = [folder / f"{entry.file}.hea" for entry in entries]
     for part in in_processes(_look, headers, jobs=params.jobs, size=_PART):
-        found += [_checked(record, params.rate) for record in part]
+        found += [of_database(record, params.rate) for record in part]
         progress(len(found), len(entries), "reading")
     tables = {
         "Records by fold": _folds(entries, found),
@@ -59,15 +60,6 @@ def _look(headers: Sequence[Path]) -> list[EcgRecord]:
         replace(record, signal=None, notes=tuple(note for note in record.notes if note != "no diagnosis"))
         for record in records
     ]
-
-
-def _checked(record: EcgRecord, rate: Rate) -> EcgRecord:
-    """Rejects a record of another rate or length than the database has."""
-    n = SECONDS * rate
-    if record.reason is not None or (record.rate, record.n_samples) == (rate, n):
-        return record
-    reason = f"length: {record.n_samples} samples at {record.rate:g} Hz instead of {n} at {rate} Hz"
-    return replace(record, status="rejected", repairs=(), reason=reason)
 
 
 def _folds(entries: Sequence[Entry], found: Sequence[EcgRecord]) -> list[scalelab.Row]:

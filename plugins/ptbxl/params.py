@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 import scalelab
 
 from ..physionet2021.leads import NLeads
+from ..physionet_plan import WebAddress
 from ..processes import default_jobs
 
 VERSION = 1
@@ -55,15 +55,8 @@ class DownloadParams(scalelab.Params):
 
     to: scalelab.Location = Field(description="folder to write to; running again resumes")
     rate: Literal[100, 500, "both"] = Field(100, description="records at which sampling rate in Hz to get")
-    url: str = Field(URL, description="address of the database's folder, or of a mirror of it")
+    url: WebAddress = Field(URL, description="address of the database's folder, or of a mirror of it")
     jobs: int = Field(4, ge=1, le=16, description="connections at a time")
-
-    @field_validator("url")
-    @classmethod
-    def _web(cls, url: str) -> str:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise ValueError("must be the address of a web server, http://… or https://…")
-        return url
 
 
 class InspectParams(scalelab.Params):

@@ -19,7 +19,7 @@ from scalelab.errors import InputError, suggest
 from scalelab.measure.costs import Costs
 from scalelab.measure.targets import Target
 from scalelab.measurements import Benchmark
-from scalelab.records import ComponentRef, Trial, canonical_json
+from scalelab.records import ComponentRef, Reached, Trial, canonical_json
 from scalelab.study import Study, expand
 from scalelab.study.opened import Opened
 from scalelab.supervise.workbench import Selection
@@ -100,25 +100,20 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
     for trial in expansion.trials:
         named = [trial.architecture.model_dump(mode="json"), trial.dataset.model_dump(mode="json")]
         groups.setdefault(canonical_json(named), []).append(trial)
-    known = store.objectives([trial.id for trial in expansion.trials])
-    sign = -1.0 if any(one.direction == "maximize" for one in known.values()) else 1.0
-    reached = {trial_id: objective.value for trial_id, objective in known.items()}
-    networks = [
-        _network(trials, expansion.opened(trials[0]), reached, sign, store) for trials in groups.values()
-    ]
+    reached = store.reached([trial.id for trial in expansion.trials])
+    sign = -1.0 if any(one.direction == "maximize" for one in reached.values()) else 1.0
+    networks = [_network(trials, expansion.opened(trials[0]), reached, store) for trials in groups.values()]
     best = (networks, []) if top is None else _best(networks, top, sign, study)
     return Networks(study, Selection.of(catalog), *best)
 
 
-def _network(
-    trials: list[Trial], opened: Opened, reached: Mapping[str, float], sign: float, store: Store
-) -> Network:
-    done = [trial.id for trial in trials if trial.id in reached]
-    ranked = sorted(done, key=lambda one: sign * reached[one])
+def _network(trials: list[Trial], opened: Opened, reached: Mapping[str, Reached], store: Store) -> Network:
+    done = [trial.id for trial in trials if trial.id in reached and reached[trial.id].objective is not None]
+    ranked = sorted(done, key=lambda one: reached[one].score)
     weights = next((one for one in ranked if store.journal.weights(one).is_file()), None)
     return Network(
         architecture=trials[0].architecture,
-        objective=reached[ranked[0]] if ranked else None,
+        objective=reached[ranked[0]].objective if ranked else None,
         weights=weights,
         weights_file=str(store.journal.weights(weights)) if weights else None,
         opened=opened,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from scalelab.store.answers import (
-    Objective,
     Outcome,
     StoredStudy,
     StudySummary,
@@ -16,6 +15,6 @@ from scalelab.store.journal import Journal
 from scalelab.store.store import Store, open_store
 
 __all__ = [
-    "Claim", "Claims", "Journal", "Objective", "Outcome", "Store", "StoredStudy", "StudySummary", "Timing",
+    "Claim", "Claims", "Journal", "Outcome", "Store", "StoredStudy", "StudySummary", "Timing",
     "Tried", "open_store", "reached_of",
 ]  # fmt: skip

@@ -76,18 +76,6 @@ class Timing(NamedTuple):
     overhead: float
 
 
-class Objective(NamedTuple):
-    """What a trial reached.
-
-    Attributes:
-        value: The best value of the objective over the curve.
-        direction: Which way is better.
-    """
-
-    value: float
-    direction: Direction
-
-
 class StoredStudy(NamedTuple):
     """A study that was run, as its store keeps it.
 

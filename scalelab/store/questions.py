@@ -13,7 +13,6 @@ from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
 from scalelab.records import Machine, Reached, Trial
 from scalelab.store.answers import (
-    Objective,
     Outcome,
     StoredStudy,
     StudySummary,
@@ -117,16 +116,6 @@ class Questions:
             list(trial_ids),
         )
         return {trial_id: json.loads(found) for trial_id, found in rows}
-
-    def objectives(self, trial_ids: Iterable[str]) -> dict[str, Objective]:
-        """Returns what trials reached, by id; those that are not done are left out."""
-        return self._by_id(
-            Objective,
-            "select trial_id, objective, direction "
-            "from records semi join best_attempts using (trial_id, attempt) "
-            f"where status = 'done' and objective is not null and trial_id {_AMONG}",
-            list(trial_ids),
-        )
 
     def timings(self, fingerprint: str, batch_size: int) -> list[Timing]:
         """Returns how long the last thousand finished trials on some data took, those that say so."""

@@ -15,10 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from scalelab.components import Dataset
-from scalelab.errors import StudyError, brief, suggest
+from scalelab.errors import StudyError, brief
 from scalelab.records import ComponentRef, Reached, Trial, canonical_json
 from scalelab.study.messages import first_problem, join_keys, one_line
 from scalelab.study.opened import Opened
+from scalelab.study.resolve import no_option
 from scalelab.study.validate import validated
 
 
@@ -38,10 +39,8 @@ def check_options(
     """
     for name in options:
         if name not in dataset.params.model_fields:
-            known = list(dataset.params.model_fields)
-            near = suggest(name, known) or f" (it has {', '.join(known) or 'none'})"
             what = join_keys("refit", "dataset", name)
-            raise StudyError(one_line(f"{source}: {what}: {dataset.name!r} has no such option{near}"))
+            raise StudyError(one_line(f"{source}: {what}: {no_option(dataset, name)}"))
     try:
         validated(dataset, {**others, **options})
     except ValidationError as error:

@@ -260,7 +260,7 @@ def _resolve(
     for table, names in (("space", space), ("tune", tune), ("options", rules)):
         for name in names:
             if name not in known:
-                raise StudyError(one_line(f"{where}.{join_keys(table, name)}: {_no_option(component, name)}"))
+                raise StudyError(one_line(f"{where}.{join_keys(table, name)}: {no_option(component, name)}"))
     for table, names in (("space", space), ("tune", tune)):
         twice = {"options": entry.options, "space": space if table == "tune" else {}}
         for name in names:
@@ -287,7 +287,7 @@ def _check_names(resolved: Resolved[Any], all_of_them: Sequence[tuple[str, Any]]
     for constraint in resolved.constraints:
         what = f"{resolved.where}.constraints: {constraint.text!r} names"
         for name in sorted(constraint.names - everything):
-            raise StudyError(one_line(f"{what} {name!r}: {_no_option(resolved.component, name, everything)}"))
+            raise StudyError(one_line(f"{what} {name!r}: {no_option(resolved.component, name, everything)}"))
         outer = {name for name, rule in resolved.rules.items() if rule.scale not in own}
         for name in sorted(constraint.names & {*outer, *resolved.tune}):
             how = "tune" if name in resolved.tune else "its rule"
@@ -352,7 +352,7 @@ def _own_constraints(component: Dataset | Architecture | Optimizer, where: str) 
         ) from error
 
 
-def _no_option(component: Any, name: str, known: Iterable[str] | None = None) -> str:
+def no_option(component: Any, name: str, known: Iterable[str] | None = None) -> str:
     """Returns that a component (or none of several) has no such option, and what there is."""
     own = list(component.params.model_fields)
     listed = f"it has {', '.join(own)}" if own else "it has none"

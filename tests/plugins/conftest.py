@@ -6,6 +6,14 @@ import pytest
 from physionet_server import Library
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache of the module's own, whose entries no other test has made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def server():
     """A web server on this machine, without files yet."""

@@ -12,16 +12,12 @@ from scalelab_plugins.mitbih.context import UNIT
 
 ROOT = Path(__file__).resolve().parents[2]
 MITDB = ROOT.parent / "shared" / "data" / "mitdb"
-pytestmark = pytest.mark.skipif(not MITDB.is_dir(), reason=f"the real recordings are not at {MITDB}")
+pytestmark = [
+    pytest.mark.skipif(not MITDB.is_dir(), reason=f"the real recordings are not at {MITDB}"),
+    pytest.mark.usefixtures("own_cache"),
+]
 
 SPLITS = ("train", "validation", "test")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SCALELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scalelab_plugins.physionet2021 import Physionet2021Params
 from scalelab_plugins.physionet2021.leads import LEADS
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "challenge-2021"
 needs_real = pytest.mark.skipif(not (REAL / "training").is_dir(), reason=f"no real records in {REAL}")
+
+
+def params(folder: Path, **options: object) -> Physionet2021Params:
+    """Options for records of a few seconds: windows of two seconds, of which a model sees 256 samples."""
+    short = {"window": 2.0, "stride": 2.0, "length": 256}
+    return Physionet2021Params.model_validate({"path": folder, **short, **options})
 
 
 def limb_consistent(n: int, seed: int = 0) -> np.ndarray:

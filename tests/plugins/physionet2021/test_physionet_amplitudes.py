@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
+from physionet_samples import REAL, header_lines, limb_consistent, needs_real, params, write
 from scalelab_plugins.physionet2021 import Physionet2021Params, augmentation, open_physionet2021, record_index
 from scalelab_plugins.physionet2021.chunks import FLOOR, normalize
 from scalelab_plugins.physionet2021.leads import LEADS, places_of
@@ -12,7 +12,6 @@ from scalelab_plugins.physionet2021.records import read_record
 from scalelab_plugins.signal_augment import SignalAugmentation
 from scipy.signal import butter, sosfiltfilt
 
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 NONE = {
     f"{name}{end}": 0.0
     for name in ("warp", "scale", "noise", "wander", "time_mask", "lead_mask")
@@ -20,11 +19,7 @@ NONE = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SCALELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +34,6 @@ def folder(tmp_path_factory):
             samples = (samples // 20 * 2).astype("<i2")
         write(folder / "georgia" / "g1", f"R{i:02}", samples, header_lines(f"R{i:02}", samples))
     return folder
-
-
-def params(folder, **options):
-    return Physionet2021Params(path=folder, **SHORT, **options)
 
 
 def windows(folder, normalise):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
+from physionet_samples import REAL, header_lines, limb_consistent, needs_real, params, write
 from scalelab_plugins.physionet2021 import (
     Physionet2021Params,
     challenge_metric,
@@ -23,14 +23,9 @@ from scalelab.train.validation import Validator
 
 CODES = list(CLASS_OF_CODE)
 CPU = torch.device("cpu")
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SCALELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +39,6 @@ def folder(tmp_path_factory):
         ]
         write(folder / "georgia" / "g1", f"R{i:02}", samples, lines)
     return folder
-
-
-def params(folder, **options):
-    return Physionet2021Params(path=folder, **SHORT, **options)
 
 
 def scored(data, module, split):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
-from scalelab_plugins.physionet2021 import Physionet2021Params, record_index
+from physionet_samples import REAL, header_lines, limb_consistent, needs_real, params, write
+from scalelab_plugins.physionet2021 import record_index
 from scalelab_plugins.physionet2021.inspection import inspect_records
 from scalelab_plugins.physionet2021.layouts import NAMES, source_by_name, source_in
 from scalelab_plugins.physionet2021.params import InspectParams
@@ -16,8 +16,6 @@ from scalelab_plugins.physionet2021.prepare import load
 from scalelab_plugins.physionet2021.records import find_records, read_record, source_of
 from scalelab_plugins.physionet2021.repeats import Copy, repeated
 from scalelab_plugins.physionet2021.sources import SOURCES
-
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
 
 @pytest.fixture(autouse=True)
@@ -109,10 +107,6 @@ def fill(folder, layout):
 
 
 PHYSIONET = ("training/georgia/g1", "training/cpsc_2018/g1", "training/ptb-xl/g1")
-
-
-def params(folder, **options):
-    return Physionet2021Params(path=folder, **SHORT, **options)
 
 
 @pytest.mark.parametrize(

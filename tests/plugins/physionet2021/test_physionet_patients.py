@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from physionet_samples import REAL, header_lines, limb_consistent, needs_real, write
+from physionet_samples import REAL, header_lines, limb_consistent, needs_real, params, write
 from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
 from scalelab_plugins.physionet2021.chunks import Row
 from scalelab_plugins.physionet2021.folds import assign_folds, joined
@@ -17,8 +17,6 @@ from scalelab_plugins.physionet2021.patients import patients_of, read_table
 
 from scalelab import DataError
 from scalelab.cli import main
-
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +40,6 @@ def folder(tmp_path):
     for i in range(40):
         put(folder / ("georgia" if i % 2 else "ptb-xl") / "g1", f"HR{i + 1:05}", i)
     return folder
-
-
-def params(folder, **options):
-    return Physionet2021Params(path=folder, **SHORT, **options)
 
 
 def table(folder, text, name="groups.csv"):

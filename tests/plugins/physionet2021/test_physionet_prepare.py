@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import scalelab_plugins.physionet2021.prepare as preparing
-from physionet_samples import header_lines, limb_consistent, write
+from physionet_samples import header_lines, limb_consistent, params, write
 from pydantic import ValidationError
 from scalelab_plugins.physionet2021 import Physionet2021Params, open_physionet2021, record_index
 from scalelab_plugins.physionet2021.prepare import load
@@ -23,7 +23,6 @@ from scipy.signal import butter, sosfiltfilt
 from scalelab import DataError
 
 CODES = ("426783006", "39732003", "164889003", "164865005")
-SHORT = {"window": 2.0, "stride": 2.0, "length": 256}
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +48,6 @@ def folder(tmp_path):
         source = "georgia" if i % 2 else "ptb"
         put(folder / source / "g1", f"R{i:03d}", seed=i, codes=(CODES[i % 3],))
     return folder
-
-
-def params(folder, **options):
-    return Physionet2021Params(**{"path": folder, **SHORT, **options})
 
 
 def test_a_record_is_what_scipy_makes_of_it(folder):
