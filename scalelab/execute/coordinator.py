@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,12 @@ from scalelab.errors import StoreError, StoreLockedError
 from scalelab.execute.changes import changed, told
 from scalelab.execute.checks import check_trials
 from scalelab.execute.crew import Crew, check_asked
-from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started
+from scalelab.execute.cluster.begin import Engagement
+from scalelab.execute.cluster.options import Cluster
+from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.inline import InlineExecutor
-from scalelab.execute.jobs import Broken, Event, Executor, Finished, Job, Lost, Progressed, Warned
+from scalelab.execute.jobs import Broken, Event, Executor, Finished, Job, Lost, Progressed, Requeued, Warned
 from scalelab.execute.local import LocalExecutor
 from scalelab.execute.precision import Decided, decided
 from scalelab.measure.costs import Costs
@@ -37,6 +39,7 @@ from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
     from scalelab.store import Claim
+    from scalelab.store.fleet import Fleet
 
 INGEST_SECONDS = 2.0
 POLL_SECONDS = 0.2
@@ -47,6 +50,7 @@ def run_study(
     store: Store | str | Path,
     *,
     workers: int = 1,
+    on: str | Cluster | None = None,
     device: str = "auto",
     retry_failed: bool = False,
     redo_changed: bool = False,
@@ -65,6 +69,7 @@ def run_study(
         study: A study, or the path of its file.
         store: A store, or the path of its file, which is made where it is missing.
         workers: Supervised processes on this machine; 0 trains in this process, without supervision.
+        on: A cluster to run on instead, such as `"ray"`, `"slurm:PARTITION"`, or a `scalelab.Cluster` that says more.
         device: Where to train; `"auto"` takes a GPU where there is one.
         retry_failed: Whether to attempt trials again that failed in an earlier run.
         redo_changed: Whether to run finished trials again that were made with other versions of libraries.
@@ -82,33 +87,38 @@ def run_study(
         InputError: The study, a component or the dataset is wrong; nothing was trained.
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
-    check_asked(workers, device)
+    cluster = None if on is None else Cluster.of(on)
+    check_asked(workers, "auto" if cluster else device)  # what is there is for the cluster's machines to say
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
     hear, stop = on_event or (lambda _event: None), stop or StopSignal()
     run = _Run(study, store, catalog, device, max_attempts, stop, hear, keep_weights)
-    run.prepare(retry_failed, redo_changed)
-    crew = _crew(executor, workers, asked, len(run.pending))
-    run.announce(crew)
-    if crew is None:
-        return run.summary()
-    with run.stop, ExitStack() as ends:
+    with ExitStack() as ends:
+        engaged = ends.enter_context(Engagement(cluster, store, study.name)) if cluster else None
+        run.prepare(retry_failed, redo_changed, joined=engaged.joined if engaged else None)
+        n_trials = len(run.pending) + len(run.under_way)
+        if engaged:
+            crew = engaged.crew(n_trials, asked)
+        elif executor:
+            crew = Crew(workers=executor.slots, threads=executor.threads, fewer=asked is None)
+        else:
+            crew = Crew.of(workers, asked, n_trials)
+        run.announce(crew if n_trials else None)
+        if not n_trials:
+            return run.summary()
+        ends.enter_context(run.stop)
         ends.callback(run.settle)
-        if executor is None:
+        if engaged:
+            executor = engaged.executor(
+                run.waiting, catalog, crew, device=device, stall_seconds=stall_seconds
+            )
+            ends.callback(executor.close)
+        elif executor is None:
             executor = _local_executor(crew, stall_seconds, run)
             ends.callback(executor.close)
         run.work(executor)
     return run.summary()
-
-
-def _crew(executor: Executor | None, workers: int, threads: int | None, n_trials: int) -> Crew | None:
-    """Returns who does so many trials; `None` where there are none."""
-    if not n_trials:
-        return None
-    if executor is None:
-        return Crew.of(workers, threads, n_trials)
-    return Crew(workers=executor.slots, threads=executor.threads, fewer=threads is None)
 
 
 def _local_executor(crew: Crew, stall_seconds: float, run: _Run) -> Executor:
@@ -147,21 +157,44 @@ class _Run:
     warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
+    left: bool = False
+    stood: str = ""
 
-    def prepare(self, retry_failed: bool, redo_changed: bool) -> None:
-        """Expands the study, takes in what earlier runs left behind, and lists what is pending."""
+    def prepare(self, retry_failed: bool, redo_changed: bool, joined: Fleet | None = None) -> None:
+        """Expands the study, takes in what earlier runs left behind, and lists what is pending.
+
+        Args:
+            retry_failed: Whether failed trials are pending, too.
+            redo_changed: Likewise those made with other versions of libraries.
+            joined: A run on a cluster whose coordinator this process becomes.
+        """
         self.redo = redo_changed
+        if joined:
+            for claim in self.store.claims.take_over(joined.run):
+                self.under_way[claim.trial_id] = claim
         self.store.claims.reap()
         self.store.ingest()
         self.expansion = expand(
             self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
         )
         self._take(self.expansion.trials, retry_failed, redo_changed)
-        waiting = [self.trials[trial_id] for trial_id in self.pending]
-        check_trials(self.study, waiting, self.expansion, self.catalog)
-        if self.pending:
+        self._give_back_settled()
+        check_trials(self.study, self.waiting, self.expansion, self.catalog)
+        if self.waiting:
             self.precision = decided(self.study, self.store, self.device)
         self._register()
+
+    @property
+    def waiting(self) -> list[Trial]:
+        """The trials that are pending or under way."""
+        return [self.trials[trial_id] for trial_id in (*self.pending, *self.under_way)]
+
+    def _give_back_settled(self) -> None:
+        """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for."""
+        for trial_id, claim in list(self.under_way.items()):
+            if trial_id not in self.trials or self.store.journal.has(claim.record_id):
+                del self.under_way[trial_id]
+                self.store.claims.release(claim)
 
     def _take(self, trials: Sequence[Trial], retry_failed: bool, redo_changed: bool) -> None:
         """Sorts trials by what is known of them."""
@@ -180,7 +213,11 @@ class _Run:
                 self.count["kept"] += 1
             elif outcome and outcome.status == "failed" and not retry_failed:
                 self.failed[trial_id] = outcome.error or "no reason recorded"
-            elif trial_id in busy:
+            elif trial_id in self.under_way and not self.store.journal.has(
+                self.under_way[trial_id].record_id
+            ):
+                self.attempts[trial_id] = self.under_way[trial_id].attempt - 1
+            elif trial_id in busy and trial_id not in self.under_way:
                 self.elsewhere.add(trial_id)
             else:
                 self.pending.append(trial_id)
@@ -218,11 +255,22 @@ class _Run:
             self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept, why=why))
 
     def _look_elsewhere(self) -> None:
-        """Takes note of what other coordinators finished by now."""
+        """Takes note of what other coordinators finished by now, and takes up what they gave back."""
+        self.store.claims.reap()
         finished = self.store.reached(self.elsewhere)
         self.reached.update(finished)
         self.count["kept"] += len(finished)
         self.elsewhere -= finished.keys()
+        busy = {claim.trial_id for claim in self.store.claims.live()}
+        free = sorted(self.elsewhere - busy)
+        for trial_id, outcome in self.store.outcomes(free).items():
+            self.attempts[trial_id] = outcome.attempts
+            if outcome.status == "failed":
+                self.failed[trial_id] = outcome.error or "no reason recorded"
+                free.remove(trial_id)
+                self.elsewhere.discard(trial_id)
+        self.elsewhere -= set(free)
+        self.pending.extend(free)
 
     def announce(self, crew: Crew | None) -> None:
         """Tells how much is to be done, and by whom."""
@@ -234,7 +282,7 @@ class _Run:
                 trials=tuple(self.trials.values()),
                 n_kept=self.count["kept"],
                 n_elsewhere=len(self.elsewhere),
-                n_pending=len(self.pending),
+                n_pending=len(self.waiting),
                 crew=crew,
                 precision=str(self.precision) if self.precision else None,
                 skipped=self.expansion.skipped,
@@ -246,33 +294,54 @@ class _Run:
 
     def work(self, executor: Executor) -> None:
         """Keeps the executor busy until nothing is pending or somebody asks to stop."""
-        asked, ingested = 0, 0.0
+        asked, ingested, spent = 0, 0.0, 0.0
+        for trial_id, claim in self.under_way.items():  # of the run that was joined
+            executor.adopt(self._job(trial_id, claim.attempt))
+            self.on_event(Started(trial=self.trials[trial_id], attempt=claim.attempt))
         while True:
             if self.stop.level == 0:
                 self._grow()  # also after the last trial, whose loss may not be bracketed
+                self._take_back()
             if not (self.pending or self.under_way):
                 return
             if self.stop.level == 0:
                 self._fill(executor)
             elif self.stop.level > asked:
                 asked = self.stop.level
-                executor.interrupt()
-            if self.stop.level >= 2 or not self.under_way:
+                if not executor.interrupt():
+                    self.left = True
+                    self._fill(executor)
+                    return
+            if self.stop.level >= 2 or (self.stop.level and not self.under_way):
                 return
             for event in executor.poll(POLL_SECONDS):
                 self._hear(event)
+            self._stand(executor.standing())
             self.store.claims.beat()
-            if time.monotonic() - ingested > INGEST_SECONDS:
+            # Taking records in costs a twentieth of the time at most, however many there are.
+            if time.monotonic() - ingested > max(INGEST_SECONDS, 20 * spent):
                 ingested = time.monotonic()
                 with suppress(StoreLockedError):  # somebody reads the store; the journal keeps what waits
                     self.store.ingest(wait=0.5)
+                spent = time.monotonic() - ingested
+
+    def _take_back(self) -> None:
+        """Before the run ends, takes up trials that another coordinator held and gave back."""
+        if self.elsewhere and not (self.pending or self.under_way):
+            self.store.ingest()
+            self._look_elsewhere()
+
+    def _stand(self, standing: str) -> None:
+        if standing != self.stood:
+            self.stood = standing
+            self.on_event(Stood(where=standing))
 
     def _fill(self, executor: Executor) -> None:
         while self.pending and len(self.under_way) < executor.slots:
             trial_id = self.pending.popleft()
             attempt = self.attempts[trial_id] + 1
             claim = self.store.claims.claim(
-                trial_id, self.study.name, attempt, worker_pid=executor.worker_pid()
+                trial_id, self.study.name, attempt, worker_pid=executor.worker_pid(), run=executor.run
             )
             if claim is None:
                 # Another coordinator is at this trial, or made this attempt after we looked at the store.
@@ -307,6 +376,9 @@ class _Run:
                 self.warned.add(event.place)
                 self.on_event(event)
             return
+        if isinstance(event, Requeued):
+            self._requeued(event)
+            return
         claim = self.under_way.pop(event.trial_id)
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
@@ -318,15 +390,22 @@ class _Run:
                 self.failed[event.trial_id] = event.error or "no reason given"
             self.on_event(event)
         elif isinstance(event, Lost):
-            self._lost(claim, event.reason)
+            self._lost(claim, event)
         self.store.claims.release(claim)
         if isinstance(event, Broken):
             raise StoreError(event.message)
 
-    def _lost(self, claim: Claim, reason: str) -> None:
-        trial_id = claim.trial_id
+    def _requeued(self, event: Requeued) -> None:
+        """Takes note that a job put the next attempt at its trial into the queue, and claimed it."""
+        claim = self.under_way[event.trial_id]
+        self.under_way[event.trial_id] = replace(claim, attempt=event.attempt)
+        self.attempts[event.trial_id] = event.attempt - 1
+        self.on_event(Retried(trial_id=event.trial_id, reason=event.reason))
+
+    def _lost(self, claim: Claim, event: Lost) -> None:
+        trial_id, reason = claim.trial_id, event.reason
         self.attempts[trial_id] = claim.attempt
-        self.lost[trial_id] += 1
+        self.lost[trial_id] += event.counts
         if self.lost[trial_id] < self.max_attempts:
             self._record(claim, "interrupted", reason)
             self.pending.append(trial_id)
@@ -340,6 +419,9 @@ class _Run:
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""
+        if self.left:
+            self.elsewhere |= self.under_way.keys()
+            self.under_way.clear()
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
             self._record(claim, "interrupted", "stopped before it finished")

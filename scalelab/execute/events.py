@@ -49,7 +49,13 @@ class Retried(Frozen):
     reason: str
 
 
-RunEvent = Planned | Started | Grown | Retried | Progressed | Warned | Finished
+class Stood(Frozen):
+    """Where the jobs of a run on a cluster stand now, in a line."""
+
+    where: str
+
+
+RunEvent = Planned | Started | Grown | Retried | Stood | Progressed | Warned | Finished
 """Of the warnings of one place, a run tells the first."""
 
 

@@ -24,6 +24,7 @@ class InlineExecutor:
     """
 
     slots = 1
+    run = None
 
     def __init__(
         self,
@@ -53,8 +54,17 @@ class InlineExecutor:
             attempt_job(job, self._bench, events.append, self._should_stop)
         return events
 
-    def interrupt(self) -> None:
+    def adopt(self, job: Job) -> None:
+        """Refuses: a job of this process ends with it."""
+        raise RuntimeError(f"{job.record_id} is under way in no process of this one")
+
+    def standing(self) -> str:
+        """Returns nothing: this process is here."""
+        return ""
+
+    def interrupt(self) -> bool:
         """Does nothing: a job asks by itself at every step."""
+        return True
 
     def close(self) -> None:
         """Does nothing: there is no process to end."""

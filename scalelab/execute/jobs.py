@@ -1,8 +1,7 @@
 """What passes between the coordinator and whatever runs its trials.
 
 A `Job` and an `Event` are JSON all the way through, so that an executor may put processes, a queue or another
-machine between the two. An executor that is to run trials elsewhere (Ray, SLURM) implements `Executor` and
-runs `scalelab.execute.worker.run_job` there; the journal folder must be on a file system that both sides see.
+machine between the two; `scalelab.execute.cluster` does.
 """
 
 from __future__ import annotations
@@ -104,10 +103,33 @@ class Finished(Frozen):
 
 
 class Lost(Frozen):
-    """The attempt ended without a record: its worker was killed, hung, or ran out of memory."""
+    """The attempt ended without a record: its worker was killed, hung, or ran out of memory.
+
+    Attributes:
+        trial_id: The trial.
+        reason: What happened.
+        counts: Whether it is one of the losses after which a trial counts as failed; a machine that was taken away
+            says nothing about the trial.
+    """
 
     kind: Literal["lost"] = "lost"
     trial_id: str
+    reason: str
+    counts: bool = True
+
+
+class Requeued(Frozen):
+    """An attempt ended with a checkpoint, and whoever ran it has put the next one into the queue.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: The next attempt.
+        reason: Why, such as a time limit that came near.
+    """
+
+    kind: Literal["requeued"] = "requeued"
+    trial_id: str
+    attempt: int
     reason: str
 
 
@@ -119,7 +141,9 @@ class Broken(Frozen):
     message: str
 
 
-Event = Annotated[Progressed | Warned | Finished | Lost | Broken, Field(discriminator="kind")]
+Event = Annotated[Progressed | Warned | Finished | Lost | Requeued | Broken, Field(discriminator="kind")]
+FINAL = ("finished", "lost", "requeued", "broken")
+"""The kinds of event that end an attempt."""
 event_from_json = TypeAdapter[Event](Event).validate_json
 
 
@@ -130,10 +154,17 @@ class Executor(Protocol):
     and `Warned`.
     """
 
-    slots: int
-    """How many jobs may be under way at once."""
-    threads: int
-    """CPU threads that there are for each job."""
+    @property
+    def slots(self) -> int:
+        """How many jobs may be under way at once, by now."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that there are for each job."""
+
+    @property
+    def run(self) -> str | None:
+        """The run on a cluster that claims are to name, because its jobs live on without their coordinator."""
 
     def worker_pid(self) -> int | None:
         """Returns the local process that the next job will run in, or `None` where that means nothing."""
@@ -144,8 +175,18 @@ class Executor(Protocol):
     def poll(self, timeout: float, /) -> list[Event]:
         """Returns what happened, waiting up to `timeout` seconds for something to."""
 
-    def interrupt(self) -> None:
-        """Asks the jobs under way to write a checkpoint and end as `interrupted`."""
+    def adopt(self, job: Job) -> None:
+        """Takes over a job that an earlier coordinator of the run submitted."""
+
+    def standing(self) -> str:
+        """Returns in a line where it stands with its machines; empty where there is nothing to say."""
+
+    def interrupt(self) -> bool:
+        """Asks the jobs under way to write a checkpoint and end as `interrupted`.
+
+        Returns:
+            Whether they will; `False` where they are to go on without a coordinator.
+        """
 
     def close(self) -> None:
         """Ends every worker now; what was under way is left to the next run."""

@@ -57,6 +57,8 @@ class LocalExecutor:
         stall_seconds: A worker at a job that says nothing for so long counts as hung and is killed.
     """
 
+    run = None
+
     def __init__(self, workers: int, *, threads: int, stall_seconds: float = 900.0) -> None:
         self.slots = workers
         self.threads = threads
@@ -129,10 +131,19 @@ class LocalExecutor:
         attempt.log.close()
         return [Lost(trial_id=attempt.job.trial.id, reason=reason or worker.why_lost())]
 
-    def interrupt(self) -> None:
+    def adopt(self, job: Job) -> None:
+        """Refuses: a worker of this machine ends with its coordinator."""
+        raise RuntimeError(f"{job.record_id} is under way in no local worker")
+
+    def standing(self) -> str:
+        """Returns nothing: workers are here at once."""
+        return ""
+
+    def interrupt(self) -> bool:
         """Asks every worker to write a checkpoint and end its trial as interrupted."""
         for worker in self._workers:
             worker.send(INTERRUPT_LINE)
+        return True
 
     def close(self) -> None:
         """Ends all workers; one at a job is killed, which its next attempt makes good."""

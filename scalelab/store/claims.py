@@ -9,6 +9,7 @@ same time. Nothing has to be tidied after a crash: a claim dies with the process
 - From another host a claim is live while the coordinator's heartbeat file is younger than
   `HEARTBEAT_LIMIT` seconds, by the file system's clock. Coordinators that share a store between hosts call
   `Claims.beat` from time to time; it touches the file at most every `HEARTBEAT_SECONDS`.
+- A claim that names a run on a cluster is live, too, while a job of that run lives (`scalelab.store.fleet`).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scalelab.records import Record, Status, Trial
+from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, started, this_place
 
 HEARTBEAT_SECONDS = 30.0
-HEARTBEAT_LIMIT = 600.0
 LOCK_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Claim:
         worker_pid: The worker, where it is known.
         worker_start: Tells it from later processes of that id.
         started_at: Seconds since the epoch.
+        run: The run on a cluster whose jobs attempt it, see `scalelab.store.fleet`.
     """
 
     trial_id: str
@@ -59,6 +61,7 @@ class Claim:
     worker_pid: int | None
     worker_start: str | None
     started_at: float
+    run: str | None = None
 
     def record(self, trial: Trial, status: Status, error: str) -> Record:
         """Returns the record of this attempt, made now because it could not write its own."""
@@ -93,8 +96,22 @@ class Claims:
         self._settle = settle
         self._beaten = float("-inf")
 
-    def claim(self, trial_id: str, study: str, attempt: int, worker_pid: int | None = None) -> Claim | None:
+    def claim(
+        self,
+        trial_id: str,
+        study: str,
+        attempt: int,
+        worker_pid: int | None = None,
+        run: str | None = None,
+    ) -> Claim | None:
         """Claims a trial for this process.
+
+        Args:
+            trial_id: The trial.
+            study: The study for which it is attempted.
+            attempt: Number of the attempt.
+            worker_pid: The local worker that will make it.
+            run: The run on a cluster whose jobs will.
 
         Returns:
             The claim, or `None` where a living process has the trial, or where the journal has a record of
@@ -113,6 +130,7 @@ class Claims:
             worker_pid=worker_pid,
             worker_start=started(worker_pid) if worker_pid is not None else None,
             started_at=time.time(),
+            run=run,
         )
         with self._lock():
             path = self._path(trial_id)
@@ -123,11 +141,45 @@ class Claims:
                 self._bury(there)
             if self._journal.has(mine.record_id):
                 return None
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(asdict(mine)), encoding="utf-8")
-            part.replace(path)
+            replace_text(path, json.dumps(asdict(mine)))
         self.beat()
         return mine
+
+    def take_over(self, run: str) -> list[Claim]:
+        """Makes this process the coordinator of all that a run on a cluster is at; returns those claims.
+
+        Raises:
+            StoreError: The journal's folder cannot be written.
+        """
+        mine = {"host": this_place(), "pid": os.getpid(), "pid_start": started(os.getpid())}
+        taken = []
+        with self._lock():
+            for claim in self._all():
+                if claim.run == run:
+                    taken.append(replace(claim, **mine))
+                    replace_text(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
+        return taken
+
+    def advance(self, run: str, trial_id: str, attempt: int) -> bool:
+        """Turns a run's claim of an attempt into that of the next one.
+
+        Returns:
+            Whether the run had that claim.
+
+        Raises:
+            StoreError: The journal's folder cannot be written.
+        """
+        with self._lock():
+            there = self._read(self._path(trial_id))
+            if there is None or (there.run, there.attempt) != (run, attempt):
+                return False
+            replace_text(self._path(trial_id), json.dumps(asdict(replace(there, attempt=attempt + 1))))
+        return True
+
+    def holds(self, run: str, trial_id: str, attempt: int) -> bool:
+        """Whether a run may still make an attempt: nobody has taken it for dead meanwhile."""
+        there = self._read(self._path(trial_id))
+        return there is not None and (there.run, there.attempt) == (run, attempt)
 
     def release(self, claim: Claim) -> None:
         """Gives a claim back; nothing happens where another process holds it by now.
@@ -137,7 +189,12 @@ class Claims:
         """
         with self._lock():
             path = self._path(claim.trial_id)
-            if self._read(path) == claim:
+            there = self._read(path)
+            if there is not None and (there.attempt, there.pid, there.host) == (
+                claim.attempt,
+                claim.pid,
+                claim.host,
+            ):
                 path.unlink()
 
     def live(self) -> list[Claim]:
@@ -183,15 +240,17 @@ class Claims:
             self._heart(claim.host, claim.pid).unlink(missing_ok=True)
 
     def _is_live(self, claim: Claim) -> bool:
+        if claim.run and Fleet(self._journal, claim.run).living(self.now()):
+            return True
         if claim.host == this_place():
             return is_alive(claim.pid, claim.pid_start) or is_alive(claim.worker_pid, claim.worker_start)
         try:
             beat = self._heart(claim.host, claim.pid).stat().st_mtime
-            return self._now() - beat < HEARTBEAT_LIMIT
+            return self.now() - beat < HEARTBEAT_LIMIT
         except OSError:
             return time.time() - claim.started_at < HEARTBEAT_LIMIT
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Returns the time by the clock that stamps the heartbeats, which may be a file server's."""
         probe = self.folder / f".now-{os.getpid()}"
         try:

@@ -1,0 +1,186 @@
+"""A job of a cluster: serves trial after trial in a worker that it supervises, until its time is over.
+
+Start-up is paid once a job. The job beats its own heart and needs no coordinator: it goes on with what waits, and ends
+when nothing does. A signal or a time limit that comes near has the trial write a checkpoint, and its next attempt waits
+at the head of the inbox before the job ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from scalelab.errors import ScalelabError, StoreError
+from scalelab.execute.cluster.mail import Bye, Hello, Mail, Needs, Orders, Taken, Told
+from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Progressed, Requeued
+from scalelab.execute.local import LocalExecutor
+from scalelab.plugins import Catalog, load_plugins
+from scalelab.records import Record
+from scalelab.store import Journal
+from scalelab.supervise.workbench import one_line
+from scalelab.version import __version__
+
+BEAT_SECONDS = 30.0
+POLL_SECONDS = 0.2
+IDLE_SECONDS = (0.02, 1.0)
+WISH_SECONDS = 1.0
+GRACE_SECONDS = 45.0
+"""Before a time limit: what a step, a checkpoint and a record may take."""
+
+
+class Agent:
+    """Serves the trials of a run.
+
+    Args:
+        mail: To and from the coordinator.
+        orders: What the run is about.
+        hello: Who this job is.
+        stop: Returns why the job is to end now, empty while it is not.
+    """
+
+    def __init__(self, mail: Mail, orders: Orders, hello: Hello, stop: Callable[[], str]) -> None:
+        self._mail = mail
+        self._orders = orders
+        self._hello = hello
+        self._stop = stop
+        self._ends = time.monotonic() + (orders.time_limit or float("inf")) - GRACE_SECONDS
+        self._wished = ("go on", float("-inf"))
+        self._moved = False
+
+    def serve(self) -> str:
+        """Serves until there is a reason to end; returns it."""
+        beating = threading.Event()
+        threading.Thread(target=self._beat, args=[beating], daemon=True).start()
+        try:
+            complaint = complaint_about(self._orders.needs, self._orders.store)
+            self._mail.say(self._hello.model_copy(update={"complaint": complaint}))
+            if complaint:
+                return complaint
+            self._settle_earlier_life()
+            executor = LocalExecutor(
+                1, threads=self._orders.threads, stall_seconds=self._orders.stall_seconds
+            )
+            with contextlib.closing(executor):
+                reason = self._work(executor)
+            self._mail.say(Bye(reason=reason))
+            return reason
+        finally:
+            beating.set()
+
+    def _beat(self, over: threading.Event) -> None:
+        while True:
+            with contextlib.suppress(Exception):  # a file system that stumbles; the next beat tries again
+                self._mail.beat()
+            if over.wait(BEAT_SECONDS):
+                return
+
+    def _settle_earlier_life(self) -> None:
+        """Brings what this job was at, before the cluster started it again, to an end."""
+        job = self._mail.left_over()
+        if job is None:
+            return
+        journal = Journal(Path(job.store))
+        reason = f"job {self._hello.job} was taken from its machine and started again"
+        if not journal.has(job.record_id):
+            now = time.time()
+            journal.write(
+                Record(
+                    trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
+                    started_at=now, finished_at=now,
+                )
+            )  # fmt: skip
+            self._requeue(job, reason)
+        else:
+            self._mail.say(Told(record_id=job.record_id, event=_lost(job, "its job was started again")))
+
+    def _requeue(self, job: Job, reason: str) -> None:
+        following = self._mail.put_back(job)
+        event: Event = _lost(job, reason)
+        if following is not None:
+            event = Requeued(trial_id=job.trial.id, attempt=following.attempt, reason=reason)
+        self._mail.say(Told(record_id=job.record_id, event=event))
+
+    def _work(self, executor: LocalExecutor) -> str:
+        pause = IDLE_SECONDS[0]
+        while True:
+            reason = self._reason_to_end()
+            if reason:
+                return reason
+            job = self._mail.take()
+            if job is None:
+                if self._mail.deserted():
+                    return "nothing waits and no coordinator is there"
+                time.sleep(pause)
+                pause = min(2 * pause, IDLE_SECONDS[1])
+                continue
+            pause = IDLE_SECONDS[0]
+            self._attempt(executor, job)
+
+    def _reason_to_end(self) -> str:
+        said = self._stop()
+        if said:
+            return said
+        if time.monotonic() > self._ends:
+            return "its time limit is near"
+        wish, looked = self._wished
+        if time.monotonic() - looked > WISH_SECONDS:
+            wish = self._mail.wish()
+            self._wished = wish, time.monotonic()
+        return "" if wish == "go on" else f"its coordinator said {wish}"
+
+    def _attempt(self, executor: LocalExecutor, job: Job) -> None:
+        """Makes one attempt, or gives it back with a checkpoint when the job has to end."""
+        self._mail.say(Taken(record_id=job.record_id))
+        executor.submit(job)
+        self._moved, interrupted = False, ""
+        while True:
+            if not interrupted and (interrupted := self._reason_to_end()):
+                executor.interrupt()
+            for event in executor.poll(POLL_SECONDS):
+                self._moved |= isinstance(event, Progressed) and event.step > 0
+                if event.kind in FINAL:
+                    self._end(job, event, interrupted)
+                    return
+                self._mail.say(Told(record_id=job.record_id, event=event))
+
+    def _end(self, job: Job, event: Event, interrupted: str) -> None:
+        stopped = isinstance(event, Finished) and event.status == "interrupted"
+        if stopped and interrupted and self._mail.wish() == "go on":
+            if self._moved:
+                self._requeue(job, interrupted)
+            else:
+                said = f"{interrupted}, before a step of the trial was done"
+                self._mail.say(Told(record_id=job.record_id, event=_lost(job, said, counts=True)))
+            return
+        self._mail.say(Told(record_id=job.record_id, event=event))
+
+
+def _lost(job: Job, reason: str, *, counts: bool = False) -> Lost:
+    return Lost(trial_id=job.trial.id, reason=reason, counts=counts)
+
+
+def complaint_about(needs: Needs, store: str) -> str | None:
+    """Returns why this machine cannot train trials of these components, in one line; `None` where it can."""
+    here = platform.node()
+    if needs.scalelab_version not in ("", __version__):
+        return (
+            f"{here} has scalelab {__version__}, the coordinator {needs.scalelab_version}; "
+            "install the same version on both"
+        )
+    try:
+        catalog = load_plugins(
+            plugins_dirs=[Path(folder) for folder in needs.plugins.dirs], select=needs.plugins.select
+        )
+        for kind, name, version in needs.components:
+            found = getattr(catalog.find(kind, name), "version", None)
+            if found != version:
+                return f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; install the same plugin"
+    except StoreError:
+        raise
+    except ScalelabError as error:
+        return f"{here}: {one_line(error)} (Python there: {platform.python_version()}, store {store})"
+    return None

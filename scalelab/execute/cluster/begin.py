@@ -1,0 +1,161 @@
+"""The beginning of a run on a cluster, or the joining of one whose coordinator has died."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+from scalelab.errors import InputError
+from scalelab.execute.cluster.executor import ClusterExecutor
+from scalelab.execute.cluster.machines import Machines
+from scalelab.execute.cluster.mail import Needs, Orders
+from scalelab.execute.cluster.options import Cluster
+from scalelab.execute.crew import Crew
+from scalelab.plugins import Catalog
+from scalelab.records import Trial
+from scalelab.store import Store
+from scalelab.store.fleet import QUEUE, Fleet, fleets
+from scalelab.store.processes import is_alive, started, this_place
+from scalelab.supervise.workbench import Selection
+
+DEFAULT_JOBS = 8
+_SAME = ("on", "cpus_per_trial", "gpus_per_trial", "shared_folder")
+"""What a run must have been begun with for another coordinator to join it."""
+
+
+class Engagement:
+    """A cluster that was reached, for one study; nothing is asked of it yet.
+
+    Args:
+        cluster: What the user asked for.
+        store: The store.
+        study: The study's name.
+
+    Raises:
+        InputError: The cluster cannot be reached, or has no such partition.
+    """
+
+    def __init__(self, cluster: Cluster, store: Store, study: str) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._study = study
+        _check(cluster)
+        self.joined = self._find()
+
+    def _find(self) -> Fleet | None:
+        """Returns the run that is to be joined, and clears dead ones away."""
+        found = None
+        now = self._store.claims.now()
+        for fleet in fleets(self._store.journal):
+            facts = fleet.read()
+            if _coordinated(facts, fleet, now):
+                continue
+            before = facts.get("cluster", {})
+            mine = self._cluster.model_dump(mode="json")
+            same = facts.get("study") == self._study and all(before.get(key) == mine[key] for key in _SAME)
+            if same and found is None:
+                found = fleet
+            elif not fleet.living(now):
+                shutil.rmtree(fleet.folder, ignore_errors=True)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._cluster.kind == "ray":
+            from scalelab.execute.cluster.ray import disconnect
+
+            disconnect()
+
+    def crew(self, n_trials: int, threads: int | None) -> Crew:
+        """Returns who does so many trials."""
+        wanted = self._cluster.slots or self._default_jobs()
+        cpus = self._cluster.cpus_per_trial
+        return Crew(
+            workers=min(wanted, n_trials), threads=threads or cpus, fewer=threads is None and cpus > 1
+        )
+
+    def _default_jobs(self) -> int:
+        if self._cluster.kind == "slurm":
+            return DEFAULT_JOBS
+        from scalelab.execute.cluster.ray import room
+
+        return room(self._cluster)
+
+    def executor(
+        self, trials: Sequence[Trial], catalog: Catalog, crew: Crew, *, device: str, stall_seconds: float
+    ) -> ClusterExecutor:
+        """Starts the jobs, or joins those that there are.
+
+        Args:
+            trials: What they must be able to train.
+            catalog: The plugins here.
+            crew: How many jobs, with how many threads each.
+            device: Where to train.
+            stall_seconds: Silence after which a worker counts as hung.
+
+        Raises:
+            InputError: The cluster refuses the jobs.
+        """
+        journal = self._store.journal
+        fleet = self.joined or Fleet(
+            journal, f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        )
+        orders = Orders(
+            run=fleet.run,
+            store=str(self._store.path),
+            needs=Needs.of(trials, Selection.of(catalog)),
+            threads=crew.threads,
+            device=device,
+            stall_seconds=stall_seconds,
+            time_limit=self._cluster.time_limit,
+        )
+        machines = _machines(self._cluster, fleet, orders, joined=self.joined is not None)
+        facts: dict[str, Any] = {
+            "run": fleet.run,
+            "study": self._study,
+            "on": self._cluster.on,
+            "cluster": self._cluster.model_dump(mode="json"),
+            "place": this_place(),
+            "pid": os.getpid(),
+            "pid_start": started(os.getpid()),
+            "host": platform.node(),
+            "began": time.time(),
+            "n_jobs": crew.workers,
+        }
+        return ClusterExecutor(
+            machines, self._cluster, fleet, journal, facts, crew, joined=self.joined is not None
+        )
+
+
+def _coordinated(facts: dict[str, Any], fleet: Fleet, now: float) -> bool:
+    """Whether a run has a coordinator that lives."""
+    if facts.get("place") == this_place():
+        return is_alive(facts.get("pid"), facts.get("pid_start"))
+    return fleet.renewed(now)
+
+
+def _check(cluster: Cluster) -> None:
+    if cluster.kind == "slurm":
+        from scalelab.execute.cluster.slurm import check_slurm
+
+        check_slurm(cluster)
+    else:
+        from scalelab.execute.cluster.ray import connect
+
+        connect(cluster)
+
+
+def _machines(cluster: Cluster, fleet: Fleet, orders: Orders, *, joined: bool) -> Machines:
+    if cluster.kind == "slurm":
+        from scalelab.execute.cluster.slurm import Slurm
+
+        known = [heart.agent for heart, _ in fleet.hearts() if heart.agent != QUEUE]
+        return Slurm(cluster, fleet, orders, known if joined else None)
+    raise InputError("not yet")

@@ -1,0 +1,263 @@
+"""Trials in the jobs of a cluster; see `scalelab.execute.jobs.Executor`.
+
+Nothing is handed out, and so nothing claimed, before a job has said that it can train the study's components.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from typing import Any
+
+from scalelab.errors import InputError
+from scalelab.execute.cluster.machines import Gone, Machines, Standing
+from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
+from scalelab.execute.cluster.options import Cluster
+from scalelab.execute.crew import Crew
+from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Requeued
+from scalelab.store import Journal
+from scalelab.store.fleet import QUEUE, Fleet, Heart
+from scalelab.store.kinds import RECORDS
+
+AHEAD_SECONDS = 5.0
+AHEAD_LIMIT = 2000
+RENEW_SECONDS = 10.0
+HEAR_SECONDS = 0.1
+END_SECONDS = 20.0
+_OF_RECORD = ("status", "wall_seconds", "loss", "objective", "direction", "error")
+STRAY_SECONDS = 90.0
+STILLBORN = 3
+"""So many jobs in a row that end before they say a word end the run."""
+
+
+class ClusterExecutor:
+    """Hands trials to the jobs of a run on a cluster.
+
+    Args:
+        machines: The cluster.
+        cluster: What the user asked for.
+        fleet: The run's folder in the store's journal.
+        journal: The store's journal.
+        facts: What `scalelab status` is to show of the run.
+        crew: Jobs at once, with their threads.
+        joined: Whether the run was begun by an earlier coordinator.
+    """
+
+    def __init__(
+        self, machines: Machines, cluster: Cluster, fleet: Fleet, journal: Journal, facts: dict[str, Any],
+        crew: Crew, *, joined: bool = False,
+    ) -> None:  # fmt: skip
+        self.threads = crew.threads
+        self.run: str | None = fleet.run
+        self._machines, self._cluster, self._fleet, self._journal = machines, cluster, fleet, journal
+        self._facts = facts
+        self._n_jobs = crew.workers
+        self._jobs: dict[str, Job] = {}
+        self._agents: dict[str, Hello] = {}
+        self._stillborn: list[str] = []
+        self._ended: deque[float] = deque()
+        self._standing = Standing({})
+        self._looked = self._renewed = float("-inf")
+        self._missing: dict[str, float] = {}
+        self._left = False
+        self._over = False
+        self._renew(force=True)
+        if not joined:
+            machines.start(crew.workers)
+
+    @property
+    def slots(self) -> int:
+        """How many trials may be with jobs or wait for one: enough that no job runs out of them."""
+        if self._left:
+            return 10**9
+        good = sum(hello.complaint is None for hello in self._agents.values())
+        if not good:
+            return len(self._jobs)
+        now = time.monotonic()
+        while self._ended and now - self._ended[0] > AHEAD_SECONDS:
+            self._ended.popleft()
+        return good + min(AHEAD_LIMIT, max(good, 2 * len(self._ended)))
+
+    def worker_pid(self) -> int | None:
+        """Returns nothing: workers are elsewhere."""
+        return None
+
+    def submit(self, job: Job) -> None:
+        """Puts a trial into the inbox of the run."""
+        self._jobs[job.trial.id] = job
+        self._machines.post.post(job)
+
+    def adopt(self, job: Job) -> None:
+        """Takes over a trial that an earlier coordinator put there."""
+        self._jobs[job.trial.id] = job
+
+    def standing(self) -> str:
+        """Returns where the run stands on its cluster."""
+        bad = [hello for hello in self._agents.values() if hello.complaint]
+        said = f"{self._cluster.on}: {self._standing}"
+        return said + (f"; {len(bad)} cannot train: {bad[0].complaint}" if bad else "")
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Returns what jobs said, and the loss of those that are gone."""
+        self._renew()
+        events = self._heard()
+        deadline = time.monotonic() + timeout
+        while not events:
+            if time.monotonic() - self._looked > self._machines.look_seconds:
+                events += self._look()
+            if events or time.monotonic() > deadline:
+                break
+            time.sleep(min(HEAR_SECONDS, timeout))
+            events += self._heard()
+        return events
+
+    def _heard(self) -> list[Event]:
+        events: list[Event] = []
+        for agent, message in self._machines.post.hear():
+            events += self._understood(agent, message)
+        return events
+
+    def _understood(self, agent: str, message: Message) -> list[Event]:
+        if isinstance(message, Hello):
+            self._agents[agent] = message
+            self._refuse_useless()
+            if message.complaint is None:
+                self._stillborn.clear()
+            self._looked = float("-inf")  # where it is, is news
+        elif isinstance(message, Bye):
+            self._agents.pop(agent, None)
+        elif isinstance(message, Told):
+            return self._told(message.record_id, message.event)
+        else:
+            assert isinstance(message, Taken)
+        return []
+
+    def _told(self, record_id: str, event: Event) -> list[Event]:
+        """Returns an event as the coordinator is to hear it: of the attempt that is under way, or a later one."""
+        trial_id, _, attempt = record_id.rpartition("-")
+        job = self._jobs.get(trial_id)
+        if job is None or int(attempt) < job.attempt:
+            return []
+        events: list[Event] = []
+        if (
+            int(attempt) > job.attempt
+        ):  # what a job said of it comes before what another said of its putting back
+            events.append(self._moved_on(job, int(attempt), "put back by its job"))
+        if isinstance(event, Requeued):
+            return [*events, self._moved_on(job, event.attempt, event.reason)]
+        if isinstance(event, Lost):
+            event = finished_of(self._journal, trial_id, int(attempt)) or event
+        if event.kind in FINAL:
+            del self._jobs[trial_id]
+            self._ended.append(time.monotonic())
+        return [*events, event]
+
+    def _moved_on(self, job: Job, attempt: int, reason: str) -> Requeued:
+        self._jobs[job.trial.id] = job.model_copy(update={"attempt": attempt})
+        return Requeued(trial_id=job.trial.id, attempt=attempt, reason=reason)
+
+    def _refuse_useless(self) -> None:
+        """Ends the run where no job can train anything.
+
+        Raises:
+            InputError: All of its jobs complain.
+        """
+        complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
+        if len(complaints) >= min(self._n_jobs, STILLBORN) and len(complaints) == len(self._agents):
+            raise InputError(f"{self._cluster.on}: {complaints[0]}")
+
+    def _look(self) -> list[Event]:
+        self._looked = time.monotonic()
+        self._standing, gone = self._machines.look()
+        events: list[Event] = []
+        if gone:
+            events += self._heard()  # what they said before they ended
+        for one in gone:
+            events += self._buried(one)
+        if self._standing.queued:
+            self._fleet.beat(Heart(QUEUE, job=self._standing.why))
+        else:
+            self._fleet.stop(QUEUE)
+        wanted = min(self._n_jobs, len(self._jobs)) if self._agents else self._n_jobs
+        if not self._over and self._standing.alive < wanted:
+            self._machines.start(wanted - self._standing.alive)
+        return events + self._strays()
+
+    def _buried(self, gone: Gone) -> list[Event]:
+        known = self._agents.pop(gone.agent, None)
+        self._fleet.stop(gone.agent)
+        if known is None and not gone.expected:
+            self._stillborn.append(gone.reason)
+            if len(self._stillborn) >= STILLBORN:
+                raise InputError(
+                    f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they could start ({gone.reason}); "
+                    f"see that the machines there have this Python and see {self._fleet.folder}"
+                )
+        events: list[Event] = []
+        for record_id, agent in self._machines.post.leases().items():
+            if agent == gone.agent:
+                trial_id = record_id.rpartition("-")[0]
+                lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
+                events += self._told(record_id, lost)
+                self._machines.post.end_lease(record_id)
+        return events
+
+    def _strays(self) -> list[Event]:
+        """Returns the loss of trials that neither wait nor are with a job, as after a coordinator's death.
+
+        One look is not enough: the folders of NFS may be seen as they were a minute ago.
+        """
+        before = list(self._jobs.values())
+        there = {*self._machines.post.waiting(), *self._machines.post.leases()}
+        heard = self._heard()  # a job may have ended one just now
+        missing = {job.record_id: job for job in before if job.record_id not in there}
+        now = time.monotonic()
+        self._missing = {name: self._missing.get(name, now) for name in missing}
+        for name, since in self._missing.items():
+            job = missing[name]
+            if now - since > STRAY_SECONDS and self._jobs.get(job.trial.id) is job:
+                reason = "it neither waits nor is with a job"
+                heard += self._told(name, Lost(trial_id=job.trial.id, reason=reason, counts=False))
+        return heard
+
+    def interrupt(self) -> bool:
+        """Has trials write a checkpoint and jobs end, or leaves them everything and lets them go on."""
+        if self._cluster.at_stop == "leave":
+            self._left = True
+            return False
+        self._over = True
+        self._machines.post.want("interrupt")
+        return True
+
+    def _renew(self, *, force: bool = False) -> None:
+        if force or time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            known = {name: hello.model_dump(exclude={"kind"}) for name, hello in self._agents.items()}
+            self._machines.post.renew({**self._facts, "standing": str(self._standing), "jobs": known})
+
+    def close(self) -> None:
+        """Ends the jobs, unless they are left."""
+        if not self._left:
+            self._over = True
+            self._machines.post.want("end")
+            deadline = time.monotonic() + (END_SECONDS if self._agents else 0.0)
+            while self._agents and time.monotonic() < deadline:
+                self._heard()
+                time.sleep(HEAR_SECONDS)
+            self._machines.cancel()
+        self._machines.close(leave=self._left)
+
+
+def finished_of(journal: Journal, trial_id: str, attempt: int) -> Finished | None:
+    """Returns the end of an attempt whose record the journal has; `None` where it has none."""
+    name = f"{trial_id}-{attempt}"
+    for folder in (journal.new, journal.kept / name[:2], journal.kept / name[:2]):  # it may move meanwhile
+        path = folder / f"{name}{RECORDS.suffix}"
+        found = journal.open(RECORDS, path) if path.exists() else None
+        if found is not None:
+            record = json.loads(found[0].record)
+            return Finished(
+                trial_id=trial_id, **{key: record[key] for key in _OF_RECORD if record.get(key) is not None}
+            )
+    return None

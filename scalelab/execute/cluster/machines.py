@@ -1,0 +1,84 @@
+"""What a cluster does for a run: it starts jobs, and tells which of them wait, live and have ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from scalelab.execute.cluster.mail import Post
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A job that the cluster no longer has.
+
+    Attributes:
+        agent: Its name within the run.
+        reason: What the cluster says about its end.
+        counts: Whether trials that it was at count it as a loss: not where its machine was taken away or failed.
+        expected: Whether it ended in order.
+    """
+
+    agent: str
+    reason: str
+    counts: bool = True
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the jobs of a run stand.
+
+    Attributes:
+        running: Jobs that the cluster runs, by name within the run, each with its machine.
+        queued: Jobs that wait for a machine.
+        why: What the cluster says that they wait for.
+    """
+
+    running: dict[str, str]
+    queued: int = 0
+    why: str = ""
+
+    @property
+    def alive(self) -> int:
+        """Jobs that run or will."""
+        return len(self.running) + self.queued
+
+    def __str__(self) -> str:
+        parts = []
+        if self.running:
+            hosts = sorted(set(self.running.values()))
+            shown = ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+            parts.append(f"{_jobs(len(self.running))} on {shown}")
+        if self.queued:
+            parts.append(f"{_jobs(self.queued)} in the queue" + (f" ({self.why})" if self.why else ""))
+        return ", ".join(parts) or "no job"
+
+
+def _jobs(n: int) -> str:
+    return f"{n} job{'s' * (n != 1)}"
+
+
+class Machines(Protocol):
+    """A cluster, for one run; driven by one thread, the coordinator's."""
+
+    post: Post
+    """The run's mail."""
+    look_seconds: float
+    """How often it may be asked."""
+
+    def start(self, n: int) -> None:
+        """Asks for further jobs.
+
+        Raises:
+            InputError: The cluster refuses them.
+        """
+
+    def look(self) -> tuple[Standing, list[Gone]]:
+        """Returns where the jobs stand, and those that ended since the last look."""
+
+    def cancel(self) -> None:
+        """Ends all jobs now."""
+
+    def close(self, *, leave: bool) -> None:
+        """Lets go of the cluster; what the run's mail took up is cleared away unless jobs are left."""

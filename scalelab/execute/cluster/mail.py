@@ -1,0 +1,176 @@
+"""What passes between a coordinator and the jobs of its run on a cluster.
+
+A coordinator posts trials into one inbox that all jobs of its run share; a job takes the next one when it is free,
+which leases it, and tells what becomes of it. So a trial is at most with one job, no job waits for another, and
+what is posted is done whether or not the coordinator lives. `scalelab.execute.cluster.folder` and `.ray` are two
+ways to pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Protocol, Self
+
+from pydantic import Field, TypeAdapter
+
+from scalelab.execute.jobs import Event, Job
+from scalelab.plugins import Kind
+from scalelab.records import Frozen, Trial
+from scalelab.supervise.workbench import Selection
+from scalelab.version import __version__
+
+Wish = Literal["go on", "interrupt", "end"]
+"""What the coordinator wants: `"interrupt"` has trials write a checkpoint, then and on `"end"` the jobs end."""
+
+
+class Needs(Frozen):
+    """What a job must find on its machine before it takes a trial.
+
+    Attributes:
+        plugins: Which plugins to load.
+        components: Kind, name and version of what the study's trials are made of.
+        scalelab_version: The coordinator's, without which records would differ in form.
+    """
+
+    plugins: Selection = Selection()
+    components: tuple[tuple[Kind, str, int], ...] = ()
+    scalelab_version: str = ""
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial], plugins: Selection) -> Self:
+        """Returns what jobs must find to train trials."""
+        found = {
+            (kind, spec.name, spec.version)
+            for trial in trials
+            for kind, spec in (
+                ("dataset", trial.dataset), ("architecture", trial.architecture), ("optimizer", trial.optimizer)
+            )
+        }  # fmt: skip
+        return cls(plugins=plugins, components=tuple(sorted(found)), scalelab_version=__version__)
+
+
+class Orders(Frozen):
+    """What a job is told when it starts.
+
+    Attributes:
+        run: The run that it is of.
+        store: Path of the store.
+        needs: What it must find.
+        threads: CPU threads of its worker.
+        device: Where to train, see `Job.device`.
+        stall_seconds: Silence after which its worker counts as hung.
+        time_limit: Seconds that it has, `None` for no limit.
+    """
+
+    run: str
+    store: str
+    needs: Needs = Needs()
+    threads: int = 1
+    device: str = "auto"
+    stall_seconds: float = 900.0
+    time_limit: float | None = None
+
+
+class Hello(Frozen):
+    """A job is there.
+
+    Attributes:
+        kind: Tells it from other messages.
+        job: What the cluster calls it.
+        host: Its machine.
+        device: What it sees to train on.
+        restarts: How often the cluster has started it again.
+        complaint: Why it cannot take a trial, in one line; it ends then.
+    """
+
+    kind: Literal["hello"] = "hello"
+    job: str
+    host: str
+    device: str = ""
+    restarts: int = 0
+    complaint: str | None = None
+
+
+class Told(Frozen):
+    """What became of an attempt so far.
+
+    Attributes:
+        kind: Tells it from other messages.
+        record_id: The attempt, by the id of its record.
+        event: What happened.
+    """
+
+    kind: Literal["told"] = "told"
+    record_id: str
+    event: Event
+
+
+class Taken(Frozen):
+    """A job has begun an attempt."""
+
+    kind: Literal["taken"] = "taken"
+    record_id: str
+
+
+class Bye(Frozen):
+    """A job ends by itself, for this reason."""
+
+    kind: Literal["bye"] = "bye"
+    reason: str
+
+
+Message = Annotated[Hello | Told | Taken | Bye, Field(discriminator="kind")]
+message_from_json = TypeAdapter[Message](Message).validate_json
+
+
+class Mail(Protocol):
+    """A job's side."""
+
+    def say(self, message: Message) -> None:
+        """Tells the coordinator something; the last event of an attempt ends its lease."""
+
+    def take(self) -> Job | None:
+        """Leases the trial that has waited longest; `None` where none waits."""
+
+    def put_back(self, job: Job) -> Job | None:
+        """Puts the next attempt at a leased trial at the head of the inbox; `None` where the coordinator will."""
+
+    def left_over(self) -> Job | None:
+        """Returns what an earlier life of this job has leased and not brought to an end."""
+
+    def wish(self) -> Wish:
+        """Returns what the coordinator wants."""
+
+    def deserted(self) -> bool:
+        """Whether no coordinator has been seen for long, so that an idle job has nothing to wait for."""
+
+    def beat(self) -> None:
+        """Shows that the job lives; called from a thread of its own."""
+
+
+class Post(Protocol):
+    """The coordinator's side."""
+
+    def post(self, job: Job) -> None:
+        """Puts a trial into the inbox."""
+
+    def hear(self) -> list[tuple[str, Message]]:
+        """Returns what jobs said since the last call, each with the job that said it, in order."""
+
+    def waiting(self) -> list[str]:
+        """Returns the record ids of the attempts in the inbox."""
+
+    def leases(self) -> dict[str, str]:
+        """Returns the attempts that are leased, by record id, each with the job that has it."""
+
+    def end_lease(self, record_id: str) -> None:
+        """Frees an attempt whose job is gone."""
+
+    def withdraw(self) -> list[str]:
+        """Empties the inbox; returns the record ids of what was in it."""
+
+    def want(self, wish: Wish) -> None:
+        """Says what the coordinator wants from now on."""
+
+    def renew(self, facts: dict[str, Any]) -> None:
+        """Shows jobs that a coordinator is there, and others what it knows of the run."""

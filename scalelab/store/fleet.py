@@ -1,0 +1,149 @@
+"""The jobs of a run on a cluster, as a store's journal knows them: who lives, and since when.
+
+`cluster/<run>/` has `run.json`, which its coordinator writes, and `hearts/`, a file for each job whose time of
+change is its last heartbeat. A claim that names the run is live while any of these lives, so that a coordinator
+may die and its jobs go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scalelab.store.files import writing
+from scalelab.store.journal import Journal
+from scalelab.store.processes import is_alive, this_place
+
+HEARTBEAT_LIMIT = 600.0
+QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Heart:
+    """A job that lives, or that waits in a cluster's queue.
+
+    Attributes:
+        agent: Its name within the run; `QUEUE` stands for all that wait.
+        job: What the cluster calls it.
+        host: The machine that it is on, for people.
+        place: Where its process id means something, see `scalelab.store.processes.this_place`.
+        pid: Its process.
+        pid_start: Tells that from later processes of the id.
+        device: What it trains on.
+        began: Seconds since the epoch.
+    """
+
+    agent: str
+    job: str = ""
+    host: str = ""
+    place: str = ""
+    pid: int | None = None
+    pid_start: str | None = None
+    device: str = ""
+    began: float = 0.0
+
+
+class Fleet:
+    """The folder of one run on a cluster.
+
+    Args:
+        journal: The store's journal.
+        run: The run's name.
+    """
+
+    def __init__(self, journal: Journal, run: str) -> None:
+        self.run = run
+        self.folder = journal.folder / "cluster" / run
+        self._hearts = self.folder / "hearts"
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Notes what a coordinator knows of the run, in place of what it noted before.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        with writing(self.folder):
+            self._hearts.mkdir(parents=True, exist_ok=True)
+            replace_text(self.folder / "run.json", json.dumps(facts))
+
+    def read(self) -> dict[str, Any]:
+        """Returns what a coordinator noted; empty where that is gone or cannot be read."""
+        try:
+            facts = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def renewed(self, now: float) -> bool:
+        """Whether a coordinator has noted something lately, by the file system's clock."""
+        try:
+            return now - (self.folder / "run.json").stat().st_mtime < HEARTBEAT_LIMIT
+        except OSError:
+            return False
+
+    def beat(self, heart: Heart) -> None:
+        """Shows that a job lives.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        path = self._hearts / f"{heart.agent}.json"
+        with writing(self._hearts):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                self._hearts.mkdir(parents=True, exist_ok=True)
+                replace_text(path, json.dumps(asdict(heart)))
+
+    def stop(self, agent: str) -> None:
+        """Shows that a job has ended."""
+        with contextlib.suppress(OSError):
+            (self._hearts / f"{agent}.json").unlink(missing_ok=True)
+
+    def hearts(self) -> list[tuple[Heart, float]]:
+        """Returns the jobs that live or did, each with the time of its last beat by the file system's clock."""
+        found = []
+        for path in sorted(self._hearts.glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                heart = Heart(**json.loads(path.read_text(encoding="utf-8")))
+                found.append((heart, path.stat().st_mtime))
+        return found
+
+    def living(self, now: float) -> list[Heart]:
+        """Returns the jobs that live, the queue among them while somebody watches it.
+
+        Args:
+            now: By the file system's clock.
+        """
+        return [heart for heart, beat in self.hearts() if _lives(heart, now - beat)]
+
+
+def fleets(journal: Journal) -> list[Fleet]:
+    """Returns the runs on clusters that have not been cleared away, by name."""
+    folder = journal.folder / "cluster"
+    return [Fleet(journal, path.name) for path in sorted(folder.glob("*")) if path.is_dir()]
+
+
+def _lives(heart: Heart, silent: float) -> bool:
+    if heart.place == this_place():
+        return is_alive(heart.pid, heart.pid_start)
+    return silent < HEARTBEAT_LIMIT
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a small file whole, in place of what it held.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
