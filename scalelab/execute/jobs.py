@@ -108,8 +108,8 @@ class Lost(Frozen):
     Attributes:
         trial_id: The trial.
         reason: What happened.
-        counts: Whether it is one of the losses after which a trial counts as failed; a machine that was taken away
-            says nothing about the trial.
+        counts: Whether it is one of the losses after which a trial counts as failed; a machine that was taken
+            away says nothing about the trial.
     """
 
     kind: Literal["lost"] = "lost"
@@ -164,7 +164,7 @@ class Executor(Protocol):
 
     @property
     def run(self) -> str | None:
-        """The run on a cluster that claims are to name, because its jobs live on without their coordinator."""
+        """The run on a cluster that claims are to name, whose jobs live on without their coordinator."""
 
     def worker_pid(self) -> int | None:
         """Returns the local process that the next job will run in, or `None` where that means nothing."""

@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scalelab.records import Record, Status, Trial
-from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.files import locked, set_aside, writing
+from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, started, this_place
 
@@ -151,12 +151,11 @@ class Claims:
         Raises:
             StoreError: The journal's folder cannot be written.
         """
-        mine = {"host": this_place(), "pid": os.getpid(), "pid_start": started(os.getpid())}
-        taken = []
+        pid, taken = os.getpid(), []
         with self._lock():
             for claim in self._all():
                 if claim.run == run:
-                    taken.append(replace(claim, **mine))
+                    taken.append(replace(claim, host=this_place(), pid=pid, pid_start=started(pid)))
                     replace_text(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
         return taken
 

@@ -1,8 +1,8 @@
 """The jobs of a run on a cluster, as a store's journal knows them: who lives, and since when.
 
-`cluster/<run>/` has `run.json`, which its coordinator writes, and `hearts/`, a file for each job whose time of
-change is its last heartbeat. A claim that names the run is live while any of these lives, so that a coordinator
-may die and its jobs go on.
+`cluster/<run>/` has `run.json`, which its coordinator writes, and `hearts/`, a file for each job whose time
+of change is its last heartbeat. A claim that names the run is live while any of these lives, so that a
+coordinator may die and its jobs go on.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Fleet:
             (self._hearts / f"{agent}.json").unlink(missing_ok=True)
 
     def hearts(self) -> list[tuple[Heart, float]]:
-        """Returns the jobs that live or did, each with the time of its last beat by the file system's clock."""
+        """Returns the jobs that live or did, each with its last beat by the file system's clock."""
         found = []
         for path in sorted(self._hearts.glob("*.json")):
             with contextlib.suppress(OSError, ValueError, TypeError):

@@ -1,8 +1,8 @@
 """A job of a cluster: serves trial after trial in a worker that it supervises, until its time is over.
 
-Start-up is paid once a job. The job beats its own heart and needs no coordinator: it goes on with what waits, and ends
-when nothing does. A signal or a time limit that comes near has the trial write a checkpoint, and its next attempt waits
-at the head of the inbox before the job ends.
+Start-up is paid once a job. The job beats its own heart and needs no coordinator: it goes on with what waits,
+and ends when nothing does. A signal or a time limit that comes near has the trial write a checkpoint, and its
+next attempt waits at the head of the inbox before the job ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scalelab.errors import ScalelabError, StoreError
 from scalelab.execute.cluster.mail import Bye, Hello, Mail, Needs, Orders, Taken, Told
 from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Progressed, Requeued
 from scalelab.execute.local import LocalExecutor
-from scalelab.plugins import Catalog, load_plugins
+from scalelab.plugins import load_plugins
 from scalelab.records import Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import one_line
@@ -178,7 +178,10 @@ def complaint_about(needs: Needs, store: str) -> str | None:
         for kind, name, version in needs.components:
             found = getattr(catalog.find(kind, name), "version", None)
             if found != version:
-                return f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; install the same plugin"
+                return (
+                    f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; "
+                    "install the same plugin on both"
+                )
     except StoreError:
         raise
     except ScalelabError as error:

@@ -8,8 +8,8 @@
     told/<job>.jsonl     what a job said; its own, so that nobody else writes it
     wish                 what the coordinator wants
 
-A trial is leased by renaming its file, which only one job can do, on NFS too (RFC 1813, 3.3.14); there a rename whose
-answer got lost is repeated and fails, so a failed one is looked at again.
+A trial is leased by renaming its file, which only one job can do, on NFS too (RFC 1813, 3.3.14); there a
+rename whose answer got lost is repeated and fails, so a failed one is looked at again.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ class Gone:
     Attributes:
         agent: Its name within the run.
         reason: What the cluster says about its end.
-        counts: Whether trials that it was at count it as a loss: not where its machine was taken away or failed.
+        counts: Whether trials that it was at count it as a loss: not where its machine failed or was taken
+            away.
         expected: Whether it ended in order.
     """
 
@@ -62,10 +63,13 @@ def _jobs(n: int) -> str:
 class Machines(Protocol):
     """A cluster, for one run; driven by one thread, the coordinator's."""
 
-    post: Post
-    """The run's mail."""
-    look_seconds: float
-    """How often it may be asked."""
+    @property
+    def post(self) -> Post:
+        """The run's mail."""
+
+    @property
+    def look_seconds(self) -> float:
+        """How often it may be asked."""
 
     def start(self, n: int) -> None:
         """Asks for further jobs.

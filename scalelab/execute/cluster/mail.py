@@ -1,9 +1,9 @@
 """What passes between a coordinator and the jobs of its run on a cluster.
 
-A coordinator posts trials into one inbox that all jobs of its run share; a job takes the next one when it is free,
-which leases it, and tells what becomes of it. So a trial is at most with one job, no job waits for another, and
-what is posted is done whether or not the coordinator lives. `scalelab.execute.cluster.folder` and `.ray` are two
-ways to pass it.
+A coordinator posts trials into one inbox that all jobs of its run share; a job takes the next one when it is
+free, which leases it, and tells what becomes of it. So a trial is at most with one job, no job waits for
+another, and what is posted is done whether or not the coordinator lives. There are two ways to pass it,
+`scalelab.execute.cluster.folder` and `.ray`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from scalelab.supervise.workbench import Selection
 from scalelab.version import __version__
 
 Wish = Literal["go on", "interrupt", "end"]
-"""What the coordinator wants: `"interrupt"` has trials write a checkpoint, then and on `"end"` the jobs end."""
+"""What the coordinator wants: on `"interrupt"` trials write a checkpoint; then, as on `"end"`, jobs end."""
+
+
+_KINDS: tuple[Kind, ...] = ("dataset", "architecture", "optimizer")
 
 
 class Needs(Frozen):
@@ -29,7 +32,7 @@ class Needs(Frozen):
     Attributes:
         plugins: Which plugins to load.
         components: Kind, name and version of what the study's trials are made of.
-        scalelab_version: The coordinator's, without which records would differ in form.
+        scalelab_version: The coordinator's, whose records have the same form.
     """
 
     plugins: Selection = Selection()
@@ -42,10 +45,8 @@ class Needs(Frozen):
         found = {
             (kind, spec.name, spec.version)
             for trial in trials
-            for kind, spec in (
-                ("dataset", trial.dataset), ("architecture", trial.architecture), ("optimizer", trial.optimizer)
-            )
-        }  # fmt: skip
+            for kind, spec in zip(_KINDS, (trial.dataset, trial.architecture, trial.optimizer), strict=True)
+        }
         return cls(plugins=plugins, components=tuple(sorted(found)), scalelab_version=__version__)
 
 
@@ -133,7 +134,11 @@ class Mail(Protocol):
         """Leases the trial that has waited longest; `None` where none waits."""
 
     def put_back(self, job: Job) -> Job | None:
-        """Puts the next attempt at a leased trial at the head of the inbox; `None` where the coordinator will."""
+        """Puts the next attempt at a leased trial at the head of the inbox.
+
+        Returns:
+            That attempt; `None` where the coordinator is to put it there.
+        """
 
     def left_over(self) -> Job | None:
         """Returns what an earlier life of this job has leased and not brought to an end."""

@@ -33,22 +33,22 @@ class Cluster(Frozen):
     """A cluster, and what the jobs there are to be like.
 
     Attributes:
-        on: `"ray"`, `"ray:ADDRESS"`, `"slurm"` or `"slurm:PARTITION"`. Ray without an address is the cluster that
-            `RAY_ADDRESS` names or that runs on this machine, else one that is started here for the run.
-        slots: Trials at once, each in a job of its own; at most as many as trials. By default 8, on Ray as many as
-            its CPUs allow.
+        on: `"ray"`, `"ray:ADDRESS"`, `"slurm"` or `"slurm:PARTITION"`. Ray without an address is the cluster
+            that `RAY_ADDRESS` names or that runs on this machine, else one that is started here for the run.
+        slots: Trials at once, each in a job of its own; at most as many as trials. By default 8, on Ray as
+            many as its CPUs allow.
         cpus_per_trial: CPU cores of each, which are also its threads.
         gpus_per_trial: GPUs of each; on Ray a fraction shares one.
-        time_limit: Seconds that a job may take, or text such as `"30min"`, `"2h"`, `"1-12:00:00"`. A job serves trials
-            until then; a trial that is not finished writes a checkpoint and goes on in the next job.
+        time_limit: Seconds that a job may take, or text such as `"30min"`, `"2h"`, `"1-12:00:00"`. A job
+            serves trials until then; one that is not finished writes a checkpoint and goes on in the next job.
         memory: Bytes that a job may use, or text such as `"4GB"`.
         array_size: Jobs in one array of SLURM at most.
         sbatch: Further options of `sbatch` by name, such as `{"account": "ecg", "qos": "low"}`.
         setup: Lines of shell that a SLURM job runs first, such as `module load python`.
-        shared_folder: Whether the cluster's machines see the store's folder under the same path. Without it records,
-            checkpoints and weights travel through Ray; SLURM needs it.
-        at_stop: What Ctrl-C does with the jobs: `"cancel"` has trials write a checkpoint and ends the jobs; `"leave"`
-            hands them all trials that are left and lets them go on.
+        shared_folder: Whether the cluster's machines see the store's folder under the same path. Without it
+            records, checkpoints and weights travel through Ray; SLURM needs it.
+        at_stop: What Ctrl-C does with the jobs: `"cancel"` has trials write a checkpoint and ends the jobs;
+            `"leave"` hands them all trials that are left and lets them go on.
     """
 
     on: str
@@ -97,7 +97,8 @@ class Cluster(Frozen):
         kind, colon, where = on.partition(":")
         if kind not in KINDS:
             raise ValueError(
-                f"{brief(on)} is not a cluster: give ray, ray:ADDRESS, slurm or slurm:PARTITION{suggest(kind, KINDS)}"
+                f"{brief(on)} is not a cluster: give ray, ray:ADDRESS, slurm or slurm:PARTITION"
+                + suggest(kind, KINDS)
             )
         if colon and not where.strip():
             raise ValueError(

@@ -1,7 +1,7 @@
 """Jobs of a SLURM cluster, submitted with submitit and watched with `squeue` and `scontrol`.
 
-submitit asks `sacct`, which needs an accounting database; many clusters have none. `squeue` and `scontrol` always
-answer, for a few minutes after a job has ended, too (`MinJobAge`).
+submitit asks `sacct`, which needs an accounting database; many clusters have none. `squeue` and `scontrol`
+always answer, for a few minutes after a job has ended, too (`MinJobAge`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from scalelab.store.processes import started, this_place
 ANSWER_SECONDS = 60.0
 SIGNAL_SECONDS = 60
 """Before its time limit, SLURM sends a job SIGUSR1."""
-_ALIVE = {"PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD",
-          "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"}  # fmt: skip
+_ALIVE = {"PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_FED",
+          "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"}  # fmt: skip
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 # What says nothing about the trial that the job was at.
 _NOT_ITS_FAULT = {
@@ -58,6 +58,7 @@ class Slurm:
     """
 
     look_seconds = 5.0
+    post: FolderPost
 
     def __init__(
         self, cluster: Cluster, fleet: Fleet, orders: Orders, joined: list[str] | None = None
@@ -134,7 +135,8 @@ class Slurm:
             if name not in rows and time.monotonic() - since > self.look_seconds:
                 del self._submitted[name]
                 gone.append(_gone(name))
-        return Standing(running, len(waiting), ", ".join(sorted(set(waiting) - {"None"}))), gone
+        why = ", ".join(sorted(set(waiting) - {"None"}))
+        return Standing(running, len(waiting), why), gone
 
     def _queue(self) -> dict[str, tuple[str, str, str]] | None:
         """Returns state, reason and node of the jobs that SLURM has in its queue, by name."""
@@ -172,7 +174,7 @@ def check_slurm(cluster: Cluster) -> None:
     listed = _asked("sinfo", "-h", "-o", "%R")
     if listed is None:
         raise InputError(
-            f"--on {cluster.on}: SLURM's controller does not answer (sinfo); see `scontrol ping` and SLURM_CONF"
+            f"--on {cluster.on}: SLURM's controller does not answer; see `scontrol ping` and SLURM_CONF"
         )
     partitions = sorted(set(listed.split()))
     for name in filter(None, cluster.where.split(",")):
@@ -257,7 +259,7 @@ def serve_job(folder: str) -> str:
     mail = FolderMail(Journal(Path(orders.store)), heart, orders.run)
     reason = Agent(mail, orders, hello, lambda: said[0] if said else "").serve()
     mail.fleet.stop(name)
-    # SIGTERM comes with preemption, after which SLURM starts the job again by itself, or from whoever cancels it.
+    # SIGTERM comes with preemption, after which SLURM starts the job again, or from whoever cancels it.
     if mail.wish() == "go on" and mail.waits() and not any("SIGTERM" in one for one in said):
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(

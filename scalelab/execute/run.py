@@ -1,0 +1,381 @@
+"""The steps of one run of a study: what is pending, who is at it, and what became of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.errors import StoreError, StoreLockedError
+from scalelab.execute.changes import changed, told
+from scalelab.execute.checks import check_trials
+from scalelab.execute.crew import Crew
+from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
+from scalelab.execute.forecast import Forecast, recall
+from scalelab.execute.jobs import (
+    Broken,
+    Event,
+    Executor,
+    Finished,
+    Job,
+    Lost,
+    Progressed,
+    Requeued,
+    Warned,
+)
+from scalelab.execute.precision import Decided, decided
+from scalelab.measure.costs import Costs
+from scalelab.plugins import Catalog
+from scalelab.records import FINAL_STATUSES, Reached, Status, Trial
+from scalelab.store import Store, reached_of
+from scalelab.study import Expansion, Study, expand
+from scalelab.supervise.stop import StopSignal
+from scalelab.supervise.workbench import Selection
+
+if TYPE_CHECKING:
+    from scalelab.store import Claim
+    from scalelab.store.fleet import Fleet
+
+INGEST_SECONDS = 2.0
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class Run:
+    """The state of one run; its methods are the steps of `run_study`, in order."""
+
+    study: Study
+    store: Store
+    catalog: Catalog
+    device: str
+    max_attempts: int
+    stop: StopSignal
+    on_event: Callable[[RunEvent], None]
+    keep_weights: bool
+    expansion: Expansion = field(init=False)
+    crew: Crew | None = None
+    forecast: Forecast | None = None
+    precision: Decided | None = None
+    trials: dict[str, Trial] = field(default_factory=dict)
+    reached: dict[str, Reached] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    pending: deque[str] = field(default_factory=deque)
+    under_way: dict[str, Claim] = field(default_factory=dict)
+    changes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    redo: bool = False
+    elsewhere: set[str] = field(default_factory=set)
+    count: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
+    began: float = field(default_factory=time.perf_counter)
+    looked: float = -math.inf
+    left: bool = False
+    stood: str = ""
+
+    def prepare(self, retry_failed: bool, redo_changed: bool, joined: Fleet | None = None) -> None:
+        """Expands the study, takes in what earlier runs left behind, and lists what is pending.
+
+        Args:
+            retry_failed: Whether failed trials are pending, too.
+            redo_changed: Likewise those made with other versions of libraries.
+            joined: A run on a cluster whose coordinator this process becomes.
+        """
+        self.redo = redo_changed
+        if joined:
+            for claim in self.store.claims.take_over(joined.run):
+                self.under_way[claim.trial_id] = claim
+        self.store.claims.reap()
+        self.store.ingest()
+        self.expansion = expand(
+            self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
+        )
+        self._take(self.expansion.trials, retry_failed, redo_changed)
+        self._give_back_settled()
+        check_trials(self.study, self.waiting, self.expansion, self.catalog)
+        if self.waiting:
+            self.precision = decided(self.study, self.store, self.device)
+        self._register()
+
+    @property
+    def waiting(self) -> list[Trial]:
+        """The trials that are pending or under way."""
+        return [self.trials[trial_id] for trial_id in (*self.pending, *self.under_way)]
+
+    def _give_back_settled(self) -> None:
+        """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for."""
+        for trial_id, claim in list(self.under_way.items()):
+            if trial_id not in self.trials or self.store.journal.has(claim.record_id):
+                del self.under_way[trial_id]
+                self.store.claims.release(claim)
+
+    def _take(self, trials: Sequence[Trial], retry_failed: bool, redo_changed: bool) -> None:
+        """Sorts trials by what is known of them."""
+        self.trials.update({trial.id: trial for trial in trials})
+        ids = [trial.id for trial in trials]
+        outcomes = self.store.outcomes(ids)
+        self.reached.update(reached_of(outcomes))
+        busy = {claim.trial_id for claim in self.store.claims.live()}
+        self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
+        finished = [key for key, outcome in outcomes.items() if outcome.status in FINAL_STATUSES]
+        self.changes.update(changed(trials, self.store.libraries(finished), self.catalog))
+        for trial_id in ids:
+            outcome = outcomes.get(trial_id)
+            redo = redo_changed and trial_id in self.changes and trial_id not in busy
+            if outcome and outcome.status in FINAL_STATUSES and not redo:
+                self.count["kept"] += 1
+            elif outcome and outcome.status == "failed" and not retry_failed:
+                self.failed[trial_id] = outcome.error or "no reason recorded"
+            elif trial_id in self.under_way and not self.store.journal.has(
+                self.under_way[trial_id].record_id
+            ):
+                self.attempts[trial_id] = self.under_way[trial_id].attempt - 1
+            elif trial_id in busy and trial_id not in self.under_way:
+                self.elsewhere.add(trial_id)
+            else:
+                self.pending.append(trial_id)
+
+    def _register(self) -> None:
+        open_ = self.study.training.precision == "auto"
+        self.store.register(
+            self.study.name,
+            self.study.text,
+            self.expansion.trials,
+            precision=self.precision.precision if open_ and self.precision else None,
+            tuned=self.expansion.tuned(self.reached),
+            refitted=[trial.id for trial in self.expansion.refitted],
+        )
+
+    def _grow(self) -> None:
+        """Takes up trials that sweeps or the refit ask for by now; some may be done, for another study."""
+        if self.pending or not self.expansion.grows:
+            return
+        if self.elsewhere and (not self.under_way or time.monotonic() - self.looked > INGEST_SECONDS):
+            self.looked = time.monotonic()  # what another coordinator finished may end a value here
+            self._look_elsewhere()
+        while not self.pending:
+            grown = self.expansion.grown(self.reached)
+            if grown is self.expansion:
+                return
+            added = grown.trials[len(self.expansion.trials) :]
+            if grown.refitted:  # on data that nobody has looked at yet
+                check_trials(self.study, added, grown, self.catalog)
+            self.expansion, kept = grown, self.count["kept"]
+            self.forecast = None  # the plan knew of fewer trials
+            self._take(added, retry_failed=False, redo_changed=self.redo)
+            self._register()
+            why = grown.refitting(self.reached) if grown.refitted else "sweeps go on"
+            self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept, why=why))
+
+    def _look_elsewhere(self) -> None:
+        """Takes note of what other coordinators finished by now, and takes up what they gave back."""
+        self.store.claims.reap()
+        finished = self.store.reached(self.elsewhere)
+        self.reached.update(finished)
+        self.count["kept"] += len(finished)
+        self.elsewhere -= finished.keys()
+        busy = {claim.trial_id for claim in self.store.claims.live()}
+        free = sorted(self.elsewhere - busy)
+        for trial_id, outcome in self.store.outcomes(free).items():
+            self.attempts[trial_id] = outcome.attempts
+            if outcome.status == "failed":
+                self.failed[trial_id] = outcome.error or "no reason recorded"
+                free.remove(trial_id)
+                self.elsewhere.discard(trial_id)
+        self.elsewhere -= set(free)
+        self.pending.extend(free)
+
+    def announce(self, crew: Crew | None) -> None:
+        """Tells how much is to be done, and by whom."""
+        self.crew = crew
+        self.forecast = recall(self.pending, crew) if crew else None
+        self.on_event(
+            Planned(
+                study=self.study.name,
+                trials=tuple(self.trials.values()),
+                n_kept=self.count["kept"],
+                n_elsewhere=len(self.elsewhere),
+                n_pending=len(self.waiting),
+                crew=crew,
+                precision=str(self.precision) if self.precision else None,
+                skipped=self.expansion.skipped,
+                sweeping=self.expansion.sweeping(self.reached),
+                refitting=self.expansion.refitting(self.reached),
+                changed=told(self.changes, redo=self.redo),
+            )
+        )
+
+    def work(self, executor: Executor) -> None:
+        """Keeps the executor busy until nothing is pending or somebody asks to stop."""
+        asked, ingested, spent = 0, 0.0, 0.0
+        for trial_id, claim in self.under_way.items():  # of the run that was joined
+            executor.adopt(self._job(trial_id, claim.attempt))
+            self.on_event(Started(trial=self.trials[trial_id], attempt=claim.attempt))
+        while True:
+            if self.stop.level == 0:
+                self._grow()  # also after the last trial, whose loss may not be bracketed
+                self._take_back()
+            if not (self.pending or self.under_way):
+                return
+            if self.stop.level == 0:
+                self._fill(executor)
+            elif self.stop.level > asked:
+                asked = self.stop.level
+                if not executor.interrupt():
+                    self.left = True
+                    self._fill(executor)
+                    return
+            if self.stop.level >= 2 or (self.stop.level and not self.under_way):
+                return
+            for event in executor.poll(POLL_SECONDS):
+                self._hear(event)
+            self._stand(executor.standing())
+            self.store.claims.beat()
+            # Taking records in costs a twentieth of the time at most, however many there are.
+            if time.monotonic() - ingested > max(INGEST_SECONDS, 20 * spent):
+                ingested = time.monotonic()
+                with suppress(StoreLockedError):  # somebody reads the store; the journal keeps what waits
+                    self.store.ingest(wait=0.5)
+                spent = time.monotonic() - ingested
+
+    def _take_back(self) -> None:
+        """Before the run ends, takes up trials that another coordinator held and gave back."""
+        if self.elsewhere and not (self.pending or self.under_way):
+            self.store.ingest()
+            self._look_elsewhere()
+
+    def _stand(self, standing: str) -> None:
+        if standing != self.stood:
+            self.stood = standing
+            self.on_event(Stood(where=standing))
+
+    def _fill(self, executor: Executor) -> None:
+        while self.pending and len(self.under_way) < executor.slots:
+            trial_id = self.pending.popleft()
+            attempt = self.attempts[trial_id] + 1
+            claim = self.store.claims.claim(
+                trial_id, self.study.name, attempt, worker_pid=executor.worker_pid(), run=executor.run
+            )
+            if claim is None:
+                # Another coordinator is at this trial, or made this attempt after we looked at the store.
+                self.elsewhere.add(trial_id)
+                continue
+            self.under_way[trial_id] = claim
+            executor.submit(self._job(trial_id, attempt))
+            self.on_event(Started(trial=self.trials[trial_id], attempt=attempt))
+
+    def _job(self, trial_id: str, attempt: int) -> Job:
+        assert self.crew is not None, "there are trials to do"
+        assert self.precision is not None, "likewise"
+        return Job.of(
+            self.trials[trial_id],
+            self.expansion,
+            study=self.study.name,
+            attempt=attempt,
+            store=str(self.store.path),
+            device=self.device,
+            crew=self.crew,
+            precision=self.precision.precision,
+            keep_weights=self.keep_weights,
+            plugins=Selection.of(self.catalog),
+        )
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self.on_event(event)
+            return
+        if isinstance(event, Warned):
+            if event.place not in self.warned:
+                self.warned.add(event.place)
+                self.on_event(event)
+            return
+        if isinstance(event, Requeued):
+            self._requeued(event)
+            return
+        claim = self.under_way.pop(event.trial_id)
+        if isinstance(event, Finished):
+            self.attempts[event.trial_id] = claim.attempt
+            self.count[event.status] += 1
+            reached = Reached.of(event.status, event.loss, event.objective, event.direction)
+            if reached is not None:
+                self.reached[event.trial_id] = reached
+            elif event.status == "failed":
+                self.failed[event.trial_id] = event.error or "no reason given"
+            self.on_event(event)
+        elif isinstance(event, Lost):
+            self._lost(claim, event)
+        self.store.claims.release(claim)
+        if isinstance(event, Broken):
+            raise StoreError(event.message)
+
+    def _requeued(self, event: Requeued) -> None:
+        """Takes note that a job put the next attempt at its trial into the queue, and claimed it."""
+        claim = self.under_way[event.trial_id]
+        self.under_way[event.trial_id] = replace(claim, attempt=event.attempt)
+        self.attempts[event.trial_id] = event.attempt - 1
+        self.on_event(Retried(trial_id=event.trial_id, reason=event.reason))
+
+    def _lost(self, claim: Claim, event: Lost) -> None:
+        trial_id, reason = claim.trial_id, event.reason
+        self.attempts[trial_id] = claim.attempt
+        self.lost[trial_id] += event.counts
+        if self.lost[trial_id] < self.max_attempts:
+            self._record(claim, "interrupted", reason)
+            self.pending.append(trial_id)
+            self.on_event(Retried(trial_id=trial_id, reason=reason))
+        else:
+            self.failed[trial_id] = f"lost {self.lost[trial_id]} times in this run; {reason}"
+            self._record(claim, "failed", self.failed[trial_id])
+
+    def _record(self, claim: Claim, status: Status, reason: str) -> None:
+        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
+
+    def settle(self) -> None:
+        """Gives claims back and ingests the last records."""
+        if self.left:
+            self.elsewhere |= self.under_way.keys()
+            self.under_way.clear()
+        for claim in self.under_way.values():
+            self.count["interrupted"] += 1
+            self._record(claim, "interrupted", "stopped before it finished")
+            self.store.claims.release(claim)
+        self.under_way.clear()
+        try:
+            self.store.ingest()
+            self._look_elsewhere()
+        except StoreLockedError as error:
+            waiting = len(self.store.journal.pending())
+            raise StoreLockedError(
+                f"{error}; nothing is lost: {waiting} records are kept in the journal; run the same command "
+                "again to ingest them"
+            ) from error
+
+    def _log(self, trial_id: str) -> Path:
+        return self.store.journal.log(f"{trial_id}-{self.attempts[trial_id]}")
+
+    def summary(self) -> RunSummary:
+        """Returns how it went."""
+        count = self.count
+        finished = count["done"] + count["diverged"]
+        return RunSummary(
+            study=self.study.name,
+            n_trials=len(self.trials),
+            kept=count["kept"],
+            done=count["done"],
+            diverged=count["diverged"],
+            failed=dict(self.failed),
+            logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
+            interrupted=count["interrupted"],
+            elsewhere=len(self.elsewhere),
+            stopped=self.stop.level > 0,
+            seconds=time.perf_counter() - self.began,
+            forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,
+            precision=str(self.precision) if self.precision else None,
+            sweeping=self.expansion.sweeping(self.reached),
+            refitting=self.expansion.refitting(self.reached),
+        )
