@@ -104,11 +104,18 @@ class Finished(Frozen):
 
 
 class Lost(Frozen):
-    """The attempt ended without a record: its worker was killed, hung, or ran out of memory."""
+    """The attempt ended without a record: its worker was killed, hung, or ran out of memory.
+
+    Attributes:
+        trial_id: The trial.
+        reason: What happened, in one line.
+        out_of_memory: Whether memory ran out, which fewer workers may be the cure for.
+    """
 
     kind: Literal["lost"] = "lost"
     trial_id: str
     reason: str
+    out_of_memory: bool = False
 
 
 class Broken(Frozen):
