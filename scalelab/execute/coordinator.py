@@ -70,12 +70,14 @@ def run_study(
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
     cluster = None if on is None else Cluster.of(on)
-    check_asked(workers, "auto" if cluster else device)  # what is there is for the cluster's machines to say
+    if cluster:
+        device = cluster.device(device)
+    check_asked(workers, "auto" if cluster else device)  # its machines say what they have
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
     hear, stop = on_event or (lambda _event: None), stop or StopSignal()
-    run = Run(study, store, catalog, device, max_attempts, stop, hear, keep_weights)
+    run = Run(study, store, catalog, device, max_attempts, stop, hear, keep_weights, cluster is not None)
     with ExitStack() as ends:
         engaged = ends.enter_context(Engagement(cluster, store, study.name)) if cluster else None
         run.prepare(retry_failed, redo_changed, joined=engaged.joined if engaged else None)
@@ -92,9 +94,7 @@ def run_study(
         ends.enter_context(run.stop)
         ends.callback(run.settle)
         if engaged:
-            executor = engaged.executor(
-                run.waiting, catalog, crew, device=device, stall_seconds=stall_seconds
-            )
+            executor = engaged.executor(run.needs(), crew, stall_seconds=stall_seconds)
             ends.callback(executor.close)
         elif executor is None:
             executor = _local_executor(crew, stall_seconds, run)

@@ -107,7 +107,8 @@ class Lost(Frozen):
 
     Attributes:
         trial_id: The trial.
-        reason: What happened.
+        reason: What happened, in one line.
+        out_of_memory: Whether memory ran out, which fewer workers may be the cure for.
         counts: Whether it is one of the losses after which a trial counts as failed; a machine that was taken
             away says nothing about the trial.
     """
@@ -115,6 +116,7 @@ class Lost(Frozen):
     kind: Literal["lost"] = "lost"
     trial_id: str
     reason: str
+    out_of_memory: bool = False
     counts: bool = True
 
 

@@ -29,13 +29,14 @@ class Decided:
         return f"{self.precision} ({self.why})"
 
 
-def decided(study: Study, store: Store | None, device: str) -> Decided:
+def decided(study: Study, store: Store | None, device: str, *, elsewhere: bool = False) -> Decided:
     """Returns what a study is trained in, and makes sure that this machine can.
 
     Args:
         study: The study.
         store: Where an earlier run may have noted it.
         device: Where it is to be trained.
+        elsewhere: Whether that is a device of another machine, which sees for itself that it can.
 
     Raises:
         InputError: The device does not exist or cannot compute in it.
@@ -48,6 +49,10 @@ def decided(study: Study, store: Store | None, device: str) -> Decided:
     if asked == "fp32" or noted == "fp32":
         # Every device can; torch, which takes seconds to import, is not asked.
         return Decided("fp32", why)
+    if elsewhere and device != "cpu":
+        return Decided(
+            "bf16", "auto, decided for the cluster's GPUs" if asked == "auto" and not noted else why
+        )
     from scalelab.train.device import cpu_has_bf16, resolve_device, resolve_precision
 
     where = resolve_device(device)

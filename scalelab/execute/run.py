@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from scalelab.errors import StoreError, StoreLockedError
 from scalelab.execute.changes import changed, told
 from scalelab.execute.checks import check_trials
+from scalelab.execute.cluster.mail import Needs
 from scalelab.execute.crew import Crew
 from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
 from scalelab.execute.forecast import Forecast, recall
@@ -57,6 +58,7 @@ class Run:
     stop: StopSignal
     on_event: Callable[[RunEvent], None]
     keep_weights: bool
+    on_cluster: bool = False
     expansion: Expansion = field(init=False)
     crew: Crew | None = None
     forecast: Forecast | None = None
@@ -99,13 +101,19 @@ class Run:
         self._give_back_settled()
         check_trials(self.study, self.waiting, self.expansion, self.catalog)
         if self.waiting:
-            self.precision = decided(self.study, self.store, self.device)
+            self.precision = decided(self.study, self.store, self.device, elsewhere=self.on_cluster)
         self._register()
 
     @property
     def waiting(self) -> list[Trial]:
         """The trials that are pending or under way."""
         return [self.trials[trial_id] for trial_id in (*self.pending, *self.under_way)]
+
+    def needs(self) -> Needs:
+        """Returns what a machine must have to train what is waiting."""
+        precision = self.precision.precision if self.precision else None
+        plugins = Selection.of(self.catalog)
+        return Needs.of(self.waiting, plugins=plugins, device=self.device, precision=precision)
 
     def _give_back_settled(self) -> None:
         """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for."""

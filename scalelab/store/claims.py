@@ -5,10 +5,10 @@ that two coordinators on one store, on one machine or on a shared file system, n
 same time. Nothing has to be tidied after a crash: a claim dies with the processes that it names.
 
 - On the host that made it, a claim is live while the coordinator or the worker that it names is alive, both
-  told from later processes of the same id by the time they started.
+  told from later processes of the same id by the time they started. Hosts are told apart by their boot.
 - From another host a claim is live while the coordinator's heartbeat file is younger than
-  `HEARTBEAT_LIMIT` seconds, by the file system's clock. Coordinators that share a store between hosts call
-  `Claims.beat` from time to time; it touches the file at most every `HEARTBEAT_SECONDS`.
+  `HEARTBEAT_LIMIT` seconds, by the file system's clock alone. Coordinators that share a store between
+  hosts call `Claims.beat` from time to time; it touches the file at most every `HEARTBEAT_SECONDS`.
 - A claim that names a run on a cluster is live, too, while a job of that run lives (`scalelab.store.fleet`).
 """
 
@@ -20,15 +20,16 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from scalelab.records import Record, Status, Trial
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.journal import Journal
-from scalelab.store.processes import is_alive, started, this_place
+from scalelab.store.processes import is_alive, is_here, started, this_place, was_here
 
 HEARTBEAT_SECONDS = 30.0
 LOCK_SECONDS = 30.0
@@ -198,11 +199,13 @@ class Claims:
 
     def live(self) -> list[Claim]:
         """Returns the claims whose process is alive, oldest first."""
-        return [claim for claim in self._all() if self._is_live(claim)]
+        runs: dict[str, bool] = {}
+        return [claim for claim in self._all() if self._is_live(claim, runs)]
 
     def dead(self) -> list[Claim]:
         """Returns the claims whose processes have ended, oldest first."""
-        return [claim for claim in self._all() if not self._is_live(claim)]
+        runs: dict[str, bool] = {}
+        return [claim for claim in self._all() if not self._is_live(claim, runs)]
 
     def reap(self) -> list[Claim]:
         """Removes dead claims and returns them, oldest first.
@@ -238,27 +241,50 @@ class Claims:
         if not any((other.host, other.pid) == (claim.host, claim.pid) for other in self._all()):
             self._heart(claim.host, claim.pid).unlink(missing_ok=True)
 
-    def _is_live(self, claim: Claim) -> bool:
-        if claim.run and Fleet(self._journal, claim.run).living(self.now()):
-            return True
-        if claim.host == this_place():
-            return is_alive(claim.pid, claim.pid_start) or is_alive(claim.worker_pid, claim.worker_start)
-        try:
-            beat = self._heart(claim.host, claim.pid).stat().st_mtime
-            return self.now() - beat < HEARTBEAT_LIMIT
-        except OSError:
-            return time.time() - claim.started_at < HEARTBEAT_LIMIT
+    def _is_live(self, claim: Claim, runs: dict[str, bool] | None = None) -> bool:
+        """Whether somebody is at a claim's trial; runs on clusters are looked at once for many claims."""
+        if claim.run:
+            runs = {} if runs is None else runs
+            if claim.run not in runs:
+                runs[claim.run] = bool(Fleet(self._journal, claim.run).living(self.now()))
+            if runs[claim.run]:
+                return True
+        if is_here(claim.host, claim.pid_start):
+            alive = (
+                is_alive(claim.pid, claim.pid_start),
+                is_alive(claim.worker_pid, claim.worker_start),
+            )
+            if True in alive or None not in alive:
+                return True in alive
+        silent = self._silent_for(claim)
+        if silent is None:
+            return False
+        booted = was_here(claim.host, claim.pid_start)
+        if booted is not None and silent > booted:
+            return False  # it was this machine, before it booted
+        # A beat far in the future is one of before the clock was set back, and no other came since.
+        return abs(silent) < HEARTBEAT_LIMIT
+
+    def _silent_for(self, claim: Claim) -> float | None:
+        """Returns the seconds since a claim's last beat; `None` where there is neither beat nor claim.
+
+        Both times are of the clock that stamps files, which may be a file server's, and the first beat is the
+        claim's own file: what a host takes for the time plays no part.
+        """
+        for file in (self._heart(claim.host, claim.pid), self._path(claim.trial_id)):
+            with suppress(OSError):
+                return self.now() - file.stat().st_mtime
+        return None
 
     def now(self) -> float:
-        """Returns the time by the clock that stamps the heartbeats, which may be a file server's."""
-        probe = self.folder / f".now-{os.getpid()}"
+        """Returns the time by the clock that stamps the heartbeats."""
         try:
-            probe.touch()
-            return probe.stat().st_mtime
+            with TemporaryFile(dir=self.folder) as probe:  # a name that no other host's has
+                probe.write(b".")
+                probe.flush()
+                return os.fstat(probe.fileno()).st_mtime
         except OSError:
-            return time.time()
-        finally:
-            probe.unlink(missing_ok=True)
+            return time.time()  # who may not write here takes no claim over
 
     def _path(self, trial_id: str) -> Path:
         return self.folder / f"{trial_id}.json"

@@ -17,7 +17,7 @@ from typing import Any
 
 from scalelab.store.files import writing
 from scalelab.store.journal import Journal
-from scalelab.store.processes import is_alive, this_place
+from scalelab.store.processes import is_alive, is_here
 
 HEARTBEAT_LIMIT = 600.0
 QUEUE = "queue"
@@ -130,9 +130,11 @@ def fleets(journal: Journal) -> list[Fleet]:
 
 
 def _lives(heart: Heart, silent: float) -> bool:
-    if heart.place == this_place():
-        return is_alive(heart.pid, heart.pid_start)
-    return silent < HEARTBEAT_LIMIT
+    if heart.place and is_here(heart.place, heart.pid_start):
+        alive = is_alive(heart.pid, heart.pid_start)
+        if alive is not None:
+            return alive
+    return abs(silent) < HEARTBEAT_LIMIT
 
 
 def replace_text(path: Path, text: str) -> None:

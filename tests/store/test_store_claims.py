@@ -140,18 +140,132 @@ def test_the_worker_is_named_with_its_start(store):
 
 
 def test_another_host_is_trusted_while_its_heart_beats(store):
-    claim = a_claim(host="elsewhere/x", pid=77, started_at=time.time() - 1e6)
+    claim = a_claim(host="elsewhere/boot/x", pid=77, started_at=time.time() - 1e6)
+    late = time.time() - HEARTBEAT_LIMIT - 5
     put(store.claims, claim)
+    assert store.claims.live() == [claim], "its own file is its first beat, by the clock that stamps files"
+    os.utime(store.claims._path(TRIAL.id), (late, late))
     assert store.claims.dead() == [claim]
     heart = store.claims._heart(claim.host, claim.pid)
     heart.touch()
     assert store.claims.live() == [claim]
     assert store.claims.claim(TRIAL.id, "s", 1) is None
-    late = time.time() - HEARTBEAT_LIMIT - 5
     os.utime(heart, (late, late))
     assert store.claims.live() == []
     assert len(store.claims.reap()) == 1
     assert not heart.exists()
+
+
+def beaten(claims: Claims, claim: Claim, seconds_ago: float) -> Claim:
+    """Puts a claim whose last beat was so long ago."""
+    put(claims, claim)
+    heart = claims._heart(claim.host, claim.pid)
+    at = time.time() - seconds_ago
+    heart.touch()
+    os.utime(heart, (at, at))
+    return claim
+
+
+def test_what_a_host_takes_for_the_time_plays_no_part(store, monkeypatch):
+    beating = beaten(store.claims, a_claim(host="elsewhere/boot/x", pid=77), 20)
+    for wrong in (-1e5, 1e5):
+        monkeypatch.setattr(time, "time", lambda wrong=wrong: 1.8e9 + wrong)
+        assert store.claims.live() == [beating]
+    monkeypatch.undo()
+    beaten(store.claims, beating, HEARTBEAT_LIMIT + 5)
+    for wrong in (-1e5, 1e5):
+        monkeypatch.setattr(time, "time", lambda wrong=wrong: 1.8e9 + wrong)
+        assert store.claims.live() == []
+
+
+def test_a_beat_of_before_the_clock_was_set_back_does_not_live_for_ever(store):
+    beaten(store.claims, a_claim(host="elsewhere/boot/x", pid=77), -1e5)
+    assert store.claims.live() == []
+
+
+def test_looking_at_the_clock_leaves_nothing_behind(store):
+    claim = beaten(store.claims, a_claim(host="elsewhere/boot/x", pid=77), 20)
+    before = sorted(store.claims.folder.iterdir())
+    assert store.claims.live() == [claim]
+    assert sorted(store.claims.folder.iterdir()) == before
+
+
+def elsewhere(**parts: str) -> str:
+    """The name of a place that differs from this one in some parts."""
+    name, boot, namespace = this_place().split("/", 2)
+    return "/".join({"name": name, "boot": boot, "namespace": namespace, **parts}.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="boots and namespaces are told apart on Linux")
+@pytest.mark.parametrize("part", ["boot", "namespace"])
+def test_hosts_and_containers_of_one_name_are_told_apart(store, dead_pid, part):
+    place = elsewhere(**{part: "another"})
+    start = f"{place.split('/')[1]}:1.00"
+    claim = beaten(store.claims, a_claim(host=place, pid=dead_pid, pid_start=start), 0)
+    assert store.claims.live() == [claim], "its process is not ours to see, and its heart beats"
+    assert store.claims.claim(TRIAL.id, "s", 1) is None
+    beaten(store.claims, claim, HEARTBEAT_LIMIT + 5)
+    assert store.claims.live() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a boot is told from another on Linux")
+def test_a_host_is_the_same_under_another_name_and_not_after_a_boot(store, dead_pid, monkeypatch):
+    put(store.claims, a_claim(host=elsewhere(name="renamed")))
+    assert len(store.claims.live()) == 1, "by its process"
+    beaten(store.claims, a_claim(host=elsewhere(name="renamed"), pid=dead_pid), 0)
+    assert store.claims.live() == [], "likewise"
+    before = a_claim(host=elsewhere(boot="another"), pid_start="another:1.00")
+    monkeypatch.setattr("scalelab.store.processes._uptime", lambda: 60.0)
+    beaten(store.claims, before, 90)
+    assert store.claims.live() == [], "this machine has booted since"
+    beaten(store.claims, before, 30)
+    assert store.claims.live() == [before], "then it is another one of that name"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a boot is told from another on Linux")
+def test_claims_without_a_boot_in_their_place_are_read(store, dead_pid):
+    name, boot, namespace = this_place().split("/", 2)
+    put(store.claims, a_claim(host=f"{name}/{namespace}"))
+    assert len(store.claims.live()) == 1
+    put(store.claims, a_claim(host=f"{name}/{namespace}", pid=dead_pid, pid_start=f"{boot}:1.00"))
+    assert store.claims.live() == []
+    clone = a_claim(host=f"{name}/{namespace}", pid=dead_pid, pid_start="another:1.00")
+    assert beaten(store.claims, clone, 0) in store.claims.live()
+
+
+def test_a_process_of_unknown_start_lives_while_its_heart_beats(store, dead_pid):
+    assert beaten(store.claims, a_claim(pid_start=None), 0) in store.claims.live()
+    beaten(store.claims, a_claim(pid_start=None), HEARTBEAT_LIMIT + 5)
+    assert store.claims.live() == []
+    beaten(store.claims, a_claim(pid=dead_pid, pid_start=None), 0)
+    assert store.claims.live() == [], "no process has its id"
+
+
+def test_a_process_of_another_user_that_cannot_be_seen_is_not_dead(monkeypatch):
+    monkeypatch.setattr("scalelab.store.processes.started", lambda _pid: None)
+    assert is_alive(os.getpid(), "boot:1.00") is False
+
+    def refuse(_pid, _signal):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive(os.getpid(), "boot:1.00") is None
+
+
+def test_a_coordinator_that_lost_its_claim_changes_nothing_of_the_new_owners(store):
+    store.register("s", "", [TRIAL])
+    slept = beaten(
+        store.claims, a_claim(host="elsewhere/boot/x", pid=77, pid_start="boot:1.00"), HEARTBEAT_LIMIT + 5
+    )
+    assert store.claims.claim(TRIAL.id, "s", 1) is None, "the attempt is recorded as interrupted"
+    store.ingest()
+    mine = store.claims.claim(TRIAL.id, "s", 2)
+    store.claims.release(slept)
+    assert store.claims.live() == [mine]
+    store.journal.write(a_record(TRIAL, attempt=2))
+    store.claims.release(mine)
+    store.ingest()
+    assert store.outcomes()[TRIAL.id][:2] == ("done", 2)
 
 
 def test_a_heart_beats_only_now_and_then(store):
@@ -187,3 +301,18 @@ def test_a_process_is_told_from_a_later_one_of_its_id():
     assert not is_alive(os.getpid(), "another:1.00")
     assert not is_alive(None, None)
     assert started(2**22 + 5) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere psutil is asked")
+def test_the_start_is_what_the_kernel_counts(monkeypatch):
+    """Whatever this version of psutil takes for the time of the boot, or a process has for a name."""
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    code = "open('/proc/self/comm', 'w').write('a) Z 1 (b'); print(flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    since = float(started(process.pid).partition(":")[2])
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert now - 60 < since <= now + 0.02
+    process.kill()
+    process.wait()
+    assert started(process.pid) is None

@@ -182,6 +182,12 @@ def complaint_about(needs: Needs, store: str) -> str | None:
                     f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; "
                     "install the same plugin on both"
                 )
+        if needs.device != "cpu" or needs.precision == "bf16":
+            from scalelab.train.device import resolve_device, resolve_precision
+
+            device = resolve_device(needs.device)
+            if needs.precision == "bf16":
+                resolve_precision("bf16", device)
     except StoreError:
         raise
     except ScalelabError as error:

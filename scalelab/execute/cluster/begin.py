@@ -7,7 +7,6 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
 from typing import Any, Self
 
 from scalelab.errors import InputError
@@ -16,12 +15,9 @@ from scalelab.execute.cluster.machines import Machines
 from scalelab.execute.cluster.mail import Needs, Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.plugins import Catalog
-from scalelab.records import Trial
 from scalelab.store import Store
 from scalelab.store.fleet import QUEUE, Fleet, fleets
-from scalelab.store.processes import is_alive, started, this_place
-from scalelab.supervise.workbench import Selection
+from scalelab.store.processes import is_alive, is_here, started, this_place
 
 DEFAULT_JOBS = 8
 _SAME = ("on", "cpus_per_trial", "gpus_per_trial", "shared_folder")
@@ -88,16 +84,12 @@ class Engagement:
 
         return room(self._cluster)
 
-    def executor(
-        self, trials: Sequence[Trial], catalog: Catalog, crew: Crew, *, device: str, stall_seconds: float
-    ) -> ClusterExecutor:
+    def executor(self, needs: Needs, crew: Crew, *, stall_seconds: float) -> ClusterExecutor:
         """Starts the jobs, or joins those that there are.
 
         Args:
-            trials: What they must be able to train.
-            catalog: The plugins here.
+            needs: What they must find.
             crew: How many jobs, with how many threads each.
-            device: Where to train.
             stall_seconds: Silence after which a worker counts as hung.
 
         Raises:
@@ -110,9 +102,8 @@ class Engagement:
         orders = Orders(
             run=fleet.run,
             store=str(self._store.path),
-            needs=Needs.of(trials, Selection.of(catalog)),
+            needs=needs,
             threads=crew.threads,
-            device=device,
             stall_seconds=stall_seconds,
             time_limit=self._cluster.time_limit,
         )
@@ -136,8 +127,11 @@ class Engagement:
 
 def _coordinated(facts: dict[str, Any], fleet: Fleet, now: float) -> bool:
     """Whether a run has a coordinator that lives."""
-    if facts.get("place") == this_place():
-        return is_alive(facts.get("pid"), facts.get("pid_start"))
+    place, start = facts.get("place"), facts.get("pid_start")
+    if place and is_here(place, start):
+        alive = is_alive(facts.get("pid"), start)
+        if alive is not None:
+            return alive
     return fleet.renewed(now)
 
 

@@ -134,7 +134,7 @@ class ClusterExecutor:
         return []
 
     def _told(self, record_id: str, event: Event) -> list[Event]:
-        """Returns what the coordinator is to hear of an attempt, if it is the one under way or a later one."""
+        """Returns what the coordinator is to hear of an attempt: the one under way, or a later one."""
         trial_id, _, attempt = record_id.rpartition("-")
         job = self._jobs.get(trial_id)
         if job is None or int(attempt) < job.attempt:
@@ -192,7 +192,8 @@ class ClusterExecutor:
             if len(self._stillborn) >= STILLBORN:
                 raise InputError(
                     f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they could start "
-                    f"({gone.reason}); see that the machines there have this Python and see {self._fleet.folder}"
+                    f"({gone.reason}); see that the machines there have this Python and read the logs in "
+                    f"{self._fleet.folder}"
                 )
         events: list[Event] = []
         for record_id, agent in self._machines.post.leases().items():

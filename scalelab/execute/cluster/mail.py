@@ -33,21 +33,25 @@ class Needs(Frozen):
         plugins: Which plugins to load.
         components: Kind, name and version of what the study's trials are made of.
         scalelab_version: The coordinator's, whose records have the same form.
+        device: Where to train, see `Job.device`.
+        precision: What in; `None` for what suits the device.
     """
 
     plugins: Selection = Selection()
     components: tuple[tuple[Kind, str, int], ...] = ()
     scalelab_version: str = ""
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] | None = None
 
     @classmethod
-    def of(cls, trials: Iterable[Trial], plugins: Selection) -> Self:
-        """Returns what jobs must find to train trials."""
+    def of(cls, trials: Iterable[Trial], **rest: Any) -> Self:
+        """Returns what jobs must find to train trials; `rest` are the other attributes."""
         found = {
             (kind, spec.name, spec.version)
             for trial in trials
             for kind, spec in zip(_KINDS, (trial.dataset, trial.architecture, trial.optimizer), strict=True)
         }
-        return cls(plugins=plugins, components=tuple(sorted(found)), scalelab_version=__version__)
+        return cls(components=tuple(sorted(found)), scalelab_version=__version__, **rest)
 
 
 class Orders(Frozen):
@@ -58,7 +62,6 @@ class Orders(Frozen):
         store: Path of the store.
         needs: What it must find.
         threads: CPU threads of its worker.
-        device: Where to train, see `Job.device`.
         stall_seconds: Silence after which its worker counts as hung.
         time_limit: Seconds that it has, `None` for no limit.
     """
@@ -67,7 +70,6 @@ class Orders(Frozen):
     store: str
     needs: Needs = Needs()
     threads: int = 1
-    device: str = "auto"
     stall_seconds: float = 900.0
     time_limit: float | None = None
 

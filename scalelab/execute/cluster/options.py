@@ -40,7 +40,7 @@ class Cluster(Frozen):
         cpus_per_trial: CPU cores of each, which are also its threads.
         gpus_per_trial: GPUs of each; on Ray a fraction shares one.
         time_limit: Seconds that a job may take, or text such as `"30min"`, `"2h"`, `"1-12:00:00"`. A job
-            serves trials until then; one that is not finished writes a checkpoint and goes on in the next job.
+            serves trials until then; what is not finished writes a checkpoint and goes on in the next job.
         memory: Bytes that a job may use, or text such as `"4GB"`.
         array_size: Jobs in one array of SLURM at most.
         sbatch: Further options of `sbatch` by name, such as `{"account": "ecg", "qos": "low"}`.
@@ -90,6 +90,12 @@ class Cluster(Frozen):
     def where(self) -> str:
         """The address or the partition; empty for the cluster's own choice."""
         return self.on.partition(":")[2]
+
+    def device(self, asked: str) -> str:
+        """Returns where its jobs are to train: on GPUs where they were asked for, else on CPUs."""
+        if asked != "auto":
+            return asked
+        return "cuda" if self.gpus_per_trial else "cpu"
 
     @field_validator("on")
     @classmethod
