@@ -99,6 +99,7 @@ from scalelab.errors import StoreLockedError as StoreLockedError
 from scalelab.errors import StoreNewerError as StoreNewerError
 from scalelab.errors import StudyError as StudyError
 from scalelab.errors import TrainingError as TrainingError
+from scalelab.execute.cluster.options import Cluster as Cluster
 from scalelab.execute.coordinator import run_study as run_study
 from scalelab.execute.events import RunSummary as RunSummary
 from scalelab.execute.plan import Plan as Plan

@@ -135,6 +135,40 @@ Stall = Annotated[
     float, _option("--stall-seconds", "Seconds of silence after which a worker counts as hung.", min=1.0)
 ]
 
+# run --on
+OnCluster = Annotated[
+    str | None,
+    _option("--on", "Train on a cluster: ray, ray:ADDRESS, slurm or slurm:PARTITION.", show_default=False),
+]
+Slots = Annotated[int | None, _option("--slots", "With --on: trials at once, each in its own job.", min=1)]
+CpusPerTrial = Annotated[int | None, _option("--cpus-per-trial", "With --on: CPU cores of each.", min=1)]
+GpusPerTrial = Annotated[float | None, _option("--gpus-per-trial", "With --on: GPUs of each.", min=0.0)]
+JobTimeLimit = Annotated[
+    str | None, _option("--time-limit", "With --on: how long a job may take, such as 2h or 12:00:00.")
+]
+JobMemory = Annotated[str | None, _option("--memory", "With --on: what a job may use, such as 4GB.")]
+ArraySize = Annotated[
+    int | None, _option("--array-size", "With --on slurm: jobs of one array at most.", min=1)
+]
+Sbatch = Annotated[
+    list[str] | None,
+    _option("--sbatch", "With --on slurm: another option of sbatch, NAME=VALUE; may be repeated."),
+]
+JobSetup = Annotated[
+    list[str] | None,
+    _option("--setup", "With --on slurm: a line of shell that jobs run first; may be repeated."),
+]
+NoSharedFolder = Annotated[
+    bool, _option("--no-shared-folder", "With --on ray: its machines do not see the store's folder.")
+]
+AtStop = Annotated[
+    str | None,
+    _option(
+        "--at-stop",
+        "With --on: what Ctrl-C does with the jobs, cancel (after a checkpoint) or leave; cancel by default.",
+    ),
+]
+
 # bench
 Benched = Annotated[
     Path | None, typer.Argument(metavar="[STUDY]", help="The study's TOML file.", show_default=False)

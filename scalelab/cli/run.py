@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scalelab.cli import options as opt
+from scalelab.cli.cluster import cluster_of
 from scalelab.cli.context import duration, print_json, say, span
 from scalelab.jsonable import json_object
 
@@ -39,6 +40,17 @@ def run(
     stall_seconds: opt.Stall = 900.0,
     keep_weights: opt.KeepWeights = False,
     plugins_dir: opt.PluginsDir = None,
+    on: opt.OnCluster = None,
+    slots: opt.Slots = None,
+    cpus: opt.CpusPerTrial = None,
+    gpus: opt.GpusPerTrial = None,
+    time_limit: opt.JobTimeLimit = None,
+    memory: opt.JobMemory = None,
+    array_size: opt.ArraySize = None,
+    sbatch: opt.Sbatch = None,
+    setup: opt.JobSetup = None,
+    not_shared: opt.NoSharedFolder = False,
+    at_stop: opt.AtStop = None,
     json: opt.Json = False,
 ) -> None:
     """Run a study, or resume it; without a file, the embedded quick-start study.
@@ -49,6 +61,9 @@ def run(
     import scalelab
     from scalelab.supervise.stop import StopSignal
 
+    cluster = cluster_of(
+        on, workers, slots, cpus, gpus, time_limit, memory, array_size, sbatch, setup, not_shared, at_stop
+    )
     catalog = ctx.obj.catalog(plugins_dir)
     loaded = _load(study, catalog)
     with _display() as display:
@@ -56,6 +71,7 @@ def run(
             loaded,
             store,
             workers=workers,
+            on=cluster,
             threads=threads,
             device=device,
             retry_failed=retry_failed,
@@ -70,6 +86,10 @@ def run(
         print_json({**json_object(summary), "complete": summary.complete})
     else:
         _print_summary(summary, store, redo_changed=redo_changed)
+    _exit(summary)
+
+
+def _exit(summary: RunSummary) -> None:
     if summary.failed:
         raise typer.Exit(1)
     if summary.stopped and not summary.complete:
@@ -94,6 +114,7 @@ def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> N
         "failed": len(summary.failed),
         "interrupted": summary.interrupted,
         "running elsewhere": summary.elsewhere,
+        "left to the cluster": summary.left,
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     said = f"; the plan said {span(*summary.forecast)}" if summary.forecast else ""
@@ -166,16 +187,19 @@ def plan(
 
 
 def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
-    """List the studies of a store: how many trials are done, failed, running and pending."""
+    """List the studies of a store, how far their trials are, and the cluster jobs that are at them."""
     import scalelab
 
-    studies = scalelab.open_store(store).studies()
+    opened = scalelab.open_store(store)
+    studies, clusters = opened.studies(), opened.cluster_runs()
     if json:
-        print_json(studies)
+        print_json({"studies": studies, "clusters": clusters})
         return
-    from scalelab.report.sections.studies import studies_table
+    from scalelab.report.sections.studies import cluster_lines, studies_table
 
     if not studies:
         print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")
         return
     ctx.obj.show(studies_table(studies))
+    for line in cluster_lines(clusters):
+        print(line)

@@ -77,7 +77,17 @@ def run_study(
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
     hear, stop = on_event or (lambda _event: None), stop or StopSignal()
-    run = Run(study, store, catalog, device, max_attempts, stop, hear, keep_weights, cluster is not None)
+    run = Run(
+        study=study,
+        store=store,
+        catalog=catalog,
+        device=device,
+        max_attempts=max_attempts,
+        stop=stop,
+        on_event=hear,
+        keep_weights=keep_weights,
+        on_cluster=cluster is not None,
+    )
     with ExitStack() as ends:
         engaged = ends.enter_context(Engagement(cluster, store, study.name)) if cluster else None
         run.prepare(retry_failed, redo_changed, joined=engaged.joined if engaged else None)

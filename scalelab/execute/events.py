@@ -74,6 +74,7 @@ class RunSummary:
         logs: By trial id the log of the last attempt at a failed trial, where it printed anything.
         interrupted: Trials that were stopped and will go on from their checkpoint.
         elsewhere: Trials that another coordinator is at.
+        left: Trials that were left to the jobs of a cluster.
         stopped: Whether somebody asked to stop.
         seconds: Wall time of the run.
         forecast: The least and the most seconds that the last plan of just these trials gave for this crew,
@@ -92,6 +93,7 @@ class RunSummary:
     logs: dict[str, Path]
     interrupted: int
     elsewhere: int
+    left: int
     stopped: bool
     seconds: float
     forecast: Forecast | None

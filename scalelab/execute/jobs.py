@@ -63,6 +63,13 @@ class Job(Frozen):
         return f"{self.trial.id}-{self.attempt}"
 
 
+class Begun(Frozen):
+    """A machine elsewhere has taken up a trial that waited for it."""
+
+    kind: Literal["begun"] = "begun"
+    trial_id: str
+
+
 class Progressed(Frozen):
     """A trial is alive and got this far."""
 
@@ -143,7 +150,9 @@ class Broken(Frozen):
     message: str
 
 
-Event = Annotated[Progressed | Warned | Finished | Lost | Requeued | Broken, Field(discriminator="kind")]
+Event = Annotated[
+    Begun | Progressed | Warned | Finished | Lost | Requeued | Broken, Field(discriminator="kind")
+]
 FINAL = ("finished", "lost", "requeued", "broken")
 """The kinds of event that end an attempt."""
 event_from_json = TypeAdapter[Event](Event).validate_json

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreError, StoreLockedError
-from scalelab.execute.changes import changed, told
+from scalelab.execute.changes import told
 from scalelab.execute.checks import check_trials
 from scalelab.execute.cluster.mail import Needs
 from scalelab.execute.crew import Crew
 from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.jobs import (
+    Begun,
     Broken,
     Event,
     Executor,
@@ -29,12 +30,11 @@ from scalelab.execute.jobs import (
     Requeued,
     Warned,
 )
+from scalelab.execute.ledger import Ledger
 from scalelab.execute.precision import Decided, decided
 from scalelab.measure.costs import Costs
-from scalelab.plugins import Catalog
-from scalelab.records import FINAL_STATUSES, Reached, Status, Trial
-from scalelab.store import Store, reached_of
-from scalelab.study import Expansion, Study, expand
+from scalelab.records import Reached, Status
+from scalelab.study import Expansion, expand
 from scalelab.supervise.stop import StopSignal
 from scalelab.supervise.workbench import Selection
 
@@ -46,39 +46,28 @@ INGEST_SECONDS = 2.0
 POLL_SECONDS = 0.2
 
 
-@dataclass
-class Run:
-    """The state of one run; its methods are the steps of `run_study`, in order."""
+@dataclass(kw_only=True)
+class Run(Ledger):
+    """One run of a study; its methods are the steps of `run_study`, in order."""
 
-    study: Study
-    store: Store
-    catalog: Catalog
     device: str
     max_attempts: int
     stop: StopSignal
     on_event: Callable[[RunEvent], None]
     keep_weights: bool
-    on_cluster: bool = False
     expansion: Expansion = field(init=False)
+    on_cluster: bool = False
     crew: Crew | None = None
     forecast: Forecast | None = None
     precision: Decided | None = None
-    trials: dict[str, Trial] = field(default_factory=dict)
-    reached: dict[str, Reached] = field(default_factory=dict)
-    attempts: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
-    pending: deque[str] = field(default_factory=deque)
-    under_way: dict[str, Claim] = field(default_factory=dict)
-    changes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    redo: bool = False
-    elsewhere: set[str] = field(default_factory=set)
-    count: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)
     warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
     left: bool = False
     stood: str = ""
+    redo: bool = False
+    shown: set[str] = field(default_factory=set)
 
     def prepare(self, retry_failed: bool, redo_changed: bool, joined: Fleet | None = None) -> None:
         """Expands the study, takes in what earlier runs left behind, and lists what is pending.
@@ -97,56 +86,18 @@ class Run:
         self.expansion = expand(
             self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
         )
-        self._take(self.expansion.trials, retry_failed, redo_changed)
-        self._give_back_settled()
+        self.take(self.expansion.trials, retry_failed, redo_changed)
+        self.give_back_settled()
         check_trials(self.study, self.waiting, self.expansion, self.catalog)
         if self.waiting:
             self.precision = decided(self.study, self.store, self.device, elsewhere=self.on_cluster)
         self._register()
-
-    @property
-    def waiting(self) -> list[Trial]:
-        """The trials that are pending or under way."""
-        return [self.trials[trial_id] for trial_id in (*self.pending, *self.under_way)]
 
     def needs(self) -> Needs:
         """Returns what a machine must have to train what is waiting."""
         precision = self.precision.precision if self.precision else None
         plugins = Selection.of(self.catalog)
         return Needs.of(self.waiting, plugins=plugins, device=self.device, precision=precision)
-
-    def _give_back_settled(self) -> None:
-        """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for."""
-        for trial_id, claim in list(self.under_way.items()):
-            if trial_id not in self.trials or self.store.journal.has(claim.record_id):
-                del self.under_way[trial_id]
-                self.store.claims.release(claim)
-
-    def _take(self, trials: Sequence[Trial], retry_failed: bool, redo_changed: bool) -> None:
-        """Sorts trials by what is known of them."""
-        self.trials.update({trial.id: trial for trial in trials})
-        ids = [trial.id for trial in trials]
-        outcomes = self.store.outcomes(ids)
-        self.reached.update(reached_of(outcomes))
-        busy = {claim.trial_id for claim in self.store.claims.live()}
-        self.attempts.update({trial_id: outcome.attempts for trial_id, outcome in outcomes.items()})
-        finished = [key for key, outcome in outcomes.items() if outcome.status in FINAL_STATUSES]
-        self.changes.update(changed(trials, self.store.libraries(finished), self.catalog))
-        for trial_id in ids:
-            outcome = outcomes.get(trial_id)
-            redo = redo_changed and trial_id in self.changes and trial_id not in busy
-            if outcome and outcome.status in FINAL_STATUSES and not redo:
-                self.count["kept"] += 1
-            elif outcome and outcome.status == "failed" and not retry_failed:
-                self.failed[trial_id] = outcome.error or "no reason recorded"
-            elif trial_id in self.under_way and not self.store.journal.has(
-                self.under_way[trial_id].record_id
-            ):
-                self.attempts[trial_id] = self.under_way[trial_id].attempt - 1
-            elif trial_id in busy and trial_id not in self.under_way:
-                self.elsewhere.add(trial_id)
-            else:
-                self.pending.append(trial_id)
 
     def _register(self) -> None:
         open_ = self.study.training.precision == "auto"
@@ -165,7 +116,7 @@ class Run:
             return
         if self.elsewhere and (not self.under_way or time.monotonic() - self.looked > INGEST_SECONDS):
             self.looked = time.monotonic()  # what another coordinator finished may end a value here
-            self._look_elsewhere()
+            self.look_elsewhere()
         while not self.pending:
             grown = self.expansion.grown(self.reached)
             if grown is self.expansion:
@@ -175,28 +126,10 @@ class Run:
                 check_trials(self.study, added, grown, self.catalog)
             self.expansion, kept = grown, self.count["kept"]
             self.forecast = None  # the plan knew of fewer trials
-            self._take(added, retry_failed=False, redo_changed=self.redo)
+            self.take(added, retry_failed=False, redo_changed=self.redo)
             self._register()
             why = grown.refitting(self.reached) if grown.refitted else "sweeps go on"
             self.on_event(Grown(trials=added, n_kept=self.count["kept"] - kept, why=why))
-
-    def _look_elsewhere(self) -> None:
-        """Takes note of what other coordinators finished by now, and takes up what they gave back."""
-        self.store.claims.reap()
-        finished = self.store.reached(self.elsewhere)
-        self.reached.update(finished)
-        self.count["kept"] += len(finished)
-        self.elsewhere -= finished.keys()
-        busy = {claim.trial_id for claim in self.store.claims.live()}
-        free = sorted(self.elsewhere - busy)
-        for trial_id, outcome in self.store.outcomes(free).items():
-            self.attempts[trial_id] = outcome.attempts
-            if outcome.status == "failed":
-                self.failed[trial_id] = outcome.error or "no reason recorded"
-                free.remove(trial_id)
-                self.elsewhere.discard(trial_id)
-        self.elsewhere -= set(free)
-        self.pending.extend(free)
 
     def announce(self, crew: Crew | None) -> None:
         """Tells how much is to be done, and by whom."""
@@ -223,11 +156,10 @@ class Run:
         asked, ingested, spent = 0, 0.0, 0.0
         for trial_id, claim in self.under_way.items():  # of the run that was joined
             executor.adopt(self._job(trial_id, claim.attempt))
-            self.on_event(Started(trial=self.trials[trial_id], attempt=claim.attempt))
         while True:
             if self.stop.level == 0:
                 self._grow()  # also after the last trial, whose loss may not be bracketed
-                self._take_back()
+                self.take_back()
             if not (self.pending or self.under_way):
                 return
             if self.stop.level == 0:
@@ -251,12 +183,6 @@ class Run:
                     self.store.ingest(wait=0.5)
                 spent = time.monotonic() - ingested
 
-    def _take_back(self) -> None:
-        """Before the run ends, takes up trials that another coordinator held and gave back."""
-        if self.elsewhere and not (self.pending or self.under_way):
-            self.store.ingest()
-            self._look_elsewhere()
-
     def _stand(self, standing: str) -> None:
         if standing != self.stood:
             self.stood = standing
@@ -275,7 +201,12 @@ class Run:
                 continue
             self.under_way[trial_id] = claim
             executor.submit(self._job(trial_id, attempt))
-            self.on_event(Started(trial=self.trials[trial_id], attempt=attempt))
+            if executor.run is None:
+                self._begun(trial_id)
+
+    def _begun(self, trial_id: str) -> None:
+        self.shown.add(trial_id)
+        self.on_event(Started(trial=self.trials[trial_id], attempt=self.under_way[trial_id].attempt))
 
     def _job(self, trial_id: str, attempt: int) -> Job:
         assert self.crew is not None, "there are trials to do"
@@ -294,6 +225,10 @@ class Run:
         )
 
     def _hear(self, event: Event) -> None:
+        if event.trial_id not in self.shown:
+            self._begun(event.trial_id)
+        if isinstance(event, Begun):
+            return
         if isinstance(event, Progressed):
             self.on_event(event)
             return
@@ -306,6 +241,7 @@ class Run:
             self._requeued(event)
             return
         claim = self.under_way.pop(event.trial_id)
+        self.shown.discard(event.trial_id)
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
             self.count[event.status] += 1
@@ -326,6 +262,7 @@ class Run:
         claim = self.under_way[event.trial_id]
         self.under_way[event.trial_id] = replace(claim, attempt=event.attempt)
         self.attempts[event.trial_id] = event.attempt - 1
+        self.shown.discard(event.trial_id)
         self.on_event(Retried(trial_id=event.trial_id, reason=event.reason))
 
     def _lost(self, claim: Claim, event: Lost) -> None:
@@ -346,7 +283,7 @@ class Run:
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""
         if self.left:
-            self.elsewhere |= self.under_way.keys()
+            self.count["left"] = len(self.under_way)
             self.under_way.clear()
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
@@ -355,7 +292,7 @@ class Run:
         self.under_way.clear()
         try:
             self.store.ingest()
-            self._look_elsewhere()
+            self.look_elsewhere()
         except StoreLockedError as error:
             waiting = len(self.store.journal.pending())
             raise StoreLockedError(
@@ -380,6 +317,7 @@ class Run:
             logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
             interrupted=count["interrupted"],
             elsewhere=len(self.elsewhere),
+            left=count["left"],
             stopped=self.stop.level > 0,
             seconds=time.perf_counter() - self.began,
             forecast=self.forecast if count["kept"] + finished == len(self.trials) else None,

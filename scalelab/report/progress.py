@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self, TextIO
 
-from scalelab.execute.events import Grown, Planned, Retried, RunEvent, Started
+from scalelab.execute.events import Grown, Planned, Retried, RunEvent, Started, Stood
 from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Trial
 from scalelab.report.trial_names import TrialNames
@@ -48,6 +48,10 @@ class RunDisplay:
     def moved(self, event: Progressed) -> None:
         """Shows how far a trial is."""
 
+    def stood(self, where: str) -> None:
+        """Shows where the jobs of a cluster stand."""
+        raise NotImplementedError
+
     def ended(self, trial_id: str, *, for_good: bool) -> str:
         """Shows that a trial is not under way any more, and returns what its line begins with."""
         raise NotImplementedError
@@ -80,6 +84,8 @@ class RunDisplay:
         elif isinstance(event, Started):
             name = self._trials[event.trial.id] = self._names.describe(event.trial)
             self.began(event.trial.id, name)
+        elif isinstance(event, Stood):
+            self.stood(event.where)
         elif isinstance(event, Progressed):
             self.moved(event)
         elif isinstance(event, Warned):
@@ -123,6 +129,10 @@ class PlainDisplay(RunDisplay):
         """Prints a line with the time."""
         del style
         print(time.strftime("%H:%M:%S"), line, file=self._stream, flush=True)
+
+    def stood(self, where: str) -> None:
+        """Prints it."""
+        self.say(where)
 
     def ended(self, trial_id: str, *, for_good: bool) -> str:
         """Returns how many of all trials have ended."""
@@ -171,6 +181,10 @@ class LiveDisplay(RunDisplay):
         self._progress.update(
             self._bars[event.trial_id], completed=event.step, total=event.n_steps, note=note
         )
+
+    def stood(self, where: str) -> None:
+        """Writes it beside the study's bar."""
+        self._progress.update(self._study, note=where)
 
     def ended(self, trial_id: str, *, for_good: bool) -> str:
         """Takes a trial's bar away, and moves the study's."""

@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalelab.store.files import writing
 from scalelab.store.journal import Journal
@@ -79,8 +79,18 @@ class Fleet:
             return {}
         return facts if isinstance(facts, dict) else {}
 
-    def renewed(self, now: float) -> bool:
-        """Whether a coordinator has noted something lately, by the file system's clock."""
+    def coordinated(self, now: float) -> bool:
+        """Whether the run has a coordinator that lives.
+
+        Args:
+            now: By the file system's clock.
+        """
+        facts = self.read()
+        place, start = facts.get("place"), facts.get("pid_start")
+        if place and is_here(place, start):
+            alive = is_alive(facts.get("pid"), start)
+            if alive is not None:
+                return alive
         try:
             return now - (self.folder / "run.json").stat().st_mtime < HEARTBEAT_LIMIT
         except OSError:
@@ -121,6 +131,90 @@ class Fleet:
             now: By the file system's clock.
         """
         return [heart for heart, beat in self.hearts() if _lives(heart, now - beat)]
+
+
+class ClusterJob(NamedTuple):
+    """A job of a run on a cluster.
+
+    Attributes:
+        job: What the cluster calls it.
+        host: Its machine.
+        device: What it trains on; empty where it did not say.
+        record_id: The attempt that it is at; `None` while it waits for one.
+        silent: Seconds since it was last heard of.
+    """
+
+    job: str
+    host: str
+    device: str
+    record_id: str | None
+    silent: float
+
+
+class ClusterRun(NamedTuple):
+    """A run on a cluster that has not ended.
+
+    Attributes:
+        run: Its name.
+        study: The study.
+        on: The cluster, as `--on` named it.
+        coordinator: Where its coordinator is, as host and process id; `None` where that has died.
+        standing: Where its jobs stood when the coordinator last looked.
+        waiting: Trials that wait for a job.
+        jobs: The jobs that live.
+    """
+
+    run: str
+    study: str
+    on: str
+    coordinator: str | None
+    standing: str
+    waiting: int
+    jobs: tuple[ClusterJob, ...]
+
+
+def cluster_runs(journal: Journal, now: float) -> list[ClusterRun]:
+    """Returns the runs on clusters that have not ended, oldest first.
+
+    Args:
+        journal: The store's journal.
+        now: By the file system's clock.
+    """
+    return [run for fleet in fleets(journal) if (run := _seen(fleet, now)) is not None]
+
+
+def _seen(fleet: Fleet, now: float) -> ClusterRun | None:
+    facts = fleet.read()
+    if not facts:
+        return None
+    leases = fleet.folder / "leases"
+    at = {path.parent.name: path.name.split(".")[1] for path in leases.glob("*/*.json")} or facts.get(
+        "at", {}
+    )
+    beats = {heart.agent: beat for heart, beat in fleet.hearts()}
+    inbox = fleet.folder / "inbox"
+    jobs = tuple(
+        ClusterJob(
+            heart.job,
+            heart.host,
+            heart.device,
+            at.get(heart.agent),
+            round(max(0.0, now - beats[heart.agent]), 1),
+        )
+        for heart in fleet.living(now)
+        if heart.agent != QUEUE
+    )
+    return ClusterRun(
+        run=fleet.run,
+        study=str(facts.get("study", "")),
+        on=str(facts.get("on", "")),
+        coordinator=f"{facts.get('host', '')}, process {facts.get('pid')}"
+        if fleet.coordinated(now)
+        else None,
+        standing=str(facts.get("standing", "")),
+        waiting=len(list(inbox.glob("*.json"))) if inbox.is_dir() else int(facts.get("waiting", 0)),
+        jobs=jobs,
+    )
 
 
 def fleets(journal: Journal) -> list[Fleet]:

@@ -13,6 +13,7 @@ from scalelab.records import Trial
 from scalelab.store import imports, registrations, schema
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
+from scalelab.store.fleet import ClusterRun, cluster_runs
 from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal, resolve
 from scalelab.store.kinds import IMPORTS, REGISTRATIONS
@@ -171,6 +172,10 @@ class Store(Questions):
         path = self.journal.write(table)
         IMPORTS.insert(connection, {IMPORTS.name_of(table): table})
         self.journal.keep([path])
+
+    def cluster_runs(self) -> list[ClusterRun]:
+        """Returns the runs on clusters that have not ended: their machines, and what waits for them."""
+        return cluster_runs(self.journal, self.claims.now())
 
     def check(self) -> CheckReport:
         """Reads all of the store and compares it with its journal; changes nothing.

@@ -17,7 +17,7 @@ from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
 from scalelab.store import Store
 from scalelab.store.fleet import QUEUE, Fleet, fleets
-from scalelab.store.processes import is_alive, is_here, started, this_place
+from scalelab.store.processes import started, this_place
 
 DEFAULT_JOBS = 8
 GRACE_SECONDS = 45.0
@@ -50,7 +50,7 @@ class Engagement:
         now = self._store.claims.now()
         for fleet in fleets(self._store.journal):
             facts = fleet.read()
-            if _coordinated(facts, fleet, now):
+            if fleet.coordinated(now):
                 continue
             before = facts.get("cluster", {})
             mine = self._cluster.model_dump(mode="json")
@@ -125,16 +125,6 @@ class Engagement:
         return ClusterExecutor(
             machines, self._cluster, fleet, journal, facts, crew, joined=self.joined is not None
         )
-
-
-def _coordinated(facts: dict[str, Any], fleet: Fleet, now: float) -> bool:
-    """Whether a run has a coordinator that lives."""
-    place, start = facts.get("place"), facts.get("pid_start")
-    if place and is_here(place, start):
-        alive = is_alive(facts.get("pid"), start)
-        if alive is not None:
-            return alive
-    return fleet.renewed(now)
 
 
 def _check(cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.execute.jobs import FINAL, Event, Job, Lost, Requeued
+from scalelab.execute.jobs import FINAL, Begun, Event, Job, Lost, Requeued
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
 
@@ -138,8 +138,8 @@ class ClusterExecutor:
                 self._looked = float("-inf")  # another takes its place
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
-        else:
-            assert isinstance(message, Taken)
+        elif isinstance(message, Taken):
+            return self._told(message.record_id, Begun(trial_id=message.record_id.rpartition("-")[0]))
         return []
 
     def _told(self, record_id: str, event: Event) -> list[Event]:
@@ -261,7 +261,15 @@ class ClusterExecutor:
         if force or time.monotonic() - self._renewed > RENEW_SECONDS:
             self._renewed = time.monotonic()
             known = {name: hello.model_dump(exclude={"kind"}) for name, hello in self._agents.items()}
-            self._machines.post.renew({**self._facts, "standing": str(self._standing), "jobs": known})
+            self._machines.post.renew(
+                {
+                    **self._facts,
+                    "standing": str(self._standing),
+                    "jobs": known,
+                    "waiting": len(self._machines.post.waiting()),
+                    "at": {agent: record_id for record_id, agent in self._machines.post.leases().items()},
+                }
+            )
 
     def close(self) -> None:
         """Ends the jobs, unless they are left."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scalelab.analysis.analyze import Analysis, ScaleTable
     from scalelab.execute.plan import Plan, PlannedTrial
     from scalelab.records import On
+    from scalelab.store.fleet import ClusterRun
 
 
 _SPLITS = (
@@ -46,6 +47,19 @@ def studies_table(studies: Sequence[NamedTuple]) -> Table:
     )
     rows = tuple(tuple(_cell(row[name]) for name in columns) for row in named)
     return Table("", tuple(heads.values()), rows, counts)
+
+
+def cluster_lines(runs: Sequence[ClusterRun]) -> Iterator[str]:
+    """Yields what a person wants to know of runs on clusters: machines, queue, what waits."""
+    for run in runs:
+        who = f"coordinator on {run.coordinator}" if run.coordinator else "its coordinator has ended"
+        yield f"{run.study} on {run.on}: {run.standing}; {run.waiting} trials wait; {who}"
+        for job in run.jobs:
+            device = f", device {job.device}" if job.device else ""
+            at = f"trial {job.record_id.rpartition('-')[0]}" if job.record_id else "no trial"
+            yield f"  job {job.job} on {job.host}{device}: {at}, heard {job.silent:.0f} s ago"
+        if not run.coordinator:
+            yield "  next: run the same command again to take its records in"
 
 
 def _cell(value: object) -> str:
