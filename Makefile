@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MITDB ?= ../shared/data/mitdb
+# Whether test-slurm skips its tests (try) or fails (must) where no SLURM can be started.
+SLURM ?= try
 # What test-python installs of PyTorch; other versions may bring gigabytes of CUDA.
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint test-wheel test-third-party test-lowest test-python reference clean
+.PHONY: demo test lint test-wheel test-third-party test-slurm test-lowest test-python reference clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +40,12 @@ test-wheel:
 test-third-party: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/third-party -r .ci/third-party.txt
 	PYTHONPATH="$(CURDIR)/build/third-party" OMP_NUM_THREADS=1 $(BIN)/pytest tests/third_party
+
+## test-slurm: studies on a SLURM of two nodes that is started here; SLURM=must fails where it cannot be
+test-slurm: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,slurm]'
+	.ci/slurm.sh
+	SCALELAB_SLURM=$(SLURM) OMP_NUM_THREADS=1 $(BIN)/pytest -rs tests/cluster/test_slurm*.py
 
 ## test-lowest: the suite on the lowest versions that pyproject.toml allows (PyTorch aside)
 test-lowest:

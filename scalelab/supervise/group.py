@@ -16,7 +16,10 @@ from scalelab.supervise.descriptors import private
 ASK_SECONDS = 1.0
 """How long children may take to end when asked."""
 
-_GUARD = 'read -r _; kill -s KILL "$0"; kill -s TERM -- "-$0"; sleep {ask}; kill -s KILL -- "-$0"'  # of POSIX
+_GUARD = (  # of POSIX; signals that a cluster sends to all processes of a job are not for it
+    'trap "" TERM INT USR1 USR2; '
+    'read -r _; kill -s KILL "$0"; kill -s TERM -- "-$0"; sleep {ask}; kill -s KILL -- "-$0"'
+)
 
 
 def end_group(group: int) -> None:

@@ -99,6 +99,7 @@ def serve(work: Callable[[str, Callable[[Frozen], None], Callable[[], bool]], No
             when the coordinator asks all work to end early.
     """
     _end_with_the_parent()
+    _heed_orders_alone()
     orders, events = private(int(sys.argv[1]), "rb"), private(int(sys.argv[2]), "wb")
     del sys.argv[1:]
     waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -142,6 +143,31 @@ def flush_prints() -> None:
         libc = ctypes.CDLL(None)
         name = "__stdoutp" if sys.platform == "darwin" else "stdout"
         libc.fflush(ctypes.c_void_p.in_dll(libc, name))
+
+
+def _heed_orders_alone() -> None:
+    """Lets signals pass by that a cluster sends to all processes of a job: its coordinator heeds them.
+
+    Children that this process forks end of them as always, or `multiprocessing` could not end its own.
+    """
+    import signal
+
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    numbers += [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+
+    def heed_again() -> None:
+        for number in numbers:
+            with contextlib.suppress(ValueError):  # forked in another thread
+                if signal.getsignal(number) is _pass_by:
+                    signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        signal.signal(number, _pass_by)
+    os.register_at_fork(after_in_child=heed_again)
+
+
+def _pass_by(_number: int, _frame: object) -> None:
+    pass
 
 
 def _end_with_the_parent() -> None:

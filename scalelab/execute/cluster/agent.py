@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scalelab.errors import ScalelabError, StoreError
+from scalelab.execute.cluster.ended import finished_of
 from scalelab.execute.cluster.mail import Bye, Hello, Mail, Needs, Orders, Taken, Told
 from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Progressed, Requeued
 from scalelab.execute.local import LocalExecutor
@@ -28,8 +29,8 @@ BEAT_SECONDS = 30.0
 POLL_SECONDS = 0.2
 IDLE_SECONDS = (0.02, 1.0)
 WISH_SECONDS = 1.0
-GRACE_SECONDS = 45.0
-"""Before a time limit: what a step, a checkpoint and a record may take."""
+TAKEN_AWAY = "its machine is taken away"
+"""How a reason to end begins when the cluster may start the job again by itself."""
 
 
 class Agent:
@@ -39,7 +40,7 @@ class Agent:
         mail: To and from the coordinator.
         orders: What the run is about.
         hello: Who this job is.
-        stop: Returns why the job is to end now, empty while it is not.
+        stop: Returns why the job is to end now, empty while it is not; see `TAKEN_AWAY`.
     """
 
     def __init__(self, mail: Mail, orders: Orders, hello: Hello, stop: Callable[[], str]) -> None:
@@ -47,9 +48,11 @@ class Agent:
         self._orders = orders
         self._hello = hello
         self._stop = stop
-        self._ends = time.monotonic() + (orders.time_limit or float("inf")) - GRACE_SECONDS
+        self._ends = time.monotonic() + (orders.time_limit or float("inf")) - orders.grace_seconds
         self._wished = ("go on", float("-inf"))
+        self._step: int | None = None
         self._moved = False
+        self._began = 0.0
 
     def serve(self) -> str:
         """Serves until there is a reason to end; returns it."""
@@ -66,7 +69,7 @@ class Agent:
             )
             with contextlib.closing(executor):
                 reason = self._work(executor)
-            self._mail.say(Bye(reason=reason))
+            self._mail.say(Bye(reason=reason, again=reason.startswith(TAKEN_AWAY)))
             return reason
         finally:
             beating.set()
@@ -83,21 +86,21 @@ class Agent:
         job = self._mail.left_over()
         if job is None:
             return
-        journal = Journal(Path(job.store))
-        reason = f"job {self._hello.job} was taken from its machine and started again"
-        if not journal.has(job.record_id):
-            now = time.time()
-            journal.write(
-                Record(
-                    trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
-                    started_at=now, finished_at=now,
-                )
-            )  # fmt: skip
-            self._requeue(job, reason)
+        ended = finished_of(Journal(Path(job.store)), job.trial.id, job.attempt)
+        if ended is None or ended.status == "interrupted":
+            self._requeue(job, f"job {self._hello.job} was taken from its machine and started again")
         else:
-            self._mail.say(Told(record_id=job.record_id, event=_lost(job, "its job was started again")))
+            self._mail.say(Told(record_id=job.record_id, event=ended))
 
     def _requeue(self, job: Job, reason: str) -> None:
+        """Brings an attempt to an end as interrupted, and puts the next one at the head of the inbox."""
+        now = time.time()
+        Journal(Path(job.store)).write(  # where its worker could not
+            Record(
+                trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
+                started_at=now, finished_at=now,
+            )
+        )  # fmt: skip
         following = self._mail.put_back(job)
         event: Event = _lost(job, reason)
         if following is not None:
@@ -136,27 +139,34 @@ class Agent:
         """Makes one attempt, or gives it back with a checkpoint when the job has to end."""
         self._mail.say(Taken(record_id=job.record_id))
         executor.submit(job)
-        self._moved, interrupted = False, ""
+        self._began, self._step, self._moved, interrupted = time.monotonic(), None, False, ""
         while True:
             if not interrupted and (interrupted := self._reason_to_end()):
                 executor.interrupt()
             for event in executor.poll(POLL_SECONDS):
-                self._moved |= isinstance(event, Progressed) and event.step > 0
+                if isinstance(event, Progressed):
+                    self._moved |= self._step is not None and event.step > self._step
+                    self._step = event.step
                 if event.kind in FINAL:
                     self._end(job, event, interrupted)
                     return
                 self._mail.say(Told(record_id=job.record_id, event=event))
 
     def _end(self, job: Job, event: Event, interrupted: str) -> None:
-        stopped = isinstance(event, Finished) and event.status == "interrupted"
-        if stopped and interrupted and self._mail.wish() == "go on":
-            if self._moved:
-                self._requeue(job, interrupted)
-            else:
-                said = f"{interrupted}, before a step of the trial was done"
-                self._mail.say(Told(record_id=job.record_id, event=_lost(job, said, counts=True)))
-            return
-        self._mail.say(Told(record_id=job.record_id, event=event))
+        """Tells how an attempt ended; one that ended because its job does is put back."""
+        stopped = isinstance(event, Lost) or (isinstance(event, Finished) and event.status == "interrupted")
+        if not (stopped and interrupted and self._mail.wish() == "go on"):
+            self._mail.say(Told(record_id=job.record_id, event=event))
+        elif self._too_slow():
+            said = f"{interrupted}, and the trial made no step in {time.monotonic() - self._began:.0f} s"
+            self._mail.say(Told(record_id=job.record_id, event=_lost(job, said, counts=True)))
+        else:
+            self._requeue(job, interrupted)
+
+    def _too_slow(self) -> bool:
+        """Whether the attempt had most of a job's time and made no step, as further ones would."""
+        limit = self._orders.time_limit
+        return limit is not None and not self._moved and time.monotonic() - self._began > limit / 2
 
 
 def _lost(job: Job, reason: str, *, counts: bool = False) -> Lost:

@@ -20,6 +20,7 @@ from scalelab.store.fleet import QUEUE, Fleet, fleets
 from scalelab.store.processes import started, this_place
 
 DEFAULT_JOBS = 8
+GRACE_SECONDS = 45.0
 _SAME = ("on", "cpus_per_trial", "gpus_per_trial", "shared_folder")
 """What a run must have been begun with for another coordinator to join it."""
 
@@ -106,6 +107,7 @@ class Engagement:
             threads=crew.threads,
             stall_seconds=stall_seconds,
             time_limit=self._cluster.time_limit,
+            grace_seconds=min(GRACE_SECONDS, (self._cluster.time_limit or float("inf")) / 4),
         )
         machines = _machines(self._cluster, fleet, orders, joined=self.joined is not None)
         facts: dict[str, Any] = {

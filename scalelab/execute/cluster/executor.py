@@ -5,28 +5,27 @@ Nothing is handed out, and so nothing claimed, before a job has said that it can
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from typing import Any
 
 from scalelab.errors import InputError
+from scalelab.execute.cluster.ended import finished_of
 from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.execute.jobs import FINAL, Begun, Event, Finished, Job, Lost, Requeued
+from scalelab.execute.jobs import FINAL, Begun, Event, Job, Lost, Requeued
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
-from scalelab.store.kinds import RECORDS
 
 AHEAD_SECONDS = 5.0
 AHEAD_LIMIT = 2000
 RENEW_SECONDS = 10.0
 HEAR_SECONDS = 0.1
 END_SECONDS = 20.0
-_OF_RECORD = ("status", "wall_seconds", "loss", "objective", "direction", "error")
 STRAY_SECONDS = 90.0
+REFUSED_SECONDS = 600.0
 STILLBORN = 3
 """So many jobs in a row that end before they say a word end the run."""
 
@@ -55,6 +54,7 @@ class ClusterExecutor:
         self._n_jobs = crew.workers
         self._jobs: dict[str, Job] = {}
         self._agents: dict[str, Hello] = {}
+        self._leaving: set[str] = set()
         self._stillborn: list[str] = []
         self._ended: deque[float] = deque()
         self._standing = Standing({})
@@ -62,9 +62,15 @@ class ClusterExecutor:
         self._missing: dict[str, float] = {}
         self._left = False
         self._over = False
+        self._refused: float | None = None
         self._renew(force=True)
         if not joined:
-            machines.start(crew.workers)
+            try:
+                machines.start(crew.workers)
+            except InputError:
+                machines.cancel()
+                machines.close(leave=False)
+                raise
 
     @property
     def slots(self) -> int:
@@ -127,6 +133,9 @@ class ClusterExecutor:
             self._looked = float("-inf")  # where it is, is news
         elif isinstance(message, Bye):
             self._agents.pop(agent, None)
+            if not message.again:
+                self._leaving.add(agent)
+                self._looked = float("-inf")  # another takes its place
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
         elif isinstance(message, Taken):
@@ -147,7 +156,9 @@ class ClusterExecutor:
         if isinstance(event, Requeued):
             return [*events, self._moved_on(job, event.attempt, event.reason)]
         if isinstance(event, Lost):
-            event = finished_of(self._journal, trial_id, int(attempt)) or event
+            ended = finished_of(self._journal, trial_id, int(attempt))
+            if ended is not None and ended.status != "interrupted":
+                event = ended
         if event.kind in FINAL:
             del self._jobs[trial_id]
             self._ended.append(time.monotonic())
@@ -180,20 +191,35 @@ class ClusterExecutor:
         else:
             self._fleet.stop(QUEUE)
         wanted = min(self._n_jobs, len(self._jobs)) if self._agents else self._n_jobs
-        if not self._over and self._standing.alive < wanted:
-            self._machines.start(wanted - self._standing.alive)
+        alive = self._standing.queued + len(self._standing.running.keys() - self._leaving)
+        if not self._over and alive < wanted:
+            self._restart(wanted - alive)
         return events + self._strays()
+
+    def _restart(self, n: int) -> None:
+        """Asks for further jobs; a cluster that refuses them now may be busy or about to be started again.
+
+        Raises:
+            InputError: It has refused for long, and no job is there.
+        """
+        try:
+            self._machines.start(n)
+            self._refused = None
+        except InputError:
+            self._refused = self._refused or time.monotonic()
+            if not self._standing.alive and time.monotonic() - self._refused > REFUSED_SECONDS:
+                raise
 
     def _buried(self, gone: Gone) -> list[Event]:
         known = self._agents.pop(gone.agent, None)
+        self._leaving.discard(gone.agent)
         self._fleet.stop(gone.agent)
         if known is None and not gone.expected:
             self._stillborn.append(gone.reason)
             if len(self._stillborn) >= STILLBORN:
                 raise InputError(
                     f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they could start "
-                    f"({gone.reason}); see that the machines there have this Python and read the logs in "
-                    f"{self._fleet.folder}"
+                    f"({gone.reason}); see that the machines there have this Python and the store's folder"
                 )
         events: list[Event] = []
         for record_id, agent in self._machines.post.leases().items():
@@ -256,17 +282,3 @@ class ClusterExecutor:
                 time.sleep(HEAR_SECONDS)
             self._machines.cancel()
         self._machines.close(leave=self._left)
-
-
-def finished_of(journal: Journal, trial_id: str, attempt: int) -> Finished | None:
-    """Returns the end of an attempt whose record the journal has; `None` where it has none."""
-    name = f"{trial_id}-{attempt}"
-    for folder in (journal.new, journal.kept / name[:2], journal.kept / name[:2]):  # it may move meanwhile
-        path = folder / f"{name}{RECORDS.suffix}"
-        found = journal.open(RECORDS, path) if path.exists() else None
-        if found is not None:
-            record = json.loads(found[0].record)
-            return Finished(
-                trial_id=trial_id, **{key: record[key] for key in _OF_RECORD if record.get(key) is not None}
-            )
-    return None

@@ -203,7 +203,8 @@ class FolderMail:
         return time.monotonic() - self._seen[1] > DESERTED_SECONDS
 
     def beat(self) -> None:
-        """Shows that the job lives."""
+        """Shows that the job lives, and sees whether a coordinator does."""
+        self.deserted()
         self.fleet.beat(self.heart)
 
 

@@ -64,6 +64,7 @@ class Orders(Frozen):
         threads: CPU threads of its worker.
         stall_seconds: Silence after which its worker counts as hung.
         time_limit: Seconds that it has, `None` for no limit.
+        grace_seconds: How long before that it ends: what a step, a checkpoint and a record may take.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Orders(Frozen):
     threads: int = 1
     stall_seconds: float = 900.0
     time_limit: float | None = None
+    grace_seconds: float = 45.0
 
 
 class Hello(Frozen):
@@ -116,10 +118,17 @@ class Taken(Frozen):
 
 
 class Bye(Frozen):
-    """A job ends by itself, for this reason."""
+    """A job ends by itself.
+
+    Attributes:
+        kind: Tells it from other messages.
+        reason: Why.
+        again: Whether its cluster starts it again by itself, as after a preemption.
+    """
 
     kind: Literal["bye"] = "bye"
     reason: str
+    again: bool = False
 
 
 Message = Annotated[Hello | Told | Taken | Bye, Field(discriminator="kind")]

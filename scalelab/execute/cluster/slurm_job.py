@@ -1,0 +1,64 @@
+"""What a job of a SLURM cluster runs: an agent that heeds SLURM's signals and the job's own time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from scalelab.execute.cluster.agent import TAKEN_AWAY, Agent
+from scalelab.execute.cluster.folder import FolderMail
+from scalelab.execute.cluster.mail import Hello, Orders
+from scalelab.execute.cluster.slurm_commands import ANSWER_SECONDS, seconds_left
+from scalelab.store import Journal
+from scalelab.store.fleet import Heart
+from scalelab.store.processes import started, this_place
+
+
+def serve_job(folder: str) -> str:
+    """Serves trials until there is a reason to end; returns it.
+
+    Args:
+        folder: The run's folder.
+    """
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda number, _frame: signals.append(number))
+    orders = Orders.model_validate_json((Path(folder) / "orders.json").read_bytes())
+    name = _name()
+    left = seconds_left(name)
+    if left is not None:  # an administrator or the partition may have set it
+        orders = orders.model_copy(update={"time_limit": left})
+    heart = Heart(
+        agent=name, job=name, host=os.environ.get("SLURMD_NODENAME", platform.node()), place=this_place(),
+        pid=os.getpid(), pid_start=started(os.getpid()), device=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        began=time.time(),
+    )  # fmt: skip
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+    hello = Hello(job=name, host=heart.host, device=heart.device, restarts=int(restarts))
+    mail = FolderMail(Journal(Path(orders.store)), heart, orders.run)
+    try:
+        reason = Agent(mail, orders, hello, lambda: _said(signals)).serve()
+        # After SIGTERM it is for SLURM, which preempts, or for whoever cancels it, to start the job again.
+        if signal.SIGTERM not in signals and mail.wish() == "go on" and mail.waits() and mail.deserted():
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(["scontrol", "requeue", name], timeout=ANSWER_SECONDS, check=False)
+        return reason
+    finally:
+        mail.fleet.stop(name)
+
+
+def _name() -> str:
+    """Returns what SLURM calls this job."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _said(signals: list[int]) -> str:
+    if signal.SIGTERM in signals:
+        return f"{TAKEN_AWAY} (SIGTERM)"
+    return f"its time limit is near ({signal.Signals(signals[0]).name})" if signals else ""
