@@ -278,6 +278,8 @@ class Run(Ledger):
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
+        if status == "interrupted" and self.store.journal.has(claim.record_id):
+            return  # its worker or its job has said so already
         self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
 
     def settle(self) -> None:

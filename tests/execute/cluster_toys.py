@@ -6,7 +6,6 @@ import threading
 import time
 
 from scalelab.execute.cluster.agent import Agent
-from scalelab.execute.cluster.begin import Engagement
 from scalelab.execute.cluster.folder import FolderMail, FolderPost
 from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Hello
@@ -74,10 +73,12 @@ def threads_for(monkeypatch):
     begun = []
 
     def machines(cluster, fleet, orders, *, joined):
-        begun.append(Threads(fleet, orders))
+        new = Threads(fleet, orders)
+        if joined:
+            new.threads, new.stops, new.started = begun[-1].threads, begun[-1].stops, begun[-1].started
+        begun.append(new)
         return begun[-1]
 
     monkeypatch.setattr("scalelab.execute.cluster.begin._machines", machines)
     monkeypatch.setattr("scalelab.execute.cluster.begin._check", lambda cluster: None)
-    assert Engagement
     return begun
