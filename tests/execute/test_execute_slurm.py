@@ -158,7 +158,7 @@ def test_a_refusal_is_sbatchs_own_line():
     said = "sbatch: warning: nobody reads me\nsbatch: error: Memory specification can not be satisfied\n"
     said += "sbatch: error: Batch job submission failed: Requested node configuration is not available\n"
     assert refusal(said) == (
-        "Memory specification can not be satisfied Batch job submission failed: "
+        "Memory specification can not be satisfied; Batch job submission failed: "
         "Requested node configuration is not available"
     )
     assert refusal("") == "sbatch gave no reason"
