@@ -154,8 +154,8 @@ class ClusterExecutor:
         self._stillborn.append(reason)
         if len(self._stillborn) >= STILLBORN:
             raise InputError(
-                f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they took a trial ({reason}); see "
-                "that the machines there have this Python, the store's folder, and time enough for a start"
+                f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they took a trial ({reason}); "
+                "see that the machines there have this Python, the store's folder, and time for a start"
             )
 
     def _told(self, record_id: str, event: Event) -> list[Event]:
