@@ -49,7 +49,7 @@ def imported(path):
         ("scalelab/testing", CORE | names(EXTRAS["test"])),
         ("plugins", CORE | RUNTIMES),
         ("tests", CORE | RUNTIMES | names(EXTRAS["test"])),
-        ("benchmarks", CORE | RUNTIMES | names(EXTRAS["benchmark"])),
+        ("benchmarks", CORE | RUNTIMES | names([*EXTRAS["benchmark"], *EXTRAS["ray"], *EXTRAS["slurm"]])),
         (".ci", set()),
     ],
 )

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
@@ -106,11 +107,11 @@ class SlurmCluster:
             "munged", "--foreground", "--force", f"--socket={munge}/socket", f"--key-file={munge}/key",
             f"--pid-file={munge}/pid", f"--log-file={munge}/log", f"--seed-file={munge}/seed",
         )  # fmt: skip
-        self._wait(lambda: (munge / "socket").exists(), "munged made no socket")
+        self.wait(lambda: (munge / "socket").exists(), "munged made no socket")
         self.start_controller()
         for node in NODES:
             self._run("slurmd", "-D", "-N", node, name=node)
-        self._wait(
+        self.wait(
             lambda: self.ask("sinfo", "-h", "-N", "-p", "low", "-o", "%T").split() == ["idle"] * 2,
             "no idle nodes",
         )
@@ -138,7 +139,7 @@ class SlurmCluster:
     def start_controller(self) -> None:
         """Starts slurmctld, also once more after it was killed."""
         self._run("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
-        self._wait(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld does not answer")
+        self.wait(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld does not answer")
 
     def kill_controller(self) -> None:
         """Ends slurmctld as a failure of its machine would."""
@@ -154,7 +155,8 @@ class SlurmCluster:
             [found, *arguments], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
 
-    def _wait(self, ready, otherwise: str) -> None:
+    def wait(self, ready: Callable[[], object], otherwise: str) -> None:
+        """Waits until something is so."""
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if time.monotonic() > deadline:
@@ -186,8 +188,8 @@ class SlurmCluster:
             if not re.search(r"State=(IDLE|MIXED|ALLOCATED)\S*", self.ask("scontrol", "show", "node", node)):
                 self.ask("scontrol", "update", f"nodename={node}", "state=resume")
             self.ask("scontrol", "update", f"nodename={node}", "state=resume")
-        self._wait(lambda: not self.jobs(), "jobs live on")
-        self._wait(
+        self.wait(lambda: not self.jobs(), "jobs live on")
+        self.wait(
             lambda: self.ask("sinfo", "-h", "-N", "-p", "low", "-o", "%T").split() == ["idle"] * 2,
             "no idle nodes",
         )

@@ -22,7 +22,7 @@ from scalelab.store import open_store
 from scalelab.store.kinds import RECORDS
 
 ROOT = Path(__file__).parents[2]
-WAIT_SECONDS = 240.0
+WAIT_SECONDS = 400.0
 COORDINATOR = """
 import json, sys
 from pathlib import Path
@@ -33,6 +33,8 @@ from scalelab.plugins import load_plugins
 from scalelab.supervise.stop import StopSignal
 
 study, store, plugins, options = sys.argv[1:]
+options = json.loads(options)
+device = options.pop("device", "auto")
 
 def tell(event):
     told = {"event": type(event).__name__, "trial": getattr(event, "trial_id", None)}
@@ -41,7 +43,7 @@ def tell(event):
 
 try:
     summary = run_study(
-        study, store, on=Cluster.of(**json.loads(options)), stop=StopSignal(), on_event=tell,
+        study, store, on=Cluster.of(**options), device=device, stop=StopSignal(), on_event=tell,
         catalog=load_plugins(plugins_dirs=[Path(plugins)]),
     )
 except ScalelabError as error:

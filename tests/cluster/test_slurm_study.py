@@ -25,7 +25,7 @@ def test_a_study_runs_in_jobs_with_the_losses_of_local_processes(slurm: SlurmClu
 
 def test_each_job_has_a_gpu_of_its_own(slurm: SlurmCluster, lab: Lab):
     study = lab.study(seeds=1, steps=40, options="ms_per_step = 100.0")
-    one = Coordinator(lab, study, slurm.environment, slots=4, gpus_per_trial=1)
+    one = Coordinator(lab, study, slurm.environment, slots=4, gpus_per_trial=1, device="cpu")
     hearts = lab.folder / "store.duckdb.journal" / "cluster"
     one.wait_for(lambda: len(list(hearts.glob("*/hearts/*_*.json"))) == 4, "four jobs")
     seen = [json.loads(path.read_text()) for path in hearts.glob("*/hearts/*_*.json")]
@@ -85,7 +85,7 @@ def test_ctrl_c_has_trials_write_checkpoints_and_ends_the_jobs(slurm: SlurmClust
     one.interrupt()
     summary = one.end()
     assert summary["interrupted"] >= 2
-    slurm._wait(lambda: not slurm.jobs(), "jobs live on")
+    slurm.wait(lambda: not slurm.jobs(), "jobs live on")
     again = Coordinator(lab, study, slurm.environment)
     again.end()
     check_settled(lab, study, one, again)
@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_the_jobs_where_that_is_asked_for(slurm: SlurmCluster, lab
     assert one.end()["elsewhere"] >= 1
     assert slurm.jobs("running") == jobs
     journal = open_store(lab.store).journal
-    slurm._wait(
+    slurm.wait(
         lambda: len(list(journal.new.glob("*"))) + len(one.events("Finished")) >= 8, "jobs did not go on"
     )
     again = Coordinator(lab, study, slurm.environment)

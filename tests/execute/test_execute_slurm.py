@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from scalelab.errors import InputError
 from scalelab.execute.cluster import slurm_commands
+from scalelab.execute.cluster.agent import TAKEN_AWAY
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.slurm import LOOK_SECONDS, Slurm, check_slurm
 from scalelab.execute.cluster.slurm_commands import Row, gone, queue, refusal, seconds_left
+from scalelab.execute.cluster.slurm_job import Stop
 from scalelab.store import Journal
 from scalelab.store.fleet import Fleet
 
@@ -158,7 +161,7 @@ def test_a_refusal_is_sbatchs_own_line():
     said = "sbatch: warning: nobody reads me\nsbatch: error: Memory specification can not be satisfied\n"
     said += "sbatch: error: Batch job submission failed: Requested node configuration is not available\n"
     assert refusal(said) == (
-        "Memory specification can not be satisfied Batch job submission failed: "
+        "Memory specification can not be satisfied; Batch job submission failed: "
         "Requested node configuration is not available"
     )
     assert refusal("") == "sbatch gave no reason"
@@ -222,3 +225,42 @@ def test_a_partition_that_is_not_there_is_named(fakes: Fakes, on: str, words: st
     with pytest.raises(InputError) as refused:
         check_slurm(Cluster(on=on))
     assert words in str(refused.value)
+
+
+@pytest.fixture
+def signals():
+    """Puts back how this process heeds signals."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_job_ends_by_its_own_clock_after_slurms_early_warning(fakes: Fakes, signals):
+    fakes.say("squeue", "1:58\n")
+    stop = Stop("7_0", grace=45.0)
+    assert stop() == ""
+    signal.raise_signal(signal.SIGUSR1)
+    assert [stop(), stop()] == ["", ""]
+    fakes.say("squeue", "0:44\n")
+    signal.raise_signal(signal.SIGUSR1)
+    stop()
+    assert stop() == "its time limit is near"
+
+
+@pytest.mark.parametrize("left", ["UNLIMITED", "3:00:00", ""])
+def test_a_signal_that_is_not_of_the_time_limit_is_heeded_at_once(fakes: Fakes, signals, left: str):
+    fakes.say("squeue", f"{left}\n")
+    stop = Stop("7_0", grace=45.0)
+    signal.raise_signal(signal.SIGUSR1)
+    stop()
+    assert stop() == "it got SIGUSR1"
+
+
+def test_a_job_whose_machine_is_taken_away_says_so_first(fakes: Fakes, signals):
+    fakes.say("squeue", "0:10\n")
+    stop = Stop("7_0", grace=45.0)
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGTERM)
+    assert stop().startswith(TAKEN_AWAY)

@@ -50,9 +50,8 @@ class Agent:
         self._stop = stop
         self._ends = time.monotonic() + (orders.time_limit or float("inf")) - orders.grace_seconds
         self._wished = ("go on", float("-inf"))
-        self._step: int | None = None
         self._moved = False
-        self._began = 0.0
+        self._n_taken = 0
 
     def serve(self) -> str:
         """Serves until there is a reason to end; returns it."""
@@ -139,14 +138,13 @@ class Agent:
         """Makes one attempt, or gives it back with a checkpoint when the job has to end."""
         self._mail.say(Taken(record_id=job.record_id))
         executor.submit(job)
-        self._began, self._step, self._moved, interrupted = time.monotonic(), None, False, ""
+        self._n_taken += 1
+        self._moved, interrupted = False, ""
         while True:
             if not interrupted and (interrupted := self._reason_to_end()):
                 executor.interrupt()
             for event in executor.poll(POLL_SECONDS):
-                if isinstance(event, Progressed):
-                    self._moved |= self._step is not None and event.step > self._step
-                    self._step = event.step
+                self._moved |= isinstance(event, Progressed)
                 if event.kind in FINAL:
                     self._end(job, event, interrupted)
                     return
@@ -157,16 +155,15 @@ class Agent:
         stopped = isinstance(event, Lost) or (isinstance(event, Finished) and event.status == "interrupted")
         if not (stopped and interrupted and self._mail.wish() == "go on"):
             self._mail.say(Told(record_id=job.record_id, event=event))
-        elif self._too_slow():
-            said = f"{interrupted}, and the trial made no step in {time.monotonic() - self._began:.0f} s"
+        elif self._too_slow(interrupted):
+            said = f"{interrupted}, and the trial, its first, has made no step"
             self._mail.say(Told(record_id=job.record_id, event=_lost(job, said, counts=True)))
         else:
             self._requeue(job, interrupted)
 
-    def _too_slow(self) -> bool:
-        """Whether the attempt had most of a job's time and made no step, as further ones would."""
-        limit = self._orders.time_limit
-        return limit is not None and not self._moved and time.monotonic() - self._began > limit / 2
+    def _too_slow(self, reason: str) -> bool:
+        """Whether the attempt had all of a job's time and made no step, as further ones would."""
+        return self._n_taken == 1 and not self._moved and not reason.startswith(TAKEN_AWAY)
 
 
 def _lost(job: Job, reason: str, *, counts: bool = False) -> Lost:

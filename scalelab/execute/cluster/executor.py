@@ -54,6 +54,7 @@ class ClusterExecutor:
         self._n_jobs = crew.workers
         self._jobs: dict[str, Job] = {}
         self._agents: dict[str, Hello] = {}
+        self._busy: set[str] = set()
         self._leaving: set[str] = set()
         self._stillborn: list[str] = []
         self._ended: deque[float] = deque()
@@ -128,19 +129,34 @@ class ClusterExecutor:
         if isinstance(message, Hello):
             self._agents[agent] = message
             self._refuse_useless()
-            if message.complaint is None:
-                self._stillborn.clear()
             self._looked = float("-inf")  # where it is, is news
         elif isinstance(message, Bye):
             self._agents.pop(agent, None)
             if not message.again:
-                self._leaving.add(agent)
-                self._looked = float("-inf")  # another takes its place
+                self._left_by(agent, message.reason)
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
         elif isinstance(message, Taken):
+            self._busy.add(agent)
+            self._stillborn.clear()
             return self._told(message.record_id, Begun(trial_id=message.record_id.rpartition("-")[0]))
         return []
+
+    def _left_by(self, agent: str, reason: str) -> None:
+        """Has another job take the place of one that ended; some are too short to begin a trial."""
+        self._leaving.add(agent)
+        self._looked = float("-inf")
+        idle = agent not in self._busy and not (self._over or self._left)
+        if idle and "time limit" in reason and self._machines.post.waiting():
+            self._count_stillborn(f"{agent}: {reason}")
+
+    def _count_stillborn(self, reason: str) -> None:
+        self._stillborn.append(reason)
+        if len(self._stillborn) >= STILLBORN:
+            raise InputError(
+                f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they took a trial ({reason}); "
+                "see that the machines there have this Python, the store's folder, and time for a start"
+            )
 
     def _told(self, record_id: str, event: Event) -> list[Event]:
         """Returns what the coordinator is to hear of an attempt: the one under way, or a later one."""
@@ -211,16 +227,11 @@ class ClusterExecutor:
                 raise
 
     def _buried(self, gone: Gone) -> list[Event]:
-        known = self._agents.pop(gone.agent, None)
+        self._agents.pop(gone.agent, None)
         self._leaving.discard(gone.agent)
         self._fleet.stop(gone.agent)
-        if known is None and not gone.expected:
-            self._stillborn.append(gone.reason)
-            if len(self._stillborn) >= STILLBORN:
-                raise InputError(
-                    f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they could start "
-                    f"({gone.reason}); see that the machines there have this Python and the store's folder"
-                )
+        if gone.agent not in self._busy and not gone.expected:
+            self._count_stillborn(gone.reason)
         events: list[Event] = []
         for record_id, agent in self._machines.post.leases().items():
             if agent == gone.agent:

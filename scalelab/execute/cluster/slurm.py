@@ -20,14 +20,12 @@ from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.slurm_commands import WAITING, Row, asked, gone, queue, refusal
-from scalelab.execute.cluster.slurm_job import serve_job
+from scalelab.execute.cluster.slurm_job import SIGNAL_SECONDS, serve_job
 from scalelab.store.fleet import Fleet
 
 LOOK_SECONDS = (5.0, 30.0)
 """How often to ask: at least while something changes, at most while nothing does."""
-SIGNAL_SECONDS = 60
 SIGNAL_LIMIT = 600.0
-"""Shorter jobs go by their own clock: SLURM may signal a minute too soon."""
 _PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 _GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task")
 
@@ -85,9 +83,12 @@ class Slurm:
     def _parameters(self) -> dict[str, Any]:
         cluster = self._cluster
         limit = cluster.time_limit
-        further: dict[str, Any] = {"requeue": True}
-        if limit is None or limit >= SIGNAL_LIMIT:
-            further["signal"] = f"USR1@{SIGNAL_SECONDS}"
+        # A short job goes by its own clock alone: the signal may come before it can heed it, which ends it.
+        warned = limit is None or limit >= SIGNAL_LIMIT
+        further: dict[str, Any] = {
+            "requeue": True,
+            "signal": f"USR1@{SIGNAL_SECONDS}" if warned else "URG@1",  # without, submitit asks for USR2
+        }
         if limit is not None:
             minutes, seconds = divmod(round(limit), 60)
             further["time"] = f"{minutes}:{seconds:02d}"

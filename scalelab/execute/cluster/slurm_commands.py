@@ -97,7 +97,7 @@ def _field(shown: str, name: str) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """Returns the last line of a job's log, srun's own remarks left out."""
+    """Returns the last line of a job's log, remarks of srun and submitit left out."""
     try:
         text = log.read_bytes()[-4000:].decode(errors="replace")
     except OSError:
@@ -105,7 +105,9 @@ def _last_words(log: Path) -> str:
     lines = [
         " ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines()
     ]
-    return next((line for line in reversed(lines) if line and not line.startswith("srun:")), "")[:200]
+    return next(
+        (line for line in reversed(lines) if line and not line.startswith(("srun:", "submitit "))), ""
+    )[:200]
 
 
 def seconds_left(job: str) -> float | None:
@@ -124,5 +126,5 @@ def refusal(text: str) -> str:
     for mark in ("error:", "sbatch:", ""):
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines if mark in line]
         if said:
-            return " ".join(dict.fromkeys(said))[:300]
+            return "; ".join(dict.fromkeys(said))[:300]
     return "sbatch gave no reason"

@@ -18,6 +18,45 @@ from scalelab.store import Journal
 from scalelab.store.fleet import Heart
 from scalelab.store.processes import started, this_place
 
+SIGNAL_SECONDS = 60
+"""Before its time limit, SLURM sends a job SIGUSR1, and that up to a minute too soon."""
+
+
+class Stop:
+    """Why a job is to end: SLURM takes its machine, its time limit is near, somebody sent SIGUSR1.
+
+    Args:
+        job: What SLURM calls the job.
+        grace: How many seconds before its time limit it is to end.
+    """
+
+    def __init__(self, job: str, grace: float) -> None:
+        self._job = job
+        self._grace = grace
+        self._ends = float("inf")
+        self._signals: list[int] = []
+        self.reason = ""
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+
+    def __call__(self) -> str:
+        """Returns the reason; empty while there is none."""
+        if signal.SIGTERM in self._signals:
+            self.reason = f"{TAKEN_AWAY} (SIGTERM)"
+        elif self._signals and not self.reason:
+            self._heed(self._signals.pop())
+        elif time.monotonic() > self._ends:
+            self.reason = "its time limit is near"
+        return self.reason
+
+    def _heed(self, number: int) -> None:
+        """Goes by the clock where a signal is SLURM's warning of the time limit."""
+        left = seconds_left(self._job)
+        if left is not None and left <= SIGNAL_SECONDS + 65.0:
+            self._ends = time.monotonic() + left - self._grace
+        else:
+            self.reason = f"it got {signal.Signals(number).name}"
+
 
 def serve_job(folder: str) -> str:
     """Serves trials until there is a reason to end; returns it.
@@ -25,11 +64,9 @@ def serve_job(folder: str) -> str:
     Args:
         folder: The run's folder.
     """
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, _frame: signals.append(number))
     orders = Orders.model_validate_json((Path(folder) / "orders.json").read_bytes())
     name = _name()
+    stop = Stop(name, orders.grace_seconds)
     left = seconds_left(name)
     if left is not None:  # an administrator or the partition may have set it
         orders = orders.model_copy(update={"time_limit": left})
@@ -42,9 +79,10 @@ def serve_job(folder: str) -> str:
     hello = Hello(job=name, host=heart.host, device=heart.device, restarts=int(restarts))
     mail = FolderMail(Journal(Path(orders.store)), heart, orders.run)
     try:
-        reason = Agent(mail, orders, hello, lambda: _said(signals)).serve()
+        reason = Agent(mail, orders, hello, stop).serve()
         # After SIGTERM it is for SLURM, which preempts, or for whoever cancels it, to start the job again.
-        if signal.SIGTERM not in signals and mail.wish() == "go on" and mail.waits() and mail.deserted():
+        taken = stop.reason.startswith(TAKEN_AWAY)
+        if not taken and mail.wish() == "go on" and mail.waits() and mail.deserted():
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 subprocess.run(["scontrol", "requeue", name], timeout=ANSWER_SECONDS, check=False)
         return reason
@@ -56,9 +94,3 @@ def _name() -> str:
     """Returns what SLURM calls this job."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
-
-
-def _said(signals: list[int]) -> str:
-    if signal.SIGTERM in signals:
-        return f"{TAKEN_AWAY} (SIGTERM)"
-    return f"its time limit is near ({signal.Signals(signals[0]).name})" if signals else ""
