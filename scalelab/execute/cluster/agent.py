@@ -28,8 +28,6 @@ BEAT_SECONDS = 30.0
 POLL_SECONDS = 0.2
 IDLE_SECONDS = (0.02, 1.0)
 WISH_SECONDS = 1.0
-GRACE_SECONDS = 45.0
-"""Before a time limit: what a step, a checkpoint and a record may take."""
 
 
 class Agent:
@@ -47,7 +45,7 @@ class Agent:
         self._orders = orders
         self._hello = hello
         self._stop = stop
-        self._ends = time.monotonic() + (orders.time_limit or float("inf")) - GRACE_SECONDS
+        self._ends = time.monotonic() + (orders.time_limit or float("inf")) - orders.grace_seconds
         self._wished = ("go on", float("-inf"))
         self._moved = False
 

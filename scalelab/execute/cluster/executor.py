@@ -71,13 +71,18 @@ class ClusterExecutor:
         """How many trials may be with jobs or wait for one: enough that no job runs out of them."""
         if self._left:
             return 10**9
-        good = sum(hello.complaint is None for hello in self._agents.values())
+        good = self._able
         if not good:
             return len(self._jobs)
         now = time.monotonic()
         while self._ended and now - self._ended[0] > AHEAD_SECONDS:
             self._ended.popleft()
         return good + min(AHEAD_LIMIT, max(good, 2 * len(self._ended)))
+
+    @property
+    def _able(self) -> int:
+        """Jobs that are there and can train."""
+        return sum(hello.complaint is None for hello in self._agents.values())
 
     def worker_pid(self) -> int | None:
         """Returns nothing: workers are elsewhere."""
@@ -127,6 +132,7 @@ class ClusterExecutor:
             self._looked = float("-inf")  # where it is, is news
         elif isinstance(message, Bye):
             self._agents.pop(agent, None)
+            self._refuse_useless()
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
         else:
@@ -164,7 +170,9 @@ class ClusterExecutor:
             InputError: All of its jobs complain.
         """
         complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
-        if len(complaints) >= min(self._n_jobs, STILLBORN) and len(complaints) == len(self._agents):
+        if self._over or self._able:
+            return
+        if len(complaints) >= min(self._n_jobs, STILLBORN):
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
     def _look(self) -> list[Event]:
@@ -175,17 +183,20 @@ class ClusterExecutor:
             events += self._heard()  # what they said before they ended
         for one in gone:
             events += self._buried(one)
-        if self._standing.queued:
+        if self._standing.queued and self._machines.lasting:
             self._fleet.beat(Heart(QUEUE, job=self._standing.why))
         else:
             self._fleet.stop(QUEUE)
         wanted = min(self._n_jobs, len(self._jobs)) if self._agents else self._n_jobs
+        wanted -= len(self._agents) - self._able
         if not self._over and self._standing.alive < wanted:
             self._machines.start(wanted - self._standing.alive)
         return events + self._strays()
 
     def _buried(self, gone: Gone) -> list[Event]:
-        known = self._agents.pop(gone.agent, None)
+        known = self._agents.get(gone.agent)
+        if known is not None and known.complaint is None:
+            del self._agents[gone.agent]  # a complaint stays, for its like not to be asked for again
         self._fleet.stop(gone.agent)
         if known is None and not gone.expected:
             self._stillborn.append(gone.reason)
@@ -241,8 +252,8 @@ class ClusterExecutor:
         if not self._left:
             self._over = True
             self._machines.post.want("end")
-            deadline = time.monotonic() + (END_SECONDS if self._agents else 0.0)
-            while self._agents and time.monotonic() < deadline:
+            deadline = time.monotonic() + END_SECONDS
+            while self._able and time.monotonic() < deadline:
                 self._heard()
                 time.sleep(HEAR_SECONDS)
             self._machines.cancel()

@@ -66,6 +66,8 @@ class Machines(Protocol):
     """The run's mail."""
     look_seconds: float
     """How often it may be asked."""
+    lasting: bool
+    """Whether jobs go on without their coordinator."""
 
     def start(self, n: int) -> None:
         """Asks for further jobs.

@@ -54,12 +54,13 @@ class Orders(Frozen):
 
     Attributes:
         run: The run that it is of.
-        store: Path of the store.
+        store: Path of the store; empty where its folder is not shared.
         needs: What it must find.
         threads: CPU threads of its worker.
         device: Where to train, see `Job.device`.
         stall_seconds: Silence after which its worker counts as hung.
         time_limit: Seconds that it has, `None` for no limit.
+        grace_seconds: How long before that it ends: what a step, a checkpoint and a record may take.
     """
 
     run: str
@@ -69,6 +70,7 @@ class Orders(Frozen):
     device: str = "auto"
     stall_seconds: float = 900.0
     time_limit: float | None = None
+    grace_seconds: float = 45.0
 
 
 class Hello(Frozen):

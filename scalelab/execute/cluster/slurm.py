@@ -58,6 +58,7 @@ class Slurm:
     """
 
     look_seconds = 5.0
+    lasting = True
 
     def __init__(
         self, cluster: Cluster, fleet: Fleet, orders: Orders, joined: list[str] | None = None
