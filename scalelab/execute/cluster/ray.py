@@ -24,7 +24,7 @@ from scalelab.supervise.workbench import one_line
 
 REACH_SECONDS = 5.0
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-# What opens a connection of HTTP/2, which all servers of Ray speak: its preface and no settings (RFC 9113, 3.4).
+# What opens a connection of HTTP/2, which Ray's servers speak: its preface and no settings (RFC 9113, 3.4).
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 # What a death says that the trial has nothing to do with.
 _TAKEN_AWAY = re.compile(r"node has died|node was terminated|preempt|drain", re.IGNORECASE)

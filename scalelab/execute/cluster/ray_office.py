@@ -13,7 +13,6 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -334,7 +333,7 @@ class RayMail:
         self._at: Job | None = None
         self._sent = (0.0, time.monotonic())
 
-    def _ask(self, method: Callable[..., Any], *given: Any) -> Any:
+    def _ask(self, method: Any, *given: Any) -> Any:
         import ray
 
         return ray.get(method.remote(self._heart.agent, *given))
