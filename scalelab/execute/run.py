@@ -29,6 +29,7 @@ from scalelab.execute.jobs import (
     Progressed,
     Requeued,
     Warned,
+    Withdrawn,
 )
 from scalelab.execute.ledger import Ledger
 from scalelab.execute.precision import Decided, decided
@@ -225,6 +226,10 @@ class Run(Ledger):
         )
 
     def _hear(self, event: Event) -> None:
+        if isinstance(event, Withdrawn):
+            self.store.claims.release(self.under_way.pop(event.trial_id))
+            self.pending.append(event.trial_id)
+            return
         if event.trial_id not in self.shown:
             self._begun(event.trial_id)
         if isinstance(event, Begun):
