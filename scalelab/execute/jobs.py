@@ -168,7 +168,8 @@ event_from_json = TypeAdapter[Event](Event).validate_json
 class Executor(Protocol):
     """Runs jobs somewhere; driven by one thread, the coordinator's.
 
-    Every submitted job yields exactly one `Finished`, `Lost`, `Withdrawn` or `Broken`, after any number of `Progressed`
+    Every submitted job yields exactly one `Finished`, `Lost`, `Withdrawn` or `Broken`, after any number of
+    `Progressed`
     and `Warned`.
     """
 
