@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scalelab.records import Record, Status, Trial
+from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, started, this_place
@@ -31,6 +32,7 @@ from scalelab.store.processes import is_alive, started, this_place
 HEARTBEAT_SECONDS = 30.0
 HEARTBEAT_LIMIT = 600.0
 LOCK_SECONDS = 30.0
+CLAIM_BYTES = 100_000
 log = logging.getLogger(__name__)
 
 
@@ -148,6 +150,10 @@ class Claims:
         """Returns the claims whose processes have ended, oldest first."""
         return [claim for claim in self._all() if not self._is_live(claim)]
 
+    def unreadable(self) -> list[Path]:
+        """Returns the files of claims that hold none; `reap` sets them aside."""
+        return [path for path in self._paths() if self._read(path) is None and os.path.lexists(path)]
+
     def reap(self) -> list[Claim]:
         """Removes dead claims and returns them, oldest first.
 
@@ -219,8 +225,8 @@ class Claims:
     def _read(path: Path) -> Claim | None:
         """Returns the claim in a file; `None` where the file no longer exists or holds none."""
         try:
-            return Claim(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Claim(**json.loads(read_regular(path, CLAIM_BYTES)))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     @contextmanager
