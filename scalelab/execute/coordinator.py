@@ -336,7 +336,7 @@ class _Run:
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
-        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
+        self.store.journal.settle(claim.record(self.trials[claim.trial_id], status, reason))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""
