@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 LARGEST = 2**31
 """Bytes that are read at once; no file that is read so comes near."""
@@ -16,7 +16,7 @@ class NotRegularError(OSError):
     """What has the name of a file is none that can be read; `strerror` says what it is."""
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> BufferedReader:
     """Opens a regular file for reading, and never waits for anything else.
 
     Args:
@@ -41,7 +41,7 @@ def open_regular(path: Path | str) -> BinaryIO:
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(kind) else "a pipe" if stat.S_ISFIFO(kind) else "a device"
         raise NotRegularError(errno.EINVAL, f"it is {what}, not a file", str(path))
-    return os.fdopen(handle, "rb")
+    return open(handle, "rb")
 
 
 def read_regular(path: Path | str, limit: int = LARGEST) -> bytes:

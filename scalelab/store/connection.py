@@ -17,7 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import StoreDamagedError, StoreError, StoreLockedError, StoreNewerError
+from scalelab.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+    StoreNewerError,
+    is_disk_full,
+)
 from scalelab.regular_files import NotRegularError, open_regular
 from scalelab.store import schema
 from scalelab.store.files import disk_full, locked, sync_folder, writing
@@ -42,9 +48,6 @@ _LOCKED = (
     "Unique file handle conflict",
 )
 _EXPLAINED: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
-    # The last is said of DuckDB's own temporary files, whose folder is beside the database.
-    (("No space left", "quota exceeded", "Could not write all bytes", "max_temp_directory_size"), StoreError,
-     disk_full("the store {path}")),
     (("File too large",), StoreError,
      "the store {path} cannot be written: it would be larger than files may be (ulimit -f)"),
     (("Permission denied", "Read-only file system"), StoreError,
@@ -264,6 +267,8 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
         holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
         who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "a connection in this process"
         return StoreLockedError(f"the store {path} is held by {who}; wait for it to end, then run again")
+    if is_disk_full(error):
+        return StoreError(disk_full(f"the store {path}"))
     for signs, kind, says in _EXPLAINED:
         if any(sign in text for sign in signs):
             return kind(says.format(path=path, text=text[:200]))

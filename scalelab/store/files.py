@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalelab.errors import StoreError, StoreLockedError
+from scalelab.errors import StoreError, StoreLockedError, is_disk_full
 from scalelab.store.locks import check_locks, holder_of
 
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 NAMES_SECONDS = 30.0
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -39,7 +38,7 @@ def writing(what: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if is_disk_full(error):
             raise StoreError(disk_full(str(what))) from error
         if error.errno == errno.EFBIG:
             hint = "raise the limit on files (ulimit -f) and run again; what was acknowledged is kept"

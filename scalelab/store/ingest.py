@@ -45,7 +45,6 @@ def ingest(database: Database, wait: float | None = None) -> int:
     journal = database.journal
     new: Counter[str] = Counter()
     with no_garbage_collection():
-        new[RECORDS.table] = catch_up(database, wait)
         for kind in KINDS:
             again = True
             while again:
@@ -53,49 +52,51 @@ def ingest(database: Database, wait: float | None = None) -> int:
                 for batch in batches(journal, kind, journal.pending(kind)):
                     with database.alone(wait):
                         with database.opened(wait) as connection:
+                            new[RECORDS.table] += _take_missing(connection, database)
                             taken = insert_whole(connection, journal, kind, batch)
                             connection.execute("checkpoint")
                             tally.note(connection, journal)
                         again |= journal.keep(path for path, _ in taken)
                         database.compared = database.state()
                     new[kind.table] += sum(is_new for _, is_new in taken)
+        new[RECORDS.table] += _catch_up(database, wait)
     return new[RECORDS.table]
 
 
-def catch_up(database: Database, wait: float | None = None) -> int:
+def _catch_up(database: Database, wait: float | None) -> int:
     """Takes in what an older database lacks of the files that the journal has as taken in.
 
-    Costs a look at the file's state where nobody else has written since, and otherwise two counts.
+    Costs a look at the file's state where nobody else has written since, and otherwise a count.
 
     Returns:
         How many records were missing.
-
-    Raises:
-        StoreError: The database is locked for too long or cannot be written.
     """
     state, journal = database.state(), database.journal
     if state is None or state == database.compared or not journal.kept.is_dir():
         return 0
     with database.current(wait) as connection:
         noted = connection is not None and tally.is_noted(connection, journal)
-    if not noted:
-        return _take_missing(database, wait)
-    database.compared = state
-    return 0
-
-
-def _take_missing(database: Database, wait: float | None) -> int:
-    found, journal = 0, database.journal
+    if noted:
+        database.compared = state
+        return 0
     with database.alone(wait):
         with database.opened(wait) as connection:
-            if not tally.is_noted(connection, journal):
-                for kind in KINDS:
-                    for batch in batches(journal, kind, tally.lacking(connection, journal, kind)):
-                        taken = insert_whole(connection, journal, kind, batch)
-                        found += sum(new for _, new in taken) if kind is RECORDS else 0
-                connection.execute("checkpoint")
-                tally.note(connection, journal)
+            found = _take_missing(connection, database)
         database.compared = database.state()
+    return found
+
+
+def _take_missing(connection: duckdb.DuckDBPyConnection, database: Database) -> int:
+    """Does so, for who writes; returns how many records were missing."""
+    found, journal = 0, database.journal
+    if tally.is_noted(connection, journal):
+        return 0
+    for kind in KINDS:
+        for batch in batches(journal, kind, tally.lacking(connection, journal, kind)):
+            taken = insert_whole(connection, journal, kind, batch)
+            found += sum(new for _, new in taken) if kind is RECORDS else 0
+    connection.execute("checkpoint")
+    tally.note(connection, journal)
     if found:
         log.warning(
             "warning: %s was older than its journal; %d records were taken in again", database.path, found
