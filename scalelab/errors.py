@@ -20,6 +20,7 @@ after `error:` and ends with the class's `exit_code`; a traceback is always a bu
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -80,6 +81,20 @@ class TrainingError(ScalelabError):
 
 class BackendError(ScalelabError):
     """A runtime could not convert, load or run one model on one device; other models may run there."""
+
+
+_FULL = ("No space left", "quota exceeded", "Could not write all bytes", "max_temp_directory_size")
+"""What the system says of a full disk, and DuckDB, the last one of its own temporary files."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that a disk or a quota is full."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(sign in str(error) for sign in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[str], str] = repr) -> str:

@@ -51,13 +51,16 @@ def _print_report(report: CheckReport) -> None:
         "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
         "files are in quarantine": len(report.quarantined),
         "files were truncated mid-write, never acknowledged": len(report.unfinished),
+        "databases were left half-made by rebuilds that were killed; the next run removes them": len(
+            report.leftovers
+        ),
     }
     for what, count in notes.items():
         if count:
             print(f"  {count} {what}")
     if report.wal is not None:
         print(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
-    for path in report.quarantined:
+    for path in (*report.quarantined, *report.leftovers):
         print(f"    {path}")
     for problem in report.problems:
         print(f"  problem: {problem}")
@@ -65,7 +68,7 @@ def _print_report(report: CheckReport) -> None:
 
 @store_app.command()
 def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
-    """Rebuild the database from its journal; nothing is lost, and the old file is set aside."""
+    """Rebuild the database from its journal; the old file is set aside. Exit code 3 if anything is lost."""
     from scalelab.store import Store
 
     report = Store(store).rebuild()
@@ -73,6 +76,8 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
         say(f"warning: {report.problem}")
     if json:
         print_json(report)
+        if report.lost:
+            raise typer.Exit(3)
         return
     tables = f", {report.imports} imported tables" if report.imports else ""
     tables += f", {report.measurements} measurements" if report.measurements else ""
@@ -81,7 +86,9 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
     for path in report.set_aside:
         print(f"  set aside: {path}")
     for name in report.lost:
-        print(f"  lost: {name} could not be read from the old database and the journal does not hold it")
+        print(f"  lost: {name} is neither in the old database nor in the journal, as far as they can be read")
+    if report.lost:
+        raise typer.Exit(3)
 
 
 @store_app.command()

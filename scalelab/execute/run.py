@@ -283,9 +283,10 @@ class Run(Ledger):
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
-        if status == "interrupted" and self.store.journal.has(claim.record_id):
-            return  # its worker or its job has said so already
-        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
+        journal, trial = self.store.journal, self.trials[claim.trial_id]
+        kept = journal.settle(claim.record(trial, status, reason))
+        if not kept and status == "failed":  # its worker could say that it was interrupted
+            journal.settle(replace(claim, attempt=claim.attempt + 1).record(trial, status, reason))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""

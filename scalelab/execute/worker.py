@@ -88,7 +88,7 @@ def run_job(
         finished_at=time.time(),
         **{"wall_seconds": time.perf_counter() - clock, **facts},
     )
-    journal.write(record)
+    record = journal.write(record)
     if record.status in ("done", "diverged"):
         journal.checkpoint(job.trial.id).unlink(missing_ok=True)
     return record

@@ -26,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from scalelab.records import Record, Status, Trial
+from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.journal import Journal
@@ -33,6 +34,7 @@ from scalelab.store.processes import is_alive, is_here, started, this_place, was
 
 HEARTBEAT_SECONDS = 30.0
 LOCK_SECONDS = 30.0
+CLAIM_BYTES = 100_000
 log = logging.getLogger(__name__)
 
 
@@ -207,6 +209,10 @@ class Claims:
         runs: dict[str, bool] = {}
         return [claim for claim in self._all() if not self._is_live(claim, runs)]
 
+    def unreadable(self) -> list[Path]:
+        """Returns the files of claims that hold none; `reap` sets them aside."""
+        return [path for path in self._paths() if self._read(path) is None and os.path.lexists(path)]
+
     def reap(self) -> list[Claim]:
         """Removes dead claims and returns them, oldest first.
 
@@ -303,8 +309,8 @@ class Claims:
     def _read(path: Path) -> Claim | None:
         """Returns the claim in a file; `None` where the file no longer exists or holds none."""
         try:
-            return Claim(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Claim(**json.loads(read_regular(path, CLAIM_BYTES)))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     @contextmanager

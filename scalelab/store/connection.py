@@ -17,9 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import StoreDamagedError, StoreError, StoreLockedError, StoreNewerError
+from scalelab.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+    StoreNewerError,
+    is_disk_full,
+)
+from scalelab.regular_files import NotRegularError, open_regular
 from scalelab.store import schema
-from scalelab.store.files import locked, sync_folder, writing
+from scalelab.store.files import disk_full, locked, sync_folder, writing
 from scalelab.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -41,8 +48,8 @@ _LOCKED = (
     "Unique file handle conflict",
 )
 _EXPLAINED: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
-    (("No space left on device",), StoreError,
-     "the disk of the store {path} is full; free some space and run again; what was acknowledged is kept"),
+    (("File too large",), StoreError,
+     "the store {path} cannot be written: it would be larger than files may be (ulimit -f)"),
     (("Permission denied", "Read-only file system"), StoreError,
      "the store {path} cannot be opened: permission denied; make it readable and writable"),
     (("we can only read version",), StoreNewerError,
@@ -59,12 +66,16 @@ class Database:
         journal: The store's journal; the file is named by its folder.
         path: The file.
         wait: Seconds to wait for other processes.
+
+    Attributes:
+        compared: The file's `state` when it was last seen to have what the journal gave it.
     """
 
     def __init__(self, path: Path, journal: Journal, wait: float) -> None:
         self.path = path
         self.journal = journal
         self.wait = wait
+        self.compared: tuple[int, ...] | None = None
 
     @contextmanager
     def read(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -77,6 +88,14 @@ class Database:
         with open_file(self.path, True, self._deadline(wait), name=self.path) as connection:
             schema.verify(connection, self.path, writing=False)
             yield connection
+
+    @contextmanager
+    def current(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """Opens for reading like `read`; gives `None` where the schema is an older one."""
+        self.require()
+        with open_file(self.path, True, self._deadline(wait), name=self.path) as connection:
+            version = schema.verify(connection, self.path, writing=True)
+            yield connection if version == schema.VERSION else None
 
     @contextmanager
     def write(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -123,6 +142,14 @@ class Database:
         with locked(self.journal.folder / "write.lock", patience, refusal):
             yield
 
+    def state(self) -> tuple[int, ...] | None:
+        """Returns what changes when the file is written or replaced; `None` where it is missing."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
     def require(self) -> None:
         """Says clearly why the file cannot be a store, before DuckDB looks at it.
 
@@ -130,7 +157,7 @@ class Database:
             StoreError: It is missing, a folder, or not a DuckDB file.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 head = file.read(16)
         except FileNotFoundError as error:
             if self.journal.folder.is_dir() and (self.journal.kept.is_dir() or self.journal.new.is_dir()):
@@ -141,8 +168,9 @@ class Database:
             raise StoreError(
                 f"there is no store {self.path}; `scalelab run` makes one, --store names another"
             ) from error
-        except IsADirectoryError as error:
-            raise StoreError(f"{self.path} is a folder; --store wants a file") from error
+        except NotRegularError as error:
+            what = str(error.strerror).removeprefix("it ").removesuffix(", not a file")
+            raise StoreError(f"{self.path} {what}; --store wants a file") from error
         except OSError as error:
             raise StoreError(f"the store {self.path} cannot be read: {error.strerror or error}") from error
         if head[8:12] != b"DUCK":
@@ -239,6 +267,8 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
         holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
         who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "a connection in this process"
         return StoreLockedError(f"the store {path} is held by {who}; wait for it to end, then run again")
+    if is_disk_full(error):
+        return StoreError(disk_full(f"the store {path}"))
     for signs, kind, says in _EXPLAINED:
         if any(sign in text for sign in signs):
             return kind(says.format(path=path, text=text[:200]))

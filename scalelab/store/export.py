@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from scalelab.errors import InputError
+from scalelab.errors import InputError, is_disk_full
 from scalelab.store.connection import Database
 from scalelab.store.questions import require_study
 from scalelab.store.schema import literal
@@ -44,9 +44,8 @@ def export(database: Database, folder: Path, study: str | None = None) -> list[P
                     _copy(connection, f"select * from {name}{_only(name, study)}", Path(scratch, file))
             return [Path(scratch, file).replace(folder / file) for file in names.values()]
     except OSError as error:
-        raise InputError(
-            f"the folder {folder} cannot be written: {error.strerror or error}; choose another one"
-        ) from error
+        why = "disk full" if is_disk_full(error) else error.strerror or error
+        raise InputError(f"the folder {folder} cannot be written: {why}; choose another one") from error
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, part: Path) -> None:

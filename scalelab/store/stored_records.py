@@ -6,14 +6,15 @@ DuckDB reads the records' JSON itself; Python parses trials, and no curve.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import StoreDamagedError
-from scalelab.records import CurvePoint, Record, canonical_json
+from scalelab.errors import StoreDamagedError, brief
+from scalelab.records import CurvePoint, Record, Trial, canonical_json
 from scalelab.store import parameters
-from scalelab.store.envelope import Member
+from scalelab.store.envelope import Member, TornError
 from scalelab.store.insert import (
     check_fit,
     check_trial,
@@ -23,6 +24,7 @@ from scalelab.store.insert import (
     new_trials,
 )
 from scalelab.store.kind import Attempts
+from scalelab.store.plain import check_identity, check_plain
 from scalelab.store.schema import create_views, tested_metrics, transaction
 
 if TYPE_CHECKING:
@@ -96,7 +98,21 @@ class Records(Attempts[Record, Entry]):
         """Reads its file."""
         self.check_name(name, members)
         trial_id, attempt, features, trial, record = members
+        check_plain(Trial, trial.text, "trial")
+        check_identity(trial_id.value, trial, "trial")
+        check_plain(Record, record.text, "record", trial=(Any, None), features=(Any, None))
+        _check_features(features.value)
         return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
+
+    def content(self, entry: Entry) -> Record:
+        """Returns the record."""
+        own = {"trial": entry.trial.value, "features": entry.features}
+        return Record.model_validate({**json.loads(entry.record), **own})
+
+    def belated(self, record: Record, attempt: int) -> Record:
+        """Returns the record as an attempt of another number, and says why in `error`."""
+        said = self.came_late(record.error, record.attempt)
+        return record.model_copy(update={"attempt": attempt, "error": said})
 
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> None:
         """Inserts records that the table does not have, with their trials, curves and memberships."""
@@ -155,6 +171,14 @@ class Records(Attempts[Record, Entry]):
             name = f"{row['trial_id']}-{row['attempt']}"
             raise StoreDamagedError(f"record {name} of the old database holds trial {record.trial.id}")
         return record
+
+
+def _check_features(features: object) -> None:
+    if not isinstance(features, dict):
+        raise TornError("its features are no JSON object")
+    for name, value in features.items():
+        if type(value) not in (int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
+            raise TornError(f"its feature {brief(name)} is neither a number nor a text: {brief(value)}")
 
 
 def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
-from scalelab.errors import ScalelabWarning, TrainingError
+from scalelab.errors import ScalelabWarning, TrainingError, is_disk_full
 from scalelab.records import Calibration, CurvePoint
 
 FORMAT, WEIGHTS_FORMAT = 5, 2
@@ -103,7 +103,7 @@ class Checkpoint:
         try:
             _write_whole(self.path, state)
         except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-            said = f"checkpoint {self.path} could not be written ({error}); training goes on"
+            said = f"checkpoint {self.path} could not be written ({_why(error)}); training goes on"
             warnings.warn(said, ScalelabWarning, stacklevel=2)
 
     def load(self) -> Position:
@@ -134,6 +134,11 @@ class Checkpoint:
             warnings.warn(f"{said}, training starts over", ScalelabWarning, stacklevel=2)
             return Position()
         return position
+
+
+def _why(error: Exception) -> str:
+    """Returns why a file could not be written; torch reports a full disk as a wrong position."""
+    return "disk full" if is_disk_full(error) else str(error)
 
 
 def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
@@ -168,7 +173,7 @@ def save_weights(path: Path, trial_id: str, module: nn.Module, best: Mapping[str
     try:
         _write_whole(path, {"format": WEIGHTS_FORMAT, "trial_id": trial_id, **state})
     except (OSError, RuntimeError) as error:
-        message = f"weights cannot be kept in {path}: {error}; free some space and run again"
+        message = f"weights cannot be kept in {path}: {_why(error)}; free some space and run again"
         raise TrainingError(message) from error
 
 
