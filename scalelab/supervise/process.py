@@ -167,7 +167,7 @@ class Supervised(Generic[EventT]):
     def why_lost(self) -> str:
         """Returns how a process ended, with the last line that it printed."""
         if self._nonsense:
-            said = plain_line(self._nonsense.decode(errors="replace"), 100)
+            said = plain_line(self._nonsense.decode(errors="backslashreplace"), 100)
             return f"its worker was killed, because something in it wrote into the pipe of its events: {said}"
         code = self._process.returncode
         if code == -signal.SIGKILL:
