@@ -114,7 +114,7 @@ def _crew(executor: Executor | None, workers: int, threads: int | None, n_trials
 def _local_executor(crew: Crew, stall_seconds: float, run: _Run) -> Executor:
     if crew.workers == 0:
         return InlineExecutor(run.catalog, threads=crew.threads, should_stop=lambda: run.stop.level > 0)
-    return LocalExecutor(crew.workers, threads=crew.threads, stall_seconds=stall_seconds)
+    return LocalExecutor(crew.workers, threads=crew.threads, device=run.device, stall_seconds=stall_seconds)
 
 
 @dataclass
@@ -144,6 +144,7 @@ class _Run:
     elsewhere: set[str] = field(default_factory=set)
     count: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
     warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
@@ -316,6 +317,8 @@ class _Run:
                 self.reached[event.trial_id] = reached
             elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
+            else:
+                self.stopped.add(event.trial_id)
             self.on_event(event)
         elif isinstance(event, Lost):
             self._lost(claim, event.reason)
@@ -342,6 +345,8 @@ class _Run:
         """Gives claims back and ingests the last records."""
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
+            self.attempts[claim.trial_id] = claim.attempt
+            self.stopped.add(claim.trial_id)
             self._record(claim, "interrupted", "stopped before it finished")
             self.store.claims.release(claim)
         self.under_way.clear()
@@ -369,7 +374,11 @@ class _Run:
             done=count["done"],
             diverged=count["diverged"],
             failed=dict(self.failed),
-            logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
+            logs={
+                trial_id: log
+                for trial_id in (*self.failed, *sorted(self.stopped))
+                if (log := self._log(trial_id)).exists()
+            },
             interrupted=count["interrupted"],
             elsewhere=len(self.elsewhere),
             stopped=self.stop.level > 0,

@@ -163,7 +163,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     """
     import torch
 
-    from scalelab.train.device import resolve_device, seed_everything
+    from scalelab.train.device import leave_others_room, resolve_device, seed_everything
     from scalelab.train.optimizers import build_optimizer
 
     trial = job.trial
@@ -181,6 +181,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
+    leave_others_room(device)
     module.to(device)
     evaluations = optimizer.gradients(optimizer_params)
     flops = evaluations * cost.train_flops_at(trial.training.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["fp32", "bf16"]
+GPU_SLOTS = "SCALELAB_GPU_SLOTS"
+"""Variable of a worker's environment: how many workers share its GPU."""
+_CONTEXT_BYTES = 768 * 2**20
+"""What CUDA takes for a process beside what torch allocates."""
 _NO_MEMORY = "can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED"
 """What errors without a class of their own say: of torch's CPU allocator, MPS, cuBLAS, cuDNN."""
 
@@ -136,6 +141,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(np.random.SeedSequence(seed).generate_state(4))  # noqa: NPY002 - for models that use it
     torch.manual_seed(seed)
+
+
+def leave_others_room(device: torch.device) -> None:
+    """Limits this process to its part of a GPU's memory, where several workers share the GPU."""
+    import torch
+
+    slots = int(os.environ.get(GPU_SLOTS, "1"))
+    if device.type == "cuda" and slots > 1:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        part = max(1 / slots - _CONTEXT_BYTES / whole, 0.5 / slots)
+        torch.cuda.set_per_process_memory_fraction(part, device)
 
 
 @contextmanager

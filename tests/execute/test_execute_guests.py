@@ -176,9 +176,10 @@ def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest):
     events = []
     summary = run(lab, guest("die"), max_attempts=2, on_event=events.append)
     reason = "its worker was killed by SIGABRT: my last words"
-    assert [event.reason for event in events if isinstance(event, Retried)] == [reason]
     (trial_id,) = summary.failed
-    assert summary.failed == {trial_id: f"lost 2 times in this run; {reason}"}
+    reasons = [event.reason for event in events if isinstance(event, Retried)]
+    assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
+    assert summary.failed == {trial_id: f"lost 2 times in this run; {reason} (log: {trial_id}-2.txt)"}
     assert logs(lab) == {f"{trial_id}-{attempt}.txt": "my last words\n" for attempt in (1, 2)}
     assert summary.logs[trial_id].name == f"{trial_id}-2.txt"
 
