@@ -339,7 +339,9 @@ class _Run:
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
-        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
+        # Who was taken for dead has no say any more: the attempt was recorded, and the next one is another's.
+        if self.store.claims.stands(claim):
+            self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""

@@ -72,6 +72,12 @@ def act(params):
             os._exit(0)
         print("my last words", flush=True)
         os.kill(os.getpid(), signal.SIGABRT)
+    if kind == "killed":
+        if os.fork() == 0:
+            time.sleep(3600)
+            os._exit(0)
+        print("before the end", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "chat":
         for _ in range(100_000):
             print("x" * 99)
@@ -182,6 +188,17 @@ def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest):
     assert summary.failed == {trial_id: f"lost 2 times in this run; {reason} (log: {trial_id}-2.txt)"}
     assert logs(lab) == {f"{trial_id}-{attempt}.txt": "my last words\n" for attempt in (1, 2)}
     assert summary.logs[trial_id].name == f"{trial_id}-2.txt"
+
+
+def test_a_killed_worker_is_noticed_though_its_helper_lives_and_its_log_is_named(lab, guest):
+    events = []
+    summary = run(lab, guest("killed"), max_attempts=2, on_event=events.append)
+    reason = "its worker was killed by SIGKILL (the kernel does this when memory runs out)"
+    (trial_id,) = summary.failed
+    reasons = [event.reason for event in events if isinstance(event, Retried)]
+    assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
+    assert logs(lab) == {f"{trial_id}-{attempt}.txt": "before the end\n" for attempt in (1, 2)}
+    assert summary.seconds < 600, "the stall limit is 900 seconds"
 
 
 def test_what_a_trial_prints_is_in_its_log_and_not_on_the_terminal(lab, guest, capfd):
