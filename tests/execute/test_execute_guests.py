@@ -15,9 +15,10 @@ import pytest
 
 from scalelab import load_study, run_study
 from scalelab.execute.events import Retried
-from scalelab.execute.jobs import Warned
+from scalelab.execute.jobs import Progressed, Warned
 from scalelab.store import Journal
 from scalelab.study import expand
+from scalelab.supervise.stop import StopSignal
 
 GUESTS = """
 import ctypes
@@ -271,3 +272,20 @@ def test_nobody_is_left_after_a_run(lab, guest, end):
     while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert marked(mark) == []
+
+
+def test_an_interrupted_trial_names_its_log(lab):
+    plugin = lab.plugins / "toys.py"
+    plugin.write_text(plugin.read_text().replace("self.calls = 0", "self.calls = 0; print('a net')"))
+    stop = StopSignal()
+
+    def hear(event):
+        if isinstance(event, Progressed):
+            stop.request()
+
+    study = lab.study(steps=100_000, options="ms_per_step = 20")
+    summary = run(lab, study, stop=stop, on_event=hear)
+    assert (summary.interrupted, summary.failed) == (1, {})
+    ((trial_id, log),) = summary.logs.items()
+    assert log.name == f"{trial_id}-1.txt"
+    assert "a net\n" in log.read_text(encoding="utf-8")
