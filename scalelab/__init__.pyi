@@ -91,6 +91,7 @@ from scalelab.errors import BackendError as BackendError
 from scalelab.errors import DataError as DataError
 from scalelab.errors import FitError as FitError
 from scalelab.errors import InputError as InputError
+from scalelab.errors import MemoryRanOutError as MemoryRanOutError
 from scalelab.errors import PluginError as PluginError
 from scalelab.errors import ScalelabError as ScalelabError
 from scalelab.errors import StoreDamagedError as StoreDamagedError

@@ -116,4 +116,4 @@ def run_study(
 def _local_executor(crew: Crew, stall_seconds: float, run: Run) -> Executor:
     if crew.workers == 0:
         return InlineExecutor(run.catalog, threads=crew.threads, should_stop=lambda: run.stop.level > 0)
-    return LocalExecutor(crew.workers, threads=crew.threads, stall_seconds=stall_seconds)
+    return LocalExecutor(crew.workers, threads=crew.threads, device=run.device, stall_seconds=stall_seconds)

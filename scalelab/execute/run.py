@@ -62,6 +62,7 @@ class Run(Ledger):
     forecast: Forecast | None = None
     precision: Decided | None = None
     lost: Counter[str] = field(default_factory=Counter)
+    stopped: set[str] = field(default_factory=set)
     warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
@@ -255,6 +256,8 @@ class Run(Ledger):
                 self.reached[event.trial_id] = reached
             elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
+            else:
+                self.stopped.add(event.trial_id)
             self.on_event(event)
         elif isinstance(event, Lost):
             self._lost(claim, event)
@@ -283,6 +286,9 @@ class Run(Ledger):
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
+        # Who was taken for dead has no say any more: the attempt was recorded, and the next one is another's.
+        if not self.store.claims.stands(claim):
+            return
         journal, trial = self.store.journal, self.trials[claim.trial_id]
         kept = journal.settle(claim.record(trial, status, reason))
         if not kept and status == "failed":  # its worker could say that it was interrupted
@@ -295,6 +301,8 @@ class Run(Ledger):
             self.under_way.clear()
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
+            self.attempts[claim.trial_id] = claim.attempt
+            self.stopped.add(claim.trial_id)
             self._record(claim, "interrupted", "stopped before it finished")
             self.store.claims.release(claim)
         self.under_way.clear()
@@ -322,7 +330,11 @@ class Run(Ledger):
             done=count["done"],
             diverged=count["diverged"],
             failed=dict(self.failed),
-            logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
+            logs={
+                trial_id: log
+                for trial_id in (*self.failed, *sorted(self.stopped))
+                if (log := self._log(trial_id)).exists()
+            },
             interrupted=count["interrupted"],
             elsewhere=len(self.elsewhere),
             left=count["left"],

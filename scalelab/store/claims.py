@@ -199,6 +199,12 @@ class Claims:
             ):
                 path.unlink()
 
+    def stands(self, claim: Claim) -> bool:
+        """Whether a claim is still what was claimed: nobody took its process for dead meanwhile."""
+        there = self._read(self._path(claim.trial_id))
+        same = ("attempt", "host", "pid")
+        return there is not None and all(getattr(there, name) == getattr(claim, name) for name in same)
+
     def live(self) -> list[Claim]:
         """Returns the claims whose process is alive, oldest first."""
         runs: dict[str, bool] = {}
