@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,32 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
             return False
         if durable:
             sync_folder(target.parent)
+        return True
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def copy_new(source: Path, target: Path) -> bool:
+    """Copies a file whole, unless one of that name is there; the target's folder is made.
+
+    Returns:
+        Whether it was copied; `False` where the name was taken already.
+
+    Raises:
+        OSError: It cannot be read or written; nothing is left behind.
+    """
+    if target.exists():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with source.open("rb") as old, part.open("xb") as new:
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        if not _link_new(part, target):
+            return False
+        sync_folder(target.parent)
         return True
     finally:
         part.unlink(missing_ok=True)

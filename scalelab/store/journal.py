@@ -84,21 +84,45 @@ class Journal:
             self._put(path.name, text, durable=durable)
         return path
 
-    def _put(self, name: str, content: bytes, *, durable: bool) -> None:
+    def _put(self, name: str, content: bytes, *, durable: bool) -> bool:
         with writing(self.new):
             try:
-                put_new(self.new / name, content, self._scratch, durable=durable)
+                return put_new(self.new / name, content, self._scratch, durable=durable)
             except FileNotFoundError:
                 self.new.mkdir(parents=True, exist_ok=True)
                 self._scratch.mkdir(parents=True, exist_ok=True)
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
-                put_new(self.new / name, content, self._scratch, durable=durable)
+                return put_new(self.new / name, content, self._scratch, durable=durable)
 
     def has(self, name: str, kind: Kind[Any, Any] = RECORDS) -> bool:
         """Whether a record of that id, or another content of that name, is in the journal."""
         file = f"{name}{kind.suffix}"
         return os.path.exists(self._home(file)) or os.path.exists(self.new / file)
+
+    def find(self, name: str, kind: Kind[Any, Any] = RECORDS) -> Path | None:
+        """Returns where a record of that id, or another content of that name, is; `None` where it is not."""
+        file = f"{name}{kind.suffix}"
+        return next((path for path in (self.new / file, self._home(file)) if path.exists()), None)
+
+    def adopt(self, name: str, text: bytes, kind: Kind[Any, Any], *, durable: bool) -> bool:
+        """Keeps the text of a file that another journal holds.
+
+        Args:
+            name: Of the content.
+            text: Of its file.
+            kind: Of the content.
+            durable: Whether to wait until the disk has it.
+
+        Returns:
+            Whether it was written; `False` where that name already exists.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self.has(name, kind):
+            return False
+        return self._put(f"{name}{kind.suffix}", text, durable=durable)
 
     def _home(self, file: str) -> Path:
         return self.kept / (kind_of_file(file).folder or file[:2]) / file

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -35,7 +36,8 @@ class Kind(ABC, Generic[M, E]):
         keys: The names of a file's members.
         table: Has a row for each.
         key: SQL of the name of a row's file without the suffix.
-        rows: A query for the rows to be restored; `{piece}` stands for the condition.
+        rows: A query for the rows to be restored, with what `key` is made of; `{piece}` stands for the
+            condition.
     """
 
     name: str
@@ -87,13 +89,21 @@ class Kind(ABC, Generic[M, E]):
         """
         return seal(self.members(content))
 
+    def unsealed(self, text: bytes) -> list[Member]:
+        """Returns the members of a file; the last one is not parsed.
+
+        Raises:
+            TornError: It is truncated, was changed, or is something else.
+        """
+        return unseal(text, self.keys, self.name)
+
     def open(self, name: str, text: bytes) -> E:
         """Reads a file.
 
         Raises:
             TornError: It is truncated, was changed, or is something else.
         """
-        members = unseal(text, self.keys, self.name)
+        members = self.unsealed(text)
         try:
             return self.parse(name, members)
         except TornError:
@@ -144,6 +154,18 @@ class Attempts(Kind[A, E]):
         held = f"{members[0].value}-{members[1].value}"
         if name != held:
             raise TornError(f"it holds {self.name} {held}")
+
+    def renumbered(self, text: bytes, attempt: int) -> bytes:
+        """Returns the text of a file as that of the attempt of another number.
+
+        Raises:
+            TornError: It is not the text of a file of this kind.
+        """
+        members = {key: one.text for key, one in zip(self.keys, self.unsealed(text), strict=True)}
+        content = {**json.loads(members[self.keys[-1]]), "attempt": attempt}
+        members[self.keys[1]] = str(attempt)
+        members[self.keys[-1]] = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        return seal(members)
 
     @abstractmethod
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, E]) -> None:

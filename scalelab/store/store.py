@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from scalelab.store.check import CheckReport
     from scalelab.store.mapping import Import
+    from scalelab.store.merge import MergeReport
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
@@ -193,6 +194,22 @@ class Store(Questions):
         from scalelab.store.rebuild import rebuild
 
         return rebuild(self.database, self.wait)
+
+    def merge(self, other: Path | str, *, replace: bool = False) -> MergeReport:
+        """Takes over what another store holds, each content once; the other one is not changed.
+
+        Args:
+            other: The other store's file.
+            replace: Whether of two different imported tables of one name the one imported last may hold.
+
+        Raises:
+            InputError: It is this store, no file, or a name means different things in both; nothing was
+                changed.
+            StoreError: One of the two cannot be read or written.
+        """
+        from scalelab.store.merge import merge
+
+        return merge(self, other, replace=replace)
 
     def migrate(self) -> tuple[int, int]:
         """Brings the database to this scalelab's schema; returns the version before and after.
