@@ -168,7 +168,7 @@ def _cell(value: object) -> str:
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
+    folder: Annotated[str, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
     json: opt.Json = False,

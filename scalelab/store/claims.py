@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.journal import Journal
@@ -125,6 +126,7 @@ class Claims:
                 return None
             part = path.with_suffix(".part")
             part.write_text(json.dumps(asdict(mine)), encoding="utf-8")
+            share(part)
             part.replace(path)
         self.beat()
         return mine
@@ -171,8 +173,10 @@ class Claims:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
             return
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._heart(this_place(), os.getpid()).touch()
+            make_folder(self.folder)
+            heart = self._heart(this_place(), os.getpid())
+            heart.touch()
+            share(heart)
         self._beaten = time.monotonic()
 
     def _bury(self, claim: Claim) -> None:

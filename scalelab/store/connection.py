@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreDamagedError, StoreError, StoreLockedError, StoreNewerError
+from scalelab.permissions import make_folder, share
 from scalelab.store import schema
 from scalelab.store.files import locked, sync_folder, writing
 from scalelab.store.journal import Journal
@@ -167,7 +168,7 @@ class Database:
             StoreError: It cannot be written.
         """
         with writing(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         with self.alone():
             if self.path.exists():
                 return
@@ -182,6 +183,7 @@ class Database:
         try:
             with open_file(part, False, time.monotonic(), create=True, name=self.path) as connection:
                 schema.migrate(connection)
+            share(part)
             yield part
         finally:
             part.unlink(missing_ok=True)

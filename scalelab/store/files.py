@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scalelab.errors import StoreError, StoreLockedError
+from scalelab.permissions import make_folder, share
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -70,12 +71,13 @@ def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     with writing(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         lock = FileLock(file, timeout=wait, poll_interval=0.01)
         try:
             lock.acquire()
         except Timeout as error:
             raise StoreLockedError(refusal) from error
+        share(file)
     try:
         yield
     finally:
@@ -115,6 +117,7 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        share(part)
         if not _link_new(part, target):
             return False
         if durable:
@@ -135,13 +138,14 @@ def copy_new(source: Path, target: Path) -> bool:
     """
     if target.exists():
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     part = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         with source.open("rb") as old, part.open("xb") as new:
             shutil.copyfileobj(old, new)
             new.flush()
             os.fsync(new.fileno())
+        share(part)
         if not _link_new(part, target):
             return False
         sync_folder(target.parent)
@@ -161,7 +165,9 @@ def _link_new(part: Path, target: Path) -> bool:
             raise
         from filelock import FileLock
 
-        with FileLock(part.parent / "names.lock"):
+        lock = part.parent / "names.lock"
+        with FileLock(lock):
+            share(lock)
             if target.exists():
                 return False
             part.rename(target)
@@ -170,7 +176,7 @@ def _link_new(part: Path, target: Path) -> bool:
 
 def set_aside(path: Path, quarantine: Path) -> Path:
     """Moves a file into a quarantine folder under a name that is free there, and returns that name."""
-    quarantine.mkdir(parents=True, exist_ok=True)
+    make_folder(quarantine)
     target = quarantine / path.name
     while target.exists():
         target = quarantine / f"{path.name}.{time.time_ns()}"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalelab.permissions import share
 from scalelab.store.connection import Database
 from scalelab.store.journal import Journal
 from scalelab.store.kind import E, Kind, M
@@ -44,6 +45,8 @@ def ingest(database: Database, wait: float | None = None) -> int:
                 with database.alone(wait):
                     with database.opened(wait) as connection:
                         taken = insert_whole(connection, journal, kind, batch)
+                        # A process that is killed now leaves it to whoever opens the database next.
+                        share(Path(f"{database.path}.wal"))
                         connection.execute("checkpoint")
                     journal.keep(path for path, _ in taken)
                 new[kind.table] += sum(is_new for _, is_new in taken)

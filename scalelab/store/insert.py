@@ -70,8 +70,14 @@ class Room:
     @property
     def selected(self) -> str:
         """The list that selects the columns, with a comma before it."""
-        names = [(schema.quoted(c.name), "->>'$'" if c.sql_type == "VARCHAR" else "") for c in self.columns]
-        return "".join(f", columns.{name}{as_text} as {name}" for name, as_text in names)
+        return ", unnest(columns)" if self.columns else ""
+
+    @property
+    def shown(self) -> str:
+        """What selects everything of a query with these columns, texts as texts."""
+        names = [schema.quoted(column.name) for column in self.columns if column.sql_type == "VARCHAR"]
+        texts = ", ".join(f"{name}->>'$' as {name}" for name in names)
+        return f"* replace ({texts})" if texts else "*"
 
 
 def make_room(connection: duckdb.DuckDBPyConnection, holder: Holder, rows: Iterable[Row]) -> Room:
@@ -127,7 +133,8 @@ def insert_trials(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Ro
     layout = {**{name: kinds[name] for name in rows[0][0]}, "content": "VARCHAR", **room.layout}
     payload = [{**row, "columns": room.named(values)} for row, values in rows]
     connection.execute(
-        f"insert into trials by name select {', '.join(rows[0][0])}{room.selected} "
-        "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+        f"insert into trials by name select {room.shown} from ("
+        f"select {', '.join(rows[0][0])}{room.selected} "
+        "from (select unnest(item) from (select unnest(from_json(?, ?)) as item)))",
         [json.dumps(payload), json.dumps([layout])],
     )

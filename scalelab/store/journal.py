@@ -29,6 +29,7 @@ from typing import Any
 
 from scalelab.errors import StoreError
 from scalelab.measurements import Measurement
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record
 from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
 from scalelab.store.imports import ImportedTable
@@ -89,8 +90,8 @@ class Journal:
             try:
                 return put_new(self.new / name, content, self._scratch, durable=durable)
             except FileNotFoundError:
-                self.new.mkdir(parents=True, exist_ok=True)
-                self._scratch.mkdir(parents=True, exist_ok=True)
+                make_folder(self.new)
+                make_folder(self._scratch)
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
                 return put_new(self.new / name, content, self._scratch, durable=durable)
@@ -184,7 +185,7 @@ class Journal:
             for path in paths:
                 home = self._home(path.name)
                 if home.parent not in folders:
-                    home.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(home.parent)
                     folders.add(home.parent)
                 if not os.path.exists(home):
                     os.rename(path, home)
@@ -200,7 +201,7 @@ class Journal:
         """Returns where an unfinished training of a trial keeps its state; the folder is made."""
         folder = self.folder / "checkpoints"
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         return folder / f"{trial_id}.pt"
 
     def weights(self, trial_id: str) -> Path:
@@ -219,9 +220,10 @@ class Journal:
         """
         path = self.log(name)
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
+            share(path)
 
     def quarantined(self) -> list[Path]:
         """Returns what is in quarantine."""

@@ -73,13 +73,20 @@ class Kind(ABC, Generic[M, E]):
         """Returns the names of the files whose contents the table holds."""
         return set(first_column(connection.execute(f"select {self.key} from {self.table}")))
 
-    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str] | None:
-        """Returns what the table lacks of the files that it has taken in, which are named oldest first.
+    def missing(
+        self, connection: duckdb.DuckDBPyConnection, taken: list[str], held: set[str] | None = None
+    ) -> list[str] | None:
+        """Returns what the table lacks of the files that it has taken in.
+
+        Args:
+            connection: Of the store.
+            taken: The names of these files, oldest first.
+            held: What `held` returned, where it was asked already.
 
         Returns:
             Names; `None` where that is unknown.
         """
-        return sorted(set(taken) - self.held(connection))
+        return sorted(set(taken) - (self.held(connection) if held is None else held))
 
     def seal(self, content: M) -> bytes:
         """Returns the text of a file.

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalelab.errors import StoreError
+from scalelab.errors import StoreDamagedError, StoreError
+from scalelab.permissions import make_folder
 from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import sync_folder, writing
@@ -56,13 +57,16 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
     journal = database.journal
     if not database.path.exists() and not journal.folder.is_dir():
         database.require()
+    if not journal.folder.is_dir():
+        # Looked at before the lock is taken, which makes the journal's folder.
+        try:
+            database.version(wait)
+        except StoreDamagedError as error:
+            raise _hopeless(database, str(error)) from error
     with database.alone(wait):
         found = salvage(database, wait)
         if found.problem and journal.empty:
-            raise StoreError(
-                f"{found.problem}; but the journal {journal.folder} holds nothing to rebuild from: "
-                "restore the store from a copy"
-            )
+            raise _hopeless(database, found.problem)
         with database.fresh() as part, no_garbage_collection():
             counts, taken = _build(database, part)
             set_aside = _swap(database, part)
@@ -73,6 +77,13 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
         problem=found.problem,
         set_aside=set_aside,
         **counts,
+    )
+
+
+def _hopeless(database: Database, problem: str) -> StoreError:
+    return StoreError(
+        f"{problem}; but the journal {database.journal.folder} holds nothing to rebuild from: "
+        "restore the store from a copy"
     )
 
 
@@ -104,7 +115,7 @@ def _swap(database: Database, part: Path) -> tuple[Path, ...]:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{time.time_ns() % 1_000_000:06d}"
     moved: list[Path] = []
     with writing(quarantine):
-        quarantine.mkdir(parents=True, exist_ok=True)
+        make_folder(quarantine)
         for path, move in ((Path(f"{database.path}.wal"), Path.rename), (database.path, _second_name)):
             if path.exists():
                 target = quarantine / f"{stamp}-{path.name}"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError
+from scalelab.permissions import make_folder
 from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import writing
@@ -114,7 +115,7 @@ def _without_wal(database: Database) -> Path:
     """Returns a second name for the database's file, beside which there is no WAL."""
     path = database.journal.folder / "tmp" / f"salvage-{time.time_ns()}.duckdb"
     with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             path.hardlink_to(database.path)
         except OSError:

@@ -234,6 +234,8 @@ class Store(Questions):
         """
         from scalelab.store.export import export
 
+        if not str(folder).strip():
+            raise InputError("the folder to export to has no name; give one, or . for this folder")
         return export(self.database, Path(folder), study)
 
     def _settle(self, claim: Claim) -> None:

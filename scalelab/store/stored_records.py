@@ -126,8 +126,9 @@ class Records(Attempts[Record, Entry]):
             insert_trials(connection, trials)
             connection.execute(
                 "create or replace temp table staged as "
+                f"select {room.shown} from ("
                 f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
-                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item)))",
                 ["[" + ",".join(payload) + "]", json.dumps([layout])],
             )
             known = tested_metrics(connection)

@@ -164,6 +164,21 @@ def test_merge(filled, tmp_path):
         call("store", "merge", filled.path, "--store", filled.path)
 
 
+def test_export_needs_a_name(filled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="has no name"):
+        call("export", "", "--store", filled.path)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_refused_rebuild_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "no.duckdb"
+    path.write_bytes(bytes(8) + b"DUCK" + bytes(5000))
+    with pytest.raises(StoreError, match="holds nothing to rebuild from"):
+        call("store", "rebuild", "--store", path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_sql_that_is_wrong(filled):
     with pytest.raises(InputError, match="the query cannot be run"):
         call("store", "sql", "selct", "--store", filled.path)
