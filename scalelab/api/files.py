@@ -221,13 +221,16 @@ def merge_stores(store: Store | Path | str, other: Path | str, *, replace: bool 
     return opened(store, create=True).merge(other, replace=replace)
 
 
-def export_runs(store: Store | Path | str, folder: Path | str, study: str | None = None) -> list[Path]:
+def export_runs(
+    store: Store | Path | str, folder: Path | str, study: str | None = None, *, anonymous: bool = False
+) -> list[Path]:
     """Writes runs, curves, trials, studies and latencies as Parquet files.
 
     Args:
         store: The store, or the path of its file.
         folder: Where to write; made where it is missing.
         study: Only this study; all by default.
+        anonymous: Whether to leave out hosts, users and paths.
 
     Returns:
         The files.
@@ -236,4 +239,4 @@ def export_runs(store: Store | Path | str, folder: Path | str, study: str | None
         InputError: The store has no such study, or the folder cannot be written.
         StoreError: The store cannot be read.
     """
-    return opened(store).export(folder, study)
+    return opened(store).export(folder, study, anonymous=anonymous)

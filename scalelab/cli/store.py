@@ -171,12 +171,13 @@ def export(
     folder: Annotated[str, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out hosts, users and paths.")] = False,
     json: opt.Json = False,
 ) -> None:
     """Write runs, curves, trials, studies and latencies as Parquet files."""
     import scalelab
 
-    files = scalelab.export_runs(store, folder, study)
+    files = scalelab.export_runs(store, folder, study, anonymous=anonymous)
     if json:
         print_json(files)
     else:

@@ -221,12 +221,13 @@ class Store(Questions):
         with self.database.write():
             return before, schema.VERSION
 
-    def export(self, folder: Path | str, study: str | None = None) -> list[Path]:
+    def export(self, folder: Path | str, study: str | None = None, *, anonymous: bool = False) -> list[Path]:
         """Writes runs, curves, trials, studies and latencies as Parquet files.
 
         Args:
             folder: Where to; made where it is missing.
             study: Only this study.
+            anonymous: Whether to leave out hosts, users and paths.
 
         Raises:
             InputError: The folder cannot be written, or there is no such study.
@@ -236,7 +237,7 @@ class Store(Questions):
 
         if not str(folder).strip():
             raise InputError("the folder to export to has no name; give one, or . for this folder")
-        return export(self.database, Path(folder), study)
+        return export(self.database, Path(folder), study, without_names=anonymous)
 
     def _settle(self, claim: Claim) -> None:
         """Records an attempt whose processes are gone as interrupted."""
