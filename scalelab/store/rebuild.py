@@ -57,8 +57,9 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
     journal = database.journal
     if not database.path.exists() and not journal.folder.is_dir():
         database.require()
-    if not journal.folder.is_dir():
-        # Looked at before the lock is taken, which makes the journal's folder.
+    if not journal.folder.is_dir() and not Path(f"{database.path}.wal").exists():
+        # Looked at before the lock is taken, which makes the journal's folder. Without a WAL, what cannot be
+        # opened holds nothing to salvage.
         try:
             database.version(wait)
         except StoreDamagedError as error:
