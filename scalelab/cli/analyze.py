@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import print_json, say, warn
+from scalelab.cli.context import print_json, require_folder, say, warn
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def analyze(
     if source is not None and propose is None:
         raise InputError("--from goes with --propose: it says where the new study's settings come from")
     files = _files(store, html=html, markdown=markdown)
+    require_folder("--figures", figures)
     opened = scalelab.open_store(store)
     catalog = ctx.obj.catalog(plugins_dir) if propose is not None or plugins_dir else None
     known = study_to_narrow(opened, study, propose, source, catalog) if propose and catalog else None

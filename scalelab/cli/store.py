@@ -1,4 +1,4 @@
-"""`scalelab store` (check, rebuild, migrate, sql) and `scalelab export`."""
+"""`scalelab store` (check, rebuild, merge, migrate, sql) and `scalelab export`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import print_json, say
+from scalelab.cli.context import print_json, say, warn
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     from scalelab.store.check import CheckReport
 
-store_app = typer.Typer(help="Look after a store: check, rebuild, migrate, query.", no_args_is_help=True)
+store_app = typer.Typer(
+    help="Look after a store: check, rebuild, merge, migrate, query.", no_args_is_help=True
+)
 
 
 @store_app.command()
@@ -92,6 +94,35 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
 
 
 @store_app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="The store to take over; it is not changed.")],
+    store: opt.Store = opt.DEFAULT_STORE,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Of two imported tables of one name, the one imported last holds."),
+    ] = False,
+    json: opt.Json = False,
+) -> None:
+    """Take over what another store holds, each record once: of two machines, a copy, a backup."""
+    import scalelab
+
+    report = scalelab.merge_stores(store, other, replace=replace)
+    for path, reason in report.unreadable.items():
+        warn(f"{path} cannot be used: {reason}; it was left out")
+    if json:
+        print_json(report)
+        return
+    counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
+    print(f"{store}: {counts} new from {other}" if counts else f"{store}: nothing new in {other}")
+    for name, here in report.renumbered.items():
+        print(f"  {name} is {here} here: another attempt of that number was there")
+    for study in report.changed:
+        print(f"  study {study}: its file is not the same in both; the one that was run last holds")
+    for study in report.replaced:
+        print(f"  imported table {study}: replaced, the other one was imported later")
+
+
+@store_app.command()
 def migrate(store: opt.Store = opt.DEFAULT_STORE) -> None:
     """Bring a store of an older scalelab to this one's schema."""
     from scalelab.store import Store
@@ -109,8 +140,11 @@ def sql(
     store: opt.Store = opt.DEFAULT_STORE,
     json: opt.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let the query read and write other files, too.")
+    ] = False,
 ) -> None:
-    """Query a store, opened read-only; docs/store.md lists tables, views and columns.
+    """Query a store, opened read-only and alone; docs/store.md lists tables, views and columns.
 
     For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
     """
@@ -119,7 +153,8 @@ def sql(
 
     if json and as_csv:
         raise InputError("--json and --csv are mutually exclusive; give one")
-    names, rows = open_store(store).rows(sys.stdin.read() if query == "-" else query)
+    text = sys.stdin.read() if query == "-" else query
+    names, rows = open_store(store).rows(text, files="any" if unsafe else "none")
     if json:
         print(json_module.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, default=str))
     elif as_csv:
@@ -140,15 +175,16 @@ def _cell(value: object) -> str:
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
+    folder: Annotated[str, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out hosts, users and paths.")] = False,
     json: opt.Json = False,
 ) -> None:
     """Write runs, curves, trials, studies and latencies as Parquet files."""
     import scalelab
 
-    files = scalelab.export_runs(store, folder, study)
+    files = scalelab.export_runs(store, folder, study, anonymous=anonymous)
     if json:
         print_json(files)
     else:

@@ -106,7 +106,7 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
             _read_all(connection, report)
             for kind in KINDS:
                 there = kind.held(connection)
-                missing = kind.missing(connection, taken[kind.table])
+                missing = kind.missing(connection, taken[kind.table], there)
                 if missing is not None:
                     report.missing[kind.table] = missing
                 report.without_journal += len(there.difference(taken[kind.table], pending[kind.table]))

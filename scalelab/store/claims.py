@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
 from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, set_aside, writing
@@ -242,8 +243,10 @@ class Claims:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
             return
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._heart(this_place(), os.getpid()).touch()
+            make_folder(self.folder)
+            heart = self._heart(this_place(), os.getpid())
+            heart.touch()
+            share(heart)
         self._beaten = time.monotonic()
 
     def _bury(self, claim: Claim) -> None:

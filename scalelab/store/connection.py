@@ -24,6 +24,7 @@ from scalelab.errors import (
     StoreNewerError,
     is_disk_full,
 )
+from scalelab.permissions import make_folder, share
 from scalelab.regular_files import NotRegularError, open_regular
 from scalelab.store import schema
 from scalelab.store.files import disk_full, locked, sync_folder, writing
@@ -37,6 +38,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+# What a query can then reach: no file but the database, no network, no extension, and no setting.
+CONFINED = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
 # Any DuckDB that scalelab accepts can read this layout; 2.0 would write one that only itself can read.
 STORAGE = "v1.2.0"
 FIRST_PAUSE = 0.005
@@ -78,14 +81,21 @@ class Database:
         self.compared: tuple[int, ...] | None = None
 
     @contextmanager
-    def read(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(
+        self, wait: float | None = None, *, confined: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Opens for reading; the file and its WAL are not changed.
+
+        Args:
+            wait: Seconds to wait for other processes; by default the store's.
+            confined: Whether a query can reach nothing but this file.
 
         Raises:
             StoreError: It is missing, locked for too long, damaged, or of another schema.
         """
         self.require()
-        with open_file(self.path, True, self._deadline(wait), name=self.path) as connection:
+        opened = open_file(self.path, True, self._deadline(wait), name=self.path, confined=confined)
+        with opened as connection:
             schema.verify(connection, self.path, writing=False)
             yield connection
 
@@ -186,7 +196,7 @@ class Database:
             StoreError: It cannot be written.
         """
         with writing(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         with self.alone():
             if self.path.exists():
                 return
@@ -201,6 +211,7 @@ class Database:
         try:
             with open_file(part, False, time.monotonic(), create=True, name=self.path) as connection:
                 schema.migrate(connection)
+            share(part)
             yield part
         finally:
             part.unlink(missing_ok=True)
@@ -212,7 +223,13 @@ class Database:
 
 @contextmanager
 def open_file(
-    path: Path, read_only: bool, deadline: float, *, name: Path, create: bool = False
+    path: Path,
+    read_only: bool,
+    deadline: float,
+    *,
+    name: Path,
+    create: bool = False,
+    confined: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a DuckDB file, retrying until the deadline while others hold it.
 
@@ -222,13 +239,16 @@ def open_file(
         deadline: Of `time.monotonic`.
         name: What error messages call it.
         create: Whether to make it, in a layout that older DuckDB versions read too.
+        confined: Whether a query can reach nothing but this file.
 
     Raises:
         StoreError: It cannot be opened, or what is done with it fails in DuckDB.
     """
     import duckdb
 
-    config = {**CONFIG, "storage_compatibility_version": STORAGE} if create else CONFIG
+    config = CONFINED if confined else CONFIG
+    if create:
+        config = {**config, "storage_compatibility_version": STORAGE}
     pause = FIRST_PAUSE
     while True:
         try:

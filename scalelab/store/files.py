@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from scalelab.errors import StoreError, StoreLockedError, is_disk_full
+from scalelab.permissions import make_folder, share
 from scalelab.store.locks import check_locks, holder_of
 
 NAMES_SECONDS = 30.0
@@ -80,13 +82,14 @@ def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     with writing(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         check_locks(file.parent)
         lock = FileLock(file, timeout=wait, poll_interval=0.01)
         try:
             lock.acquire()
         except Timeout as error:
             raise StoreLockedError(refusal + holder_of(file)) from error
+        share(file)
     try:
         yield
     finally:
@@ -126,6 +129,7 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        share(part)
         if not _link_new(part, target):
             return False
         if durable:
@@ -148,11 +152,39 @@ def replace_whole(target: Path, content: bytes, scratch: Path) -> None:
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
     part = scratch / f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         part.write_bytes(content)
+        share(part)
         part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def copy_new(source: Path, target: Path) -> bool:
+    """Copies a file whole, unless one of that name is there; the target's folder is made.
+
+    Returns:
+        Whether it was copied; `False` where the name was taken already.
+
+    Raises:
+        OSError: It cannot be read or written; nothing is left behind.
+    """
+    if target.exists():
+        return False
+    make_folder(target.parent)
+    part = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with source.open("rb") as old, part.open("xb") as new:
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        share(part)
+        if not _link_new(part, target):
+            return False
+        sync_folder(target.parent)
+        return True
     finally:
         part.unlink(missing_ok=True)
 
@@ -241,7 +273,7 @@ def _opened_anew(folder: Path) -> bool:
 
 def set_aside(path: Path, quarantine: Path) -> Path:
     """Moves whatever is there into a quarantine folder under a name that is free there; returns that name."""
-    quarantine.mkdir(parents=True, exist_ok=True)
+    make_folder(quarantine)
     target = quarantine / path.name
     while not move_new(path, target, quarantine.parent / "tmp"):
         target = quarantine / f"{path.name}.{time.time_ns()}"

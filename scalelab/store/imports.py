@@ -138,7 +138,7 @@ class Imports(Latest[ImportedTable]):
             **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
         )
 
-    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str]:
+    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str], *_: object) -> list[str]:
         """Returns the names of tables that the database lacks, or holds in part or in an older version."""
         found = connection.execute(
             f"select study, {self.key}, "

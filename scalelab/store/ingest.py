@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalelab.permissions import share
 from scalelab.store import tally
 from scalelab.store.connection import Database
 from scalelab.store.journal import Journal
@@ -54,6 +55,8 @@ def ingest(database: Database, wait: float | None = None) -> int:
                         with database.opened(wait) as connection:
                             new[RECORDS.table] += _take_missing(connection, database)
                             taken = insert_whole(connection, journal, kind, batch)
+                            # A process that is killed now leaves it to whoever opens the database next.
+                            share(Path(f"{database.path}.wal"))
                             connection.execute("checkpoint")
                             tally.note(connection, journal)
                         again |= journal.keep(path for path, _ in taken)

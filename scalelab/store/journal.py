@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 
 from scalelab.errors import StoreError
 from scalelab.measurements import Measurement
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record
 from scalelab.regular_files import NotRegularError, read_regular
 from scalelab.store.files import (
@@ -143,8 +144,8 @@ class Journal:
             try:
                 return put_new(self.new / name, content, self.scratch, durable=durable)
             except FileNotFoundError:
-                self.new.mkdir(parents=True, exist_ok=True)
-                self.scratch.mkdir(parents=True, exist_ok=True)
+                make_folder(self.new)
+                make_folder(self.scratch)
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
                 return put_new(self.new / name, content, self.scratch, durable=durable)
@@ -169,6 +170,30 @@ class Journal:
             except FileNotFoundError:
                 continue  # it was moved just now
         return None
+
+    def find(self, name: str, kind: Kind[Any, Any] = RECORDS) -> Path | None:
+        """Returns where a record of that id, or another content of that name, is; `None` where it is not."""
+        file = f"{name}{kind.suffix}"
+        return next((path for path in (self.new / file, self._home(file)) if path.exists()), None)
+
+    def adopt(self, name: str, text: bytes, kind: Kind[Any, Any], *, durable: bool) -> bool:
+        """Keeps the text of a file that another journal holds.
+
+        Args:
+            name: Of the content.
+            text: Of its file.
+            kind: Of the content.
+            durable: Whether to wait until the disk has it.
+
+        Returns:
+            Whether it was written; `False` where that name already exists.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self.has(name, kind):
+            return False
+        return self._put(f"{name}{kind.suffix}", text, durable=durable)
 
     def _home(self, file: str) -> Path:
         return self.kept / (kind_of_file(file).folder or file[:2]) / file
@@ -255,7 +280,7 @@ class Journal:
             for path in paths:
                 home = self._home(path.name)
                 if home.parent not in folders:
-                    home.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(home.parent)
                     folders.add(home.parent)
                 try:
                     if not move_new(path, home, self.scratch):
@@ -286,7 +311,7 @@ class Journal:
         """Returns where an unfinished training of a trial keeps its state; the folder is made."""
         folder = self.folder / "checkpoints"
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         return folder / f"{trial_id}.pt"
 
     def weights(self, trial_id: str) -> Path:
@@ -305,9 +330,10 @@ class Journal:
         """
         path = self.log(name)
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
+            share(path)
 
     def quarantined(self) -> list[Path]:
         """Returns what is in quarantine."""

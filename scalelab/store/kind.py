@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from abc import ABC, abstractmethod
@@ -42,7 +43,8 @@ class Kind(ABC, Generic[M, E]):
         keys: The names of a file's members.
         table: Has a row for each.
         key: SQL of the name of a row's file without the suffix.
-        rows: A query for the rows to be restored; `{piece}` stands for the condition.
+        rows: A query for the rows to be restored, with what `key` is made of; `{piece}` stands for the
+            condition.
     """
 
     name: str
@@ -78,13 +80,20 @@ class Kind(ABC, Generic[M, E]):
         """Returns the names of the files whose contents the table holds."""
         return set(first_column(connection.execute(f"select {self.key} from {self.table}")))
 
-    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str] | None:
-        """Returns what the table lacks of the files that it has taken in, which are named oldest first.
+    def missing(
+        self, connection: duckdb.DuckDBPyConnection, taken: list[str], held: set[str] | None = None
+    ) -> list[str] | None:
+        """Returns what the table lacks of the files that it has taken in.
+
+        Args:
+            connection: Of the store.
+            taken: The names of these files, oldest first.
+            held: What `held` returned, where it was asked already.
 
         Returns:
             Names; `None` where that is unknown.
         """
-        return sorted(set(taken) - self.held(connection))
+        return sorted(set(taken) - (self.held(connection) if held is None else held))
 
     def seal(self, content: M) -> bytes:
         """Returns the text of a file.
@@ -94,6 +103,14 @@ class Kind(ABC, Generic[M, E]):
         """
         return seal(self.members(content))
 
+    def unsealed(self, text: bytes) -> list[Member]:
+        """Returns the members of a file; the last one is not parsed.
+
+        Raises:
+            TornError: It is truncated, was changed, or is something else.
+        """
+        return unseal(text, self.keys, self.name)
+
     def open(self, name: str, text: bytes) -> E:
         """Reads a file.
 
@@ -101,8 +118,7 @@ class Kind(ABC, Generic[M, E]):
             TornError: It is truncated, was changed, or is something else.
         """
         try:
-            members = unseal(text, self.keys, self.name)
-            return self.parse(name, members)
+            return self.parse(name, self.unsealed(text))
         except TornError:
             raise
         except RecursionError as error:
@@ -199,6 +215,18 @@ class Attempts(Kind[A, E]):
         """Returns the line that says so, after what was said before."""
         late = f"came late: attempt {attempt} had a record by then"
         return f"{said}; {late}" if said else late
+
+    def renumbered(self, text: bytes, attempt: int) -> bytes:
+        """Returns the text of a file as that of the attempt of another number.
+
+        Raises:
+            TornError: It is not the text of a file of this kind.
+        """
+        members = {key: one.text for key, one in zip(self.keys, self.unsealed(text), strict=True)}
+        content = {**json.loads(members[self.keys[-1]]), "attempt": attempt}
+        members[self.keys[1]] = str(attempt)
+        members[self.keys[-1]] = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        return seal(members)
 
     @abstractmethod
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, E]) -> None:

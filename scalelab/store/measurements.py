@@ -34,7 +34,7 @@ class Measurements(Attempts[Measurement, Entry]):
     folder = "latencies"
     keys = ("measurement_id", "attempt", "measurement")
     table = "measurements"
-    rows = "select content from measurements where {piece}"
+    rows = "select * from measurements where {piece}"
 
     def members(self, measurement: Measurement) -> dict[str, str]:
         """Returns the members of its file."""

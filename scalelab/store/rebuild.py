@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalelab.errors import StoreError
+from scalelab.errors import StoreDamagedError, StoreError
+from scalelab.permissions import make_folder
 from scalelab.store import schema, tally
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import sync_folder, writing
@@ -63,6 +64,13 @@ def rebuild(database: Database, wait: float) -> RebuildReport:
     journal = database.journal
     if not database.path.exists() and not journal.folder.is_dir():
         database.require()
+    if not journal.folder.is_dir() and not Path(f"{database.path}.wal").exists():
+        # Looked at before the lock is taken, which makes the journal's folder. Without a WAL, what cannot be
+        # opened holds nothing to salvage.
+        try:
+            database.version(wait)
+        except StoreDamagedError as error:
+            raise _nothing(database, str(error), []) from error
     with database.alone(wait):
         tidy(database)
         found = salvage(database, wait)
@@ -141,7 +149,7 @@ def _swap(database: Database, part: Path) -> tuple[Path, ...]:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     moved: list[Path] = []
     with writing(quarantine):
-        quarantine.mkdir(parents=True, exist_ok=True)
+        make_folder(quarantine)
         for path, move in ((Path(f"{database.path}.wal"), Path.rename), (database.path, _second_name)):
             if path.exists():
                 target = quarantine / f"{stamp}-{secrets.token_hex(3)}-{path.name}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from scalelab.store.check import CheckReport
     from scalelab.store.mapping import Import
+    from scalelab.store.merge import MergeReport
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
@@ -201,6 +202,22 @@ class Store(Questions):
 
         return rebuild(self.database, self.wait)
 
+    def merge(self, other: Path | str, *, replace: bool = False) -> MergeReport:
+        """Takes over what another store holds, each content once; the other one is not changed.
+
+        Args:
+            other: The other store's file.
+            replace: Whether of two different imported tables of one name the one imported last may hold.
+
+        Raises:
+            InputError: It is this store, no file, or a name means different things in both; nothing was
+                changed.
+            StoreError: One of the two cannot be read or written.
+        """
+        from scalelab.store.merge import merge
+
+        return merge(self, other, replace=replace)
+
     def migrate(self) -> tuple[int, int]:
         """Brings the database to this scalelab's schema; returns the version before and after.
 
@@ -211,12 +228,13 @@ class Store(Questions):
         with self.database.write():
             return before, schema.VERSION
 
-    def export(self, folder: Path | str, study: str | None = None) -> list[Path]:
+    def export(self, folder: Path | str, study: str | None = None, *, anonymous: bool = False) -> list[Path]:
         """Writes runs, curves, trials, studies and latencies as Parquet files.
 
         Args:
             folder: Where to; made where it is missing.
             study: Only this study.
+            anonymous: Whether to leave out hosts, users and paths.
 
         Raises:
             InputError: The folder cannot be written, or there is no such study.
@@ -224,7 +242,9 @@ class Store(Questions):
         """
         from scalelab.store.export import export
 
-        return export(self.database, Path(folder), study)
+        if not str(folder).strip():
+            raise InputError("the folder to export to has no name; give one, or . for this folder")
+        return export(self.database, Path(folder), study, without_names=anonymous)
 
     def _settle(self, claim: Claim) -> None:
         """Records an attempt whose processes are gone as interrupted."""

@@ -117,13 +117,12 @@ class Records(Attempts[Record, Entry]):
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> None:
         """Inserts records that the table does not have, with their trials, curves and memberships."""
         trials = new_trials(connection, {entry.trial_id: entry.trial for entry in entries.values()})
-        features = {name: parameters.feature_values(entry.features) for name, entry in entries.items()}
-        room = make_room(connection, "records", features.values())
+        features = [parameters.feature_values(entry.features) for entry in entries.values()]
+        room = make_room(connection, "records", features)
         payload = [
-            f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
-            f'"features":{json.dumps(canonical_json(entry.features))},'
-            f'"columns":{json.dumps(room.named(features[name]))}}}'
-            for name, entry in entries.items()
+            f'{{"place":{place},"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
+            f'"features":{json.dumps(canonical_json(entry.features))}}}'
+            for place, entry in enumerate(entries.values())
         ]
         # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
         record = {
@@ -132,18 +131,20 @@ class Records(Attempts[Record, Entry]):
             if name in Record.model_fields and name not in _BESIDE
         }
         layout = {
+            "place": "BIGINT",
             "trial_id": "VARCHAR",
             "attempt": "BIGINT",
             "record": {**record, "provenance": "JSON", "curve": "JSON"},
             "features": "VARCHAR",
-            **room.layout,
         }
         with transaction(connection):
             insert_trials(connection, trials)
+            room.bring(connection, features)
             connection.execute(
-                "create or replace temp table staged as "
-                f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
-                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+                "create or replace temp table staged as select * exclude (place) from ("
+                "select place, trial_id, attempt, features::json as features, unnest(record) "
+                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))) "
+                "join brought using (place)",
                 ["[" + ",".join(payload) + "]", json.dumps([layout])],
             )
             known = tested_metrics(connection)
@@ -200,6 +201,7 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
         "anti join study_trials using (study, trial_id)"
     )
     connection.execute("drop table staged")
+    connection.execute("drop table brought")
 
 
 def _given(row: Mapping[str, Any], names: Mapping[str, object], in_json: Sequence[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
 from scalelab.errors import ScalelabWarning, TrainingError, is_disk_full
+from scalelab.permissions import make_folder, share
 from scalelab.records import Calibration, CurvePoint
 
 FORMAT, WEIGHTS_FORMAT = 5, 2
@@ -143,13 +144,14 @@ def _why(error: Exception) -> str:
 
 def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        share(Path(part))
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
