@@ -47,8 +47,7 @@ def analyze(
 
     if source is not None and propose is None:
         raise InputError("--from goes with --propose: it says where the new study's settings come from")
-    files = _files(store, html=html, markdown=markdown)
-    require_folder("--figures", figures)
+    files = _files(store, figures, html=html, markdown=markdown)
     opened = scalelab.open_store(store)
     catalog = ctx.obj.catalog(plugins_dir) if propose is not None or plugins_dir else None
     known = study_to_narrow(opened, study, propose, source, catalog) if propose and catalog else None
@@ -80,12 +79,13 @@ def analyze(
         _propose(analysis, known, propose, catalog)
 
 
-def _files(store: Path, **asked: Path | None) -> dict[str, Path]:
+def _files(store: Path, figures: Path | None, **asked: Path | None) -> dict[str, Path]:
     """Returns the files to write, those called `-` named after the store, before anything is computed.
 
     Raises:
-        InputError: One is the store, another one of them, or a folder.
+        InputError: One is the store, another one of them, or a folder; or the folder of figures is a file.
     """
+    require_folder("--figures", figures)
     endings = {"html": "html", "markdown": "md"}
     files: dict[str, Path] = {}
     taken = {store.resolve(): "--store"}
