@@ -17,6 +17,7 @@ class Threads:
     """`Machines` whose jobs are threads; `stop` and `vanish` are what a cluster does to them."""
 
     look_seconds = 0.1
+    lasting = True
 
     def __init__(self, fleet, orders):
         self.fleet, self.orders = fleet, orders
@@ -72,7 +73,7 @@ def threads_for(monkeypatch):
     """Has runs on `slurm` use threads; returns the list of those that were begun."""
     begun = []
 
-    def machines(cluster, fleet, orders, *, joined):
+    def machines(cluster, fleet, journal, orders, *, joined):
         new = Threads(fleet, orders)
         if joined:
             new.threads, new.stops, new.started = begun[-1].threads, begun[-1].stops, begun[-1].started
