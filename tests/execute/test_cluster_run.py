@@ -1,4 +1,4 @@
-"""Runs on a cluster, its jobs being threads here: same trials, same losses, nothing lost, whatever ends early."""
+"""Runs on a cluster whose jobs are threads here: same trials, same losses, nothing lost whatever ends."""
 
 from __future__ import annotations
 

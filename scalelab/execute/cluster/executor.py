@@ -128,6 +128,7 @@ class ClusterExecutor:
     def _understood(self, agent: str, message: Message) -> list[Event]:
         if isinstance(message, Hello):
             self._agents[agent] = message
+            self._leaving.discard(agent)  # started again
             self._refuse_useless()
             self._looked = float("-inf")  # where it is, is news
         elif isinstance(message, Bye):
