@@ -153,18 +153,23 @@ def _heed_orders_alone() -> None:
     """
     import signal
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    numbers += [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+    masks = threading.local()
+
+    def hold() -> None:  # a child that is asked to end before it heeds that would never end
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
     def heed_again() -> None:
         for number in numbers:
-            with contextlib.suppress(ValueError):  # forked in another thread
-                if signal.getsignal(number) is _pass_by:
-                    signal.signal(number, signal.SIG_DFL)
+            if signal.getsignal(number) is _pass_by:
+                signal.signal(number, usual[number])
+        go_on()
 
-    for number in numbers:
-        signal.signal(number, _pass_by)
-    os.register_at_fork(after_in_child=heed_again)
+    usual = {number: signal.signal(number, _pass_by) for number in numbers}
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=heed_again)
 
 
 def _pass_by(_number: int, _frame: object) -> None:

@@ -155,16 +155,16 @@ class SlurmCluster:
             [found, *arguments], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
 
-    def wait(self, ready: Callable[[], object], otherwise: str) -> None:
+    def wait(self, ready: Callable[[], object], otherwise: str, seconds: float = START_SECONDS) -> None:
         """Waits until something is so."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > deadline:
                 tails = [
                     f"{path.name}: {path.read_text(errors='replace')[-800:]}"
                     for path in sorted(self.folder.glob("*.log")) + sorted(self.folder.glob("*.out"))
                 ]
-                raise AssertionError(f"{otherwise} within {START_SECONDS:.0f} s\n" + "\n".join(tails))
+                raise AssertionError(f"{otherwise} within {seconds:.0f} s\n" + "\n".join(tails))
             time.sleep(0.2)
 
     def ask(self, *command: str) -> str:

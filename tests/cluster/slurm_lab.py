@@ -49,7 +49,7 @@ try:
 except ScalelabError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
-names = ("n_trials", "kept", "done", "failed", "interrupted", "elsewhere")
+names = ("n_trials", "kept", "done", "failed", "interrupted", "elsewhere", "left")
 told = {name: getattr(summary, name) for name in names}
 print(json.dumps({"event": "Summary", "complete": summary.complete, **told}))
 """

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from slurm_cluster import SlurmCluster
-from slurm_lab import Coordinator, Lab, agents, check_settled, strike, worker_of
+from slurm_lab import WAIT_SECONDS, Coordinator, Lab, agents, check_settled, strike, worker_of
 
 from scalelab.store import open_store
 
@@ -40,7 +40,11 @@ def test_jobs_go_on_without_a_coordinator_and_the_next_takes_everything_in(slurm
     first.wait_for(lambda: len(first.events("Started")) == 4, "all posted")
     first.kill()
     journal = open_store(lab.store, create=True).journal
-    slurm.wait(lambda: len(journal.pending()) + len(first.events("Finished")) >= 4, "jobs did not go on")
+    slurm.wait(
+        lambda: len(journal.pending()) + len(first.events("Finished")) >= 4,
+        "jobs did not go on",
+        WAIT_SECONDS,
+    )
     second = Coordinator(lab, study, slurm.environment)
     second.end()
     check_settled(lab, study, first, second)
@@ -58,7 +62,7 @@ def test_killed_jobs_agents_and_workers_are_made_good(slurm: SlurmCluster, lab: 
     strike(agents(lab)[0])
     one.wait_for(lambda: len(one.events("Retried")) == 2, "the agent's death told")
     one.wait_done(3)
-    slurm.ask("scancel", "--signal=KILL", "--full", slurm.jobs("running")[0])
+    one.wait_for(lambda: len(slurm.jobs("running")) == 2, "another job")
     slurm.ask("scancel", slurm.jobs("running")[-1])
     one.end()
     check_settled(lab, study, one)
@@ -154,7 +158,7 @@ def test_jobs_at_their_limit_without_a_coordinator_have_slurm_start_them_again(s
     def done() -> int:
         return sum('"status":"done"' in path.read_text() for path in journal.new.glob("*.json"))
 
-    slurm.wait(lambda: done() == 4, "jobs did not go on")
+    slurm.wait(lambda: done() == 4, "jobs did not go on", WAIT_SECONDS)
     assert any(int(n) for n in re.findall(r"Restarts=(\d+)", slurm.ask("scontrol", "show", "job", "-o")))
     second = Coordinator(lab, study, slurm.environment, slots=4)
     second.end()

@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_the_jobs_where_that_is_asked_for(slurm: SlurmCluster, lab
     one.wait_done(1)
     jobs = slurm.jobs("running")
     one.interrupt()
-    assert one.end()["elsewhere"] >= 1
+    assert one.end()["left"] >= 1
     assert slurm.jobs("running") == jobs
     journal = open_store(lab.store).journal
     slurm.wait(

@@ -21,6 +21,7 @@ class Threads:
 
     def __init__(self, fleet, orders):
         self.fleet, self.orders = fleet, orders
+        self.prefix = "later-job" if fleet.hearts() else "job"  # as no cluster gives a name twice
         self.post = FolderPost(fleet, orders)
         self.stops: dict[str, str] = {}
         self.threads: dict[str, threading.Thread] = {}
@@ -31,7 +32,7 @@ class Threads:
     def start(self, n):
         for _ in range(n):
             self.started += 1
-            self._serve(f"job{self.started}")
+            self._serve(f"{self.prefix}{self.started}")
 
     def _serve(self, name, restarts=0):
         def serve():

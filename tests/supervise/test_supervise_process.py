@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from scalelab.supervise.process import Supervised
+from scalelab.supervise.workbench import INTERRUPT_LINE
 
 WORKER = """
 import multiprocessing, os, signal, subprocess, sys, time
@@ -62,6 +63,13 @@ def work(line, send, should_stop):
     if order.startswith("pool "):
         with multiprocessing.get_context(order.split()[1]).Pool(2) as pool:
             send(Said(text=str(pool.map(abs, [-1, -2]))))
+        return
+    if order == "terminate":
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=[3600])
+        child.start()
+        child.terminate()
+        child.join(60)
+        send(Said(text=str(child.exitcode)))
         return
     if order == "lie":
         print('{"text":"a lie"}', flush=True)
@@ -357,3 +365,20 @@ def test_a_worker_has_variables_of_its_own(tmp_path, monkeypatch):
     )
     process.close()
     assert b"".join(printed) == b"its own\n"
+
+
+def test_signals_that_a_cluster_sends_to_all_processes_of_a_job_pass_a_worker_by(start):
+    process, _ = start()
+    process.send("here")
+    assert heard(process)[1] == '{"text":"here"}'
+    process.send("wait")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(process.pid, number)
+    process.send(INTERRUPT_LINE)
+    assert heard(process)[1] == '{"text":"wait"}'
+
+
+def test_a_workers_own_children_end_when_they_are_asked(start):
+    process, _ = start()
+    process.send("terminate")
+    assert heard(process)[1] == f'{{"text":"{-signal.SIGTERM}"}}'

@@ -166,7 +166,7 @@ class Agent:
 
     def _too_slow(self, reason: str) -> bool:
         """Whether the attempt had all of a job's time and made no step, as further ones would."""
-        return self._n_taken == 1 and not self._moved and not reason.startswith(TAKEN_AWAY)
+        return self._n_taken == 1 and not self._moved and "time limit" in reason
 
 
 def _lost(job: Job, reason: str, *, counts: bool = False) -> Lost:

@@ -25,6 +25,8 @@ RENEW_SECONDS = 10.0
 HEAR_SECONDS = 0.1
 END_SECONDS = 20.0
 STRAY_SECONDS = 90.0
+NEWS_SECONDS = 2.0
+"""How soon a cluster is asked again when a job came or left, however many do."""
 REFUSED_SECONDS = 600.0
 STILLBORN = 3
 """So many jobs in a row that end before they say a word end the run."""
@@ -64,6 +66,7 @@ class ClusterExecutor:
         self._missing: dict[str, float] = {}
         self._left = False
         self._over = False
+        self._news = False
         self._refused: float | None = None
         self._renew(force=True)
         if not joined:
@@ -119,7 +122,8 @@ class ClusterExecutor:
         events += self._heard()
         deadline = time.monotonic() + timeout
         while not events:
-            if time.monotonic() - self._looked > self._machines.look_seconds:
+            often = self._machines.look_seconds
+            if time.monotonic() - self._looked > (min(often, NEWS_SECONDS) if self._news else often):
                 events += self._look()
             if events or time.monotonic() > deadline:
                 break
@@ -136,8 +140,9 @@ class ClusterExecutor:
     def _understood(self, agent: str, message: Message) -> list[Event]:
         if isinstance(message, Hello):
             self._agents[agent] = message
+            self._leaving.discard(agent)  # started again
             self._refuse_useless()
-            self._looked = float("-inf")  # where it is, is news
+            self._news = True  # where it is
         elif isinstance(message, Bye):
             self._agents.pop(agent, None)
             self._refuse_useless()
@@ -154,7 +159,7 @@ class ClusterExecutor:
     def _left_by(self, agent: str, reason: str) -> None:
         """Has another job take the place of one that ended; some are too short to begin a trial."""
         self._leaving.add(agent)
-        self._looked = float("-inf")
+        self._news = True
         idle = agent not in self._busy and not (self._over or self._left)
         if idle and "time limit" in reason and self._machines.post.waiting():
             self._count_stillborn(f"{agent}: {reason}")
@@ -204,7 +209,7 @@ class ClusterExecutor:
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
     def _look(self) -> list[Event]:
-        self._looked = time.monotonic()
+        self._looked, self._news = time.monotonic(), False
         self._standing, gone = self._machines.look()
         events: list[Event] = []
         if gone:
