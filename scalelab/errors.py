@@ -101,7 +101,36 @@ def brief(value: Any, limit: int = 60) -> str:
     """Returns `repr(value)` cut to `limit` characters: one line that fits into a message."""
     try:
         text = repr(value)
-    except ValueError:  # an int of more digits than Python is willing to print
-        return "a huge number"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    except Exception:  # an int of more digits than Python is willing to print, or what is foreign
+        return "a huge number" if isinstance(value, int) else f"a {type(value).__name__}"
+    return _cut(_escaped(text[: limit + 1]), limit)
+
+
+def plain_line(text: str, limit: int = 500) -> str:
+    """Returns a text as one line that every file, pipe, table and terminal takes, cut to `limit` characters.
+
+    What is not printable is escaped: control characters, NUL, lone surrogates.
+    """
+    return _cut(_escaped(" ".join(text[: 8 * limit].split())), limit)
+
+
+def text_of(value: object) -> str:
+    """Returns `str(value)`, or that it has none: what is foreign may raise."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"its text cannot be had: {type(error).__name__}"
+
+
+def in_words(error: BaseException, limit: int = 300) -> str:
+    """Returns the class of a foreign error and what it says, as a plain line."""
+    text = plain_line(text_of(error), limit)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
