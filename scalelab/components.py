@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
-from scalelab.errors import InputError, brief
+from scalelab.errors import InputError, brief, in_words
 from scalelab.params import NoParams, Params
 from scalelab.records import Direction
 from scalelab.space import Dimension
@@ -291,9 +291,10 @@ class Optimizer:
         where = f"optimizer {self.name!r}: evaluations()"
         try:
             found: Any = self.evaluations(params)
-        except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{where} fails: {type(error).__name__}: {reason}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise InputError(f"{where} fails: {in_words(error)}") from error
         if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= MOST_GRADIENTS:
             raise InputError(
                 f"{where} gives {brief(found)}; give a whole number from 1 to {MOST_GRADIENTS:,}"

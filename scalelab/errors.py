@@ -121,8 +121,8 @@ def brief(value: Any, limit: int = 60) -> str:
     """Returns `repr(value)` cut to `limit` characters: one line that fits into a message."""
     try:
         text = repr(value)
-    except ValueError:  # an int of more digits than Python is willing to print
-        return "a huge number"
+    except Exception:  # an int of more digits than Python is willing to print, or what is foreign
+        return "a huge number" if isinstance(value, int) else f"a {type(value).__name__}"
     return _cut(_escaped(text[: limit + 1]), limit)
 
 
@@ -140,6 +140,12 @@ def text_of(value: object) -> str:
         return str(value)
     except Exception as error:
         return f"its text cannot be had: {type(error).__name__}"
+
+
+def in_words(error: BaseException, limit: int = 300) -> str:
+    """Returns the class of a foreign error and what it says, as a plain line."""
+    text = plain_line(text_of(error), limit)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _escaped(text: str) -> str:

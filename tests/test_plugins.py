@@ -30,6 +30,18 @@ def write(folder: Path, file: str, name: str) -> Path:
     return folder
 
 
+ODD = """
+import scalelab
+class Odd:
+    def __eq__(self, other): raise RuntimeError("eq")
+    def __repr__(self): raise RuntimeError("repr")
+    __hash__ = None
+@scalelab.hookimpl
+def scalelab_optimizers():
+    return [scalelab.Optimizer(name="odd", summary="x", build=print, **{{"{field}": Odd()}})]
+"""
+
+
 def load(*folders, select=None):
     """Loads the folders' plugins, and no bundled one."""
     names = ",".join(sorted({p.stem for f in folders for p in Path(f).glob("[!_]*.py")}))
@@ -117,6 +129,26 @@ class TestFiles:
         (tmp_path / "bad.py").write_text("x = 1\n\nraise ValueError('two\\nlines')\n")
         problem = info(load(tmp_path), "bad").problem
         assert problem == f"importing it raised ValueError: two lines ({tmp_path / 'bad.py'}, line 3)"
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("raise GeneratorExit\n", "importing it raised GeneratorExit"),
+            ("raise BaseException('base \\udcff')\n", "importing it raised BaseException: base \\udcff"),
+            (
+                "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E\n",
+                "E: its text cannot be",
+            ),
+            (ODD.format(field="version"), "version must be a whole number of 1 or more, got a Odd"),
+            (
+                ODD.format(field="closure"),
+                "checking what scalelab_optimizers() gives raised RuntimeError: eq",
+            ),
+        ],
+    )
+    def test_whatever_a_plugin_raises_or_gives_is_its_problem(self, tmp_path, text, words):
+        (tmp_path / "bad.py").write_text(text)
+        assert words in info(load(tmp_path), "bad").problem
 
     def test_interrupt_is_not_swallowed(self, tmp_path):
         (tmp_path / "stop.py").write_text("raise KeyboardInterrupt\n")

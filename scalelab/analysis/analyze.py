@@ -64,7 +64,9 @@ class ScaleTable:
     def cells(self) -> pd.DataFrame:
         """Returns the known losses, a row each: `n_params`, `n_examples`, `loss`."""
         long = self.loss.reset_index().melt("n_params", var_name="n_examples", value_name="loss").dropna()
-        return long.sort_values(["n_params", "n_examples"]).astype({"n_params": int, "n_examples": int})
+        long = long.sort_values(["n_params", "n_examples"])
+        # Imported counts may be beyond 64 bits.
+        return long.assign(**{name: [int(n) for n in long[name]] for name in ("n_params", "n_examples")})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
+
+_NOT_OURS = {
+    errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+}  # fmt: skip
+"""What a path that was given, or its file system, does not allow: no fault of the program."""
 
 
 def main() -> None:
     """Runs the `scalelab` command; every error that is expected ends in one line and its exit code."""
     from scalelab.cli.app import app
-    from scalelab.errors import ScalelabError
+    from scalelab.errors import ScalelabError, plain_line
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what its encoding does not have is no traceback
@@ -20,12 +27,19 @@ def main() -> None:
         _refuse_undecoded()
         app()
     except ScalelabError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # What a file, a plugin or a server says may hold anything.
+        print(f"error: {plain_line(str(error), 4000)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe (head, less) went away; that is not an error.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {plain_line(f'{where}{error.strerror}', 4000)}; give another path", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

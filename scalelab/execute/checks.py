@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalelab.errors import InputError
+from scalelab.errors import DataError, InputError, ScalelabError, in_words
 from scalelab.measure.models import check_files
 from scalelab.plugins import Catalog
 from scalelab.records import Trial
@@ -35,4 +35,9 @@ def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, ca
         except InputError as error:
             what = f"{study.source}: dataset {study.dataset.name!r}"
             raise type(error)(one_line(f"{what}: {error}")) from error
+        except ScalelabError:
+            raise
+        except Exception as error:  # what a dataset gives may raise whatever is asked of it
+            what = f"{study.source}: dataset {study.dataset.name!r} cannot be looked at"
+            raise DataError(f"{what}: {in_words(error)}") from error
     check_files(trials, expansion, catalog)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.cache import cached_arrays
 from scalelab.components import Architecture, Shape
-from scalelab.errors import DataError, InputError, brief
+from scalelab.errors import DataError, InputError, brief, in_words
 from scalelab.measure.models import network, params_of
 from scalelab.measurements import Complexity
 from scalelab.params import Params
@@ -219,9 +219,10 @@ def formula_flops(component: Architecture, params: Params, input_shape: Shape, n
     where = f"architecture {component.name!r}: flops() for input {tuple(input_shape)}"
     try:
         flops = component.flops(params, input_shape, n_outputs)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{where} fails: {type(error).__name__}: {reason}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise InputError(f"{where} fails: {in_words(error)}") from error
     if isinstance(flops, bool) or not isinstance(flops, (int, float)) or not 0 < flops < MOST_FLOPS:
         raise InputError(
             f"{where} gives {brief(flops)}: give the FLOPs of one example's forward pass, above 0"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from scalelab.cache import file_digest
 from scalelab.components import Architecture, Backend, Dataset, Optimizer, Shape
-from scalelab.errors import InputError, PluginError, ScalelabError
+from scalelab.errors import InputError, PluginError, ScalelabError, in_words
 from scalelab.params import Params
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import ComponentRef, Trial, canonical_json
@@ -93,10 +93,12 @@ def build_model(
         built: Any = component.build(resolved, tuple(input_shape), n_outputs)
     except ScalelabError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise InputError(
             f"architecture {architecture!r} cannot be built for input {tuple(input_shape)} with "
-            f"{params}: {type(error).__name__}: {error}"
+            f"{params}: {in_words(error)}"
         ) from error
     _check_built(built, architecture)
     return without_graphs(built)

@@ -22,11 +22,11 @@ import pluggy
 
 from scalelab import hookspecs
 from scalelab.cache import file_digest
-from scalelab.errors import PluginError, suggest
+from scalelab.errors import PluginError, in_words, plain_line, suggest, text_of
 from scalelab.file_plugins import import_file
 from scalelab.plugins.catalog import Catalog, PluginInfo
 from scalelab.plugins.selection import VARIABLE, Selection
-from scalelab.plugins.verify import HOOKS, Provided, claimed, one_line, verify_returned
+from scalelab.plugins.verify import HOOKS, Provided, claimed, verify_returned
 
 GROUP = "scalelab"
 FILE = "file"
@@ -120,7 +120,11 @@ def _load(info: PluginInfo, load: Callable[[], Any]) -> tuple[PluginInfo, tuple[
             try:
                 returned = _ask(manager, hook, info.origin)
                 components.extend(claimed(hook, returned))
-                verify_returned(hook, returned)
+                _guarded(
+                    f"checking what {hook}() gives",
+                    functools.partial(verify_returned, hook, returned),
+                    info.origin,
+                )
             except PluginError as error:
                 problems.append(str(error))
     info = replace(info, hooks=hooks, problem="; ".join(problems) or None)
@@ -131,14 +135,15 @@ def _guarded(doing: str, call: Callable[[], Any], origin: str) -> Any:
     """Calls into a plugin; an exception, `sys.exit` among them, becomes a `PluginError` with its place."""
     try:
         return call()
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, PluginError):
+        raise
+    except BaseException as error:
         # A syntax error says its line itself, and its traceback ends in the import system.
         frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
         frames = [f for f in frames if not f.filename.startswith("<") and "importlib" not in f.filename]
         inside = [frame for frame in frames if frame.filename != __file__]
         place = f" ({inside[-1].filename}, line {inside[-1].lineno})" if inside else f" ({origin})"
-        what = f"{type(error).__name__}: {one_line(error)}"
-        raise PluginError(f"{doing} raised {what}{place}") from error
+        raise PluginError(f"{doing} raised {in_words(error)}{place}") from error
 
 
 def _registered(plugin: Any) -> pluggy.PluginManager:
@@ -147,7 +152,7 @@ def _registered(plugin: Any) -> pluggy.PluginManager:
     try:
         manager.register(plugin)
     except Exception as error:
-        raise PluginError(f"its hooks do not fit: {one_line(error)}") from error
+        raise PluginError(f"its hooks do not fit: {plain_line(text_of(error))}") from error
     return manager
 
 

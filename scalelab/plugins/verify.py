@@ -101,7 +101,7 @@ def verify_component(component: Provided) -> None:
     kind = kind_of(component)
     problems = _law_problems(component) if isinstance(component, Law) else _problems(component, kind)
     for problem in problems:
-        raise PluginError(f"{kind} {getattr(component, 'name', type(component).__name__)!r}: {problem}")
+        raise PluginError(f"{kind} {brief(getattr(component, 'name', type(component).__name__))}: {problem}")
 
 
 def _problems(component: Any, kind: Kind) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
     if not (isinstance(component.params, type) and issubclass(component.params, Params)):
         yield f"params must be a subclass of scalelab.Params, got {_describe(component.params)}"
     if not isinstance(component.version, int) or isinstance(component.version, bool) or component.version < 1:
-        yield f"version must be a whole number of 1 or more, got {component.version!r}"
+        yield f"version must be a whole number of 1 or more, got {brief(component.version)}"
     if kind == "dataset":
         yield from _file_command_problems(component)
     if kind == "backend":
@@ -212,8 +212,3 @@ def _describe(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__qualname__}"
     return f"{type(value).__name__} {brief(value)}"
-
-
-def one_line(error: BaseException) -> str:
-    """Returns an exception's text without line breaks; its class where it has no text."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scalelab.components import Architecture, OpenDataset, Optimizer, Shape
-from scalelab.errors import DataError, InputError, PluginError, ScalelabError, StudyError, brief
+from scalelab.errors import (
+    DataError,
+    InputError,
+    PluginError,
+    ScalelabError,
+    StudyError,
+    brief,
+    in_words,
+)
 from scalelab.measurements import Complexity
 from scalelab.params import Params
 from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
@@ -103,8 +111,10 @@ def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:
         raise
     except OSError as error:
         raise DataError(one_line(f"{study.source}: dataset {name!r} cannot be opened: {error}")) from error
-    except (Exception, SystemExit) as error:
-        what = f"open() of dataset {name!r} raised {type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        what = f"open() of dataset {name!r} raised {in_words(error)}"
         raise PluginError(one_line(f"{study.source}: {what}")) from error
     if not isinstance(dataset, OpenDataset):
         got = type(dataset).__name__
@@ -114,6 +124,9 @@ def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:
         verify_opened(opened)
     except DataError as error:
         raise DataError(one_line(f"{study.source}: dataset {name!r}: {error}")) from error
+    except Exception as error:  # what is foreign may raise whatever is asked of it
+        what = f"what open() of dataset {name!r} returned cannot be looked at: {in_words(error)}"
+        raise PluginError(one_line(f"{study.source}: {what}")) from error
     for split in ("train", "validation"):
         if len(getattr(dataset, split)) == 0:
             raise DataError(f"{study.source}: dataset {name!r} has no {split} examples with these options")

@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
-from scalelab.components import OpenDataset, Split, Task
+from scalelab.components import Metric, OpenDataset, Split, Task
 from scalelab.errors import DataError, brief
 from scalelab.params import Params
 from scalelab.records import ComponentRef, canonical_json
@@ -66,6 +66,45 @@ def _verify_task(task: Any) -> None:
         raise DataError(
             f"task.input_shape is {brief(shape)}; give that of one example, such as (channels, samples). "
             "Several inputs, or a mask, stand in one array as channels, and the network takes them apart"
+        )
+
+    _verify_scores(task)
+
+
+def _verify_scores(task: Task) -> None:
+    if not isinstance(task.loss, str) and not callable(task.loss):
+        raise DataError(f"task.loss is {brief(task.loss)}; give a name, or a function of outputs and targets")
+    if not isinstance(task.objective, str):
+        raise DataError(f"task.objective is {brief(task.objective)}; give the name of a metric, or 'loss'")
+    names: tuple[tuple[str, Any, Any], ...] = (
+        ("metrics", task.metrics, (str, Metric)),
+        ("classes", task.classes, str),
+    )
+    for what, given, kind in names:
+        if not isinstance(given, (tuple, list)) or not all(isinstance(one, kind) for one in given):
+            raise DataError(f"task.{what} are {brief(given)}; give a tuple of names or none")
+    for metric in task.metrics:
+        if isinstance(metric, Metric):
+            _verify_metric(metric)
+
+
+def _verify_metric(metric: Any) -> None:
+    if not isinstance(metric.name, str) or not metric.name:
+        raise DataError(f"the name of a metric is {brief(metric.name)}; give it a text")
+    if not callable(metric.compute):
+        raise DataError(f"compute of metric {metric.name!r} is {brief(metric.compute)}; give a function")
+    if metric.direction not in ("minimize", "maximize"):
+        direction = brief(metric.direction)
+        raise DataError(f"direction of metric {metric.name!r} is {direction}; give 'minimize' or 'maximize'")
+    bounds = metric.bounds
+    if (
+        not isinstance(bounds, (tuple, list))
+        or len(bounds) != 2
+        or not all(bound is None or isinstance(bound, (int, float)) for bound in bounds)
+    ):
+        raise DataError(
+            f"bounds of metric {metric.name!r} are {brief(bounds)}; give the lowest and the highest "
+            "value, None where there is none"
         )
 
 

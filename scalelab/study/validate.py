@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
 from scalelab.components import Architecture, Dataset, Optimizer
+from scalelab.errors import in_words
 from scalelab.params import Params
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.model import located
@@ -24,18 +25,24 @@ def validated(component: Dataset | Architecture | Optimizer, options: Mapping[st
     """
     try:
         params = component.params.model_validate(dict(options))
-    except ValidationError:
+    except (ValidationError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a plugin's validator that trusts its input
-        problem = located(f": {component.name!r} cannot read its options: {type(error).__name__}: {error}")
-        detail = InitErrorDetails(type=problem, loc=(), input=options)
-        raise ValidationError.from_exception_data(component.name, [detail]) from error
-    resolved = params.model_dump(mode="json")
+    except BaseException as error:  # a plugin's validator that trusts its input
+        raise _refusal(component.name, f"cannot read its options: {in_words(error)}", options) from error
+    try:
+        resolved = params.model_dump(mode="json")
+    except (ValueError, RecursionError) as error:
+        raise _refusal(component.name, f"has options that are no JSON: {in_words(error)}", options) from error
     for name, value in options.items():
         unfaithful = _first_unfaithful(value, resolved.get(name), (name,))
         if unfaithful:
             raise ValidationError.from_exception_data(component.name, [unfaithful])
     return params
+
+
+def _refusal(name: str, what: str, options: Mapping[str, Any]) -> ValidationError:
+    detail = InitErrorDetails(type=located(f": {name!r} {what}"), loc=(), input=options)
+    return ValidationError.from_exception_data(name, [detail])
 
 
 def _first_unfaithful(given: Any, resolved: Any, path: Key) -> InitErrorDetails | None:

@@ -122,6 +122,27 @@ def test_a_plugins_folder_that_is_not_there(scalelab_command, tmp_path):
     assert "none" in one_line_error(answer, 2)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plugins", "--plugins-dir"),
+        ("run", "toy.toml", "--plugins-dir"),
+        ("export",),
+        ("import",),
+    ],
+)
+def test_a_path_that_is_too_long(scalelab_command, words):
+    assert "File name too long" in one_line_error(scalelab_command(*words, "n" * 300), 2)
+
+
+def test_an_error_is_printable_whatever_it_quotes(scalelab_command, tmp_path):
+    (tmp_path / "t.csv").write_text("n_params,loss,a\x1b[31m\n1,2,3\n")
+    answer = scalelab_command(
+        "import", tmp_path / "t.csv", "--map", 'loss="', "--store", tmp_path / "s.duckdb"
+    )
+    assert one_line_error(answer, 2).isprintable()
+
+
 def test_an_option_that_does_not_exist(scalelab_command):
     answer = scalelab_command("run", "--worker", "2")
     assert answer.code == 2
