@@ -48,8 +48,8 @@ def imported(path):
         ("scalelab", CORE | names([*EXTRAS["ray"], *EXTRAS["slurm"]])),
         ("scalelab/testing", CORE | names(EXTRAS["test"])),
         ("plugins", CORE | RUNTIMES),
-        ("tests", CORE | RUNTIMES | names(EXTRAS["test"])),
-        ("benchmarks", CORE | RUNTIMES | names(EXTRAS["benchmark"])),
+        ("tests", CORE | RUNTIMES | names(EXTRAS["test"]) | names(EXTRAS["ray"])),
+        ("benchmarks", CORE | RUNTIMES | names(EXTRAS["benchmark"]) | names(EXTRAS["ray"])),
         (".ci", set()),
     ],
 )

@@ -17,7 +17,8 @@ from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.ray_job import RayJob
-from scalelab.execute.cluster.ray_office import NAMESPACE, Office, RayPost, Roll, answer
+from scalelab.execute.cluster.ray_mail import RayPost, answer
+from scalelab.execute.cluster.ray_office import NAMESPACE, Office, Roll
 from scalelab.store import Journal
 from scalelab.store.fleet import Fleet
 from scalelab.supervise.workbench import one_line
