@@ -1,7 +1,7 @@
 """Overhead per trial on a Ray cluster of this machine, and the coordinator's share of a core.
 
 A trial trains one step of a network of one layer, so that what is left is the engine. Local processes, as
-many as there are jobs on Ray, take the same study first. Where Ray Tune is installed (`pip install 'ray[tune]'`),
+many as there are jobs on Ray, take the same study first. Where Ray Tune is installed (extra `ray[tune]`),
 as many of its trials, each of which reports once, run in the same Ray after that.
 
 Run: `python benchmarks/cluster_overhead.py [--trials 500] [--jobs 2]` (with the extra `ray`).
