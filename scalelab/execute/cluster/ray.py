@@ -172,9 +172,8 @@ class Ray:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         # Where the cluster's own memory is: without that machine there is no cluster either.
-        heads = [node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]]
-        node = heads[0] if heads else ray.get_runtime_context().get_node_id()
-        there = NodeAffinitySchedulingStrategy(node, soft=True)
+        (head,) = [node["NodeID"] for node in ray.nodes() if node["Alive"] and _HEAD in node["Resources"]]
+        there = NodeAffinitySchedulingStrategy(head, soft=False)
         return ray.remote(Office).options(
             name=_office(self._fleet.run), namespace=NAMESPACE, lifetime="detached", num_cpus=0,
             scheduling_strategy=there,
