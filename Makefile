@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MITDB ?= ../shared/data/mitdb
-# Whether test-slurm skips its tests (try) or fails (must) where no SLURM can be started.
+# Whether test-ray and test-slurm skip their tests (try) or fail (must) where no cluster can be started.
+RAY ?= try
 SLURM ?= try
 # What test-python installs of PyTorch; other versions may bring gigabytes of CUDA.
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint test-wheel test-third-party test-slurm test-lowest test-python reference clean
+.PHONY: demo test lint test-wheel test-third-party test-ray test-slurm test-lowest test-python reference clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +41,11 @@ test-wheel:
 test-third-party: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/third-party -r .ci/third-party.txt
 	PYTHONPATH="$(CURDIR)/build/third-party" OMP_NUM_THREADS=1 $(BIN)/pytest tests/third_party
+
+## test-ray: studies on a Ray cluster of two nodes that is started here; RAY=must fails where it cannot be
+test-ray: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
+	SCALELAB_RAY=$(RAY) OMP_NUM_THREADS=1 $(BIN)/pytest -rs tests/cluster/test_ray*.py
 
 ## test-slurm: studies on a SLURM of two nodes that is started here; SLURM=must fails where it cannot be
 test-slurm: $(READY)

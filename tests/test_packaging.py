@@ -48,7 +48,7 @@ def imported(path):
         ("scalelab", CORE | names([*EXTRAS["ray"], *EXTRAS["slurm"]])),
         ("scalelab/testing", CORE | names(EXTRAS["test"])),
         ("plugins", CORE | RUNTIMES),
-        ("tests", CORE | RUNTIMES | names(EXTRAS["test"])),
+        ("tests", CORE | RUNTIMES | names(EXTRAS["test"]) | names(EXTRAS["ray"])),
         ("benchmarks", CORE | RUNTIMES | names([*EXTRAS["benchmark"], *EXTRAS["ray"], *EXTRAS["slurm"]])),
         (".ci", set()),
     ],

@@ -194,12 +194,19 @@ def test_a_job_without_the_folder_says_so(nodes, lab, monkeypatch):
     check_untouched(lab)
 
 
-def test_a_plugin_that_is_missing_there_claims_nothing(nodes, lab):
-    study, catalog = lab.study(), lab.catalog()
-    lab.plugins.rename(lab.folder / "moved")
-    with pytest.raises(InputError, match=r"ray:.*plugins") as said:
-        run(lab, study, nodes.on, catalog=catalog)
-    assert "\n" not in str(said.value)
+@pytest.mark.parametrize(
+    ("component", "said"),
+    [(("architecture", "elsewhere", 1), "elsewhere"), (("architecture", "net", 7), "version 1.* 7; install")],
+)
+def test_a_plugin_that_is_missing_there_claims_nothing(nodes, lab, monkeypatch, component, said):
+    def orders(**rest):
+        needs = rest["needs"].model_copy(update={"components": (component,)})
+        return Orders(**{**rest, "needs": needs})
+
+    monkeypatch.setattr(begin, "Orders", orders)
+    with pytest.raises(InputError, match=said) as refused:
+        run(lab, lab.study(), nodes.on)
+    assert "\n" not in str(refused.value)
     check_untouched(lab)
 
 

@@ -303,12 +303,19 @@ class ClusterExecutor:
 
     def close(self) -> None:
         """Ends the jobs, unless they are left."""
-        if not self._left:
-            self._over = True
-            self._machines.post.want("end")
-            deadline = time.monotonic() + END_SECONDS
-            while self._able and time.monotonic() < deadline:
-                self._heard()
-                time.sleep(HEAR_SECONDS)
-            self._machines.cancel()
-        self._machines.close(leave=self._left)
+        try:
+            if not self._left:
+                self._over = True
+                self._see_off()
+        finally:
+            if not self._left:
+                self._machines.cancel()
+            self._machines.close(leave=self._left)
+
+    def _see_off(self) -> None:
+        """Has jobs end by themselves, and waits for a while until they have."""
+        self._machines.post.want("end")
+        deadline = time.monotonic() + END_SECONDS
+        while self._able and time.monotonic() < deadline:
+            self._heard()
+            time.sleep(HEAR_SECONDS)

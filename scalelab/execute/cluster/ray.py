@@ -12,12 +12,13 @@ import shutil
 import socket
 from typing import Any
 
-from scalelab.errors import InputError
+from scalelab.errors import InputError, StoreError
 from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.ray_job import RayJob
-from scalelab.execute.cluster.ray_office import NAMESPACE, Office, RayPost, Roll, answer
+from scalelab.execute.cluster.ray_mail import RayPost, answer
+from scalelab.execute.cluster.ray_office import NAMESPACE, Office, Roll
 from scalelab.store import Journal
 from scalelab.store.fleet import Fleet
 from scalelab.supervise.workbench import one_line
@@ -28,6 +29,8 @@ _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):(?P<
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 # What a death says that the trial has nothing to do with.
 _TAKEN_AWAY = re.compile(r"node has died|node was terminated|preempt|drain", re.IGNORECASE)
+_HEAD = "node:__internal_head__"
+"""A resource that the head of a cluster has."""
 _begun: list[str] = []
 """How this process connected itself to Ray: `"own"` for a cluster that it started; empty where others did."""
 
@@ -168,10 +171,12 @@ class Ray:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # Where the cluster's own memory is: without that machine there is no cluster either.
+        (head,) = [node["NodeID"] for node in ray.nodes() if node["Alive"] and _HEAD in node["Resources"]]
+        there = NodeAffinitySchedulingStrategy(head, soft=False)
         return ray.remote(Office).options(
             name=_office(self._fleet.run), namespace=NAMESPACE, lifetime="detached", num_cpus=0,
-            scheduling_strategy=here,
+            scheduling_strategy=there,
         ).remote()  # fmt: skip
 
     def _find(self, name: str) -> None:
@@ -249,7 +254,8 @@ class Ray:
         if leave:
             answer(self._office.wish.remote())  # what was posted has arrived by then
             return
-        self.post.hear()
+        with contextlib.suppress(StoreError):  # the office is gone, and so what it had
+            self.post.hear()
         ray.kill(self._office)
         shutil.rmtree(self._fleet.folder, ignore_errors=True)
 

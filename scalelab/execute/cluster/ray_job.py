@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from typing import Any
 
 from scalelab.execute.cluster.agent import Agent
 from scalelab.execute.cluster.mail import Hello, Orders
-from scalelab.execute.cluster.ray_office import RayMail
+from scalelab.execute.cluster.ray_mail import RayMail
 from scalelab.store.fleet import Heart
 from scalelab.store.processes import started, this_place
 from scalelab.supervise.workbench import one_line
@@ -49,8 +50,11 @@ class RayJob:
         try:
             self._serve()
         except Exception as error:
-            ray.get(self._office.leave.remote(self._agent, False, f"job {self._agent}: {one_line(error)}"))
-        ray.actor.exit_actor()
+            with contextlib.suppress(ray.exceptions.RayError):  # the office is gone, and so the run
+                said = f"job {self._agent}: {one_line(error)}"
+                ray.get(self._office.leave.remote(self._agent, False, said))
+        finally:
+            ray.actor.exit_actor()
 
     def _serve(self) -> None:
         import ray

@@ -1,0 +1,156 @@
+"""Overhead per trial on a Ray cluster of this machine, and the coordinator's share of a core.
+
+A trial trains one step of a network of one layer, so that what is left is the engine. Local processes, as
+many as there are jobs on Ray, take the same study first. Where Ray Tune is installed (extra `ray[tune]`),
+as many of its trials, each of which reports once, run in the same Ray after that.
+
+Run: `python benchmarks/cluster_overhead.py [--trials 500] [--jobs 2]` (with the extra `ray`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import scalelab
+from scalelab.execute.cluster.options import Cluster
+from scalelab.execute.jobs import Finished
+from scalelab.plugins import load_plugins
+
+PLUGIN = """
+import numpy as np
+import scalelab
+
+
+def open_zeros(_params):
+    split = scalelab.Split(np.zeros((8, 1, 8), np.float32), np.zeros(8, np.int64))
+    task = scalelab.Task(input_shape=(1, 8), n_outputs=2)
+    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="zeros")
+
+
+def build_layer(_params, input_shape, n_outputs):
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, n_outputs))
+
+
+def build_sgd(_params, module):
+    import torch
+
+    return torch.optim.SGD(module.parameters(), lr=0.1)
+
+
+@scalelab.hookimpl
+def scalelab_datasets():
+    return [scalelab.Dataset(name="zeros", summary="Zeros", open=open_zeros)]
+
+
+@scalelab.hookimpl
+def scalelab_architectures():
+    return [scalelab.Architecture(name="layer", summary="One layer", build=build_layer)]
+
+
+@scalelab.hookimpl
+def scalelab_optimizers():
+    return [scalelab.Optimizer(name="sgd-plain", summary="SGD", build=build_sgd)]
+"""
+STUDY = """
+name = "nothing"
+seeds = [{seeds}]
+[dataset]
+name = "zeros"
+[[architecture]]
+name = "layer"
+[[optimizer]]
+name = "sgd-plain"
+[training]
+length = {{ steps = 1 }}
+batch_size = 8
+validations = 1
+precision = "fp32"
+"""
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU time of this process, its threads among it, without children."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(name: str, folder: Path, study: Path, n_trials: int, **how: object) -> None:
+    """Runs the study once, and prints times from the tenth of its trials to its last."""
+    ended: list[tuple[float, float]] = []
+
+    def note(event: object) -> None:
+        if isinstance(event, Finished):
+            ended.append((time.perf_counter(), cpu_seconds()))
+
+    catalog = load_plugins(plugins_dirs=[folder / "plugins"])
+    summary = scalelab.run_study(study, folder / f"{name}.duckdb", catalog=catalog, on_event=note, **how)
+    assert summary.done == n_trials, summary
+    (begin, begin_cpu), (end, end_cpu) = ended[9], ended[-1]
+    wall, n = end - begin, len(ended) - 10
+    cpu = end_cpu - begin_cpu
+    print(
+        f"{name:10} {summary.seconds:7.1f} s in all, {1000 * wall / n:7.2f} ms a trial; coordinator "
+        f"{1000 * cpu / n:6.2f} ms of CPU a trial, {100 * cpu / wall:5.1f}% of a core",
+        flush=True,
+    )
+
+
+def tune(n_trials: int, jobs: int) -> None:
+    """Runs trials of Ray Tune that report once."""
+    try:
+        from ray import tune
+    except ImportError as error:
+        print(f"ray tune   not measured: {error}")
+        return
+
+    def nothing(config: dict[str, int]) -> None:
+        tune.report({"loss": config["seed"]})
+
+    begun, cpu = time.perf_counter(), cpu_seconds()
+    tuner = tune.Tuner(
+        tune.with_resources(nothing, {"cpu": 1}),
+        param_space={"seed": tune.grid_search(list(range(n_trials)))},
+        tune_config=tune.TuneConfig(max_concurrent_trials=jobs, reuse_actors=True),
+    )
+    tuner.fit()
+    wall = time.perf_counter() - begun
+    print(
+        f"ray tune   {wall:7.1f} s in all, {1000 * wall / n_trials:7.2f} ms a trial, driver "
+        f"{100 * (cpu_seconds() - cpu) / wall:5.1f}% of a core"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    import ray
+
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(address="local", num_cpus=options.jobs, **quiet)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["SCALELAB_CACHE"] = str(folder / "cache")
+        (folder / "plugins").mkdir()
+        (folder / "plugins" / "nothing.py").write_text(PLUGIN)
+        study = folder / "study.toml"
+        study.write_text(STUDY.format(seeds=", ".join(map(str, range(options.trials)))))
+        n, jobs = options.trials, options.jobs
+        measure("processes", folder, study, n, workers=jobs, threads=1)
+        for shared in (True, False):
+            cluster = Cluster(on="ray", slots=jobs, shared_folder=shared)
+            measure("ray" if shared else "ray apart", folder, study, n, on=cluster)
+        tune(n, jobs)
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
