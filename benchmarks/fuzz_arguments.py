@@ -150,5 +150,6 @@ def arguments(rng: random.Random, folder: Path, template: Path) -> list[list[str
     if "--plugins-dir" in options and "--plugins-dir" not in given:
         last += ["--plugins-dir", "plugins"]
     if way == ["bench"]:
+        last += ["--targets", "toy-eager:cpu"] if "--targets" not in given and "--list" not in given else []
         last += ["--dry-run"] if "--measured" not in given and "--list" not in given else []
     return [[*way, *last, *given]]
