@@ -54,6 +54,7 @@ from scalelab.api.answers import reach as reach
 from scalelab.api.files import export_runs as export_runs
 from scalelab.api.files import import_runs as import_runs
 from scalelab.api.files import inspect_data as inspect_data
+from scalelab.api.files import merge_stores as merge_stores
 from scalelab.api.files import new_plugin as new_plugin
 from scalelab.api.files import plan_download as plan_download
 from scalelab.api.files import synthesize_data as synthesize_data
@@ -91,6 +92,7 @@ from scalelab.errors import BackendError as BackendError
 from scalelab.errors import DataError as DataError
 from scalelab.errors import FitError as FitError
 from scalelab.errors import InputError as InputError
+from scalelab.errors import MemoryRanOutError as MemoryRanOutError
 from scalelab.errors import PluginError as PluginError
 from scalelab.errors import ScalelabError as ScalelabError
 from scalelab.errors import StoreDamagedError as StoreDamagedError
@@ -137,6 +139,7 @@ from scalelab.store import Store as Store
 from scalelab.store import StudySummary as StudySummary
 from scalelab.store import open_store as open_store
 from scalelab.store.mapping import Import as Import
+from scalelab.store.merge import MergeReport as MergeReport
 from scalelab.study import Study as Study
 from scalelab.study import embedded_study_path as embedded_study_path
 from scalelab.study import load_study as load_study

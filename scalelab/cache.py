@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from scalelab.errors import DataError
+from scalelab.regular_files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,6 +157,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Returns what names a file by its content: the SHA-256 of it in hexadecimal digits."""
-    with path.open("rb") as file:
+    """Returns what names a file by its content: the SHA-256 of it in hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

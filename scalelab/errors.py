@@ -11,6 +11,7 @@
     │   ├── StoreNewerError           a newer scalelab wrote it
     │   └── StoreDamagedError         its file is not what DuckDB or scalelab wrote
     ├── TrainingError             exit code 1   one trial could not be trained
+    │   └── MemoryRanOutError         where it was trained, memory ran out
     └── BackendError              exit code 1   one model could not be run on one device
 
 Every message is one line that says *what* is wrong, *where*, and *what to do*. The command line prints it
@@ -20,6 +21,7 @@ after `error:` and ends with the class's `exit_code`; a traceback is always a bu
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -78,8 +80,26 @@ class TrainingError(ScalelabError):
     """One trial could not be trained; the study goes on without it."""
 
 
+class MemoryRanOutError(TrainingError):
+    """Memory ran out while a trial was trained, which may have enough of it among fewer workers."""
+
+
 class BackendError(ScalelabError):
     """A runtime could not convert, load or run one model on one device; other models may run there."""
+
+
+_FULL = ("No space left", "quota exceeded", "Could not write all bytes", "max_temp_directory_size")
+"""What the system says of a full disk, and DuckDB, the last one of its own temporary files."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that a disk or a quota is full."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(sign in str(error) for sign in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3, show: Callable[[str], str] = repr) -> str:
@@ -103,5 +123,28 @@ def brief(value: Any, limit: int = 60) -> str:
         text = repr(value)
     except ValueError:  # an int of more digits than Python is willing to print
         return "a huge number"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return _cut(_escaped(text[: limit + 1]), limit)
+
+
+def plain_line(text: str, limit: int = 500) -> str:
+    """Returns a text as one line that every file, pipe, table and terminal takes, cut to `limit` characters.
+
+    What is not printable is escaped: control characters, NUL, lone surrogates.
+    """
+    return _cut(_escaped(" ".join(text[: 8 * limit].split())), limit)
+
+
+def text_of(value: object) -> str:
+    """Returns `str(value)`, or that it has none: what is foreign may raise."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"its text cannot be had: {type(error).__name__}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -18,6 +18,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from scalelab.regular_files import read_regular
+
 __path__: list[str] = []  # which makes this module a package
 _NAME = re.compile(re.escape(__name__) + r"\.file_[0-9a-f]{8}_(?P<stem>.+)")
 
@@ -52,7 +54,7 @@ class _Uncached(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """Returns the file's text as it is now, compiled."""
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        return self.source_to_code(read_regular(path), path)
 
 
 class _Finder(MetaPathFinder):

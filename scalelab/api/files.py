@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scalelab.records import Direction
     from scalelab.store import Store
     from scalelab.store.mapping import Import
+    from scalelab.store.merge import MergeReport
 
 
 def plan_download(
@@ -196,13 +197,40 @@ def import_runs(
     return read if dry_run else opened(store, create=True).take_import(read, replace=replace)
 
 
-def export_runs(store: Store | Path | str, folder: Path | str, study: str | None = None) -> list[Path]:
+def merge_stores(store: Store | Path | str, other: Path | str, *, replace: bool = False) -> MergeReport:
+    """Takes over what another store holds, each record once; the other one is not changed.
+
+    Args:
+        store: The store that takes over, or the path of its file, which is made where it is missing.
+        other: The other store's file.
+        replace: Whether of two different imported tables of one name the one imported last may hold.
+
+    Returns:
+        What was taken over.
+
+    Raises:
+        InputError: It is the same store, no file, or a name means different things in both; nothing was
+            changed.
+        StoreError: One of the two cannot be read or written.
+    """
+    from scalelab.store import Store
+    from scalelab.store.other import Other
+
+    # Looked at before the store is opened, which makes it where it is missing.
+    Other(other, Store(store).wait if isinstance(store, (Path, str)) else store.wait)
+    return opened(store, create=True).merge(other, replace=replace)
+
+
+def export_runs(
+    store: Store | Path | str, folder: Path | str, study: str | None = None, *, anonymous: bool = False
+) -> list[Path]:
     """Writes runs, curves, trials, studies and latencies as Parquet files.
 
     Args:
         store: The store, or the path of its file.
         folder: Where to write; made where it is missing.
         study: Only this study; all by default.
+        anonymous: Whether to leave out hosts, users and paths.
 
     Returns:
         The files.
@@ -211,4 +239,4 @@ def export_runs(store: Store | Path | str, folder: Path | str, study: str | None
         InputError: The store has no such study, or the folder cannot be written.
         StoreError: The store cannot be read.
     """
-    return opened(store).export(folder, study)
+    return opened(store).export(folder, study, anonymous=anonymous)

@@ -48,16 +48,14 @@ class Bench:
         self._ready: dict[str, tuple[Executable, np.ndarray]] = {}
 
     def answer(self, question: Question) -> Answer:
-        """Answers one question; whatever goes wrong with a benchmark is an answer."""
-        if isinstance(question, Hello):
-            return self.hello(question)
+        """Answers one question; whatever goes wrong in a runtime is an answer."""
         try:
-            return self.slice(question)
+            return self.hello(question) if isinstance(question, Hello) else self.slice(question)
         except MemoryError:
             return Refused(status="failed", reason="out of memory: the model does not fit")
         except InputError as error:
             return Refused(status="unsupported", reason=one_line(error))
-        except Exception as error:  # whatever a runtime raises costs this benchmark only
+        except (Exception, SystemExit) as error:  # whatever a runtime raises costs this benchmark only
             return Refused(status="failed", reason=one_line(error))
 
     def hello(self, question: Hello) -> Devices:

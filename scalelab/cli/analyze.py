@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import print_json, say, warn
+from scalelab.cli.context import print_json, require_folder, say, warn
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def analyze(
 
     if source is not None and propose is None:
         raise InputError("--from goes with --propose: it says where the new study's settings come from")
-    files = _files(store, html=html, markdown=markdown)
+    files = _files(store, figures, html=html, markdown=markdown)
     opened = scalelab.open_store(store)
     catalog = ctx.obj.catalog(plugins_dir) if propose is not None or plugins_dir else None
     known = study_to_narrow(opened, study, propose, source, catalog) if propose and catalog else None
@@ -79,12 +79,13 @@ def analyze(
         _propose(analysis, known, propose, catalog)
 
 
-def _files(store: Path, **asked: Path | None) -> dict[str, Path]:
+def _files(store: Path, figures: Path | None, **asked: Path | None) -> dict[str, Path]:
     """Returns the files to write, those called `-` named after the store, before anything is computed.
 
     Raises:
-        InputError: One is the store, another one of them, or a folder.
+        InputError: One is the store, another one of them, or a folder; or the folder of figures is a file.
     """
+    require_folder("--figures", figures)
     endings = {"html": "html", "markdown": "md"}
     files: dict[str, Path] = {}
     taken = {store.resolve(): "--store"}

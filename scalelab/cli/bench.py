@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import Context, duration, names, pairs, print_json, say
+from scalelab.cli.context import Context, duration, names, pairs, print_json, require_folder, say
 from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def bench(
         return
     if study_file is not None and study is not None:
         raise InputError("give a study file or --study NAME, not both")
+    require_folder("--figures", figures)
     if measured:
         _refuse_heedless({"targets": targets, **asks, "batch_sizes": None})
         latencies, facts = _measured(store, study_file, study, catalog)

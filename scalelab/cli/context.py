@@ -66,6 +66,17 @@ def pairs(option: str, given: Sequence[str] | None, form: str) -> dict[str, str]
     return found
 
 
+def require_folder(option: str, folder: Path | None) -> None:
+    """Makes sure that a folder can be made, before anything is computed that goes into it.
+
+    Raises:
+        InputError: A file of that name, or of one of the folders above it, is in the way.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None) if folder else None
+    if there is not None and not there.is_dir():
+        raise InputError(f"{option} {folder}: {there} is not a folder; name another one")
+
+
 def names(text: str | None) -> list[str] | None:
     """Reads `a,b`; `None` stays `None`."""
     return None if text is None else [one.strip() for one in text.split(",") if one.strip()]

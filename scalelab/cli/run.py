@@ -125,7 +125,8 @@ def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> N
         print(f"  {summary.refitting}")
     for trial_id, reason in list(summary.failed.items())[:10]:
         log = summary.logs.get(trial_id)
-        print(f"  failed {trial_id}: {reason}" + (f" (log: {log})" if log else ""))
+        where = f" (log: {log})" if log else ""
+        print(f"  failed {trial_id}: {reason.removesuffix(f' (log: {log.name})') if log else reason}{where}")
     if len(summary.failed) > 10:
         print(f"  … and {len(summary.failed) - 10} more; see: scalelab status --store {store}")
     if summary.complete:

@@ -1,4 +1,4 @@
-"""`scalelab store` (check, rebuild, migrate, sql) and `scalelab export`."""
+"""`scalelab store` (check, rebuild, merge, migrate, sql) and `scalelab export`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import print_json, say
+from scalelab.cli.context import print_json, say, warn
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     from scalelab.store.check import CheckReport
 
-store_app = typer.Typer(help="Look after a store: check, rebuild, migrate, query.", no_args_is_help=True)
+store_app = typer.Typer(
+    help="Look after a store: check, rebuild, merge, migrate, query.", no_args_is_help=True
+)
 
 
 @store_app.command()
@@ -51,13 +53,16 @@ def _print_report(report: CheckReport) -> None:
         "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
         "files are in quarantine": len(report.quarantined),
         "files were truncated mid-write, never acknowledged": len(report.unfinished),
+        "databases were left half-made by rebuilds that were killed; the next run removes them": len(
+            report.leftovers
+        ),
     }
     for what, count in notes.items():
         if count:
             print(f"  {count} {what}")
     if report.wal is not None:
         print(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
-    for path in report.quarantined:
+    for path in (*report.quarantined, *report.leftovers):
         print(f"    {path}")
     for problem in report.problems:
         print(f"  problem: {problem}")
@@ -65,7 +70,7 @@ def _print_report(report: CheckReport) -> None:
 
 @store_app.command()
 def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
-    """Rebuild the database from its journal; nothing is lost, and the old file is set aside."""
+    """Rebuild the database from its journal; the old file is set aside. Exit code 3 if anything is lost."""
     from scalelab.store import Store
 
     report = Store(store).rebuild()
@@ -73,6 +78,8 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
         say(f"warning: {report.problem}")
     if json:
         print_json(report)
+        if report.lost:
+            raise typer.Exit(3)
         return
     tables = f", {report.imports} imported tables" if report.imports else ""
     tables += f", {report.measurements} measurements" if report.measurements else ""
@@ -81,7 +88,38 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
     for path in report.set_aside:
         print(f"  set aside: {path}")
     for name in report.lost:
-        print(f"  lost: {name} could not be read from the old database and the journal does not hold it")
+        print(f"  lost: {name} is neither in the old database nor in the journal, as far as they can be read")
+    if report.lost:
+        raise typer.Exit(3)
+
+
+@store_app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="The store to take over; it is not changed.")],
+    store: opt.Store = opt.DEFAULT_STORE,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Of two imported tables of one name, the one imported last holds."),
+    ] = False,
+    json: opt.Json = False,
+) -> None:
+    """Take over what another store holds, each record once: of two machines, a copy, a backup."""
+    import scalelab
+
+    report = scalelab.merge_stores(store, other, replace=replace)
+    for path, reason in report.unreadable.items():
+        warn(f"{path} cannot be used: {reason}; it was left out")
+    if json:
+        print_json(report)
+        return
+    counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
+    print(f"{store}: {counts} new from {other}" if counts else f"{store}: nothing new in {other}")
+    for name, here in report.renumbered.items():
+        print(f"  {name} is {here} here: another attempt of that number was there")
+    for study in report.changed:
+        print(f"  study {study}: its file is not the same in both; the one that was run last holds")
+    for study in report.replaced:
+        print(f"  imported table {study}: replaced, the other one was imported later")
 
 
 @store_app.command()
@@ -102,8 +140,11 @@ def sql(
     store: opt.Store = opt.DEFAULT_STORE,
     json: opt.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let the query read and write other files, too.")
+    ] = False,
 ) -> None:
-    """Query a store, opened read-only; docs/store.md lists tables, views and columns.
+    """Query a store, opened read-only and alone; docs/store.md lists tables, views and columns.
 
     For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
     """
@@ -112,7 +153,8 @@ def sql(
 
     if json and as_csv:
         raise InputError("--json and --csv are mutually exclusive; give one")
-    names, rows = open_store(store).rows(sys.stdin.read() if query == "-" else query)
+    text = sys.stdin.read() if query == "-" else query
+    names, rows = open_store(store).rows(text, files="any" if unsafe else "none")
     if json:
         print(json_module.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, default=str))
     elif as_csv:
@@ -133,15 +175,16 @@ def _cell(value: object) -> str:
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
+    folder: Annotated[str, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out hosts, users and paths.")] = False,
     json: opt.Json = False,
 ) -> None:
     """Write runs, curves, trials, studies and latencies as Parquet files."""
     import scalelab
 
-    files = scalelab.export_runs(store, folder, study)
+    files = scalelab.export_runs(store, folder, study, anonymous=anonymous)
     if json:
         print_json(files)
     else:

@@ -76,44 +76,60 @@ def run_study(
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
-    hear, stop = on_event or (lambda _event: None), stop or StopSignal()
     run = Run(
         study=study,
         store=store,
         catalog=catalog,
         device=device,
         max_attempts=max_attempts,
-        stop=stop,
-        on_event=hear,
+        stop=stop or StopSignal(),
+        on_event=on_event or (lambda _event: None),
         keep_weights=keep_weights,
         on_cluster=cluster is not None,
     )
-    with ExitStack() as ends:
-        engaged = ends.enter_context(Engagement(cluster, store, study.name)) if cluster else None
-        run.prepare(retry_failed, redo_changed, joined=engaged.joined if engaged else None)
-        n_trials = len(run.pending) + len(run.under_way)
-        if engaged:
-            crew = engaged.crew(n_trials, asked)
-        elif executor:
-            crew = Crew(workers=executor.slots, threads=executor.threads, fewer=asked is None)
-        else:
-            crew = Crew.of(workers, asked, n_trials)
-        run.announce(crew if n_trials else None)
-        if not n_trials:
-            return run.summary()
-        ends.enter_context(run.stop)
-        ends.callback(run.settle)
-        if engaged:
-            executor = engaged.executor(run.needs(), crew, stall_seconds=stall_seconds)
-            ends.callback(executor.close)
-        elif executor is None:
-            executor = _local_executor(crew, stall_seconds, run)
-            ends.callback(executor.close)
-        run.work(executor)
+    _conduct(run, cluster, executor, workers, asked, stall_seconds, (retry_failed, redo_changed))
     return run.summary()
 
 
-def _local_executor(crew: Crew, stall_seconds: float, run: Run) -> Executor:
+def _conduct(
+    run: Run,
+    cluster: Cluster | None,
+    executor: Executor | None,
+    workers: int,
+    threads: int | None,
+    stall_seconds: float,
+    again: tuple[bool, bool],
+) -> None:
+    """Has trials made into records, by whoever is asked to."""
+    with ExitStack() as ends:
+        engaged = ends.enter_context(Engagement(cluster, run.store, run.study.name)) if cluster else None
+        run.prepare(*again, joined=engaged.joined if engaged else None)
+        n_trials = len(run.waiting)
+        crew = _crew(engaged, executor, workers, threads, n_trials)
+        run.announce(crew if n_trials else None)
+        if n_trials:
+            ends.enter_context(run.stop)
+            ends.callback(run.settle)
+            if executor is None:
+                executor = _executor(engaged, crew, stall_seconds, run)
+                ends.callback(executor.close)
+            run.work(executor)
+
+
+def _crew(
+    engaged: Engagement | None, executor: Executor | None, workers: int, threads: int | None, n_trials: int
+) -> Crew:
+    """Returns who does so many trials."""
+    if engaged:
+        return engaged.crew(n_trials, threads)
+    if executor:
+        return Crew(workers=executor.slots, threads=executor.threads, fewer=threads is None)
+    return Crew.of(workers, threads, n_trials)
+
+
+def _executor(engaged: Engagement | None, crew: Crew, stall_seconds: float, run: Run) -> Executor:
+    if engaged:
+        return engaged.executor(run.needs(), crew, stall_seconds=stall_seconds)
     if crew.workers == 0:
         return InlineExecutor(run.catalog, threads=crew.threads, should_stop=lambda: run.stop.level > 0)
-    return LocalExecutor(crew.workers, threads=crew.threads, stall_seconds=stall_seconds)
+    return LocalExecutor(crew.workers, threads=crew.threads, device=run.device, stall_seconds=stall_seconds)

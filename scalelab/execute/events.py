@@ -71,7 +71,8 @@ class RunSummary:
         diverged: Trials whose loss stopped being finite in this run.
         failed: Trials that could not be trained, with the reason by trial id; earlier failures that were
             not retried among them.
-        logs: By trial id the log of the last attempt at a failed trial, where it printed anything.
+        logs: By trial id the log of the last attempt at a failed or interrupted trial, where it printed
+            anything.
         interrupted: Trials that were stopped and will go on from their checkpoint.
         elsewhere: Trials that another coordinator is at.
         left: Trials that were left to the jobs of a cluster.

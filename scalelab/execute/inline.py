@@ -6,9 +6,11 @@ trial under a debugger should.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from scalelab.execute.jobs import Event, Job
+from scalelab.execute.devices import failed_alone
+from scalelab.execute.jobs import Event, Job, Lost
 from scalelab.execute.worker import attempt_job
 from scalelab.plugins import Catalog
 from scalelab.supervise.workbench import Workbench
@@ -51,7 +53,11 @@ class InlineExecutor:
         events: list[Event] = []
         job, self._job = self._job, None
         if job is not None:
+            began = time.time()
             attempt_job(job, self._bench, events.append, self._should_stop)
+            last = events[-1]
+            if isinstance(last, Lost):
+                events[-1] = failed_alone(job, last, began)
         return events
 
     def adopt(self, job: Job) -> None:

@@ -142,6 +142,13 @@ class Requeued(Frozen):
     reason: str
 
 
+class Withdrawn(Frozen):
+    """A job that waited was taken back before anybody began it."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    trial_id: str
+
+
 class Broken(Frozen):
     """No trial can be recorded any more: the journal cannot be written."""
 
@@ -151,7 +158,7 @@ class Broken(Frozen):
 
 
 Event = Annotated[
-    Begun | Progressed | Warned | Finished | Lost | Requeued | Broken, Field(discriminator="kind")
+    Begun | Progressed | Warned | Finished | Lost | Requeued | Withdrawn | Broken, Field(discriminator="kind")
 ]
 FINAL = ("finished", "lost", "requeued", "broken")
 """The kinds of event that end an attempt."""
@@ -161,7 +168,8 @@ event_from_json = TypeAdapter[Event](Event).validate_json
 class Executor(Protocol):
     """Runs jobs somewhere; driven by one thread, the coordinator's.
 
-    Every submitted job yields exactly one `Finished`, `Lost` or `Broken`, after any number of `Progressed`
+    Every submitted job yields exactly one `Finished`, `Lost`, `Withdrawn` or `Broken`, after any number of
+    `Progressed`
     and `Warned`.
     """
 

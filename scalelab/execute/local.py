@@ -11,8 +11,10 @@ import contextlib
 import queue
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
+from scalelab.execute.devices import Device, devices_for, failed_alone
 from scalelab.execute.jobs import Event, Job, Lost, Progressed, Warned, event_from_json
 from scalelab.store import Journal
 from scalelab.supervise.log import Log
@@ -25,11 +27,16 @@ class _Attempt:
     """What a worker is at, when it was last heard of, and where its prints go."""
 
     job: Job
+    began: float = field(default_factory=time.time)
     heard: float = field(default_factory=time.monotonic)
     log: Log = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = Log(Journal(self.job.store).log(self.job.record_id))
+
+    def named(self, reason: str) -> str:
+        """Returns the reason of a loss with the name of the log, where anything was printed."""
+        return f"{reason} (log: {self.log.path.name})" if self.log.path.exists() else reason
 
 
 class _Shown:
@@ -45,8 +52,26 @@ class _Shown:
                 print(line.decode(errors="replace"), file=sys.stderr)
 
 
+@dataclass
+class _Seat:
+    """Where a worker is, and what it is at.
+
+    Attributes:
+        device: What it shares with others.
+        slots: Of the device, when it was started.
+        attempt: What it is at.
+    """
+
+    device: Device
+    slots: int
+    attempt: _Attempt | None = None
+
+
 class LocalExecutor:
     """Runs jobs in `workers` processes of this machine; see `scalelab.execute.jobs.Executor`.
+
+    Workers take GPUs in turn, and several on one GPU have equal parts of its memory. Where memory runs out,
+    fewer of them are at a trial there from then on.
 
     Invariants: one thread drives it; a job that was submitted ends in exactly one final event; after `close`
     no process of it lives.
@@ -54,32 +79,66 @@ class LocalExecutor:
     Args:
         workers: How many processes.
         threads: CPU threads each.
+        device: What they train on, as jobs say.
         stall_seconds: A worker at a job that says nothing for so long counts as hung and is killed.
     """
 
     run = None
 
-    def __init__(self, workers: int, *, threads: int, stall_seconds: float = 900.0) -> None:
+    def __init__(
+        self, workers: int, *, threads: int, device: str = "auto", stall_seconds: float = 900.0
+    ) -> None:
         self.slots = workers
         self.threads = threads
         self._stall = stall_seconds
         self._heard: queue.SimpleQueue[tuple[Supervised[Event], Event | None]] = queue.SimpleQueue()
-        self._workers: dict[Supervised[Event], _Attempt | None] = {}
-        for _ in range(workers):
-            self._start()
+        self._workers: dict[Supervised[Event], _Seat] = {}
+        self._devices = devices_for(workers, device)
+        for shared in self._devices:
+            self._fit(shared)
 
-    def _start(self) -> None:
+    def _fit(self, device: Device) -> None:
+        """Makes the workers of a device as many as its slots; one at a trial is kept until that ends."""
+        own = [worker for worker, seat in self._workers.items() if seat.device is device]
+        idle = [worker for worker in own if self._workers[worker].attempt is None]
+        for worker in idle[: max(0, len(own) - device.slots)]:
+            self._dismiss(worker)
+        for _ in range(device.slots - len(own)):
+            self._start(device)
+        self.slots = sum(one.slots for one in self._devices)
+
+    def _start(self, device: Device) -> Supervised[Event]:
         worker = Supervised(
             "scalelab.execute.worker",
             event_from_json,
             threads=self.threads,
             output=_Shown(),
+            environment=device.environment,
             heard=self._heard,
         )
-        self._workers[worker] = None
+        self._workers[worker] = _Seat(device, device.slots)
+        return worker
+
+    def _dismiss(self, worker: Supervised[Event]) -> None:
+        del self._workers[worker]
+        worker.redirect(lambda _printed: None)  # helpers complain that they end with their worker
+        worker.close()
 
     def _idle(self) -> Supervised[Event] | None:
-        return next((worker for worker, attempt in self._workers.items() if attempt is None), None)
+        """Returns a worker for the next job; it is a new one where its part of the memory has changed."""
+        busy = Counter(seat.device for seat in self._workers.values() if seat.attempt is not None)
+        free = {
+            worker: seat
+            for worker, seat in self._workers.items()
+            if seat.attempt is None and busy[seat.device] < seat.device.slots
+        }
+        for worker, seat in free.items():
+            if seat.slots == seat.device.slots:
+                return worker
+        for worker, seat in free.items():
+            self._dismiss(worker)
+            return self._start(seat.device)
+        return None
 
     def worker_pid(self) -> int | None:
         """Returns the process that the next job will run in."""
@@ -91,7 +150,7 @@ class LocalExecutor:
         worker = self._idle()
         if worker is None:
             raise RuntimeError("submit() without a free slot")
-        attempt = self._workers[worker] = _Attempt(job)
+        attempt = self._workers[worker].attempt = _Attempt(job)
         worker.redirect(attempt.log.write)
         worker.send(job)
 
@@ -105,31 +164,59 @@ class LocalExecutor:
             except queue.Empty:
                 break
             wait = 0.0
-            attempt = self._workers.get(worker)
+            seat = self._workers.get(worker)
             if event is None:
                 events += self._replace(worker, None)
-            elif attempt is not None and event.trial_id == attempt.job.trial.id:
-                attempt.heard = time.monotonic()
-                if not isinstance(event, (Progressed, Warned)):
-                    self._workers[worker] = None
-                    worker.redirect(_Shown())
-                    attempt.log.close()
-                events.append(event)
-        for worker, attempt in list(self._workers.items()):
-            if attempt is not None and time.monotonic() - attempt.heard > self._stall:
+            elif seat and seat.attempt and event.trial_id == seat.attempt.job.trial.id:
+                seat.attempt.heard = time.monotonic()
+                if isinstance(event, (Progressed, Warned)):
+                    events.append(event)
+                else:
+                    events += self._ended(worker, seat, seat.attempt, event)
+        for worker, seat in list(self._workers.items()):
+            if seat.attempt is not None and time.monotonic() - seat.attempt.heard > self._stall:
                 events += self._replace(worker, f"no sign of life for {self._stall:.0f} s; killed")
         return events
 
-    def _replace(self, worker: Supervised[Event], reason: str | None) -> list[Lost]:
+    def _ended(self, worker: Supervised[Event], seat: _Seat, attempt: _Attempt, event: Event) -> list[Event]:
+        """Takes note of the end of an attempt whose worker lives."""
+        seat.attempt = None
+        worker.redirect(_Shown())
+        attempt.log.close()
+        if isinstance(event, Lost) and event.out_of_memory:
+            self._dismiss(worker)  # with what is left in its memory
+            return self._ran_out(seat, attempt, event)
+        self._fit(seat.device)
+        return [event]
+
+    def _ran_out(self, seat: _Seat, attempt: _Attempt, event: Lost) -> list[Event]:
+        """Takes a slot of the device away, or fails a trial that had the device for itself."""
+        device, trial_id = seat.device, event.trial_id
+        if seat.slots == 1:
+            device.too_small(trial_id)
+            self._fit(device)
+            return [failed_alone(attempt.job, event, attempt.began)]
+        fewer = device.ran_out(trial_id, seat.slots)
+        self._fit(device)
+        lost = event.model_copy(update={"reason": attempt.named(event.reason)})
+        if not fewer:
+            return [lost]
+        where = ", ".join(f"{name}={value}" for name, value in device.choice.items()) or "this machine"
+        left = "one trial at a time" if device.slots == 1 else f"{device.slots} trials at a time"
+        said = f"memory ran out on {where} with {seat.slots} trials at a time; from now on {left} there"
+        return [Warned(trial_id=trial_id, place=f"memory of {where}: {device.slots}", message=said), lost]
+
+    def _replace(self, worker: Supervised[Event], reason: str | None) -> list[Event]:
         if worker not in self._workers:
             return []
         worker.kill()
-        attempt = self._workers.pop(worker)
-        self._start()
-        if attempt is None:
+        seat = self._workers.pop(worker)
+        self._fit(seat.device)
+        if seat.attempt is None:
             return []
-        attempt.log.close()
-        return [Lost(trial_id=attempt.job.trial.id, reason=reason or worker.why_lost())]
+        seat.attempt.log.close()
+        reason = seat.attempt.named(reason or worker.why_lost())
+        return [Lost(trial_id=seat.attempt.job.trial.id, reason=reason)]
 
     def adopt(self, job: Job) -> None:
         """Refuses: a worker of this machine ends with its coordinator."""
@@ -147,10 +234,8 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Ends all workers; one at a job is killed, which its next attempt makes good."""
-        workers, self._workers = self._workers, {}
-        for worker, attempt in workers.items():
-            if attempt is not None:
+        for worker, seat in list(self._workers.items()):
+            if seat.attempt is not None:
                 worker.kill()
-                attempt.log.close()
-            worker.redirect(lambda _printed: None)  # helpers complain that they end with their worker
-            worker.close()
+                seat.attempt.log.close()
+            self._dismiss(worker)

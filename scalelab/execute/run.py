@@ -29,6 +29,7 @@ from scalelab.execute.jobs import (
     Progressed,
     Requeued,
     Warned,
+    Withdrawn,
 )
 from scalelab.execute.ledger import Ledger
 from scalelab.execute.precision import Decided, decided
@@ -61,6 +62,7 @@ class Run(Ledger):
     forecast: Forecast | None = None
     precision: Decided | None = None
     lost: Counter[str] = field(default_factory=Counter)
+    stopped: set[str] = field(default_factory=set)
     warned: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
     looked: float = -math.inf
@@ -225,6 +227,10 @@ class Run(Ledger):
         )
 
     def _hear(self, event: Event) -> None:
+        if isinstance(event, Withdrawn):
+            self.store.claims.release(self.under_way.pop(event.trial_id))
+            self.pending.append(event.trial_id)
+            return
         if event.trial_id not in self.shown:
             self._begun(event.trial_id)
         if isinstance(event, Begun):
@@ -250,6 +256,8 @@ class Run(Ledger):
                 self.reached[event.trial_id] = reached
             elif event.status == "failed":
                 self.failed[event.trial_id] = event.error or "no reason given"
+            else:
+                self.stopped.add(event.trial_id)
             self.on_event(event)
         elif isinstance(event, Lost):
             self._lost(claim, event)
@@ -278,7 +286,13 @@ class Run(Ledger):
             self._record(claim, "failed", self.failed[trial_id])
 
     def _record(self, claim: Claim, status: Status, reason: str) -> None:
-        self.store.journal.write(claim.record(self.trials[claim.trial_id], status, reason))
+        # Who was taken for dead has no say any more: the attempt was recorded, and the next one is another's.
+        if not self.store.claims.stands(claim):
+            return
+        journal, trial = self.store.journal, self.trials[claim.trial_id]
+        kept = journal.settle(claim.record(trial, status, reason))
+        if not kept and status == "failed":  # its worker could say that it was interrupted
+            journal.settle(replace(claim, attempt=claim.attempt + 1).record(trial, status, reason))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""
@@ -287,6 +301,8 @@ class Run(Ledger):
             self.under_way.clear()
         for claim in self.under_way.values():
             self.count["interrupted"] += 1
+            self.attempts[claim.trial_id] = claim.attempt
+            self.stopped.add(claim.trial_id)
             self._record(claim, "interrupted", "stopped before it finished")
             self.store.claims.release(claim)
         self.under_way.clear()
@@ -314,7 +330,11 @@ class Run(Ledger):
             done=count["done"],
             diverged=count["diverged"],
             failed=dict(self.failed),
-            logs={trial_id: log for trial_id in self.failed if (log := self._log(trial_id)).exists()},
+            logs={
+                trial_id: log
+                for trial_id in (*self.failed, *sorted(self.stopped))
+                if (log := self._log(trial_id)).exists()
+            },
             interrupted=count["interrupted"],
             elsewhere=len(self.elsewhere),
             left=count["left"],

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
+from scalelab.execute.devices import devices_for
 from scalelab.execute.jobs import Job
 from scalelab.execute.worker import prepare
 from scalelab.records import Frozen, Length
@@ -87,9 +88,11 @@ def time_jobs(jobs: Sequence[Job]) -> Times:
             Timed.model_validate_json,
             threads=crew.threads,
             output=lambda _printed: None,
+            environment=device.environment,
             heard=heard,
         )
-        for _ in range(max(1, crew.workers))
+        for device in devices_for(max(1, crew.workers), jobs[0].device)
+        for _ in range(device.slots)
     ]
     found: dict[str, list[Timed]] = {job.trial.id: [] for job in jobs}
     opening = 0.0

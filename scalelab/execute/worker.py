@@ -17,8 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from scalelab.errors import ScalelabError, ScalelabWarning, StoreError
-from scalelab.execute.jobs import Broken, Event, Finished, Job, Progressed, Warned
+from scalelab.errors import (
+    MemoryRanOutError,
+    ScalelabError,
+    ScalelabWarning,
+    StoreError,
+    plain_line,
+    text_of,
+)
+from scalelab.execute.features import features_of
+from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, Warned
 from scalelab.measure.costs import Costs
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
@@ -40,6 +48,8 @@ if TYPE_CHECKING:
     from scalelab.train.results import Progress
 
 PROGRESS_SECONDS = 0.5
+TRACEBACK_LENGTH = 200_000
+"""Characters that are kept of a traceback, half of them of its end."""
 _KINDS: tuple[Kind, ...] = ("dataset", "architecture", "optimizer")
 
 
@@ -53,7 +63,8 @@ def run_job(
 ) -> Record:
     """Trains one trial and writes its record into the journal of `job.store`.
 
-    Whatever goes wrong in a component ends in a record of status `failed` with one line of reason.
+    Whatever goes wrong in a component, or is wrong in what it gives, ends in a record of status `failed` with
+    one line of reason.
 
     Args:
         job: What to train.
@@ -66,32 +77,53 @@ def run_job(
         The record, which is on disk when this returns.
 
     Raises:
+        MemoryRanOutError: Memory ran out, which is not the trial's fault where others share it; there is no
+            record.
         StoreError: The journal cannot be written; there is no record.
     """
+    from scalelab.train.device import clear_memory_errors
+
     bench = bench or Workbench()
     journal = Journal(Path(job.store))
     started = time.time()
     clock = time.perf_counter()
+
+    def record_of(**facts: Any) -> Record:
+        return Record(
+            trial=job.trial,
+            study=job.study,
+            attempt=job.attempt,
+            started_at=started,
+            finished_at=time.time(),
+            **{"wall_seconds": time.perf_counter() - clock, **facts},
+        )
+
     try:
-        facts = _attempt(job, bench, journal, on_progress, should_stop)
-    except StoreError:
+        with clear_memory_errors(job.device, job.trial.training.batch_size):
+            record = record_of(**_attempt(job, bench, journal, on_progress, should_stop))
+            record.model_dump_json()  # what cannot be written down is the attempt's failure, too
+    except (StoreError, MemoryRanOutError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # what a plugin ends with is not the end of its worker
-        facts = {"status": "failed", "error": one_line(error)}
+    except BaseException as error:  # what a plugin ends with is not the end of its worker
+        record = record_of(status="failed", error=one_line(error))
         if not isinstance(error, ScalelabError):
-            (on_traceback or functools.partial(journal.add_to_log, job.record_id))(traceback.format_exc())
-    record = Record(
-        trial=job.trial,
-        study=job.study,
-        attempt=job.attempt,
-        started_at=started,
-        finished_at=time.time(),
-        **{"wall_seconds": time.perf_counter() - clock, **facts},
-    )
-    journal.write(record)
+            (on_traceback or functools.partial(journal.add_to_log, job.record_id))(_traceback())
+    record = journal.write(record)
     if record.status in ("done", "diverged"):
         journal.checkpoint(job.trial.id).unlink(missing_ok=True)
     return record
+
+
+def _traceback() -> str:
+    """Returns the traceback of the error that is being handled, without what a file or a pipe cannot take."""
+    try:
+        text = traceback.format_exc()
+    except Exception as error:  # what a plugin's error answers may raise
+        text = f"its traceback cannot be had: {type(error).__name__}\n"
+    if len(text) > TRACEBACK_LENGTH:
+        half = TRACEBACK_LENGTH // 2
+        text = f"{text[:half]}\n[scalelab: {len(text):,} characters in all]\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +163,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     """
     import torch
 
-    from scalelab.train.device import resolve_device, seed_everything
+    from scalelab.train.device import leave_others_room, resolve_device, seed_everything
     from scalelab.train.optimizers import build_optimizer
 
     trial = job.trial
@@ -149,6 +181,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
+    leave_others_room(device)
     module.to(device)
     evaluations = optimizer.gradients(optimizer_params)
     flops = evaluations * cost.train_flops_at(trial.training.batch_size)
@@ -175,6 +208,11 @@ def _attempt(
 
     trial = job.trial
     ready = prepare(job, bench)
+    task = ready.data.task
+    metric, direction = objective_of(task, trial.training.objective)
+    catalog = bench.catalog(job.plugins)
+    # Before the training, which would be for nothing.
+    features = features_of(catalog.architecture(trial.architecture.name), ready.params, task)
     flops = ready.cost.train_flops_at(trial.training.batch_size)
     result = train_model(
         trial,
@@ -192,16 +230,12 @@ def _attempt(
     )
     if job.keep_weights and result.status == "done":
         save_weights(journal.weights(trial.id), trial.id, ready.module, result.best_weights)
-    task = ready.data.task
-    metric, direction = objective_of(task, trial.training.objective)
-    catalog = bench.catalog(job.plugins)
-    features = catalog.architecture(trial.architecture.name).features
     return {
         **_shared(Record, ready.cost),
         **_shared(Record, result),
         "metric": metric,
         "direction": direction,
-        "features": dict(features(ready.params, task.input_shape, task.n_outputs)) if features else {},
+        "features": features,
         "machine": machine_facts(result.device, threads=ready.threads, workers=job.crew.workers),
         "scalelab_version": __version__,
         "libraries": libraries_of_trial(catalog, trial),
@@ -228,8 +262,11 @@ def attempt_job(
 
     try:
         record = run_job(job, bench, on_progress=report, should_stop=should_stop, on_traceback=on_traceback)
+    except MemoryRanOutError as error:
+        send(Lost(trial_id=job.trial.id, reason=str(error), out_of_memory=True))
+        return
     except StoreError as error:
-        send(Broken(trial_id=job.trial.id, message=str(error)))
+        send(Broken(trial_id=job.trial.id, message=plain_line(str(error), 1000)))
         return
     send(Finished(trial_id=job.trial.id, **_shared(Finished, record)))
 
@@ -261,7 +298,8 @@ def _warnings_sent(job: Job, send: Callable[[Event], None]) -> Iterator[None]:
     ) -> None:
         shown(message, category, filename, lineno, file, line)
         if issubclass(category, ScalelabWarning):
-            send(Warned(trial_id=job.trial.id, place=f"{filename}:{lineno}", message=str(message)))
+            place = plain_line(f"{filename}:{lineno}")
+            send(Warned(trial_id=job.trial.id, place=place, message=plain_line(text_of(message), 2000)))
 
     warnings.showwarning = show
     try:

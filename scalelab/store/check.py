@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError
+from scalelab.regular_files import read_regular
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
+from scalelab.store.envelope import check_sum
+from scalelab.store.journal import Journal
 from scalelab.store.kind import Kind
 from scalelab.store.kinds import KINDS, RECORDS
+from scalelab.store.leftovers import abandoned
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,6 +46,8 @@ class CheckReport:
         duplicates: Ids of records that the database holds more than once.
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.
+        unreadable: What cannot be used in the journal's folders of contents and claims, each with the reason.
+        leftovers: Half-made databases of rebuilds that were killed: the next run or rebuild removes them.
         unfinished: Files whose writing was cut off; they were never acknowledged.
         wal: Size in bytes of a WAL beside the database, `None` where there is none.
         live_claims: Ids of trials that a living process is attempting.
@@ -57,6 +64,8 @@ class CheckReport:
     duplicates: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     quarantined: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    leftovers: list[Path] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
     wal: int | None = None
     live_claims: list[str] = field(default_factory=list)
@@ -85,6 +94,8 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
     report.pending = sum(map(len, pending.values()))
     report.quarantined = journal.quarantined()
     report.unfinished = journal.unfinished()
+    report.leftovers = abandoned(database)
+    report.unreadable = dict(_unreadable(journal, claims))
     report.live_claims = [claim.trial_id for claim in claims.live()]
     report.dead_claims = [claim.trial_id for claim in claims.dead()]
     # Listed before the database is read: what is kept now is in the database then.
@@ -95,7 +106,7 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
             _read_all(connection, report)
             for kind in KINDS:
                 there = kind.held(connection)
-                missing = kind.missing(connection, taken[kind.table])
+                missing = kind.missing(connection, taken[kind.table], there)
                 if missing is not None:
                     report.missing[kind.table] = missing
                 report.without_journal += len(there.difference(taken[kind.table], pending[kind.table]))
@@ -106,7 +117,35 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
         report.problems.append(str(error))
     else:
         _judge(report)
+    for folder, cure in (
+        (journal.new, "the next run sets aside what can never be read"),
+        (journal.kept, f"run {rebuild_command(report.path)}"),
+        (claims.folder, "the next run sets them aside"),
+    ):
+        told = {path: why for path, why in report.unreadable.items() if path.is_relative_to(folder)}
+        if told:
+            shown = [f"{path.name} ({why})" for path, why in told.items()]
+            report.problems.append(f"{len(told)} files in {folder} cannot be used: {_shown(shown)}; {cure}")
     return report
+
+
+def _unreadable(journal: Journal, claims: Claims) -> Iterator[tuple[Path, str]]:
+    """Yields what cannot be used: of pending files the content is checked, others have to be whole."""
+    for kind in KINDS:
+        for path in journal.files(kind):
+            try:
+                if path.parent == journal.new:
+                    journal.examine(kind, path)
+                else:
+                    check_sum(read_regular(path))
+            except FileNotFoundError:
+                continue  # it was taken in, or set aside, just now
+            except OSError as error:
+                yield path, error.strerror or str(error)
+            except ValueError as error:
+                yield path, str(error)
+    for path in claims.unreadable():
+        yield path, "it is no claim"
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> None:
@@ -131,5 +170,10 @@ def _judge(report: CheckReport) -> None:
     found["trials have records but no content"] = report.orphans
     for what, names in found.items():
         if names:
-            shown = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
-            report.problems.append(f"{len(names)} {what}: {shown}; run {rebuild_command(report.path)}")
+            report.problems.append(
+                f"{len(names)} {what}: {_shown(names)}; run {rebuild_command(report.path)}"
+            )
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(str, names[:SHOWN])) + (" …" if len(names) > SHOWN else "")

@@ -25,7 +25,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
+from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.journal import Journal
@@ -33,6 +35,7 @@ from scalelab.store.processes import is_alive, is_here, started, this_place, was
 
 HEARTBEAT_SECONDS = 30.0
 LOCK_SECONDS = 30.0
+CLAIM_BYTES = 100_000
 log = logging.getLogger(__name__)
 
 
@@ -197,6 +200,12 @@ class Claims:
             ):
                 path.unlink()
 
+    def stands(self, claim: Claim) -> bool:
+        """Whether a claim is still what was claimed: nobody took its process for dead meanwhile."""
+        there = self._read(self._path(claim.trial_id))
+        same = ("attempt", "host", "pid")
+        return there is not None and all(getattr(there, name) == getattr(claim, name) for name in same)
+
     def live(self) -> list[Claim]:
         """Returns the claims whose process is alive, oldest first."""
         runs: dict[str, bool] = {}
@@ -206,6 +215,10 @@ class Claims:
         """Returns the claims whose processes have ended, oldest first."""
         runs: dict[str, bool] = {}
         return [claim for claim in self._all() if not self._is_live(claim, runs)]
+
+    def unreadable(self) -> list[Path]:
+        """Returns the files of claims that hold none; `reap` sets them aside."""
+        return [path for path in self._paths() if self._read(path) is None and os.path.lexists(path)]
 
     def reap(self) -> list[Claim]:
         """Removes dead claims and returns them, oldest first.
@@ -230,8 +243,10 @@ class Claims:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
             return
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._heart(this_place(), os.getpid()).touch()
+            make_folder(self.folder)
+            heart = self._heart(this_place(), os.getpid())
+            heart.touch()
+            share(heart)
         self._beaten = time.monotonic()
 
     def _bury(self, claim: Claim) -> None:
@@ -303,8 +318,8 @@ class Claims:
     def _read(path: Path) -> Claim | None:
         """Returns the claim in a file; `None` where the file no longer exists or holds none."""
         try:
-            return Claim(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Claim(**json.loads(read_regular(path, CLAIM_BYTES)))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     @contextmanager

@@ -17,9 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import StoreDamagedError, StoreError, StoreLockedError, StoreNewerError
+from scalelab.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+    StoreNewerError,
+    is_disk_full,
+)
+from scalelab.permissions import make_folder, share
+from scalelab.regular_files import NotRegularError, open_regular
 from scalelab.store import schema
-from scalelab.store.files import locked, sync_folder, writing
+from scalelab.store.files import disk_full, locked, sync_folder, writing
 from scalelab.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+# What a query can then reach: no file but the database, no network, no extension, and no setting.
+CONFINED = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
 # Any DuckDB that scalelab accepts can read this layout; 2.0 would write one that only itself can read.
 STORAGE = "v1.2.0"
 FIRST_PAUSE = 0.005
@@ -41,8 +51,8 @@ _LOCKED = (
     "Unique file handle conflict",
 )
 _EXPLAINED: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
-    (("No space left on device",), StoreError,
-     "the disk of the store {path} is full; free some space and run again; what was acknowledged is kept"),
+    (("File too large",), StoreError,
+     "the store {path} cannot be written: it would be larger than files may be (ulimit -f)"),
     (("Permission denied", "Read-only file system"), StoreError,
      "the store {path} cannot be opened: permission denied; make it readable and writable"),
     (("we can only read version",), StoreNewerError,
@@ -59,24 +69,43 @@ class Database:
         journal: The store's journal; the file is named by its folder.
         path: The file.
         wait: Seconds to wait for other processes.
+
+    Attributes:
+        compared: The file's `state` when it was last seen to have what the journal gave it.
     """
 
     def __init__(self, path: Path, journal: Journal, wait: float) -> None:
         self.path = path
         self.journal = journal
         self.wait = wait
+        self.compared: tuple[int, ...] | None = None
 
     @contextmanager
-    def read(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(
+        self, wait: float | None = None, *, confined: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Opens for reading; the file and its WAL are not changed.
+
+        Args:
+            wait: Seconds to wait for other processes; by default the store's.
+            confined: Whether a query can reach nothing but this file.
 
         Raises:
             StoreError: It is missing, locked for too long, damaged, or of another schema.
         """
         self.require()
-        with open_file(self.path, True, self._deadline(wait), name=self.path) as connection:
+        opened = open_file(self.path, True, self._deadline(wait), name=self.path, confined=confined)
+        with opened as connection:
             schema.verify(connection, self.path, writing=False)
             yield connection
+
+    @contextmanager
+    def current(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """Opens for reading like `read`; gives `None` where the schema is an older one."""
+        self.require()
+        with open_file(self.path, True, self._deadline(wait), name=self.path) as connection:
+            version = schema.verify(connection, self.path, writing=True)
+            yield connection if version == schema.VERSION else None
 
     @contextmanager
     def write(self, wait: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -123,6 +152,14 @@ class Database:
         with locked(self.journal.folder / "write.lock", patience, refusal):
             yield
 
+    def state(self) -> tuple[int, ...] | None:
+        """Returns what changes when the file is written or replaced; `None` where it is missing."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
     def require(self) -> None:
         """Says clearly why the file cannot be a store, before DuckDB looks at it.
 
@@ -130,7 +167,7 @@ class Database:
             StoreError: It is missing, a folder, or not a DuckDB file.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 head = file.read(16)
         except FileNotFoundError as error:
             if self.journal.folder.is_dir() and (self.journal.kept.is_dir() or self.journal.new.is_dir()):
@@ -141,8 +178,9 @@ class Database:
             raise StoreError(
                 f"there is no store {self.path}; `scalelab run` makes one, --store names another"
             ) from error
-        except IsADirectoryError as error:
-            raise StoreError(f"{self.path} is a folder; --store wants a file") from error
+        except NotRegularError as error:
+            what = str(error.strerror).removeprefix("it ").removesuffix(", not a file")
+            raise StoreError(f"{self.path} {what}; --store wants a file") from error
         except OSError as error:
             raise StoreError(f"the store {self.path} cannot be read: {error.strerror or error}") from error
         if head[8:12] != b"DUCK":
@@ -158,7 +196,7 @@ class Database:
             StoreError: It cannot be written.
         """
         with writing(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         with self.alone():
             if self.path.exists():
                 return
@@ -173,6 +211,7 @@ class Database:
         try:
             with open_file(part, False, time.monotonic(), create=True, name=self.path) as connection:
                 schema.migrate(connection)
+            share(part)
             yield part
         finally:
             part.unlink(missing_ok=True)
@@ -184,7 +223,13 @@ class Database:
 
 @contextmanager
 def open_file(
-    path: Path, read_only: bool, deadline: float, *, name: Path, create: bool = False
+    path: Path,
+    read_only: bool,
+    deadline: float,
+    *,
+    name: Path,
+    create: bool = False,
+    confined: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a DuckDB file, retrying until the deadline while others hold it.
 
@@ -194,13 +239,16 @@ def open_file(
         deadline: Of `time.monotonic`.
         name: What error messages call it.
         create: Whether to make it, in a layout that older DuckDB versions read too.
+        confined: Whether a query can reach nothing but this file.
 
     Raises:
         StoreError: It cannot be opened, or what is done with it fails in DuckDB.
     """
     import duckdb
 
-    config = {**CONFIG, "storage_compatibility_version": STORAGE} if create else CONFIG
+    config = CONFINED if confined else CONFIG
+    if create:
+        config = {**config, "storage_compatibility_version": STORAGE}
     pause = FIRST_PAUSE
     while True:
         try:
@@ -239,6 +287,8 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
         holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
         who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "a connection in this process"
         return StoreLockedError(f"the store {path} is held by {who}; wait for it to end, then run again")
+    if is_disk_full(error):
+        return StoreError(disk_full(f"the store {path}"))
     for signs, kind, says in _EXPLAINED:
         if any(sign in text for sign in signs):
             return kind(says.format(path=path, text=text[:200]))

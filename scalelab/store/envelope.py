@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 FORMAT = 1
-_HEAD = re.compile(r'\{"format":(\d+),"sha256":"([0-9a-f]{64})",')
+_HEAD = re.compile(r'\{"format":([0-9]{1,9}),"sha256":"([0-9a-f]{64})",')
 _DECODER = json.JSONDecoder()
 
 
@@ -62,6 +62,15 @@ def unseal(content: bytes, keys: Sequence[str], what: str) -> list[Member]:
     return members
 
 
+def check_sum(content: bytes) -> None:
+    """Makes sure that a file is whole, whatever it holds.
+
+    Raises:
+        TornError: It is truncated, was changed, or is something else.
+    """
+    _checked(content)
+
+
 def _checked(content: bytes) -> str:
     try:
         text = content.decode()
@@ -76,7 +85,7 @@ def _checked(content: bytes) -> str:
         )
     if int(head[1]) != FORMAT:
         raise TornError(f"its format is {head[1]}, this scalelab reads {FORMAT}")
-    rest = text[head.end() : -2]
-    if hashlib.sha256(rest.encode()).hexdigest() != head[2]:
+    # The head is ASCII: its length in bytes is that in characters.
+    if hashlib.sha256(memoryview(content)[head.end() : -2]).hexdigest() != head[2]:
         raise TornError("its checksum does not match its content")
-    return rest
+    return text[head.end() : -2]

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from scalelab.errors import InputError
+from scalelab.errors import InputError, is_disk_full
+from scalelab.store.anonymous import anonymous
 from scalelab.store.connection import Database
 from scalelab.store.questions import require_study
 from scalelab.store.schema import literal
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 EXPORTED = ("runs", "curves", "trials", "studies", "latencies")
 
 
-def export(database: Database, folder: Path, study: str | None = None) -> list[Path]:
+def export(
+    database: Database, folder: Path, study: str | None = None, *, without_names: bool = False
+) -> list[Path]:
     """Writes runs, curves, trials, studies and latencies as Parquet files; files of those names are replaced.
 
     Args:
         database: Of the store.
         folder: Where to; made where it is missing.
         study: Only this study.
+        without_names: Whether to leave out hosts, users and paths; see `scalelab.store.anonymous`.
 
     Returns:
         The files, `runs.parquet` first.
@@ -40,13 +44,16 @@ def export(database: Database, folder: Path, study: str | None = None) -> list[P
             with database.read() as connection:
                 if study is not None:
                     require_study(connection, study, database.path)
+                hidden = anonymous(connection) if without_names else None
                 for name, file in names.items():
-                    _copy(connection, f"select * from {name}{_only(name, study)}", Path(scratch, file))
+                    columns = hidden.select(connection, name) if hidden else "*"
+                    _copy(
+                        connection, f"select {columns} from {name}{_only(name, study)}", Path(scratch, file)
+                    )
             return [Path(scratch, file).replace(folder / file) for file in names.values()]
     except OSError as error:
-        raise InputError(
-            f"the folder {folder} cannot be written: {error.strerror or error}; choose another one"
-        ) from error
+        why = "disk full" if is_disk_full(error) else error.strerror or error
+        raise InputError(f"the folder {folder} cannot be written: {why}; choose another one") from error
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, part: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scalelab.permissions import make_folder, share
 from scalelab.store.files import writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, is_here
@@ -68,7 +69,7 @@ class Fleet:
             StoreError: The journal cannot be written.
         """
         with writing(self.folder):
-            self._hearts.mkdir(parents=True, exist_ok=True)
+            make_folder(self._hearts)
             replace_text(self.folder / "run.json", json.dumps(facts))
 
     def read(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Fleet:
             try:
                 os.utime(path)
             except FileNotFoundError:
-                self._hearts.mkdir(parents=True, exist_ok=True)
+                make_folder(self._hearts)
                 replace_text(path, json.dumps(asdict(heart)))
 
     def stop(self, agent: str) -> None:
@@ -240,6 +241,7 @@ def replace_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         part.write_text(text, encoding="utf-8")
+        share(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

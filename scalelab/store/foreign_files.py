@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError
+from scalelab.regular_files import open_regular
 from scalelab.store.parameters import free_name
 from scalelab.store.schema import literal
 
@@ -57,10 +58,9 @@ def load(
     place = literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
     call, n_rows, renamed = f"read_{kind}({place})", None, {}
     try:
+        open_regular(path).close()
         if kind == "csv":
             call, n_rows, renamed = _csv_call(place, path)
-        else:
-            path.open("rb").close()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     connection.execute(f"create temp view loaded as select * from {call}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +16,7 @@ from pydantic import Field
 from scalelab.records import Frozen, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import described
-from scalelab.store.kind import Latest
+from scalelab.store.kind import Latest, later, timed
 from scalelab.store.schema import create_views, transaction
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class ImportedTable(Frozen):
 
     study: str
     source: str
-    imported_at: float
+    imported_at: float = Field(ge=0, lt=9e10)
     n_runs: int
     mapping: dict[str, str]
     condition: str | None = None
@@ -55,9 +54,7 @@ class ImportedTable(Frozen):
 
     def after(self, last: str | None) -> ImportedTable:
         """Returns the table with the time of its import, after that of the earlier one's file."""
-        # A clock that was set back must not make a replacement look older than what it replaces.
-        at = time.time() if last is None else max(time.time(), (int(parts(last)[0]) + 2) / 1e6)
-        return self.model_copy(update={"imported_at": at})
+        return self.model_copy(update={"imported_at": later([last])})
 
 
 def nothing(study: str) -> ImportedTable:
@@ -91,15 +88,16 @@ class Imports(Latest[ImportedTable]):
 
     def name_of(self, table: ImportedTable) -> str:
         """Returns the name of its file: the time, so that names sort by it, a digest and the table's name."""
-        return f"{int(table.imported_at * 1e6):017d}-{table.digest}-{table.study}"
+        return f"{timed(table.imported_at)}-{table.digest}-{table.study}"
 
     def members(self, table: ImportedTable) -> dict[str, str]:
         """Returns the members of its file."""
         head = table.model_dump(mode="json", exclude={"rows"})
         return {"import": canonical_json(head), "rows": table.rows}
 
-    def parse(self, _: str, members: list[Member]) -> ImportedTable:
+    def parse(self, name: str, members: list[Member]) -> ImportedTable:
         """Reads its file."""
+        self.check_name(name)
         head, rows = members
         return ImportedTable.model_validate({**head.value, "rows": rows.text})
 
@@ -140,7 +138,7 @@ class Imports(Latest[ImportedTable]):
             **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
         )
 
-    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str]:
+    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str], *_: object) -> list[str]:
         """Returns the names of tables that the database lacks, or holds in part or in an older version."""
         found = connection.execute(
             f"select study, {self.key}, "

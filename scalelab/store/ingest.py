@@ -8,12 +8,15 @@ checkpoint, so that a kill at any moment leaves them to be looked at again.
 from __future__ import annotations
 
 import gc
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalelab.permissions import share
+from scalelab.store import tally
 from scalelab.store.connection import Database
 from scalelab.store.journal import Journal
 from scalelab.store.kind import E, Kind, M
@@ -22,9 +25,13 @@ from scalelab.store.kinds import KINDS, RECORDS
 if TYPE_CHECKING:
     import duckdb
 
+log = logging.getLogger(__name__)
+
 Batch = list[tuple[Path, E]]
 BATCH_FILES = 5000
 BATCH_BYTES = 32_000_000
+# What a content may come to that has the right types, and still not what this scalelab would write.
+_REFUSALS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def ingest(database: Database, wait: float | None = None) -> int:
@@ -40,14 +47,64 @@ def ingest(database: Database, wait: float | None = None) -> int:
     new: Counter[str] = Counter()
     with no_garbage_collection():
         for kind in KINDS:
-            for batch in batches(journal, kind, journal.pending(kind)):
-                with database.alone(wait):
-                    with database.opened(wait) as connection:
-                        taken = insert_whole(connection, journal, kind, batch)
-                        connection.execute("checkpoint")
-                    journal.keep(path for path, _ in taken)
-                new[kind.table] += sum(is_new for _, is_new in taken)
+            again = True
+            while again:
+                again = False
+                for batch in batches(journal, kind, journal.pending(kind)):
+                    with database.alone(wait):
+                        with database.opened(wait) as connection:
+                            new[RECORDS.table] += _take_missing(connection, database)
+                            taken = insert_whole(connection, journal, kind, batch)
+                            # A process that is killed now leaves it to whoever opens the database next.
+                            share(Path(f"{database.path}.wal"))
+                            connection.execute("checkpoint")
+                            tally.note(connection, journal)
+                        again |= journal.keep(path for path, _ in taken)
+                        database.compared = database.state()
+                    new[kind.table] += sum(is_new for _, is_new in taken)
+        new[RECORDS.table] += _catch_up(database, wait)
     return new[RECORDS.table]
+
+
+def _catch_up(database: Database, wait: float | None) -> int:
+    """Takes in what an older database lacks of the files that the journal has as taken in.
+
+    Costs a look at the file's state where nobody else has written since, and otherwise a count.
+
+    Returns:
+        How many records were missing.
+    """
+    state, journal = database.state(), database.journal
+    if state is None or state == database.compared or not journal.kept.is_dir():
+        return 0
+    with database.current(wait) as connection:
+        noted = connection is not None and tally.is_noted(connection, journal)
+    if noted:
+        database.compared = state
+        return 0
+    with database.alone(wait):
+        with database.opened(wait) as connection:
+            found = _take_missing(connection, database)
+        database.compared = database.state()
+    return found
+
+
+def _take_missing(connection: duckdb.DuckDBPyConnection, database: Database) -> int:
+    """Does so, for who writes; returns how many records were missing."""
+    found, journal = 0, database.journal
+    if tally.is_noted(connection, journal):
+        return 0
+    for kind in KINDS:
+        for batch in batches(journal, kind, tally.lacking(connection, journal, kind)):
+            taken = insert_whole(connection, journal, kind, batch)
+            found += sum(new for _, new in taken) if kind is RECORDS else 0
+    connection.execute("checkpoint")
+    tally.note(connection, journal)
+    if found:
+        log.warning(
+            "warning: %s was older than its journal; %d records were taken in again", database.path, found
+        )
+    return found
 
 
 @contextmanager
@@ -92,9 +149,10 @@ def insert_whole(
     named = {path.name.removesuffix(kind.suffix): entry for path, entry in batch}
     try:
         new = kind.insert(connection, named)
-    except (duckdb.DataError, duckdb.InvalidInputException, LookupError, TypeError, ValueError) as error:
+    except (*_REFUSALS, duckdb.DataError, duckdb.InvalidInputException) as error:
         if len(batch) == 1:
-            journal.set_aside(batch[0][0], f"the database refuses it: {str(error).splitlines()[0]}")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            journal.set_aside(batch[0][0], f"the database refuses it: {reason}")
             return []
         half = len(batch) // 2
         return [

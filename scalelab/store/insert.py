@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from scalelab.records import Trial
 from scalelab.store import parameters, schema
+from scalelab.store.files import writing
 from scalelab.store.parameters import COMPONENTS, Column, Holder
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, st
 
 @dataclass(frozen=True)
 class Room:
-    """The columns that a table has for what plugins bring, and how DuckDB reads them from JSON.
+    """The columns that a table has for what plugins bring.
 
     Attributes:
         columns: The columns.
@@ -55,23 +59,43 @@ class Room:
 
     columns: Sequence[Column]
 
-    def named(self, values: Row) -> Row:
-        """Returns values by the columns' names, given by their pointers."""
-        names = {column.pointer: column.name for column in self.columns}
-        return {names[pointer]: value for pointer, value in values.items()}
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {column.pointer: column.name for column in self.columns}
 
-    # Text is read as JSON first: a number shown as text then reads as it does after a column was widened.
-    @property
-    def layout(self) -> Row:
-        """The member `columns` of a row in JSON, as DuckDB is to read it."""
+    def bring(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[Row]) -> None:
+        """Makes the temporary table `brought`: a row's number as `place`, and its values in these columns.
+
+        DuckDB reads them from a file, because it takes objects of thousands of names apart in a time that
+        grows with the square of their number where they are in a query.
+
+        Args:
+            connection: Of a store, for writing.
+            rows: Values by pointer.
+
+        Raises:
+            StoreError: There is no room for the file.
+        """
+        lines = [
+            json.dumps({"place": place, **{self._names[pointer]: value for pointer, value in row.items()}})
+            for place, row in enumerate(rows)
+        ]
+        # Text is read as JSON first: a number shown as text then reads as after a column was widened.
         kinds = {c.name: "JSON" if c.sql_type == "VARCHAR" else c.kind for c in self.columns}
-        return {"columns": kinds} if kinds else {}
-
-    @property
-    def selected(self) -> str:
-        """The list that selects the columns, with a comma before it."""
-        names = [(schema.quoted(c.name), "->>'$'" if c.sql_type == "VARCHAR" else "") for c in self.columns]
-        return "".join(f", columns.{name}{as_text} as {name}" for name, as_text in names)
+        texts = [schema.quoted(name) for name, kind in kinds.items() if kind == "JSON"]
+        replaced = ", ".join(f"{name}->>'$' as {name}" for name in texts)
+        shown = f"* replace ({replaced})" if texts else "*"
+        columns = "".join(f", {schema.quoted(name)}: '{kind}'" for name, kind in kinds.items())
+        with TemporaryDirectory(prefix="scalelab-") as folder:
+            path = Path(folder, "columns.json")
+            with writing(path):
+                path.write_text("\n".join(lines), encoding="utf-8")
+            connection.execute(
+                f"create or replace temp table brought as select {shown} from read_json("
+                f"{schema.literal(str(path))}, format = 'newline_delimited', "
+                f"columns = {{place: 'BIGINT'{columns}}}, "
+                f"maximum_object_size = {max(map(len, lines), default=0) + 1_000_000})"
+            )
 
 
 def make_room(connection: duckdb.DuckDBPyConnection, holder: Holder, rows: Iterable[Row]) -> Room:
@@ -124,10 +148,12 @@ def insert_trials(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Ro
     room = make_room(connection, "trials", ())
     kinds = described(connection, "trials")
     # The content is text in JSON, and JSON itself.
-    layout = {**{name: kinds[name] for name in rows[0][0]}, "content": "VARCHAR", **room.layout}
-    payload = [{**row, "columns": room.named(values)} for row, values in rows]
+    layout = {"place": "BIGINT", **{name: kinds[name] for name in rows[0][0]}, "content": "VARCHAR"}
+    payload = [{"place": place, **row} for place, (row, _) in enumerate(rows)]
+    room.bring(connection, (values for _, values in rows))
     connection.execute(
-        f"insert into trials by name select {', '.join(rows[0][0])}{room.selected} "
-        "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+        "insert into trials by name select * exclude (place) from "
+        "(select unnest(item) from (select unnest(from_json(?, ?)) as item)) join brought using (place)",
         [json.dumps(payload), json.dumps([layout])],
     )
+    connection.execute("drop table brought")

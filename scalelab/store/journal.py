@@ -13,9 +13,12 @@ again from them. Folders:
     checkpoints/     states of unfinished trainings
     weights/         trained weights, where they were asked for
     logs/            what attempts and runtimes printed, tracebacks of failed attempts
+    tmp/             files that are being written
+    tally.json       what the database was given, see `scalelab.store.tally`
 
-Invariants: a file in `new` or `kept` is whole and never changes; a record id is never given twice; a file
-moves from `new` to `kept` only after the database has committed it.
+Invariants: a file in `new` or `kept` is whole and never changes; a record id is never given twice; nothing
+that was acknowledged is dropped because its name is taken; a file moves from `new` to `kept` only after the
+database has committed it.
 """
 
 from __future__ import annotations
@@ -25,17 +28,29 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalelab.errors import StoreError
 from scalelab.measurements import Measurement
+from scalelab.permissions import make_folder, share
 from scalelab.records import Record
-from scalelab.store.files import put_new, reading, set_aside, sync_folder, writing
+from scalelab.regular_files import NotRegularError, read_regular
+from scalelab.store.files import (
+    is_there,
+    move_new,
+    put_new,
+    reading,
+    set_aside,
+    sync_folder,
+    writing,
+)
 from scalelab.store.imports import ImportedTable
-from scalelab.store.kind import E, Kind, M
+from scalelab.store.kind import Attempts, E, Kind, M
 from scalelab.store.kinds import KINDS, RECORDS, kind_of, kind_of_file
 from scalelab.store.registrations import Registration
 
+C = TypeVar("C", Record, Registration, ImportedTable, Measurement)
+ABANDONED_SECONDS = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -56,49 +71,129 @@ class Journal:
         self.new = self.folder / "new"
         self.kept = self.folder / "kept"
         self.quarantine = self.folder / "quarantine"
-        self._scratch = self.folder / "tmp"
+        self.scratch = self.folder / "tmp"
 
-    def write(
-        self, content: Record | Registration | ImportedTable | Measurement, *, durable: bool = True
-    ) -> Path:
-        """Keeps a record or another content; nothing happens where that name already exists.
+    def write(self, content: C, *, durable: bool = True) -> C:
+        """Keeps a record or another content, each once, however often it is written.
+
+        A record whose attempt has another one by now came late: its coordinator was taken for dead. It is
+        kept as an attempt of its own, the next that is free, and says so; measurements likewise. The names of
+        registrations and imported tables tell their content: where one exists, nothing happens.
 
         Args:
             content: What an attempt produced, a study asks for, an imported table holds.
             durable: Whether to wait until the disk has it; `False` only for copies of what is elsewhere.
 
         Returns:
-            The file that it was written to.
+            What it was kept as.
 
         Raises:
             StoreError: It cannot be written, the disk being full among the reasons.
         """
+        return self._keep_as(content, content, durable=durable)
+
+    def _keep_as(self, content: C, kept: C, *, durable: bool = True) -> C:
+        """Keeps a content as another that stands for it, or as a later attempt."""
         kind = kind_of(content)
+        text = self._sealed(kind, kept)
+        while True:
+            file = self.place(kept).name
+            there = self._content(file)
+            if there is None and self._put(file, text, durable=durable):
+                return kept
+            if there is None:
+                continue  # somebody was faster: it is another one's by now, or the same
+            if there == text or not isinstance(kind, Attempts):
+                return kept
+            assert isinstance(kept, (Record, Measurement)), "only attempts have numbers"
+            kept = kind.belated(content, kept.attempt + 1)
+            text = self._sealed(kind, kept)
+
+    def settle(self, record: Record) -> bool:
+        """Keeps what others say of an attempt that could not say it itself.
+
+        Returns:
+            Whether it was kept; `False`, and nothing happens, where the attempt has a record.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self.has(record.id):
+            return False
+        return self._put(self.place(record).name, self._sealed(RECORDS, record), durable=True)
+
+    @staticmethod
+    def _sealed(kind: Kind[Any, Any], content: Any) -> bytes:
+        """Returns the text of a file, and makes sure that it will not be refused once it is acknowledged."""
         name = kind.name_of(content)
         try:
             text = kind.seal(content)
-        except ValueError as error:
+            kind.open(name, text)
+        except (RecursionError, ValueError) as error:
             raise StoreError(f"{kind.name} {name} cannot be kept: {error}") from error
-        path = self.new / f"{name}{kind.suffix}"
-        if not self.has(name, kind):
-            self._put(path.name, text, durable=durable)
-        return path
+        return text
 
-    def _put(self, name: str, content: bytes, *, durable: bool) -> None:
+    def place(self, content: Record | Registration | ImportedTable | Measurement) -> Path:
+        """Returns where a content is written to."""
+        kind = kind_of(content)
+        return self.new / f"{kind.name_of(content)}{kind.suffix}"
+
+    def _put(self, name: str, content: bytes, *, durable: bool) -> bool:
+        """Writes a file into `new`; returns whether the name was free there."""
         with writing(self.new):
             try:
-                put_new(self.new / name, content, self._scratch, durable=durable)
+                return put_new(self.new / name, content, self.scratch, durable=durable)
             except FileNotFoundError:
-                self.new.mkdir(parents=True, exist_ok=True)
-                self._scratch.mkdir(parents=True, exist_ok=True)
+                make_folder(self.new)
+                make_folder(self.scratch)
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
-                put_new(self.new / name, content, self._scratch, durable=durable)
+                return put_new(self.new / name, content, self.scratch, durable=durable)
 
     def has(self, name: str, kind: Kind[Any, Any] = RECORDS) -> bool:
         """Whether a record of that id, or another content of that name, is in the journal."""
+        return self._found(f"{name}{kind.suffix}") is not None
+
+    def _found(self, file: str) -> Path | None:
+        # In this order: a file moves from `new` to `kept`, and between two looks it must not be missed.
+        for path in (self.new / file, self._home(file)):
+            with reading(path):
+                if is_there(path):
+                    return path
+        return None
+
+    def _content(self, file: str) -> bytes | None:
+        """Returns what is in a file; nothing where it cannot be read, `None` where there is none."""
+        while (path := self._found(file)) is not None:
+            try:
+                return _text(path)
+            except FileNotFoundError:
+                continue  # it was moved just now
+        return None
+
+    def find(self, name: str, kind: Kind[Any, Any] = RECORDS) -> Path | None:
+        """Returns where a record of that id, or another content of that name, is; `None` where it is not."""
         file = f"{name}{kind.suffix}"
-        return os.path.exists(self._home(file)) or os.path.exists(self.new / file)
+        return next((path for path in (self.new / file, self._home(file)) if path.exists()), None)
+
+    def adopt(self, name: str, text: bytes, kind: Kind[Any, Any], *, durable: bool) -> bool:
+        """Keeps the text of a file that another journal holds.
+
+        Args:
+            name: Of the content.
+            text: Of its file.
+            kind: Of the content.
+            durable: Whether to wait until the disk has it.
+
+        Returns:
+            Whether it was written; `False` where that name already exists.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self.has(name, kind):
+            return False
+        return self._put(f"{name}{kind.suffix}", text, durable=durable)
 
     def _home(self, file: str) -> Path:
         return self.kept / (kind_of_file(file).folder or file[:2]) / file
@@ -111,7 +206,7 @@ class Journal:
         """Returns the records, or other contents, that the database has taken in, by name."""
         if kind.folder is not None:
             return _files(self.kept / kind.folder, kind.suffix)
-        folders = [folder for folder in _files(self.kept, suffix="") if len(folder.name) == 2]
+        folders = [one for one in _files(self.kept, suffix="") if len(one.name) == 2 and one.is_dir()]
         return [path for folder in folders for path in _files(folder)]
 
     def files(self, kind: Kind[Any, Any]) -> list[Path]:
@@ -124,21 +219,39 @@ class Journal:
         return not any(self.files(kind) for kind in KINDS)
 
     def open(self, kind: Kind[M, E], path: Path) -> tuple[E, int] | None:
-        """Reads a file of the journal; a truncated one is quarantined with a warning and gives `None`.
+        """Reads a file of the journal.
+
+        One that holds nothing that could be used is quarantined with a warning; one that cannot be read now,
+        such as another user's, is left where it is, with a warning.
+
+        Returns:
+            What the database is to take in, and the file's size in bytes; `None` where there is nothing.
+        """
+        try:
+            return self.examine(kind, path)
+        except FileNotFoundError:
+            pass  # another process took it in just now
+        except NotRegularError as error:
+            self.set_aside(path, str(error.strerror))
+        except OSError as error:
+            log.warning("warning: %s cannot be read: %s; make it readable", path, error.strerror or error)
+        except ValueError as error:
+            self.set_aside(path, str(error))
+        return None
+
+    def examine(self, kind: Kind[M, E], path: Path) -> tuple[E, int]:
+        """Reads a file of the journal and changes nothing.
 
         Returns:
             What the database is to take in, and the file's size in bytes.
+
+        Raises:
+            ValueError: It holds nothing that could be used.
+            NotRegularError: It is no file.
+            OSError: It cannot be read.
         """
-        try:
-            with reading(path):
-                text = path.read_bytes()
-            return kind.open(path.name.removesuffix(kind.suffix), text), len(text)
-        except FileNotFoundError:
-            # Another process took it in just now.
-            return None
-        except ValueError as error:
-            self.set_aside(path, str(error))
-            return None
+        text = read_regular(path)
+        return kind.open(path.name.removesuffix(kind.suffix), text), len(text)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Moves a file that cannot be used into quarantine and says so."""
@@ -150,33 +263,55 @@ class Journal:
                 return
         log.warning("warning: %s cannot be used: %s; it was moved to %s", path, reason, target)
 
-    def keep(self, paths: Iterable[Path]) -> None:
-        """Moves files from `new` to `kept`; a second file of a kept name goes into quarantine.
+    def keep(self, paths: Iterable[Path]) -> bool:
+        """Moves files from `new` to `kept`.
+
+        A second content of a kept name came late, see `write`: it was written by a process that did not see
+        the first one, and goes into `new` again as an attempt of its own.
 
         Only one process at a time may do so: the one that holds the store's write lock.
+
+        Returns:
+            Whether there are files in `new` again.
         """
         folders: set[Path] = set()
+        again = False
         with writing(self.kept):
             for path in paths:
                 home = self._home(path.name)
                 if home.parent not in folders:
-                    home.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(home.parent)
                     folders.add(home.parent)
-                if not os.path.exists(home):
-                    os.rename(path, home)
-                elif not os.path.exists(path):
-                    # Another process took it in since it was read here.
-                    continue
-                elif home.read_bytes() == path.read_bytes():
-                    path.unlink()
-                else:
-                    self.set_aside(path, f"{home} was there first")
+                try:
+                    if not move_new(path, home, self.scratch):
+                        again |= self._second(path, home)
+                except FileNotFoundError:
+                    continue  # another process took it in since it was read here
+        return again
+
+    def _second(self, path: Path, home: Path) -> bool:
+        """Deals with a second file of a kept name; returns whether it was written anew."""
+        kind, text = kind_of_file(path.name), _text(path)
+        if _text(home) == text:
+            path.unlink()
+            return False
+        reason = f"{home} was there first"
+        if isinstance(kind, Attempts):
+            try:
+                late = kind.content(kind.open(path.name.removesuffix(kind.suffix), text))
+                self._keep_as(late, kind.belated(late, late.attempt + 1))
+                path.unlink()
+                return True
+            except ValueError as error:
+                reason += f", and it cannot be kept as another attempt: {error}"
+        self.set_aside(path, reason)
+        return False
 
     def checkpoint(self, trial_id: str) -> Path:
         """Returns where an unfinished training of a trial keeps its state; the folder is made."""
         folder = self.folder / "checkpoints"
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         return folder / f"{trial_id}.pt"
 
     def weights(self, trial_id: str) -> Path:
@@ -195,9 +330,10 @@ class Journal:
         """
         path = self.log(name)
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
+            share(path)
 
     def quarantined(self) -> list[Path]:
         """Returns what is in quarantine."""
@@ -205,12 +341,29 @@ class Journal:
 
     def unfinished(self) -> list[Path]:
         """Returns files whose writing was cut off more than an hour ago: they were never acknowledged."""
-        old = time.time() - 3600
-        return [
-            path
-            for path in _files(self._scratch, suffix="")
-            if path.suffix != ".lock" and path.stat().st_mtime < old
-        ]
+        return [path for path in _files(self.scratch, suffix="") if path.suffix != ".lock" and is_old(path)]
+
+
+def is_old(path: Path) -> bool:
+    """Whether nothing was written to a file for an hour; a file that is gone by now is not old."""
+    try:
+        return path.lstat().st_mtime < time.time() - ABANDONED_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _text(path: Path) -> bytes:
+    """Returns what is in a file; nothing where it cannot be read.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return b""
 
 
 def _files(folder: Path, suffix: str = ".json") -> list[Path]:

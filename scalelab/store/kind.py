@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from scalelab.errors import brief
 from scalelab.measurements import Measurement
 from scalelab.records import Record
 from scalelab.store.envelope import Member, TornError, seal, unseal
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 E = TypeVar("E")
 A = TypeVar("A", Record, Measurement)
+LATEST = 2**31
+"""No attempt has such a number: the view `best_attempts` counts with it."""
+TIME_DIGITS = 17
+_TIMED = re.compile(rf"[0-9]{{{TIME_DIGITS}}}-")
 
 
 class Kind(ABC, Generic[M, E]):
@@ -35,7 +43,8 @@ class Kind(ABC, Generic[M, E]):
         keys: The names of a file's members.
         table: Has a row for each.
         key: SQL of the name of a row's file without the suffix.
-        rows: A query for the rows to be restored; `{piece}` stands for the condition.
+        rows: A query for the rows to be restored, with what `key` is made of; `{piece}` stands for the
+            condition.
     """
 
     name: str
@@ -71,13 +80,20 @@ class Kind(ABC, Generic[M, E]):
         """Returns the names of the files whose contents the table holds."""
         return set(first_column(connection.execute(f"select {self.key} from {self.table}")))
 
-    def missing(self, connection: duckdb.DuckDBPyConnection, taken: list[str]) -> list[str] | None:
-        """Returns what the table lacks of the files that it has taken in, which are named oldest first.
+    def missing(
+        self, connection: duckdb.DuckDBPyConnection, taken: list[str], held: set[str] | None = None
+    ) -> list[str] | None:
+        """Returns what the table lacks of the files that it has taken in.
+
+        Args:
+            connection: Of the store.
+            taken: The names of these files, oldest first.
+            held: What `held` returned, where it was asked already.
 
         Returns:
             Names; `None` where that is unknown.
         """
-        return sorted(set(taken) - self.held(connection))
+        return sorted(set(taken) - (self.held(connection) if held is None else held))
 
     def seal(self, content: M) -> bytes:
         """Returns the text of a file.
@@ -87,25 +103,45 @@ class Kind(ABC, Generic[M, E]):
         """
         return seal(self.members(content))
 
+    def unsealed(self, text: bytes) -> list[Member]:
+        """Returns the members of a file; the last one is not parsed.
+
+        Raises:
+            TornError: It is truncated, was changed, or is something else.
+        """
+        return unseal(text, self.keys, self.name)
+
     def open(self, name: str, text: bytes) -> E:
         """Reads a file.
 
         Raises:
             TornError: It is truncated, was changed, or is something else.
         """
-        members = unseal(text, self.keys, self.name)
         try:
-            return self.parse(name, members)
+            return self.parse(name, self.unsealed(text))
         except TornError:
             raise
-        except (TypeError, ValueError) as error:
-            raise TornError(
-                f"its content is not a valid {self.name}: {str(error).splitlines()[0]}"
-            ) from error
+        except RecursionError as error:
+            raise TornError("it is nested too deeply") from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise TornError(f"its content is not a valid {self.name}: {reason}") from error
 
 
 class Latest(Kind[M, M]):
-    """A kind of which a study has one content in the table: the last one by its name."""
+    """A kind of which a study has one content in the table: the last one by its name.
+
+    A name begins with the time in microseconds since the epoch, in 17 digits, so that names sort by it.
+    """
+
+    def check_name(self, name: str) -> None:
+        """Makes sure that a name sorts by the time that it begins with.
+
+        Raises:
+            TornError: It does not.
+        """
+        if _TIMED.match(name) is None:
+            raise TornError("its name does not begin with a time")
 
     @abstractmethod
     def apply(self, connection: duckdb.DuckDBPyConnection, content: M, name: str) -> bool:
@@ -120,6 +156,20 @@ class Latest(Kind[M, M]):
         query = f"select max({self.key}) from {self.table} where study = ?"
         name: str | None = one(connection.execute(query, [study]))
         return name
+
+
+def later(last: Iterable[str | None]) -> float:
+    """Returns the time for a new content: now, but after those of the contents of these names.
+
+    A clock that was set back must not make what is new look older than what it replaces.
+    """
+    times = [int(name[:TIME_DIGITS]) for name in last if name is not None and _TIMED.match(name)]
+    return max([time.time(), *((at + 2) / 1e6 for at in times)])
+
+
+def timed(seconds: float) -> str:
+    """Returns the beginning of a name, given the time since the epoch."""
+    return f"{int(seconds * 1e6):0{TIME_DIGITS}d}"
 
 
 class Attempts(Kind[A, E]):
@@ -139,11 +189,44 @@ class Attempts(Kind[A, E]):
         """Makes sure that a file holds what its name says.
 
         Raises:
-            TornError: It does not.
+            TornError: It does not, or no attempt has such a name.
         """
-        held = f"{members[0].value}-{members[1].value}"
+        owner, attempt = members[0].value, members[1].value
+        held = f"{owner}-{attempt}"
         if name != held:
-            raise TornError(f"it holds {self.name} {held}")
+            raise TornError(f"it holds {self.name} {brief(held)[1:-1]}")
+        if not (isinstance(owner, str) and type(attempt) is int and 1 <= attempt < LATEST):
+            raise TornError(f"{brief(held)[1:-1]} is not the name of an attempt")
+
+    @abstractmethod
+    def content(self, entry: E) -> A:
+        """Returns what was written.
+
+        Raises:
+            ValueError: A later scalelab wrote it, with more than this one knows.
+        """
+
+    @abstractmethod
+    def belated(self, content: A, attempt: int) -> A:
+        """Returns a content as an attempt of another number, and says that its own was taken."""
+
+    @staticmethod
+    def came_late(said: str | None, attempt: int) -> str:
+        """Returns the line that says so, after what was said before."""
+        late = f"came late: attempt {attempt} had a record by then"
+        return f"{said}; {late}" if said else late
+
+    def renumbered(self, text: bytes, attempt: int) -> bytes:
+        """Returns the text of a file as that of the attempt of another number.
+
+        Raises:
+            TornError: It is not the text of a file of this kind.
+        """
+        members = {key: one.text for key, one in zip(self.keys, self.unsealed(text), strict=True)}
+        content = {**json.loads(members[self.keys[-1]]), "attempt": attempt}
+        members[self.keys[1]] = str(attempt)
+        members[self.keys[-1]] = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        return seal(members)
 
     @abstractmethod
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, E]) -> None:

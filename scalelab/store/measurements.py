@@ -10,6 +10,7 @@ from scalelab.measurements import Measurement
 from scalelab.records import canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.kind import Attempts
+from scalelab.store.plain import check_identity, check_plain
 from scalelab.store.schema import transaction
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Measurements(Attempts[Measurement, Entry]):
     folder = "latencies"
     keys = ("measurement_id", "attempt", "measurement")
     table = "measurements"
-    rows = "select content from measurements where {piece}"
+    rows = "select * from measurements where {piece}"
 
     def members(self, measurement: Measurement) -> dict[str, str]:
         """Returns the members of its file."""
@@ -48,7 +49,19 @@ class Measurements(Attempts[Measurement, Entry]):
         """Reads its file."""
         self.check_name(name, members)
         benchmark_id, attempt, content = members
+        check_plain(Measurement, content.text, "measurement")
+        benchmark = json.loads(content.text)["benchmark"]
+        check_identity(benchmark_id.value, Member(content.text, benchmark), "benchmark")
         return Entry(benchmark_id.value, attempt.value, content.text)
+
+    def content(self, entry: Entry) -> Measurement:
+        """Returns the measurement."""
+        return Measurement.model_validate_json(entry.content)
+
+    def belated(self, measurement: Measurement, attempt: int) -> Measurement:
+        """Returns the measurement as an attempt of another number, and says why in `reason`."""
+        said = self.came_late(measurement.reason, measurement.attempt)
+        return measurement.model_copy(update={"attempt": attempt, "reason": said})
 
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> None:
         """Inserts measurements that the table does not have."""

@@ -87,25 +87,40 @@ def wider(one: Kind, other: Kind) -> Kind:
     return "DOUBLE" if {one, other} == {"BIGINT", "DOUBLE"} else "VARCHAR"
 
 
-def column_name(holder: Holder, pointer: str, taken: Iterable[str]) -> str:
-    """Returns a name for a new column that no other has."""
+def wanted_name(holder: Holder, pointer: str) -> str:
+    """Returns what a new column should be called."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     if holder == "records":
         parts = ["feature", *parts]
     elif parts[0] in COMPONENTS:
         del parts[1]
-    return free_name("_".join(parts), taken)
+    return "_".join(parts)
 
 
 def free_name(wanted: str, taken: Iterable[str]) -> str:
     """Returns a plain name like the wanted one, which no other has; DuckDB does not tell cases apart."""
-    base = re.sub(r"\W+", "_", wanted)
-    used = {name.lower() for name in taken}
-    name, number = base, 1
-    while name.lower() in used:
-        number += 1
-        name = f"{base}_{number}"
-    return name
+    return Names(taken).free(wanted)
+
+
+class Names:
+    """Names that are taken, to which free ones are added one by one.
+
+    Args:
+        taken: Those there are.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._used = {name.lower() for name in taken}
+
+    def free(self, wanted: str) -> str:
+        """Returns a plain name like the wanted one, and takes it; DuckDB does not tell cases apart."""
+        base = re.sub(r"\W+", "_", wanted)
+        name, number = base, 1
+        while name.lower() in self._used:
+            number += 1
+            name = f"{base}_{number}"
+        self._used.add(name.lower())
+        return name
 
 
 def plan(
@@ -126,13 +141,12 @@ def plan(
                 seen[pointer] = wider(seen.get(pointer, "NULL"), kind)
     added: list[Column] = []
     widened: list[Column] = []
-    taken = [column.name for column in known.values()]
+    names = Names(column.name for column in known.values())
     for pointer in sorted(seen):
         old = known.get((holder, pointer))
         if old is None:
-            column = Column(column_name(holder, pointer, taken), holder, pointer, seen[pointer])
-            taken.append(column.name)
-            added.append(column)
+            name = names.free(wanted_name(holder, pointer))
+            added.append(Column(name, holder, pointer, seen[pointer]))
         elif wider(old.kind, seen[pointer]) != old.kind:
             widened.append(Column(old.name, holder, pointer, wider(old.kind, seen[pointer])))
     return added, widened

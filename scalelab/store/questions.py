@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+Files = Literal["none", "read", "any"]
 _NULLABLE = {f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)}
 _AMONG = "in (select unnest(?::varchar[]))"
 
@@ -198,13 +199,17 @@ class Questions:
         with self._asked(query) as result:
             return frame(result)
 
-    def rows(self, query: str) -> tuple[list[str], list[tuple[object, ...]]]:
+    def rows(self, query: str, *, files: Files = "read") -> tuple[list[str], list[tuple[object, ...]]]:
         """Returns the result of a query as names of columns and rows, exactly and without pandas.
 
+        Args:
+            query: One statement; the store itself is read only.
+            files: What it may do with other files: `none`, `read` them, or `any`, writing included.
+
         Raises:
-            InputError: The query is wrong, or would change the store.
+            InputError: The query is wrong, would change the store, or do more than it may.
         """
-        with self._asked(query) as result:
+        with self._asked(query, files) as result:
             return [column[0] for column in result.description or []], result.fetchall()
 
     def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -230,14 +235,14 @@ class Questions:
             return frame(connection.execute(query, list(given.values())))
 
     @contextmanager
-    def _asked(self, query: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _asked(self, query: str, files: Files = "read") -> Iterator[duckdb.DuckDBPyConnection]:
         """Runs a user's query, and tells what is wrong with it from what is wrong with the store."""
         import duckdb
 
-        with self.database.read() as connection:
+        with self.database.read(confined=files == "none") as connection:
             try:
                 # Opened for reading only, the database stays as it is; so must all other files.
-                if any(map(_writes, connection.extract_statements(query))):
+                if files != "any" and any(map(_writes, connection.extract_statements(query))):
                     raise InputError("the query would write a file; scalelab export writes tables as Parquet")
                 result: duckdb.DuckDBPyConnection | None = connection.execute(query)
                 if result is None or result.description is None:
@@ -246,12 +251,22 @@ class Questions:
             except (duckdb.InterruptException, duckdb.FatalException, duckdb.InternalException):
                 raise
             except duckdb.Error as error:
+                if files == "none" and any(sign in str(error) for sign in _REFUSED):
+                    raise InputError(_CONFINED) from error
                 if "corrupt" in str(error).lower() or str(self.path) in str(error):
                     raise
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 helps = lines[1:2] and lines[1].startswith(("Candidate", "Did you mean"))
                 shown = " ".join(lines[: 2 if helps else 1])
                 raise InputError(f"the query cannot be run: {shown}") from error
+
+
+# How DuckDB says that a query would leave the store, and what it is told then.
+_REFUSED = ("disabled by configuration", "disabled through configuration", "configuration has been locked")
+_CONFINED = (
+    "the query would use other files, extensions or settings, but reaches only the store; "
+    "give --unsafe if it is your own"
+)
 
 
 def _writes(statement: duckdb.Statement) -> bool:

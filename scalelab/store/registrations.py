@@ -10,7 +10,7 @@ from pydantic import Field
 from scalelab.records import Frozen, Trial, canonical_json
 from scalelab.store.envelope import Member
 from scalelab.store.insert import check_trial, insert_trials, new_trials
-from scalelab.store.kind import Latest
+from scalelab.store.kind import Latest, timed
 from scalelab.store.schema import one, transaction
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Registration(Frozen):
 
     study: str
     text: str
-    registered_at: float
+    registered_at: float = Field(ge=0, lt=9e10)
     trials: tuple[Trial, ...]
     former: tuple[Trial, ...] = ()
     precision: str | None = None
@@ -62,7 +62,7 @@ class Registrations(Latest[Registration]):
 
     def name_of(self, registration: Registration) -> str:
         """Returns the name of its file: the time, so that names sort by it, and the digest."""
-        return f"{int(registration.registered_at * 1e6):017d}-{registration.digest}"
+        return f"{timed(registration.registered_at)}-{registration.digest}"
 
     def members(self, registration: Registration) -> dict[str, str]:
         """Returns the members of its file."""
@@ -70,8 +70,9 @@ class Registrations(Latest[Registration]):
             check_trial(trial)
         return {"registration": canonical_json(registration.model_dump(mode="json"))}
 
-    def parse(self, _: str, members: list[Member]) -> Registration:
+    def parse(self, name: str, members: list[Member]) -> Registration:
         """Reads its file."""
+        self.check_name(name)
         return Registration.model_validate_json(members[0].text)
 
     def apply(self, connection: duckdb.DuckDBPyConnection, registration: Registration, name: str) -> bool:

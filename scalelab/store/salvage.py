@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError
+from scalelab.permissions import make_folder
 from scalelab.store import schema
 from scalelab.store.connection import Database, open_file
 from scalelab.store.files import writing
@@ -58,7 +59,11 @@ def salvage(database: Database, wait: float) -> Salvage:
         return result
     try:
         with _opened(database, wait) as connection:
-            pieces = list(_only_here(connection, database.journal))
+            pieces = [
+                (kind, *piece)
+                for kind in KINDS
+                for piece in only_in_database(connection, database.journal, kind)
+            ]
     except StoreDamagedError as error:
         result.problem = str(error).splitlines()[0]
         return result
@@ -67,7 +72,7 @@ def salvage(database: Database, wait: float) -> Salvage:
     for kind, start, names in pieces:
         try:
             with _opened(database, wait) as connection:
-                for content in _contents(connection, kind, start, names):
+                for _, content in contents(connection, kind, start, names):
                     database.journal.write(content, durable=durable)
                     result.n_records += kind is RECORDS
         except (StoreDamagedError, ValueError) as error:
@@ -110,7 +115,7 @@ def _without_wal(database: Database) -> Path:
     """Returns a second name for the database's file, beside which there is no WAL."""
     path = database.journal.folder / "tmp" / f"salvage-{time.time_ns()}.duckdb"
     with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             path.hardlink_to(database.path)
         except OSError:
@@ -118,25 +123,25 @@ def _without_wal(database: Database) -> Path:
     return path
 
 
-def _only_here(
-    connection: duckdb.DuckDBPyConnection, journal: Journal
-) -> Iterator[tuple[Kind[Any, Any], int, list[str]]]:
-    """Yields kind, first row and names of the pieces of tables with rows that the journal does not hold."""
-    for kind in KINDS:
-        pieces: dict[int, list[str]] = {}
-        for row, name in connection.execute(f"select rowid, {kind.key} from {kind.table}").fetchall():
-            if not journal.has(name, kind):
-                pieces.setdefault(row - row % PIECE, []).append(name)
-        for start in sorted(pieces):
-            yield kind, start, pieces[start]
+def only_in_database(
+    connection: duckdb.DuckDBPyConnection, journal: Journal, kind: Kind[Any, Any]
+) -> list[tuple[int, list[str]]]:
+    """Returns first row and names of the pieces of a table with rows that the journal does not hold."""
+    pieces: dict[int, list[str]] = {}
+    for row, name in connection.execute(f"select rowid, {kind.key} from {kind.table}").fetchall():
+        if not journal.has(name, kind):
+            pieces.setdefault(row - row % PIECE, []).append(name)
+    return sorted(pieces.items())
 
 
-def _contents(
+def contents(
     connection: duckdb.DuckDBPyConnection, kind: Kind[M, E], start: int, names: list[str]
-) -> Iterator[M]:
-    """Yields the contents of those names in a piece of a kind's table."""
+) -> Iterator[tuple[str, M]]:
+    """Yields name and content of those names in a piece of a kind's table."""
     piece = f"rowid >= {start} and rowid < {start + PIECE} and {kind.key} in (select unnest(?))"
-    result = connection.execute(kind.rows.format(piece=piece), [names])
+    rows = kind.rows.format(piece=piece)
+    result = connection.execute(f"select *, {kind.key} as named from ({rows})", [names])
     columns = [column[0] for column in result.description or []]
     for row in result.fetchall():
-        yield kind.restore(connection, dict(zip(columns, row, strict=True)))
+        values = dict(zip(columns, row, strict=True))
+        yield values.pop("named"), kind.restore(connection, values)

@@ -112,6 +112,8 @@ MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
 VERSION = len(MIGRATIONS)
+MANY = 30
+"""Columns that are added or widened by one statement for all."""
 
 # An attempt that ended beats one that did not, and a later one beats an earlier one.
 BEST_ATTEMPTS = """
@@ -325,23 +327,49 @@ def change_columns(
     if not added and not widened:
         return
     with transaction(connection):
-        for column in added:
-            connection.execute(
-                f"alter table {column.holder} add column {quoted(column.name)} {column.sql_type}"
-            )
-            connection.execute(
-                "insert into parameters values (?, ?, ?, ?)",
-                [column.name, column.holder, column.pointer, column.kind],
-            )
-        for column in widened:
-            source = "content" if column.holder == "trials" else "features"
-            value = f"{source}->>{literal(column.pointer)}"
-            connection.execute(
-                f"alter table {column.holder} alter column {quoted(column.name)} "
-                f"set data type {column.sql_type} using ({value})::{column.sql_type}"
-            )
-            connection.execute(
-                "update parameters set kind = ? where column_name = ?", [column.kind, column.name]
-            )
+        for holder in {column.holder: None for column in (*added, *widened)}:
+            own = [[column for column in columns if column.holder == holder] for columns in (added, widened)]
+            # A statement for each column takes longer the more there are; one for all writes all rows again.
+            (_alter if sum(map(len, own)) < MANY else _remake)(connection, holder, *own)
+        rows = [(column.name, column.holder, column.pointer, column.kind) for column in (*added, *widened)]
+        connection.execute(
+            "delete from parameters where column_name in (select unnest(?::varchar[]))",
+            [[column.name for column in widened]],
+        )
+        connection.execute(
+            "insert into parameters select unnest(?::varchar[]), unnest(?::varchar[]), "
+            "unnest(?::varchar[]), unnest(?::varchar[])",
+            [list(values) for values in zip(*rows, strict=True)],
+        )
         create_views(connection)
     connection.execute("checkpoint")
+
+
+def _value(column: Column) -> str:
+    """Returns the expression that gives a column's values from the JSON that they come from."""
+    source = "content" if column.holder == "trials" else "features"
+    return f"({source}->>{literal(column.pointer)})::{column.sql_type}"
+
+
+def _alter(
+    connection: duckdb.DuckDBPyConnection, holder: Holder, added: Sequence[Column], widened: Sequence[Column]
+) -> None:
+    for column in added:
+        connection.execute(f"alter table {holder} add column {quoted(column.name)} {column.sql_type}")
+    for column in widened:
+        connection.execute(
+            f"alter table {holder} alter column {quoted(column.name)} "
+            f"set data type {column.sql_type} using {_value(column)}"
+        )
+
+
+def _remake(
+    connection: duckdb.DuckDBPyConnection, holder: Holder, added: Sequence[Column], widened: Sequence[Column]
+) -> None:
+    replaced = ", ".join(f"{_value(column)} as {quoted(column.name)}" for column in widened)
+    new = "".join(f", null::{column.sql_type} as {quoted(column.name)}" for column in added)
+    connection.execute(
+        f"create table remade as select * {f'replace ({replaced})' if replaced else ''}{new} from {holder}"
+    )
+    connection.execute(f"drop table {holder}")
+    connection.execute(f"alter table remade rename to {holder}")

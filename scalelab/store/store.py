@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, suggest
 from scalelab.records import Trial
-from scalelab.store import imports, registrations, schema
+from scalelab.store import imports, leftovers, registrations, schema, tally
 from scalelab.store.claims import Claim, Claims
 from scalelab.store.connection import Database
 from scalelab.store.fleet import ClusterRun, cluster_runs
 from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal, resolve
+from scalelab.store.kind import later
 from scalelab.store.kinds import IMPORTS, REGISTRATIONS
 from scalelab.store.questions import Questions
 from scalelab.store.registrations import Registration
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from scalelab.store.check import CheckReport
     from scalelab.store.mapping import Import
+    from scalelab.store.merge import MergeReport
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
@@ -93,21 +94,22 @@ class Store(Questions):
             InputError: An imported table has that name.
             StoreError: The journal or the database cannot be written.
         """
-        registration = Registration(
-            study=study,
-            text=text,
-            registered_at=time.time(),
-            trials=tuple(trials),
-            precision=precision,
-            tuned=dict(tuned or {}),
-            refitted=tuple(refitted),
-        )
         with self.database.read() as connection:
             if IMPORTS.last_of(connection, study) is not None:
                 raise InputError(
                     f"{self.path} has an imported table of the name {study!r}; give the study another name"
                 )
             last = REGISTRATIONS.last_of(connection, study)
+        waiting = (path.name for path in self.journal.pending(REGISTRATIONS))
+        registration = Registration(
+            study=study,
+            text=text,
+            registered_at=later([last, *waiting]),
+            trials=tuple(trials),
+            precision=precision,
+            tuned=dict(tuned or {}),
+            refitted=tuple(refitted),
+        )
         if last is None or not last.endswith(registration.digest):
             self.journal.write(registration)
             self.ingest()
@@ -169,9 +171,10 @@ class Store(Questions):
 
     def _put(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> None:
         """Takes an imported table into journal and database, which commits it before its file is kept."""
-        path = self.journal.write(table)
+        self.journal.write(table)
         IMPORTS.insert(connection, {IMPORTS.name_of(table): table})
-        self.journal.keep([path])
+        tally.note(connection, self.journal)
+        self.journal.keep([self.journal.place(table)])
 
     def cluster_runs(self) -> list[ClusterRun]:
         """Returns the runs on clusters that have not ended: their machines, and what waits for them."""
@@ -199,6 +202,22 @@ class Store(Questions):
 
         return rebuild(self.database, self.wait)
 
+    def merge(self, other: Path | str, *, replace: bool = False) -> MergeReport:
+        """Takes over what another store holds, each content once; the other one is not changed.
+
+        Args:
+            other: The other store's file.
+            replace: Whether of two different imported tables of one name the one imported last may hold.
+
+        Raises:
+            InputError: It is this store, no file, or a name means different things in both; nothing was
+                changed.
+            StoreError: One of the two cannot be read or written.
+        """
+        from scalelab.store.merge import merge
+
+        return merge(self, other, replace=replace)
+
     def migrate(self) -> tuple[int, int]:
         """Brings the database to this scalelab's schema; returns the version before and after.
 
@@ -209,12 +228,13 @@ class Store(Questions):
         with self.database.write():
             return before, schema.VERSION
 
-    def export(self, folder: Path | str, study: str | None = None) -> list[Path]:
+    def export(self, folder: Path | str, study: str | None = None, *, anonymous: bool = False) -> list[Path]:
         """Writes runs, curves, trials, studies and latencies as Parquet files.
 
         Args:
             folder: Where to; made where it is missing.
             study: Only this study.
+            anonymous: Whether to leave out hosts, users and paths.
 
         Raises:
             InputError: The folder cannot be written, or there is no such study.
@@ -222,14 +242,16 @@ class Store(Questions):
         """
         from scalelab.store.export import export
 
-        return export(self.database, Path(folder), study)
+        if not str(folder).strip():
+            raise InputError("the folder to export to has no name; give one, or . for this folder")
+        return export(self.database, Path(folder), study, without_names=anonymous)
 
     def _settle(self, claim: Claim) -> None:
         """Records an attempt whose processes are gone as interrupted."""
         there = self.outcomes([claim.trial_id]).get(claim.trial_id)
         trial = self.trial(claim.trial_id)
         if trial is not None and (there is None or there.attempts < claim.attempt):
-            self.journal.write(claim.record(trial, "interrupted", "its process has ended"))
+            self.journal.settle(claim.record(trial, "interrupted", "its process has ended"))
 
 
 def open_store(path: Store | Path | str, *, create: bool = False, wait: float = WAIT) -> Store:
@@ -246,6 +268,9 @@ def open_store(path: Store | Path | str, *, create: bool = False, wait: float = 
     if isinstance(path, Store):
         return path
     store = Store(path, wait=wait)
+    if create and leftovers.built(store.database):
+        with store.database.alone():
+            leftovers.tidy(store.database)
     if create and not store.path.exists():
         if store.journal.empty:
             store.database.create()

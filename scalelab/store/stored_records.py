@@ -6,14 +6,15 @@ DuckDB reads the records' JSON itself; Python parses trials, and no curve.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import StoreDamagedError
-from scalelab.records import CurvePoint, Record, canonical_json
+from scalelab.errors import StoreDamagedError, brief
+from scalelab.records import CurvePoint, Record, Trial, canonical_json
 from scalelab.store import parameters
-from scalelab.store.envelope import Member
+from scalelab.store.envelope import Member, TornError
 from scalelab.store.insert import (
     check_fit,
     check_trial,
@@ -23,6 +24,7 @@ from scalelab.store.insert import (
     new_trials,
 )
 from scalelab.store.kind import Attempts
+from scalelab.store.plain import check_identity, check_plain
 from scalelab.store.schema import create_views, tested_metrics, transaction
 
 if TYPE_CHECKING:
@@ -96,18 +98,31 @@ class Records(Attempts[Record, Entry]):
         """Reads its file."""
         self.check_name(name, members)
         trial_id, attempt, features, trial, record = members
+        check_plain(Trial, trial.text, "trial")
+        check_identity(trial_id.value, trial, "trial")
+        check_plain(Record, record.text, "record", trial=(Any, None), features=(Any, None))
+        _check_features(features.value)
         return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
+
+    def content(self, entry: Entry) -> Record:
+        """Returns the record."""
+        own = {"trial": entry.trial.value, "features": entry.features}
+        return Record.model_validate({**json.loads(entry.record), **own})
+
+    def belated(self, record: Record, attempt: int) -> Record:
+        """Returns the record as an attempt of another number, and says why in `error`."""
+        said = self.came_late(record.error, record.attempt)
+        return record.model_copy(update={"attempt": attempt, "error": said})
 
     def add(self, connection: duckdb.DuckDBPyConnection, entries: Mapping[str, Entry]) -> None:
         """Inserts records that the table does not have, with their trials, curves and memberships."""
         trials = new_trials(connection, {entry.trial_id: entry.trial for entry in entries.values()})
-        features = {name: parameters.feature_values(entry.features) for name, entry in entries.items()}
-        room = make_room(connection, "records", features.values())
+        features = [parameters.feature_values(entry.features) for entry in entries.values()]
+        room = make_room(connection, "records", features)
         payload = [
-            f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
-            f'"features":{json.dumps(canonical_json(entry.features))},'
-            f'"columns":{json.dumps(room.named(features[name]))}}}'
-            for name, entry in entries.items()
+            f'{{"place":{place},"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
+            f'"features":{json.dumps(canonical_json(entry.features))}}}'
+            for place, entry in enumerate(entries.values())
         ]
         # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
         record = {
@@ -116,18 +131,20 @@ class Records(Attempts[Record, Entry]):
             if name in Record.model_fields and name not in _BESIDE
         }
         layout = {
+            "place": "BIGINT",
             "trial_id": "VARCHAR",
             "attempt": "BIGINT",
             "record": {**record, "provenance": "JSON", "curve": "JSON"},
             "features": "VARCHAR",
-            **room.layout,
         }
         with transaction(connection):
             insert_trials(connection, trials)
+            room.bring(connection, features)
             connection.execute(
-                "create or replace temp table staged as "
-                f"select trial_id, attempt, features::json as features, unnest(record){room.selected} "
-                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))",
+                "create or replace temp table staged as select * exclude (place) from ("
+                "select place, trial_id, attempt, features::json as features, unnest(record) "
+                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))) "
+                "join brought using (place)",
                 ["[" + ",".join(payload) + "]", json.dumps([layout])],
             )
             known = tested_metrics(connection)
@@ -157,6 +174,14 @@ class Records(Attempts[Record, Entry]):
         return record
 
 
+def _check_features(features: object) -> None:
+    if not isinstance(features, dict):
+        raise TornError("its features are no JSON object")
+    for name, value in features.items():
+        if type(value) not in (int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
+            raise TornError(f"its feature {brief(name)} is neither a number nor a text: {brief(value)}")
+
+
 def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
     machine = ", ".join(f"machine->>'{key}' as {key}" for key in _OF_MACHINE)
     connection.execute(
@@ -176,6 +201,7 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
         "anti join study_trials using (study, trial_id)"
     )
     connection.execute("drop table staged")
+    connection.execute("drop table brought")
 
 
 def _given(row: Mapping[str, Any], names: Mapping[str, object], in_json: Sequence[str]) -> dict[str, Any]:

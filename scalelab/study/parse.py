@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from scalelab.errors import StudyError, brief
+from scalelab.regular_files import open_regular
 from scalelab.study.messages import describe, join_keys, one_line
 from scalelab.study.model import SWEEP_WARMUP, Study
 from scalelab.study.resolve import resolve
@@ -42,7 +43,7 @@ def load_study(path: Study | str | Path, catalog: Catalog | None = None) -> Stud
     path = Path(path)
     shown = one_line(str(path), 300)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -6,6 +6,7 @@ import contextlib
 import io
 from pathlib import Path
 
+from scalelab.permissions import make_folder, share
 from scalelab.supervise.descriptors import write_whole
 
 LOG_BYTES = 10_000_000
@@ -36,8 +37,9 @@ class Log:
         """Adds what was printed."""
         with contextlib.suppress(OSError):
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path.parent)
                 self._file = io.FileIO(self.path, "ab")
+                share(self.path)
                 self._room = self._limit - self._file.tell()
             fits, rest = printed[: max(0, self._room)], printed[max(0, self._room) :]
             self._room -= len(fits)

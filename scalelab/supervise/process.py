@@ -16,9 +16,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from scalelab.errors import plain_line
 from scalelab.records import Frozen
 from scalelab.supervise.descriptors import PIPE_BYTES, private, write_whole
 from scalelab.supervise.group import Guard, end_group
@@ -27,6 +28,8 @@ GRACE_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 """How often one looks whether the process lives, whoever holds its pipes open."""
 TAIL_BYTES = 4096
+_PRINTING = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+"""Whatever the locale, prints are UTF-8, as logs are. File names stay what they are for this process."""
 
 EventT = TypeVar("EventT")
 
@@ -44,6 +47,7 @@ class Supervised(Generic[EventT]):
         parse: Makes an event of a line.
         threads: CPU threads of its libraries.
         output: Gets what it prints, in pieces, from another thread.
+        environment: Variables that it has beside those of this process, or instead.
         heard: A queue that several processes share; one of its own by default.
     """
 
@@ -54,12 +58,13 @@ class Supervised(Generic[EventT]):
         *,
         threads: int,
         output: Callable[[bytes], object],
+        environment: Mapping[str, str] | None = None,
         heard: queue.SimpleQueue[tuple[Supervised[EventT], EventT | None]] | None = None,
     ) -> None:
         self.heard = heard or queue.SimpleQueue()
         self._parse = parse
         self._output = output
-        self._torn = self._tail = b""
+        self._torn = self._tail = self._nonsense = b""
         self._turn = threading.Lock()
         orders, self._orders = _pipe("wb")
         events, self._events = _pipe("rb")
@@ -68,12 +73,14 @@ class Supervised(Generic[EventT]):
         limits = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(orders), str(events)],
+                # -P: a json.py in the working folder is not Python's json. An option and no variable, which a
+                # plugin's own scripts would have too, and they may import what lies beside them.
+                [sys.executable, "-P", "-m", module, str(orders), str(events)],
                 stdin=subprocess.DEVNULL,
                 stdout=prints,
                 stderr=prints,
                 pass_fds=(orders, events),
-                env={**os.environ, **limits, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **limits, **_PRINTING, **(environment or {})},
                 start_new_session=True,
             )
         finally:
@@ -90,7 +97,7 @@ class Supervised(Generic[EventT]):
             with selectors.DefaultSelector() as selector:
                 selector.register(self._events, selectors.EVENT_READ, self._hear)
                 selector.register(self._prints, selectors.EVENT_READ, self._overhear)
-                while self._process.poll() is None:
+                while self._process.poll() is None and not self._nonsense:
                     for key, _ in selector.select(LOOK_SECONDS):
                         if not key.data():
                             selector.unregister(key.fileobj)
@@ -111,7 +118,12 @@ class Supervised(Generic[EventT]):
         said = self._events.read(PIPE_BYTES)
         *lines, self._torn = (self._torn + (said or b"")).split(b"\n")
         for line in lines:
-            self.heard.put((self, self._parse(line.decode())))
+            try:
+                event = self._parse(line.decode())
+            except ValueError:
+                self._nonsense = line
+                break
+            self.heard.put((self, event))
         return said != b""
 
     def _overhear(self) -> bool:
@@ -154,6 +166,9 @@ class Supervised(Generic[EventT]):
 
     def why_lost(self) -> str:
         """Returns how a process ended, with the last line that it printed."""
+        if self._nonsense:
+            said = plain_line(self._nonsense.decode(errors="backslashreplace"), 100)
+            return f"its worker was killed, because something in it wrote into the pipe of its events: {said}"
         code = self._process.returncode
         if code == -signal.SIGKILL:
             return "its worker was killed by SIGKILL (the kernel does this when memory runs out)"

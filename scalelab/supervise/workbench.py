@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import ScalelabError
+from scalelab.errors import ScalelabError, plain_line, text_of
+from scalelab.jsonable import jsonable
 from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import Frozen, canonical_json
@@ -123,7 +124,7 @@ def serve(work: Callable[[str, Callable[[Frozen], None], Callable[[], bool]], No
         flush_prints()
         # Nobody listens: the coordinator has died, with which this process ends. Or it is a forked child.
         with contextlib.suppress(BrokenPipeError, ValueError):
-            write_whole(events, event.model_dump_json().encode() + b"\n")
+            write_whole(events, _line_of(event))
 
     threading.Thread(target=listen, daemon=True).start()
     prints = [os.dup(number) for number in (1, 2)]
@@ -191,10 +192,33 @@ def _end_with_the_parent() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an error as one line, with the place where it is not one of scalelab's own."""
-    text = " ".join(str(error).split())[:500]
+    """Returns an error as one line, with the place where it is not one of scalelab's own.
+
+    The line is plain whatever the error says, see `scalelab.errors.plain_line`.
+    """
+    text = plain_line(text_of(error))
     if isinstance(error, ScalelabError):
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
+    return plain_line(f"{type(error).__name__}{': ' if text else ''}{text}{where}", limit=1000)
+
+
+def _line_of(event: Frozen) -> bytes:
+    """Returns an event as one line of JSON; in texts that JSON cannot say, what it cannot is escaped."""
+    try:
+        return event.model_dump_json().encode() + b"\n"
+    except ValueError:
+        return canonical_json(_sayable(event.model_dump())).encode() + b"\n"
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_sayable(text_of(key)): _sayable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sayable(one) for one in value]
+    try:
+        known = jsonable(value)
+    except Exception:  # what is foreign may raise whatever is asked of it
+        known = text_of(value)
+    return known.encode("utf-8", "backslashreplace").decode() if isinstance(known, str) else known

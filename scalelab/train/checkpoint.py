@@ -20,7 +20,8 @@ import numpy as np
 import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
-from scalelab.errors import ScalelabWarning, TrainingError
+from scalelab.errors import ScalelabWarning, TrainingError, is_disk_full
+from scalelab.permissions import make_folder, share
 from scalelab.records import Calibration, CurvePoint
 
 FORMAT, WEIGHTS_FORMAT = 5, 2
@@ -103,7 +104,7 @@ class Checkpoint:
         try:
             _write_whole(self.path, state)
         except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-            said = f"checkpoint {self.path} could not be written ({error}); training goes on"
+            said = f"checkpoint {self.path} could not be written ({_why(error)}); training goes on"
             warnings.warn(said, ScalelabWarning, stacklevel=2)
 
     def load(self) -> Position:
@@ -136,15 +137,21 @@ class Checkpoint:
         return position
 
 
+def _why(error: Exception) -> str:
+    """Returns why a file could not be written; torch reports a full disk as a wrong position."""
+    return "disk full" if is_disk_full(error) else str(error)
+
+
 def _write_whole(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        share(Path(part))
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -168,7 +175,7 @@ def save_weights(path: Path, trial_id: str, module: nn.Module, best: Mapping[str
     try:
         _write_whole(path, {"format": WEIGHTS_FORMAT, "trial_id": trial_id, **state})
     except (OSError, RuntimeError) as error:
-        message = f"weights cannot be kept in {path}: {error}; free some space and run again"
+        message = f"weights cannot be kept in {path}: {_why(error)}; free some space and run again"
         raise TrainingError(message) from error
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scalelab.errors import InputError, TrainingError, suggest
+from scalelab.errors import InputError, MemoryRanOutError, suggest, text_of
 
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["fp32", "bf16"]
+GPU_SLOTS = "SCALELAB_GPU_SLOTS"
+"""Variable of a worker's environment: how many workers share its GPU."""
+_CONTEXT_BYTES = 768 * 2**20
+"""What CUDA takes for a process beside what torch allocates."""
+_NO_MEMORY = "can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED"
+"""What errors without a class of their own say: of torch's CPU allocator, MPS, cuBLAS, cuDNN."""
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -136,19 +143,38 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def leave_others_room(device: torch.device) -> None:
+    """Limits this process to its part of a GPU's memory, where several workers share the GPU."""
+    import torch
+
+    slots = int(os.environ.get(GPU_SLOTS, "1"))
+    if device.type == "cuda" and slots > 1:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        part = max(1 / slots - _CONTEXT_BYTES / whole, 0.5 / slots)
+        torch.cuda.set_per_process_memory_fraction(part, device)
+
+
 @contextmanager
-def clear_memory_errors(device: torch.device, batch_size: int) -> Iterator[None]:
-    """Turns running out of memory, which has three faces, into one line."""
+def clear_memory_errors(device: torch.device | str, batch_size: int) -> Iterator[None]:
+    """Turns running out of memory, which has many faces, into one error.
+
+    Args:
+        device: Where, for the message.
+        batch_size: Of what is trained, likewise.
+
+    Raises:
+        MemoryRanOutError: The block ran out of memory.
+    """
     import torch
 
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        text = str(error)
+        text = text_of(error)
         known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not (known or "can't allocate memory" in text or "out of memory" in text):
+        if not (known or any(words in text for words in _NO_MEMORY)):
             raise
-        raise TrainingError(
+        raise MemoryRanOutError(
             f"memory ran out on {device} with batch_size = {batch_size}; "
             "use a smaller batch or model, or fewer workers"
         ) from error

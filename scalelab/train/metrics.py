@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scalelab.components import Metric, Task
-from scalelab.errors import InputError, suggest
+from scalelab.errors import InputError, brief, suggest
 from scalelab.records import Direction
 from scalelab.train.calibration import ece
 from scalelab.train.probabilities import binary, one_hot, softmax
@@ -140,11 +140,13 @@ def resolve_metrics(task: Task) -> tuple[Metric, ...]:
     """Returns the metrics of a task, in its order.
 
     Raises:
-        InputError: A name is unknown, `"loss"`, or there twice.
+        InputError: A name is unknown, `"loss"`, there twice, or not one line of printable text.
     """
     metrics = tuple(resolve_metric(metric) for metric in task.metrics)
     names = [metric.name for metric in metrics]
     for name in names:
+        if not (isinstance(name, str) and name and name.isprintable()):
+            raise InputError(f"metric name {brief(name)} is not printable text; give it another name")
         if name == "loss" or names.count(name) > 1:
             reason = "is the name of the loss" if name == "loss" else "is listed twice"
             raise InputError(f"metric name {name!r} {reason}; give it another name")

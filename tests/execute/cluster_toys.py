@@ -6,7 +6,6 @@ import threading
 import time
 
 from scalelab.execute.cluster.agent import Agent
-from scalelab.execute.cluster.begin import Engagement
 from scalelab.execute.cluster.folder import FolderMail, FolderPost
 from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Hello
@@ -18,6 +17,7 @@ class Threads:
     """`Machines` whose jobs are threads; `stop` and `vanish` are what a cluster does to them."""
 
     look_seconds = 0.1
+    lasting = True
 
     def __init__(self, fleet, orders):
         self.fleet, self.orders = fleet, orders
@@ -74,11 +74,13 @@ def threads_for(monkeypatch):
     """Has runs on `slurm` use threads; returns the list of those that were begun."""
     begun = []
 
-    def machines(cluster, fleet, orders, *, joined):
-        begun.append(Threads(fleet, orders))
+    def machines(cluster, fleet, journal, orders, *, joined):
+        new = Threads(fleet, orders)
+        if joined:
+            new.threads, new.stops, new.started = begun[-1].threads, begun[-1].stops, begun[-1].started
+        begun.append(new)
         return begun[-1]
 
     monkeypatch.setattr("scalelab.execute.cluster.begin._machines", machines)
     monkeypatch.setattr("scalelab.execute.cluster.begin._check", lambda cluster: None)
-    assert Engagement
     return begun

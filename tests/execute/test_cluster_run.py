@@ -1,6 +1,8 @@
-"""Runs on a cluster whose jobs are threads here: same trials, same losses, nothing lost whatever ends."""
+"""Runs on a cluster, its jobs being threads here: same trials, same losses, nothing lost."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 from cluster_toys import threads_for
@@ -58,7 +60,7 @@ def test_trials_of_a_job_that_is_started_again_go_on_and_count_no_loss(lab, begu
         on=Cluster(on="slurm", slots=1),
         catalog=lab.catalog(),
         on_event=hear,
-        max_attempts=1,
+        max_attempts=2,
     )
     assert summary.complete
     assert len(retried) == 1
@@ -106,9 +108,8 @@ def test_jobs_are_left_their_trials_when_asked(lab, begun):
     assert begun[0].left
     assert not begun[0].cancelled
     begun[0].threads["job1"].join(timeout=0.0)
-    import time
-
-    while any((begun[0].fleet.folder / "inbox").iterdir()):
+    folder = begun[0].fleet.folder
+    while any((folder / "inbox").iterdir()) or any(folder.glob("leases/*/*.json")):
         time.sleep(0.1)
     begun[0].stops["job1"] = "the cluster's time is over"
     begun[0].threads["job1"].join()
@@ -183,7 +184,14 @@ def test_wrong_options_of_a_cluster_are_refused(options, said):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("30min", 1800), ("2h", 7200), ("1.5d", 129600), ("12:00:00", 43200), ("1-01:30", 91800)],
+    [
+        ("90s", 90),
+        ("30min", 1800),
+        ("2h", 7200),
+        ("1.5d", 129600),
+        ("12:00:00", 43200),
+        ("1-01:30:00", 91800),
+    ],
 )
 def test_times_are_read(text, seconds):
     assert Cluster.of("slurm", time_limit=text).time_limit == seconds

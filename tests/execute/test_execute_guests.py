@@ -15,9 +15,10 @@ import pytest
 
 from scalelab import load_study, run_study
 from scalelab.execute.events import Retried
-from scalelab.execute.jobs import Warned
+from scalelab.execute.jobs import Progressed, Warned
 from scalelab.store import Journal
 from scalelab.study import expand
+from scalelab.supervise.stop import StopSignal
 
 GUESTS = """
 import ctypes
@@ -72,6 +73,12 @@ def act(params):
             os._exit(0)
         print("my last words", flush=True)
         os.kill(os.getpid(), signal.SIGABRT)
+    if kind == "killed":
+        if os.fork() == 0:
+            time.sleep(3600)
+            os._exit(0)
+        print("before the end", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "chat":
         for _ in range(100_000):
             print("x" * 99)
@@ -176,11 +183,23 @@ def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest):
     events = []
     summary = run(lab, guest("die"), max_attempts=2, on_event=events.append)
     reason = "its worker was killed by SIGABRT: my last words"
-    assert [event.reason for event in events if isinstance(event, Retried)] == [reason]
     (trial_id,) = summary.failed
-    assert summary.failed == {trial_id: f"lost 2 times in this run; {reason}"}
+    reasons = [event.reason for event in events if isinstance(event, Retried)]
+    assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
+    assert summary.failed == {trial_id: f"lost 2 times in this run; {reason} (log: {trial_id}-2.txt)"}
     assert logs(lab) == {f"{trial_id}-{attempt}.txt": "my last words\n" for attempt in (1, 2)}
     assert summary.logs[trial_id].name == f"{trial_id}-2.txt"
+
+
+def test_a_killed_worker_is_noticed_though_its_helper_lives_and_its_log_is_named(lab, guest):
+    events = []
+    summary = run(lab, guest("killed"), max_attempts=2, on_event=events.append)
+    reason = "its worker was killed by SIGKILL (the kernel does this when memory runs out)"
+    (trial_id,) = summary.failed
+    reasons = [event.reason for event in events if isinstance(event, Retried)]
+    assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
+    assert logs(lab) == {f"{trial_id}-{attempt}.txt": "before the end\n" for attempt in (1, 2)}
+    assert summary.seconds < 600, "the stall limit is 900 seconds"
 
 
 def test_what_a_trial_prints_is_in_its_log_and_not_on_the_terminal(lab, guest, capfd):
@@ -253,3 +272,20 @@ def test_nobody_is_left_after_a_run(lab, guest, end):
     while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert marked(mark) == []
+
+
+def test_an_interrupted_trial_names_its_log(lab):
+    plugin = lab.plugins / "toys.py"
+    plugin.write_text(plugin.read_text().replace("self.calls = 0", "self.calls = 0; print('a net')"))
+    stop = StopSignal()
+
+    def hear(event):
+        if isinstance(event, Progressed):
+            stop.request()
+
+    study = lab.study(steps=100_000, options="ms_per_step = 20")
+    summary = run(lab, study, stop=stop, on_event=hear)
+    assert (summary.interrupted, summary.failed) == (1, {})
+    ((trial_id, log),) = summary.logs.items()
+    assert log.name == f"{trial_id}-1.txt"
+    assert "a net\n" in log.read_text(encoding="utf-8")

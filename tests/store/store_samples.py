@@ -156,6 +156,14 @@ def records(draw) -> Record:
     )
 
 
+def merge_after_mark(path: str, other: str, mark: str) -> None:
+    """Takes over what another store holds, after saying that it begins."""
+    from scalelab.store import Store
+
+    Path(mark).touch()
+    Store(path).merge(other)
+
+
 def ingest_for_ever(path: str, acknowledged: str, start: int) -> None:
     """Writes record after record, notes each that was acknowledged, and ingests in between."""
     from scalelab.store import Store

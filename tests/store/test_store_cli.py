@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from scalelab.cli.store import export, store_app
 from scalelab.errors import InputError, StoreError
-from scalelab.store import Store
+from scalelab.store import Store, open_store
 from scalelab.store.schema import VERSION
 
 
@@ -105,6 +106,77 @@ def test_sql_writes_no_file(filled, tmp_path):
                 call("store", "sql", query, "--store", filled.path)
     assert victim.read_text(encoding="utf-8") == "kept"
     assert filled.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_text('{file}')", "select * from '{file}'", "from glob('/etc/*')",
+        "select getenv('HOME')", "attach '{folder}/new.duckdb' as new", "install httpfs", "load httpfs",
+        "set enable_external_access = true", "set lock_configuration = false", "reset enable_external_access",
+        "pragma profiling_output = '{folder}/new'", "set temp_directory = '{folder}/new'",
+        "import database '{folder}'", "export database '{folder}/new'", "from read_parquet('http://x/y')",
+        "copy (select 1) to '{folder}/new'", "copy (select 1) to '{store}.tmp/new'",
+        "create macro m() as table from read_csv('{file}')", "create persistent secret s (type http)",
+        "select 1; select * from read_text('{file}')", "explain analyze from read_csv('{file}')",
+        "from query_table(['{file}'])", "from sniff_csv('{file}')",
+        "attach '{store}' as s; create table s.t (i int)",
+    ],
+)  # fmt: skip
+def test_sql_reaches_nothing_but_the_store(filled, tmp_path, query):
+    file, folder = tmp_path / "other.csv", tmp_path / "folder"
+    file.write_text("a,b\n1,2\n")
+    folder.mkdir()
+    Path(f"{filled.path}.tmp").mkdir()
+    text = query.format(file=file, folder=folder, store=filled.path)
+    with pytest.raises(InputError) as refusal:
+        call("store", "sql", text, "--store", filled.path)
+    assert "\n" not in str(refusal.value)
+    assert list(folder.iterdir()) == list(Path(f"{filled.path}.tmp").iterdir()) == []
+    assert filled.check().healthy
+
+
+def test_unsafe_sql_reads_and_writes_other_files_but_not_the_store(filled, tmp_path):
+    target = tmp_path / "new.csv"
+    call("store", "sql", f"copy (select 1 as a) to '{target}'", "--store", filled.path, "--unsafe")
+    assert target.read_text() == "a\n1\n"
+    text = call("store", "sql", f"from '{target}'", "--store", filled.path, "--unsafe", "--csv")
+    assert text == "a\n1\n"
+    with pytest.raises(InputError, match="give --unsafe"):
+        call("store", "sql", f"from '{target}'", "--store", filled.path)
+    with pytest.raises(InputError, match="read-only"):
+        call("store", "sql", "delete from records", "--store", filled.path, "--unsafe")
+
+
+def test_merge(filled, tmp_path):
+    other = open_store(tmp_path / "other.duckdb", create=True)
+    other.register("s", "another text", [a_trial(0)])
+    other.journal.write(a_record(0, loss=0.5))
+    (other.journal.new / f"{a_record(7).id}.json").write_text("torn")
+    text = call("store", "merge", other.path, "--store", filled.path)
+    assert f"{filled.path}: 1 records, 1 registrations new from {other.path}" in text
+    assert f"{a_trial(0).id}-1 is {a_trial(0).id}-2 here" in text
+    assert "study s: its file is not the same in both" in text
+    assert f"nothing new in {other.path}" in call("store", "merge", other.path, "--store", filled.path)
+    report = json.loads(call("store", "merge", other.path, "--store", filled.path, "--json"))
+    assert (report["records"], report["renumbered"]) == (0, {})
+    with pytest.raises(InputError, match="is the store"):
+        call("store", "merge", filled.path, "--store", filled.path)
+
+
+def test_export_needs_a_name(filled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="has no name"):
+        call("export", "", "--store", filled.path)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_refused_rebuild_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "no.duckdb"
+    path.write_bytes(bytes(8) + b"DUCK" + bytes(5000))
+    with pytest.raises(StoreError, match="holds nothing to rebuild from"):
+        call("store", "rebuild", "--store", path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sql_that_is_wrong(filled):

@@ -327,8 +327,11 @@ def test_a_migration_that_fails_changes_nothing(store, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [
+        ("Could not write all bytes to file x: wanted=9 wrote=0", StoreError, "disk full; free some space"),
+        ("Out of Memory Error: failed to offload data block of size 256.0 KiB (90 GiB/90 GiB used). This "
+         "limit was set by the 'max_temp_directory_size' setting.", StoreError, "disk full; free some space"),
         ("IO Error: Cannot open file: Permission denied", StoreError, "permission denied"),
-        ("Could not write file: No space left on device", StoreError, "disk of the store x.duckdb is full"),
+        ("Could not write file: No space left on device", StoreError, "cannot be written: disk full"),
         ("Trying to read a database file with version 99, but we can only read versions between 64 and 68",
          StoreNewerError, "pip install -U duckdb scalelab"),
         ("Out of Memory Error: could not allocate", StoreError, "needs more memory"),

@@ -156,7 +156,7 @@ def test_a_damaged_store_comes_back_from_its_journal(store, damage):
 
 
 def test_a_table_that_was_cut_off_before_the_database_is_taken_in_next(store):
-    path = store.journal.write(read().table)
+    path = store.journal.place(store.journal.write(read().table))
     assert store.check().pending == 1
     assert store.runs().empty
     store.ingest()
@@ -168,7 +168,7 @@ def test_a_table_that_was_cut_off_before_the_database_is_taken_in_next(store):
 
 def test_a_torn_file_goes_to_quarantine(store):
     take(store, TABLE, study="a")
-    path = store.journal.write(read().table)
+    path = store.journal.place(store.journal.write(read().table))
     path.write_bytes(path.read_bytes()[:-20])
     store.ingest()
     assert [file.name for file in store.journal.quarantined()] == [path.name]

@@ -54,25 +54,30 @@ def test_the_file_is_one_json_object(tmp_path):
 def test_a_record_is_never_replaced(store):
     first, second = a_record(loss=0.25), a_record(loss=0.75)
     assert first.id == second.id
-    store.journal.write(first)
-    store.journal.write(second)
+    assert store.journal.write(first) == first
+    late = store.journal.write(second)
     assert kept(store.journal, first.id) == first
-    store.ingest()
-    store.journal.write(second)
+    assert (late.attempt, late.loss) == (2, 0.75)
+    assert store.ingest() == 2
+    assert store.journal.write(second) == late
     assert store.journal.pending() == []
     assert kept(store.journal, first.id) == first
-    assert store.runs().loss.tolist() == [0.25]
+    assert kept(store.journal, late.id) == late
 
 
-def test_a_second_file_of_a_kept_name_is_set_aside(store, caplog):
+def test_a_second_file_of_a_kept_name_becomes_an_attempt_of_its_own(store):
+    """As a process writes it that looked before the first one came, and wrote after that was kept."""
     store.journal.write(a_record(loss=0.25))
     store.ingest()
-    late = store.journal.new / f"{a_record().id}.json"
-    late.write_bytes(RECORDS.seal(a_record(loss=0.75)))
+    second = store.journal.new / f"{a_record().id}.json"
+    second.write_bytes(RECORDS.seal(a_record(loss=0.75)))
+    assert store.ingest() == 1
+    assert store.journal.pending() == store.journal.quarantined() == []
+    attempts = store.rows("select attempt, loss, error from records order by attempt")[1]
+    assert attempts == [(1, 0.25, None), (2, 0.75, "came late: attempt 1 had a record by then")]
+    second.write_bytes(RECORDS.seal(a_record(loss=0.75)))
     assert store.ingest() == 0
-    assert "was there first" in caplog.text
-    assert [path.name for path in store.journal.quarantined()] == [late.name]
-    assert store.runs().loss.tolist() == [0.25]
+    assert len(store.journal.taken()) == 2
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path, monkeypatch, ca
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
-        with pytest.raises(StoreError, match="No space left on device; free some space and run again"):
+        with pytest.raises(StoreError, match="disk full; free some space and run again"):
             journal.write(a_record(1))
     assert not journal.has(a_record(1).id)
     assert list((journal.folder / "tmp").iterdir()) == []

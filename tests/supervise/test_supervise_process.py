@@ -83,6 +83,14 @@ def work(line, send, should_stop):
     if order == "torn":
         os.write(int(sys.orig_argv[-1]), b'{"text":')
         os._exit(0)
+    if order == "nonsense":
+        os.write(int(sys.orig_argv[-1]), b"what is no event \\xff\\n")
+        time.sleep(3600)
+    if order == "unicode":
+        print("\\u6f22\\xe9 \\udce9", flush=True)
+        sys.stderr.write("\\U0001f389\\n")
+    if order.startswith("script "):
+        subprocess.run([sys.executable, order.split()[1]], check=True)
     if order == "wait":
         while not should_stop():
             time.sleep(0.01)
@@ -94,6 +102,12 @@ if __name__ == "__main__":
 """
 
 
+def parsed(line: str) -> str:
+    if not line.startswith("{"):
+        raise ValueError(line)
+    return line.strip()
+
+
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     (tmp_path / "toy_worker.py").write_text(WORKER)
@@ -102,7 +116,7 @@ def start(tmp_path, monkeypatch):
 
     def one() -> tuple[Supervised[str], list[bytes]]:
         printed: list[bytes] = []
-        started.append(Supervised("toy_worker", str.strip, threads=3, output=printed.append))
+        started.append(Supervised("toy_worker", parsed, threads=3, output=printed.append))
         return started[-1], printed
 
     yield one
@@ -301,3 +315,70 @@ def test_a_workers_own_children_end_when_they_are_asked(start):
     process, _ = start()
     process.send("terminate")
     assert heard(process)[1] == f'{{"text":"{-signal.SIGTERM}"}}'
+
+
+@pytest.fixture
+def odd_folder(tmp_path, monkeypatch):
+    """The working folder, with files named as modules that Python and workers import."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in ("json", "random", "torch", "pickle", "selectors", "pydantic", "scalelab"):
+        (folder / f"{name}.py").write_text("raise SystemExit('a file of the working folder was imported')")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_files_of_the_working_folder_are_no_modules_of_a_worker(start, odd_folder):
+    process, _ = start()
+    process.send("one")
+    assert heard(process) == (process, '{"text":"one"}')
+    for method in ("spawn", "forkserver"):
+        process.send(f"pool {method}")
+        assert heard(process) == (process, '{"text":"[1, 2]"}'), "nor of the processes of its pools"
+
+
+def test_a_script_that_a_plugin_starts_may_import_what_lies_beside_it(start, tmp_path):
+    (tmp_path / "beside.py").write_text("")
+    script = tmp_path / "script.py"
+    script.write_text("import beside")
+    process, _ = start()
+    process.send(f"script {script}")
+    assert heard(process) == (process, f'{{"text":"script {script}"}}')
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii:strict", None])
+def test_prints_are_utf_8_whatever_the_locale(start, monkeypatch, encoding):
+    for name, value in {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    process, printed = start()
+    process.send("unicode")
+    assert heard(process) == (process, '{"text":"unicode"}')
+    process.send("漢é🎉")
+    assert heard(process) == (process, '{"text":"漢é🎉"}')
+    process.close()
+    text = b"".join(printed).decode()
+    assert all(words in text for words in ("漢é \\udce9\n", "🎉\n", "working at 漢é🎉\n"))
+
+
+def test_what_is_no_event_ends_a_process_with_the_reason(start):
+    process, _ = start()
+    process.send("one")
+    process.send("nonsense")
+    assert heard(process) == (process, '{"text":"one"}')
+    assert heard(process) == (process, None)
+    assert process.why_lost().endswith("wrote into the pipe of its events: what is no event \\xff")
+
+
+def test_a_worker_has_variables_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "noting.py").write_text(
+        "import os\nfrom scalelab.supervise.workbench import serve\nprint(os.environ['MINE'], flush=True)\n"
+        "serve(lambda *_: None)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("MINE", "inherited")
+    printed: list[bytes] = []
+    process = Supervised(
+        "noting", str.strip, threads=1, output=printed.append, environment={"MINE": "its own"}
+    )
+    process.close()
+    assert b"".join(printed) == b"its own\n"

@@ -129,3 +129,10 @@ def test_a_metric_name_may_not_be_taken(name: str) -> None:
     twin = Metric(name=name, compute=lambda _, __: 0.0)
     with pytest.raises(InputError, match=f"metric name '{name}'"):
         resolve_metrics(Task(input_shape=(1, 8), n_outputs=2, metrics=("auroc", twin)))
+
+
+@pytest.mark.parametrize("name", ["", "\udcff", "a\0b", "two\nlines"])
+def test_a_metric_of_a_name_that_cannot_be_printed_is_refused(name):
+    task = Task(input_shape=(1, 8), n_outputs=2, metrics=(Metric(name=name, compute=lambda *_: 0.5),))
+    with pytest.raises(InputError, match="is not printable text"):
+        resolve_metrics(task)

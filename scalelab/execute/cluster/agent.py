@@ -64,7 +64,10 @@ class Agent:
                 return complaint
             self._settle_earlier_life()
             executor = LocalExecutor(
-                1, threads=self._orders.threads, stall_seconds=self._orders.stall_seconds
+                1,
+                threads=self._orders.threads,
+                device=self._orders.needs.device,
+                stall_seconds=self._orders.stall_seconds,
             )
             with contextlib.closing(executor):
                 reason = self._work(executor)

@@ -9,13 +9,12 @@ import shutil
 import time
 from typing import Any, Self
 
-from scalelab.errors import InputError
 from scalelab.execute.cluster.executor import ClusterExecutor
 from scalelab.execute.cluster.machines import Machines
 from scalelab.execute.cluster.mail import Needs, Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.store import Store
+from scalelab.store import Journal, Store
 from scalelab.store.fleet import QUEUE, Fleet, fleets
 from scalelab.store.processes import started, this_place
 
@@ -55,9 +54,9 @@ class Engagement:
             before = facts.get("cluster", {})
             mine = self._cluster.model_dump(mode="json")
             same = facts.get("study") == self._study and all(before.get(key) == mine[key] for key in _SAME)
-            if same and found is None:
+            if same and found is None and _present(self._cluster, fleet):
                 found = fleet
-            elif not fleet.living(now):
+            elif _ended(self._cluster, facts) or not fleet.living(now):
                 shutil.rmtree(fleet.folder, ignore_errors=True)
         return found
 
@@ -102,14 +101,14 @@ class Engagement:
         )
         orders = Orders(
             run=fleet.run,
-            store=str(self._store.path),
+            store=str(self._store.path) if self._cluster.shared_folder else "",
             needs=needs,
             threads=crew.threads,
             stall_seconds=stall_seconds,
             time_limit=self._cluster.time_limit,
             grace_seconds=min(GRACE_SECONDS, (self._cluster.time_limit or float("inf")) / 4),
         )
-        machines = _machines(self._cluster, fleet, orders, joined=self.joined is not None)
+        machines = _machines(self._cluster, fleet, journal, orders, joined=self.joined is not None)
         facts: dict[str, Any] = {
             "run": fleet.run,
             "study": self._study,
@@ -121,6 +120,7 @@ class Engagement:
             "host": platform.node(),
             "began": time.time(),
             "n_jobs": crew.workers,
+            "address": _address(self._cluster),
         }
         return ClusterExecutor(
             machines, self._cluster, fleet, journal, facts, crew, joined=self.joined is not None
@@ -138,10 +138,39 @@ def _check(cluster: Cluster) -> None:
         connect(cluster)
 
 
-def _machines(cluster: Cluster, fleet: Fleet, orders: Orders, *, joined: bool) -> Machines:
+def _present(cluster: Cluster, fleet: Fleet) -> bool:
+    """Whether the cluster that was reached can have jobs of a run that are still to be heard."""
+    if cluster.kind == "slurm":
+        return True
+    from scalelab.execute.cluster.ray import has_office
+
+    return has_office(fleet.run)
+
+
+def _address(cluster: Cluster) -> str:
+    """Returns the address of the cluster that was reached; empty where its name says it."""
+    if cluster.kind == "slurm":
+        return ""
+    from scalelab.execute.cluster.ray import address_of_cluster
+
+    return address_of_cluster()
+
+
+def _ended(cluster: Cluster, facts: dict[str, Any]) -> bool:
+    """Whether a run has ended for certain: its cluster was reached, and has nothing of it."""
+    if cluster.kind == "slurm" or facts.get("address") != _address(cluster):
+        return False
+    from scalelab.execute.cluster.ray import has_office
+
+    return not has_office(str(facts.get("run")))
+
+
+def _machines(cluster: Cluster, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Machines:
     if cluster.kind == "slurm":
         from scalelab.execute.cluster.slurm import Slurm
 
         known = [heart.agent for heart, _ in fleet.hearts() if heart.agent != QUEUE]
         return Slurm(cluster, fleet, orders, known if joined else None)
-    raise InputError("not yet")
+    from scalelab.execute.cluster.ray import Ray
+
+    return Ray(cluster, fleet, journal, orders, joined=joined)

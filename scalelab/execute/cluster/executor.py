@@ -15,7 +15,7 @@ from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.execute.jobs import FINAL, Begun, Event, Job, Lost, Requeued
+from scalelab.execute.jobs import FINAL, Begun, Event, Job, Lost, Requeued, Withdrawn
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
 
@@ -62,6 +62,7 @@ class ClusterExecutor:
         self._ended: deque[float] = deque()
         self._standing = Standing({})
         self._looked = self._renewed = float("-inf")
+        self._withdrawn: list[str] = []
         self._missing: dict[str, float] = {}
         self._left = False
         self._over = False
@@ -81,13 +82,18 @@ class ClusterExecutor:
         """How many trials may be with jobs or wait for one: enough that no job runs out of them."""
         if self._left:
             return 10**9
-        good = sum(hello.complaint is None for hello in self._agents.values())
+        good = self._able
         if not good:
             return len(self._jobs)
         now = time.monotonic()
         while self._ended and now - self._ended[0] > AHEAD_SECONDS:
             self._ended.popleft()
         return good + min(AHEAD_LIMIT, max(good, 2 * len(self._ended)))
+
+    @property
+    def _able(self) -> int:
+        """Jobs that are there and can train."""
+        return sum(hello.complaint is None for hello in self._agents.values())
 
     def worker_pid(self) -> int | None:
         """Returns nothing: workers are elsewhere."""
@@ -111,7 +117,9 @@ class ClusterExecutor:
     def poll(self, timeout: float) -> list[Event]:
         """Returns what jobs said, and the loss of those that are gone."""
         self._renew()
-        events = self._heard()
+        events: list[Event] = [Withdrawn(trial_id=trial_id) for trial_id in self._withdrawn]
+        self._withdrawn.clear()
+        events += self._heard()
         deadline = time.monotonic() + timeout
         while not events:
             often = self._machines.look_seconds
@@ -137,6 +145,7 @@ class ClusterExecutor:
             self._news = True  # where it is
         elif isinstance(message, Bye):
             self._agents.pop(agent, None)
+            self._refuse_useless()
             if not message.again:
                 self._left_by(agent, message.reason)
         elif isinstance(message, Told):
@@ -170,9 +179,7 @@ class ClusterExecutor:
         if job is None or int(attempt) < job.attempt:
             return []
         events: list[Event] = []
-        if (
-            int(attempt) > job.attempt
-        ):  # what a job said of it comes before what another said of its putting back
+        if int(attempt) > job.attempt:  # its putting back is heard later, from another job
             events.append(self._moved_on(job, int(attempt), "put back by its job"))
         if isinstance(event, Requeued):
             return [*events, self._moved_on(job, event.attempt, event.reason)]
@@ -196,7 +203,9 @@ class ClusterExecutor:
             InputError: All of its jobs complain.
         """
         complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
-        if len(complaints) >= min(self._n_jobs, STILLBORN) and len(complaints) == len(self._agents):
+        if self._over or self._able:
+            return
+        if len(complaints) >= min(self._n_jobs, STILLBORN):
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
     def _look(self) -> list[Event]:
@@ -207,11 +216,12 @@ class ClusterExecutor:
             events += self._heard()  # what they said before they ended
         for one in gone:
             events += self._buried(one)
-        if self._standing.queued:
+        if self._standing.queued and self._machines.lasting:
             self._fleet.beat(Heart(QUEUE, job=self._standing.why))
         else:
             self._fleet.stop(QUEUE)
         wanted = min(self._n_jobs, len(self._jobs)) if self._agents else self._n_jobs
+        wanted -= len(self._agents) - self._able
         alive = self._standing.queued + len(self._standing.running.keys() - self._leaving)
         if not self._over and alive < wanted:
             self._restart(wanted - alive)
@@ -232,7 +242,9 @@ class ClusterExecutor:
                 raise
 
     def _buried(self, gone: Gone) -> list[Event]:
-        self._agents.pop(gone.agent, None)
+        known = self._agents.get(gone.agent)
+        if known is not None and known.complaint is None:
+            del self._agents[gone.agent]  # a complaint stays, for its like not to be asked for again
         self._leaving.discard(gone.agent)
         self._fleet.stop(gone.agent)
         if gone.agent not in self._busy and not gone.expected:
@@ -271,6 +283,8 @@ class ClusterExecutor:
             return False
         self._over = True
         self._machines.post.want("interrupt")
+        taken_back = [record_id.rpartition("-")[0] for record_id in self._machines.post.withdraw()]
+        self._withdrawn += [trial_id for trial_id in taken_back if self._jobs.pop(trial_id, None)]
         return True
 
     def _renew(self, *, force: bool = False) -> None:
@@ -292,8 +306,8 @@ class ClusterExecutor:
         if not self._left:
             self._over = True
             self._machines.post.want("end")
-            deadline = time.monotonic() + (END_SECONDS if self._agents else 0.0)
-            while self._agents and time.monotonic() < deadline:
+            deadline = time.monotonic() + END_SECONDS
+            while self._able and time.monotonic() < deadline:
                 self._heard()
                 time.sleep(HEAR_SECONDS)
             self._machines.cancel()

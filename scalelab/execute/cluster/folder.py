@@ -22,6 +22,7 @@ from typing import Any
 
 from scalelab.execute.cluster.mail import Message, Orders, Wish, message_from_json
 from scalelab.execute.jobs import FINAL, Job
+from scalelab.permissions import make_folder
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
 from scalelab.store.files import writing
@@ -57,7 +58,7 @@ class FolderPost:
         self._read: dict[str, int] = {}
         with writing(fleet.folder):
             for name in ("inbox", "leases", "told"):
-                (fleet.folder / name).mkdir(parents=True, exist_ok=True)
+                make_folder(fleet.folder / name)
             if orders is not None:
                 replace_text(fleet.folder / "orders.json", orders.model_dump_json())
 
@@ -128,7 +129,7 @@ class FolderMail:
         self.fleet = Fleet(journal, run)
         self._claims = Claims(journal)
         self._leases = self.fleet.folder / "leases" / heart.agent
-        self._leases.mkdir(parents=True, exist_ok=True)
+        make_folder(self._leases)
         self._told = (self.fleet.folder / "told" / f"{heart.agent}.jsonl").open("ab", buffering=0)
         self._seen: tuple[float, float] = (0.0, time.monotonic())
 

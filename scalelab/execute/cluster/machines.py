@@ -71,6 +71,10 @@ class Machines(Protocol):
     def look_seconds(self) -> float:
         """How often it may be asked."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether jobs go on without their coordinator."""
+
     def start(self, n: int) -> None:
         """Asks for further jobs.
 

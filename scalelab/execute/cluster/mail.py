@@ -59,7 +59,7 @@ class Orders(Frozen):
 
     Attributes:
         run: The run that it is of.
-        store: Path of the store.
+        store: Path of the store; empty where its folder is not shared.
         needs: What it must find.
         threads: CPU threads of its worker.
         stall_seconds: Silence after which its worker counts as hung.

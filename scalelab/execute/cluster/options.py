@@ -12,7 +12,7 @@ from scalelab.records import Frozen
 
 KINDS = ("ray", "slurm")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]?\d)(?::([0-5]?\d))?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]?\d):([0-5]?\d)")
 _BYTES = {
     "M": 10**6,
     "MB": 10**6,

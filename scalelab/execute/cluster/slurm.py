@@ -40,6 +40,8 @@ class Slurm:
         joined: Jobs that were there under an earlier coordinator of the run; `None` where there was none.
     """
 
+    lasting = True
+
     def __init__(
         self, cluster: Cluster, fleet: Fleet, orders: Orders, joined: list[str] | None = None
     ) -> None:

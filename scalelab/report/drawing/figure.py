@@ -101,8 +101,9 @@ def inline_svg(content: Figure) -> str:
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
+    own = re.sub(r"[^A-Za-z0-9_-]+", "-", content.name)
     for reference in ('id="', 'href="#', "url(#"):
-        svg = re.sub(r"(?<![\w-])" + re.escape(reference), f"{reference}{content.name}-", svg)
+        svg = re.sub(r"(?<![\w-])" + re.escape(reference), f"{reference}{own}-", svg)
     for color, variable in CSS_COLORS.items():
         svg = svg.replace(color, variable)
     width = float(re.search(r'\bwidth="([\d.]+)pt"', svg)[1])  # type: ignore[index]

@@ -1,0 +1,444 @@
+"""Mail through an actor of a Ray cluster: the office of a run, and its two counters.
+
+The office belongs to no process (a detached actor), so that jobs go on without their coordinator and what
+they said waits for the next one. Where the cluster's machines share no folder, files come with what is said:
+records, checkpoints, weights and logs wait in Ray's object store until a coordinator has them on its disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scalelab.errors import StoreError
+from scalelab.execute.cluster.folder import DESERTED_SECONDS
+from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wish, message_from_json
+from scalelab.execute.jobs import FINAL, Job, Requeued
+from scalelab.records import Record
+from scalelab.store import Journal
+from scalelab.store.claims import Claims
+from scalelab.store.files import writing
+from scalelab.store.fleet import Fleet, Heart
+from scalelab.store.kinds import RECORDS
+
+NAMESPACE = "scalelab"
+ANSWER_SECONDS = 60.0
+STORED_BYTES = 100_000
+"""A file of so many bytes goes into Ray's object store; a smaller one stays with what is said."""
+CHECKPOINT_SECONDS = 60.0
+
+Files = dict[str, Any]
+"""Contents of files by their path within a journal; a large one is a reference into Ray's object store."""
+Said = tuple[int, str, str | None, Files]
+"""Its number, the job that said it, the message (`None` where only files come), and files."""
+
+
+class Roll(NamedTuple):
+    """The jobs of a run.
+
+    Attributes:
+        jobs: Those that the cluster was asked for and has not been seen without.
+        hearts: Of those that have started and not ended: the heart as JSON, and the machine's id.
+        hellos: What they said first, as JSON.
+        ends: Of those that ended by themselves: whether in order, and why.
+    """
+
+    jobs: list[str]
+    hearts: dict[str, tuple[str, str]]
+    hellos: dict[str, str]
+    ends: dict[str, tuple[bool, str]]
+
+
+def _stored(files: Files) -> Files:
+    import ray
+
+    return {
+        path: ray.put(content) if len(content) > STORED_BYTES else content for path, content in files.items()
+    }
+
+
+class Office:
+    """Keeps the mail of one run; an actor, so that one call is answered at a time."""
+
+    def __init__(self) -> None:
+        self._inbox: dict[str, str] = {}
+        self._leases: dict[str, tuple[str, str]] = {}
+        self._said: deque[Said] = deque()
+        self._n_said = 0
+        self._jobs: list[str] = []
+        self._hellos: dict[str, str] = {}
+        self._hearts: dict[str, tuple[str, str]] = {}
+        self._ends: dict[str, tuple[bool, str]] = {}
+        self._checkpoints: dict[str, Any] = {}
+        self._wish: Wish = "go on"
+        self._renewed = time.monotonic()
+
+    def expect(self, names: list[str]) -> None:
+        """Takes note of jobs that a coordinator asks the cluster for."""
+        self._jobs += names
+
+    def arrive(self, agent: str, heart: str, node: str) -> None:
+        """Takes note of a job that has started, and of the machine that it is on."""
+        self._hearts[agent] = heart, node
+
+    def leave(self, agent: str, in_order: bool, reason: str) -> None:
+        """Takes note of a job that ends by itself."""
+        self._ends[agent] = in_order, reason
+        self._hearts.pop(agent, None)
+        self._hellos.pop(agent, None)
+
+    def bury(self, agent: str) -> None:
+        """Forgets a job that the cluster no longer has."""
+        self._jobs.remove(agent)
+        self._hearts.pop(agent, None)
+        self._hellos.pop(agent, None)
+        self._ends.pop(agent, None)
+
+    def roll(self) -> Roll:
+        """Returns who is there."""
+        return Roll(self._jobs, self._hearts, self._hellos, self._ends)
+
+    def post(self, record_id: str, job: str, checkpoint: bytes | None = None) -> None:
+        """Puts a trial into the inbox."""
+        self._inbox[record_id] = job
+        if checkpoint is not None:
+            self._keep_checkpoint(record_id, checkpoint)
+
+    def take(self, agent: str) -> tuple[str, str, Any] | None:
+        """Leases the trial that has waited longest: its record id, job, and checkpoint if there is one."""
+        if not self._inbox:
+            return None
+        record_id = next(iter(self._inbox))
+        job = self._inbox.pop(record_id)
+        self._leases[record_id] = agent, job
+        return record_id, job, self._checkpoints.get(record_id.rpartition("-")[0])
+
+    def put_back(self, agent: str, record_id: str, following: str, job: str, files: Files) -> None:
+        """Ends a lease and puts the next attempt at the head of the inbox."""
+        self._leases.pop(record_id, None)
+        self.hand_in(agent, files)
+        self._inbox = {following: job, **self._inbox}
+
+    def hand_in(self, agent: str, files: Files) -> None:
+        """Keeps files of a job until the coordinator takes them."""
+        if files:
+            self._say(agent, None, files)
+
+    def tell(self, agent: str, message: str, ended: str | None = None, files: Files | None = None) -> None:
+        """Keeps what a job said until the coordinator hears it, and ends a lease."""
+        if ended is not None:
+            self._leases.pop(ended, None)
+            self._checkpoints.pop(ended.rpartition("-")[0], None)
+        self._say(agent, message, files or {})
+
+    def greet(self, agent: str, message: str) -> None:
+        """Likewise the first message of a job, which later coordinators hear as well."""
+        self._hellos[agent] = message
+        self._say(agent, message, {})
+
+    def _say(self, agent: str, message: str | None, files: Files) -> None:
+        for _, _, _, others in self._said:  # a later checkpoint makes an earlier one needless
+            for path in others.keys() & files.keys():
+                if path.startswith("checkpoints/"):
+                    del others[path]
+        self._n_said += 1
+        self._said.append((self._n_said, agent, message, _stored(files)))
+        for path in files:
+            if path.startswith("checkpoints/"):
+                self._checkpoints[Path(path).stem] = self._said[-1][3][path]
+
+    def _keep_checkpoint(self, record_id: str, content: bytes) -> None:
+        self._checkpoints[record_id.rpartition("-")[0]] = _stored({"": content})[""]
+
+    def hear(self, heard: int) -> list[Said]:
+        """Returns what was said after that number, and lets go of what was said up to it."""
+        while self._said and self._said[0][0] <= heard:
+            self._said.popleft()
+        return list(self._said)
+
+    def waiting(self) -> list[str]:
+        """Returns the attempts in the inbox."""
+        return list(self._inbox)
+
+    def leases(self) -> dict[str, str]:
+        """Returns the attempts that are leased, each with its job."""
+        return {record_id: agent for record_id, (agent, _) in self._leases.items()}
+
+    def end_lease(self, record_id: str) -> None:
+        """Frees an attempt."""
+        self._leases.pop(record_id, None)
+
+    def withdraw(self) -> list[str]:
+        """Empties the inbox."""
+        withdrawn, self._inbox = list(self._inbox), {}
+        return withdrawn
+
+    def want(self, wish: Wish) -> None:
+        """Keeps what the coordinator wants."""
+        self._wish = wish
+
+    def wish(self) -> tuple[Wish, float]:
+        """Returns what the coordinator wants, and for how many seconds it has not been heard of."""
+        return self._wish, time.monotonic() - self._renewed
+
+    def renew(self) -> None:
+        """Takes note that there is a coordinator."""
+        self._renewed = time.monotonic()
+
+
+def answer(reference: Any) -> Any:
+    """Returns what an office answers.
+
+    Raises:
+        StoreError: The office or the cluster is gone.
+    """
+    import ray
+
+    try:
+        return ray.get(reference, timeout=ANSWER_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise StoreError(
+            "the Ray actor that keeps the run's mail is gone or does not answer "
+            f"({type(error).__name__}); what was acknowledged is in the journal, run the same command again"
+        ) from error
+
+
+class RayPost:
+    """The coordinator's side; see `scalelab.execute.cluster.mail.Post`.
+
+    Args:
+        office: The handle of the run's office.
+        fleet: The run's folder.
+        journal: The store's journal.
+        travels: Whether files come with what is said, there being no shared folder.
+        joined: Whether an earlier coordinator has heard jobs arrive.
+    """
+
+    def __init__(
+        self, office: Any, fleet: Fleet, journal: Journal, *, travels: bool, joined: bool = False
+    ) -> None:
+        self.office = office
+        self._fleet = fleet
+        self._journal = journal
+        self._claims = Claims(journal)
+        self._travels = travels
+        self._heard = 0
+        self._greeted: list[tuple[str, Message]] = []
+        if joined:
+            hellos = answer(office.roll.remote()).hellos
+            self._greeted = [(agent, message_from_json(text)) for agent, text in hellos.items()]
+
+    def post(self, job: Job) -> None:
+        """Puts a trial into the inbox."""
+        checkpoint = None
+        if self._travels:
+            job = job.model_copy(update={"store": ""})  # which is nowhere that its worker could reach
+            with contextlib.suppress(FileNotFoundError):
+                checkpoint = self._journal.checkpoint(job.trial.id).read_bytes()
+        self.office.post.remote(job.record_id, job.model_dump_json(), checkpoint)
+
+    def hear(self) -> list[tuple[str, Message]]:
+        """Returns what jobs said since the last call; files that came with it are on the disk by then."""
+        heard, self._greeted = self._greeted, []
+        for number, agent, text, files in answer(self.office.hear.remote(self._heard)):
+            for path, content in files.items():
+                self._take_in(path, content if isinstance(content, bytes) else answer(content))
+            self._heard = number
+            if text is not None:
+                message = message_from_json(text)
+                self._settle(message)
+                heard.append((agent, message))
+        return heard
+
+    def _take_in(self, path: str, content: bytes) -> None:
+        """Puts a file into the store's journal."""
+        kind, _, name = path.partition("/")
+        if kind == "new":
+            entry = RECORDS.open(name.removesuffix(RECORDS.suffix), content)
+            facts = {**json.loads(entry.record), "trial": entry.trial.value, "features": entry.features}
+            self._journal.write(Record.model_validate(facts))
+            return
+        target = self._journal.folder / kind / name
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{name}.part")
+            part.write_bytes(content)
+            part.replace(target)
+
+    def _settle(self, message: Message) -> None:
+        """Does to the store what a job without its folder could not."""
+        if not (self._travels and isinstance(message, Told)):
+            return
+        event = message.event
+        if isinstance(event, Requeued):
+            self._claims.advance(self._fleet.run, event.trial_id, event.attempt - 1)
+        elif event.kind == "finished" and event.status in ("done", "diverged"):
+            self._journal.checkpoint(event.trial_id).unlink(missing_ok=True)
+
+    def waiting(self) -> list[str]:
+        """Returns the record ids of the attempts in the inbox."""
+        return list(answer(self.office.waiting.remote()))
+
+    def leases(self) -> dict[str, str]:
+        """Returns the attempts that are leased, each with the job that has it."""
+        return dict(answer(self.office.leases.remote()))
+
+    def end_lease(self, record_id: str) -> None:
+        """Frees an attempt whose job is gone."""
+        answer(self.office.end_lease.remote(record_id))
+
+    def withdraw(self) -> list[str]:
+        """Empties the inbox."""
+        return list(answer(self.office.withdraw.remote()))
+
+    def want(self, wish: Wish) -> None:
+        """Says what the coordinator wants from now on."""
+        answer(self.office.want.remote(wish))
+
+    def renew(self, facts: dict[str, Any]) -> None:
+        """Shows that there is a coordinator, and beats the hearts of jobs that have no folder to do so."""
+        self._fleet.write(facts)
+        self.office.renew.remote()
+        if self._travels:
+            for heart, _ in answer(self.office.roll.remote()).hearts.values():
+                self._fleet.beat(Heart(**json.loads(heart)))
+
+
+class RayMail:
+    """A job's side; see `scalelab.execute.cluster.mail.Mail`.
+
+    Args:
+        office: The handle of the run's office.
+        heart: The job.
+        orders: What the run is about.
+        scratch: A store of this job alone in place of the run's, where there is no shared folder.
+    """
+
+    def __init__(self, office: Any, heart: Heart, orders: Orders, scratch: Path | None) -> None:
+        self._office = office
+        self._heart = heart
+        self._scratch = None if scratch is None else Journal(scratch)
+        self._store = scratch
+        journal = self._scratch or Journal(Path(orders.store))
+        self.fleet = Fleet(journal, orders.run)
+        self._claims = Claims(journal)
+        self._wish: tuple[Wish, float] = ("go on", 0.0)
+        self._turn = threading.Lock()
+        self._at: Job | None = None
+        self._sent = (0.0, time.monotonic())
+
+    def _ask(self, method: Any, *given: Any) -> Any:
+        import ray
+
+        return ray.get(method.remote(self._heart.agent, *given))
+
+    def say(self, message: Message) -> None:
+        """Tells the coordinator something, with the files of an attempt that has ended."""
+        text = message.model_dump_json()
+        if isinstance(message, Hello):
+            self._ask(self._office.greet, text)
+        elif isinstance(message, Told) and message.event.kind in FINAL:
+            with self._turn:
+                self._at = None
+                self._ask(self._office.tell, text, message.record_id, self._files(message.record_id))
+                self._clear(message.record_id)
+        elif isinstance(message, Bye):
+            self._ask(self._office.tell, text)
+            self._ask(self._office.leave, True, message.reason)
+        else:
+            self._office.tell.remote(self._heart.agent, text)
+
+    def _paths(self, record_id: str) -> list[Path]:
+        journal, trial_id = self._scratch, record_id.rpartition("-")[0]
+        if journal is None:
+            return []
+        record = journal.new / f"{record_id}{RECORDS.suffix}"
+        return [record, journal.weights(trial_id), journal.log(record_id), journal.checkpoint(trial_id)]
+
+    def _files(self, record_id: str) -> Files:
+        files: Files = {}
+        for path in self._paths(record_id):
+            with contextlib.suppress(FileNotFoundError):
+                files[f"{path.parent.name}/{path.name}"] = path.read_bytes()
+        return files
+
+    def _clear(self, record_id: str) -> None:
+        for path in self._paths(record_id):
+            path.unlink(missing_ok=True)
+
+    def take(self) -> Job | None:
+        """Leases the trial that has waited longest."""
+        import ray
+
+        while (taken := self._ask(self._office.take)) is not None:
+            record_id, text, checkpoint = taken
+            job = Job.model_validate_json(text)
+            if self._store is None:
+                if self._claims.holds(self.fleet.run, job.trial.id, job.attempt):
+                    return job
+                # Its coordinator was taken for dead, and somebody else has the trial by now.
+                ray.get(self._office.end_lease.remote(record_id))
+                continue
+            job = job.model_copy(update={"store": str(self._store)})
+            if checkpoint is not None:
+                content = checkpoint if isinstance(checkpoint, bytes) else ray.get(checkpoint)
+                Journal(self._store).checkpoint(job.trial.id).write_bytes(content)
+            with self._turn:
+                self._at, self._sent = job, (time.time(), time.monotonic())
+            return job
+        return None
+
+    def put_back(self, job: Job) -> Job | None:
+        """Puts the next attempt at a leased trial at the head of the inbox, its checkpoint with it."""
+        following = job.model_copy(update={"attempt": job.attempt + 1})
+        if self._scratch is None and not self._claims.advance(self.fleet.run, job.trial.id, job.attempt):
+            return None
+        with self._turn:
+            self._at = None
+            files = self._files(job.record_id)
+            text = following.model_dump_json()
+            self._ask(self._office.put_back, job.record_id, following.record_id, text, files)
+            self._clear(job.record_id)
+        return following
+
+    def left_over(self) -> Job | None:
+        """Returns nothing: Ray starts no job again."""
+        return None
+
+    def wish(self) -> Wish:
+        """Returns what the coordinator wants."""
+        import ray
+
+        self._wish = ray.get(self._office.wish.remote())
+        return self._wish[0]
+
+    def deserted(self) -> bool:
+        """Whether no coordinator has been there for long, as of the last question for its wish."""
+        return self._wish[1] > DESERTED_SECONDS
+
+    def beat(self) -> None:
+        """Shows that the job lives; where there is no shared folder, hands in a checkpoint that is new."""
+        if self._scratch is None:
+            self.fleet.beat(self._heart)
+            return
+        with self._turn:
+            job, (sent, when) = self._at, self._sent
+            if job is None or time.monotonic() - when < CHECKPOINT_SECONDS:
+                return
+            path = self._scratch.checkpoint(job.trial.id)
+            if path.exists() and path.stat().st_mtime > sent:
+                self._sent = path.stat().st_mtime, time.monotonic()
+                self._ask(self._office.hand_in, {f"checkpoints/{path.name}": path.read_bytes()})
+
+    def clear(self) -> None:
+        """Removes what the job has on its machine."""
+        if self._store is None:
+            self.fleet.stop(self._heart.agent)
+        else:
+            shutil.rmtree(self._store.parent, ignore_errors=True)

@@ -1,0 +1,253 @@
+"""Workers and the devices that they share: who gets which GPU, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from scalelab import plan_study, run_study
+from scalelab.execute import devices
+from scalelab.execute.devices import Device, devices_for
+from scalelab.execute.events import Retried
+from scalelab.execute.jobs import Finished, Warned
+from scalelab.store import open_store
+from scalelab.train.device import GPU_SLOTS, leave_others_room
+
+GPUS = ({"CUDA_VISIBLE_DEVICES": "GPU-a"}, {"CUDA_VISIBLE_DEVICES": "MIG-b"})
+
+PLUGIN = """
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+
+import scalelab
+from scalelab.testing.toys import build_conv, toy_dataset, toy_optimizer
+
+
+class NetParams(scalelab.Params):
+    width: int = 2
+    folder: str
+    does: str = "note"
+    size: int = 0
+
+
+def build(params, input_shape, n_outputs):
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = build_conv(params, input_shape, n_outputs)
+            self.acted = False
+
+        def forward(self, x):
+            if x.device.type != "meta" and self.training and len(x) > 2 and not self.acted:
+                self.acted = True
+                act(params)
+            return self.conv(x)
+
+    return Net()
+
+
+def act(params):
+    import torch
+
+    folder = Path(params.folder)
+    if params.does == "note":
+        names = ("CUDA_VISIBLE_DEVICES", "SCALELAB_GPU_SLOTS")
+        note = {"pid": os.getpid(), **{name: os.environ.get(name) for name in names}}
+        (folder / f"{uuid.uuid4().hex}.note").write_text(json.dumps(note))
+    if params.does == "crowd":
+        # As a GPU of so much memory: whoever would take more than is left runs out.
+        mine, ran_out = folder / f"{os.getpid()}.size", folder / "ran-out"
+        mine.write_text(str(params.size))
+        while True:
+            taken = sum(int(path.read_text() or 0) for path in folder.glob("*.size") if lives(path.stem))
+            if taken > 4:
+                print("there are", taken)
+                ran_out.touch()
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            if params.size == 0 or ran_out.exists():
+                break
+            time.sleep(0.02)  # until the other one is there
+        mine.write_text("0")
+    if params.does == "allocator":
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory")
+    if params.does == "python":
+        raise MemoryError
+
+
+def lives(pid):
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@scalelab.hookimpl
+def scalelab_architectures():
+    return [scalelab.Architecture(name="net", summary="N", build=build, params=NetParams)]
+
+
+@scalelab.hookimpl
+def scalelab_datasets():
+    return [toy_dataset]
+
+
+@scalelab.hookimpl
+def scalelab_optimizers():
+    return [toy_optimizer]
+"""
+
+STUDY = """
+name = "devices"
+seeds = [{seeds}]
+[dataset]
+name = "toy-blobs"
+[data]
+sizes = [64]
+[[architecture]]
+name = "net"
+options = {{ folder = "{folder}", does = "{does}" }}
+space = {{ size = {sizes} }}
+[[optimizer]]
+name = "toy-sgd"
+[training]
+length = {{ steps = 4 }}
+batch_size = 16
+validations = 1
+"""
+
+
+@pytest.fixture
+def crowd(lab):
+    (lab.plugins / "toys.py").write_text(PLUGIN)
+
+    def run(does, *, sizes=(1,), seeds=1, **options):
+        study = lab.folder / "devices.toml"
+        numbers = ", ".join(map(str, range(seeds)))
+        study.write_text(STUDY.format(seeds=numbers, folder=lab.folder, does=does, sizes=list(sizes)))
+        events = []
+        summary = run_study(
+            study, lab.store, threads=1, catalog=lab.catalog(), on_event=events.append, **options
+        )
+        return summary, events
+
+    return run
+
+
+def notes(lab):
+    return [json.loads(path.read_text()) for path in lab.folder.glob("*.note")]
+
+
+def test_workers_take_gpus_in_turn(monkeypatch):
+    monkeypatch.setattr(devices, "gpu_environments", lambda: GPUS)
+    for name in ("auto", "cuda"):
+        found = devices_for(5, name)
+        assert [(one.slots, one.choice) for one in found] == [(3, GPUS[0]), (2, GPUS[1])]
+    assert [one.choice for one in devices_for(1, "auto")] == [GPUS[0]]
+    for name in ("cpu", "mps", "cuda:1"):
+        assert [(one.slots, one.choice) for one in devices_for(5, name)] == [(5, {})]
+    monkeypatch.setattr(devices, "gpu_environments", tuple)
+    assert [(one.slots, one.choice) for one in devices_for(5, "auto")] == [(5, {})]
+
+
+def test_a_worker_sees_its_gpu_alone(lab, crowd, monkeypatch):
+    monkeypatch.setattr(devices, "gpu_environments", lambda: GPUS)
+    assert crowd("note", seeds=3, workers=3)[0].done == 3
+    seen = {(note["CUDA_VISIBLE_DEVICES"], note[GPU_SLOTS]) for note in notes(lab)}
+    assert seen == {("GPU-a", "2"), ("MIG-b", "1")}
+    by_worker = {note["pid"]: note["CUDA_VISIBLE_DEVICES"] for note in notes(lab)}
+    assert sorted(by_worker.values()) == ["GPU-a", "GPU-a", "MIG-b"]
+
+
+def test_the_processes_that_time_for_a_plan_share_them_likewise(lab, crowd, monkeypatch):
+    monkeypatch.setattr(devices, "gpu_environments", lambda: GPUS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "inherited")
+    crowd("note", seeds=2, workers=0)
+    before = notes(lab)
+    assert {note["CUDA_VISIBLE_DEVICES"] for note in before} == {"inherited"}, "this process is as it was"
+    plan_study(lab.folder / "devices.toml", workers=2, threads=1, catalog=lab.catalog())
+    after = [note for note in notes(lab) if note not in before]
+    assert {note["CUDA_VISIBLE_DEVICES"] for note in after} == {"GPU-a", "MIG-b"}
+
+
+def lost(events):
+    return [event.reason for event in events if isinstance(event, Retried)]
+
+
+def test_trials_that_have_no_room_together_are_trained_one_at_a_time(lab, crowd):
+    summary, events = crowd("crowd", sizes=(3,), seeds=3, workers=2)
+    assert (summary.done, summary.failed) == (3, {})
+    assert 1 <= len(lost(events)) <= 2, "those that were under way together"
+    for reason in lost(events):
+        assert reason.startswith(
+            "memory ran out on cpu with batch_size = 16; use a smaller batch or model, or "
+        )
+        assert reason.endswith("-1.txt)"), "its log is named"
+    (warned,) = [event.message for event in events if isinstance(event, Warned)]
+    assert warned == (
+        "memory ran out on this machine with 2 trials at a time; from now on one trial at a time there"
+    )
+    attempts = [outcome.attempts for outcome in open_store(lab.store).outcomes().values()]
+    assert sum(attempts) == 3 + len(lost(events))
+
+
+def test_a_trial_that_has_no_room_alone_fails_and_leaves_the_slots_to_the_others(lab, crowd):
+    summary, events = crowd("crowd", sizes=(0, 9), seeds=2, workers=2)
+    assert (summary.done, len(summary.failed)) == (2, 2)
+    for trial_id, reason in summary.failed.items():
+        assert reason == (
+            "memory ran out on cpu with batch_size = 16, though no other trial shared it; "
+            "a smaller batch or model would help, or a device with more memory"
+        )
+        assert open_store(lab.store).outcomes()[trial_id][0] == "failed"
+        assert summary.logs[trial_id].exists()
+    assert all(event.status in ("done", "failed") for event in events if isinstance(event, Finished))
+
+
+@pytest.mark.parametrize("does", ["allocator", "python"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_alone_it_fails_at_once_whatever_ran_out(crowd, does, workers):
+    summary, events = crowd(does, workers=workers)
+    assert lost(events) == []
+    assert "with batch_size = 16, though no other trial shared it" in next(iter(summary.failed.values()))
+
+
+def test_slots_are_taken_one_by_one_and_all_but_one_for_a_trial_that_lost_before():
+    device = Device(8)
+    assert device.ran_out("a", 8)
+    assert device.slots == 7
+    assert not device.ran_out("b", 8), "it began when there were more"
+    assert device.ran_out("a", 7)
+    assert device.slots == 1
+    device.too_small("a")
+    assert device.slots == 8
+    device.too_small("never lost")
+    assert device.slots == 8
+
+
+def test_a_part_of_a_gpus_memory_leaves_room_for_the_others(monkeypatch):
+    parts = []
+    whole = type("Properties", (), {"total_memory": 16 * 2**30})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: whole)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda part, _device: parts.append(part)
+    )
+    gpu = torch.device("cuda", 0)
+    for slots in ("1", "2", "4", "64"):
+        monkeypatch.setenv(GPU_SLOTS, slots)
+        leave_others_room(gpu)
+        leave_others_room(torch.device("cpu"))
+    assert parts == [0.5 - 0.75 / 16, 0.25 - 0.75 / 16, 0.5 / 64]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_two_workers_share_a_real_gpu(lab, crowd):
+    assert crowd("note", seeds=2, workers=2, device="cuda")[0].done == 2
+    assert {note[GPU_SLOTS] for note in notes(lab)} == ({"2"} if torch.cuda.device_count() == 1 else {"1"})

@@ -1,0 +1,99 @@
+"""Names from outside, in every place where one can stand, are text on page, in Markdown and terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from run_tables import curves_of, grid_runs
+
+from scalelab.analysis.analyze import analyze
+from scalelab.report.drawing.figure import inline_svg
+from scalelab.report.markdown import markdown_text
+from scalelab.report.page import html_page
+from scalelab.report.sections.all import sections
+from scalelab.report.terminal import show_sections
+
+MARK = "zzz"
+HOSTILE = (
+    f'{MARK}"><img src=x onerror=a()><svg onload=a()><i id="',
+    f"{MARK}' onmouseover='a()' <script>a()</script> --> ]]> </style></svg>",
+    f"{MARK}\\1\\g<0> $\\frac{{x}}$ \\u0000 `*_[a](javascript:a())_*` | \x1b[31mred\x1b]0;t\x07",
+)
+
+
+class Elements(HTMLParser):
+    """Collects elements, their attributes, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.attributes: dict[str, set[str]] = {}
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            self.attributes.setdefault(name, set()).add(value or "")
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def report_of(name: str):
+    """The sections of runs whose names are all made from one, and an error text, too."""
+    runs = grid_runs(optimizers=("adamw", "sgd"), seeds=(0, 1), noise=0.004)
+    runs["optimizer"] = runs["optimizer"].map(lambda one: f"{name} {one}" if one == "sgd" else one)
+    runs["dataset"], runs["study"], runs["architecture"] = f"{name} data", f"{name} study", f"{name} net"
+    runs["metric"], runs["host"] = f"{name} metric", f"{name} host"
+    runs[f"architecture_{name}"] = runs["n_params"]
+    runs[f"feature_{name}"] = f"{name} value"
+    curves = curves_of(runs)
+    return list(sections(analyze(runs, curves=curves, trees=False), whole=True, draw=True))
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    return "".join(HOSTILE), report_of("".join(HOSTILE))
+
+
+def test_a_name_adds_no_element_and_no_attribute_to_the_page(hostile, grid_report):
+    name, report = hostile
+    page, usual = Elements(html_page(report, title=name, source=name)), Elements(html_page(list(grid_report)))
+    assert page.tags <= usual.tags
+    assert set(page.attributes) <= set(usual.attributes)
+    for attribute in ("id", "class", "href", "style", "fill"):
+        values = page.attributes.get(attribute, set())
+        assert not [value for value in values if MARK in value], attribute
+    assert MARK in page.text
+
+
+def test_the_page_loads_and_runs_nothing(hostile):
+    page = Elements(html_page(hostile[1]))
+    assert page.attributes["content"] >= {"default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+    assert not {"script", "img", "iframe", "link", "object"} & page.tags
+    assert not [name for name in page.attributes if name.startswith("on")]
+    assert all(value.startswith(("#", "data:image/png;base64,")) for value in page.attributes.get("href", ()))
+
+
+def test_markdown_and_terminal_obey_no_name(hostile, capsys):
+    name, report = hostile
+    document = markdown_text(report, title=name, source=name)
+    assert "<img" not in document
+    assert "<script" not in document
+    assert "](javascript" not in document
+    show_sections(report, plain=True)
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "\\", 'a"b', "a b"])
+def test_the_identifiers_of_a_figure_hold_whatever_it_is_called(hostile, name):
+    figure = next(figure for section in hostile[1] for figure in section.figures)
+    svg = Elements(inline_svg(replace(figure, name=name)))
+    assert svg.tags <= {"svg", "g", "path", "use", "defs", "clippath", "text", "style", "rect", "tspan"}
+    wrong = {'"', "<", " ", "\\"}
+    assert not [value for value in svg.attributes["id"] if not value.isascii() or wrong & set(value)]
+    references = {value[1:] for value in svg.attributes.get("href", ())}
+    assert references <= svg.attributes["id"]
