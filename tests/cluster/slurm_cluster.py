@@ -152,8 +152,9 @@ class SlurmCluster:
         assert found is not None
         log = (self.folder / f"{name or program}.out").open("ab")
         self._processes[name or program] = subprocess.Popen(
-            [found, *arguments], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
+            [found, *arguments], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for pytest, which ends them
+        )  # fmt: skip
 
     def wait(self, ready: Callable[[], object], otherwise: str, seconds: float = START_SECONDS) -> None:
         """Waits until something is so."""

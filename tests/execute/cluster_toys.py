@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from scalelab.execute.cluster.agent import Agent
+from scalelab.execute.cluster.agent import TAKEN_AWAY, Agent
 from scalelab.execute.cluster.folder import FolderMail, FolderPost
 from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Hello
@@ -48,7 +48,7 @@ class Threads:
 
     def restart(self, name):
         """Ends a job and starts it again, as a cluster does that preempts it."""
-        self.stops[name] = "it got SIGTERM"
+        self.stops[name] = f"{TAKEN_AWAY} (SIGTERM)"
         self.threads[name].join()
         self._serve(name, restarts=1)
 

@@ -107,8 +107,9 @@ def test_jobs_are_left_their_trials_when_asked(lab, begun):
     assert summary.left + summary.done == 8
     assert begun[0].left
     assert not begun[0].cancelled
+    begun[0].threads["job1"].join(timeout=0.0)
     folder = begun[0].fleet.folder
-    while any((folder / "inbox").iterdir()) or any(folder.glob("leases/*/*")):
+    while any((folder / "inbox").iterdir()) or any(folder.glob("leases/*/*.json")):
         time.sleep(0.1)
     begun[0].stops["job1"] = "the cluster's time is over"
     begun[0].threads["job1"].join()
