@@ -310,6 +310,9 @@ class ClusterExecutor:
         finally:
             if not self._left:
                 self._machines.cancel()
+            else:
+                self._facts["pid"] = None  # nobody coordinates it from here on, though this process may live
+                self._renew(force=True)
             self._machines.close(leave=self._left)
 
     def _see_off(self) -> None:

@@ -48,18 +48,20 @@ def connect(cluster: Cluster) -> None:
     if ray.is_initialized():
         return
     address = cluster.where or os.environ.get("RAY_ADDRESS", "")
-    if address not in ("", "auto"):
+    if address not in ("", "auto", "local"):
         _probe(cluster.on, address)
     quiet: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
     try:
-        try:
-            ray.init(address=address or "auto", **quiet)
-            _begun.append("joined")
-        except ConnectionError:
-            if address:
-                raise
-            ray.init(address="local", include_dashboard=False, **quiet)
-            _begun.append("own")
+        if address != "local":
+            try:
+                ray.init(address=address or "auto", **quiet)
+                _begun.append("joined")
+                return
+            except ConnectionError:
+                if address:
+                    raise
+        ray.init(address="local", include_dashboard=False, **quiet)
+        _begun.append("own")
     except (Exception, SystemExit) as error:
         raise InputError(f"--on {cluster.on}: Ray cannot be used: {one_line(error)}") from error
 
