@@ -97,7 +97,7 @@ class Agent:
     def _requeue(self, job: Job, reason: str) -> None:
         """Brings an attempt to an end as interrupted, and puts the next one at the head of the inbox."""
         now = time.time()
-        Journal(Path(job.store)).write(  # where its worker could not
+        Journal(Path(job.store)).settle(  # where its worker could not
             Record(
                 trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
                 started_at=now, finished_at=now,
