@@ -31,7 +31,7 @@ from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, set_aside, writing
 from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
 from scalelab.store.journal import Journal
-from scalelab.store.processes import is_alive, is_here, started, this_place, was_here
+from scalelab.store.processes import is_alive, is_here, own_start, started, this_place, was_here
 
 HEARTBEAT_SECONDS = 30.0
 LOCK_SECONDS = 30.0
@@ -130,7 +130,7 @@ class Claims:
             attempt=attempt,
             host=this_place(),
             pid=os.getpid(),
-            pid_start=started(os.getpid()),
+            pid_start=own_start(),
             worker_pid=worker_pid,
             worker_start=started(worker_pid) if worker_pid is not None else None,
             started_at=time.time(),
@@ -159,7 +159,7 @@ class Claims:
         with self._lock():
             for claim in self._all():
                 if claim.run == run:
-                    taken.append(replace(claim, host=this_place(), pid=pid, pid_start=started(pid)))
+                    taken.append(replace(claim, host=this_place(), pid=pid, pid_start=own_start()))
                     replace_text(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
         return taken
 

@@ -13,13 +13,18 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scalelab.errors import StoreError, StoreLockedError, is_disk_full
 from scalelab.permissions import make_folder, share
 from scalelab.store.locks import check_locks, holder_of
 
 NAMES_SECONDS = 30.0
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -66,6 +71,14 @@ def reading(what: Path) -> Iterator[None]:
         raise StoreError(f"{what} cannot be read: {error.strerror or error}; make it readable") from error
 
 
+@lru_cache(maxsize=64)
+def _lock(file: str) -> BaseFileLock:
+    """Returns the lock of a file; making one takes longer than taking it."""
+    from filelock import FileLock
+
+    return FileLock(file)
+
+
 @contextmanager
 def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
     """Holds a lock file, whose folder is made; may not be nested.
@@ -79,14 +92,14 @@ def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
         StoreLockedError: Another process holds it for too long; it is named where it can be known.
         StoreError: The folder cannot be written, or its file system has no locks that can be relied on.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     with writing(file.parent):
         make_folder(file.parent)
         check_locks(file.parent)
-        lock = FileLock(file, timeout=wait, poll_interval=0.01)
+        lock = _lock(str(file))
         try:
-            lock.acquire()
+            lock.acquire(timeout=wait, poll_interval=0.01)
         except Timeout as error:
             raise StoreLockedError(refusal + holder_of(file)) from error
         share(file)

@@ -95,6 +95,16 @@ def started(pid: int) -> str | None:
     return None if since_boot is None else f"{_boot()}:{since_boot:.2f}"
 
 
+@cache
+def _own_start(pid: int) -> str | None:
+    return started(pid)
+
+
+def own_start() -> str | None:
+    """Returns what tells this process from others of its id."""
+    return _own_start(os.getpid())
+
+
 def _started_on_linux(pid: int) -> float | None:
     """Returns the seconds from the boot to the start of a process, `None` where it has ended.
 

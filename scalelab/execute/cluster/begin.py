@@ -16,7 +16,7 @@ from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
 from scalelab.store import Journal, Store
 from scalelab.store.fleet import QUEUE, Fleet, fleets
-from scalelab.store.processes import started, this_place
+from scalelab.store.processes import own_start, this_place
 
 DEFAULT_JOBS = 8
 GRACE_SECONDS = 45.0
@@ -116,7 +116,7 @@ class Engagement:
             "cluster": self._cluster.model_dump(mode="json"),
             "place": this_place(),
             "pid": os.getpid(),
-            "pid_start": started(os.getpid()),
+            "pid_start": own_start(),
             "host": platform.node(),
             "began": time.time(),
             "n_jobs": crew.workers,
