@@ -101,7 +101,7 @@ def test_a_study_runs_in_a_locale_without_unicode_and_beside_files_named_like_mo
     log = command.folder / "s.duckdb.journal" / "logs" / f"{done}-1.txt"
     assert "é漢🎉 ü漢🎉\n" in log.read_text(encoding="utf-8")
     shown = command("status", "--store", "s.duckdb", "--json", **ASCII)
-    assert json.loads(shown.stdout)[0]["study"] == "loc"
+    assert json.loads(shown.stdout)["studies"][0]["study"] == "loc"
 
 
 @pytest.mark.parametrize(

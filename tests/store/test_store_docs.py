@@ -11,6 +11,7 @@ from store_samples import a_measurement, a_record, a_trial
 from scalelab.store import open_store
 from scalelab.store.check import TABLES
 from scalelab.store.claims import HEARTBEAT_LIMIT
+from scalelab.store.fleet import Fleet
 from scalelab.store.parameters import PREFIXES
 from scalelab.store.store import WAIT
 
@@ -81,6 +82,7 @@ def test_every_folder_of_the_journal_is_documented(store):
     store.journal.checkpoint("x")
     store.journal.weights("x").parent.mkdir()
     store.journal.add_to_log("x", "")
+    Fleet(store.journal, "run").write({})
     (store.journal.new / f"{a_trial(9).id}-1.json").write_text("torn")
     store.ingest()
     folders = {path.name for path in store.journal.folder.iterdir() if path.is_dir()}
