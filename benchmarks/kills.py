@@ -323,8 +323,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="scalelab-kills-"))
     os.environ |= {"SCALELAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    # Children have these loaded. Ctrl-C while an extension module initializes ends in its own words.
-    import duckdb  # noqa: F401
+    # Children have these loaded. Ctrl-C while PyTorch initializes ends in its own words.
     import torch  # noqa: F401
 
     import scalelab.api.answers

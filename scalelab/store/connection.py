@@ -7,10 +7,14 @@ it. Writers also hold `write.lock` in the journal's folder, which a rebuild hold
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import re
 import secrets
+import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -244,6 +248,7 @@ def open_file(
     Raises:
         StoreError: It cannot be opened, or what is done with it fails in DuckDB.
     """
+    load_duckdb()
     import duckdb
 
     config = CONFINED if confined else CONFIG
@@ -271,6 +276,26 @@ def open_file(
         raise explain(error, name) from error
     finally:
         connection.close()
+
+
+def load_duckdb() -> None:
+    """Imports DuckDB where it is not yet; a Ctrl-C meanwhile comes afterwards.
+
+    DuckDB cannot be interrupted while it initializes: it prints a traceback of its own and stays unusable.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if "duckdb" in sys.modules or not main or before is None:
+        return
+    came: list[int] = []
+    # Blocking the signal is not enough: it would come by way of another thread, such as one of BLAS.
+    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        importlib.import_module("duckdb")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def is_locked(error: duckdb.Error) -> bool:

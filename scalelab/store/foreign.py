@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, brief, suggest
-from scalelab.store.connection import CONFIG
+from scalelab.store.connection import CONFIG, load_duckdb
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
 from scalelab.store.schema import first_column, one, quoted
@@ -189,6 +189,7 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
     Raises:
         InputError: It cannot be read, is empty or too long, or two columns have one name.
     """
+    load_duckdb()
     import duckdb
 
     path = Path(table).expanduser() if isinstance(table, (str, Path)) else None

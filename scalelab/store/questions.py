@@ -21,7 +21,7 @@ from scalelab.store.answers import (
     reached_of,
 )
 from scalelab.store.claims import Claims
-from scalelab.store.connection import Database
+from scalelab.store.connection import Database, load_duckdb
 from scalelab.store.schema import first_column
 
 if TYPE_CHECKING:
@@ -237,6 +237,7 @@ class Questions:
     @contextmanager
     def _asked(self, query: str, files: Files = "read") -> Iterator[duckdb.DuckDBPyConnection]:
         """Runs a user's query, and tells what is wrong with it from what is wrong with the store."""
+        load_duckdb()
         import duckdb
 
         with self.database.read(confined=files == "none") as connection:

@@ -356,3 +356,30 @@ def test_a_store_that_may_not_be_read_is_told(store):
 def test_any_duckdb_that_we_accept_can_read_the_file(store):
     tags = store.rows("select tags['storage_version'] from duckdb_databases() where not internal")[1]
     assert tags[0][0].startswith("v1.2.0")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from scalelab.store.connection import load_duckdb
+
+class CtrlC:
+    def find_spec(self, name, *rest):
+        if name == "_duckdb":
+            came.append(name)
+            os.kill(os.getpid(), signal.SIGINT)
+
+came = []
+sys.meta_path.insert(0, CtrlC())
+try:
+    load_duckdb()
+except KeyboardInterrupt:
+    import duckdb
+    print(came, duckdb.connect().execute("select 7").fetchone())
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+def test_ctrl_c_while_duckdb_is_imported_comes_afterwards():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True)
+    assert done.stdout == "['_duckdb'] (7,)\n"
+    assert not done.stderr
