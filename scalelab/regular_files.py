@@ -26,6 +26,10 @@ def open_regular(path: Path | str) -> BufferedReader:
         NotRegularError: It is a pipe, a socket, a device, a folder, or a link to nowhere.
         OSError: It cannot be opened.
     """
+    return open(_handle(path), "rb")
+
+
+def _handle(path: Path | str) -> int:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
@@ -41,7 +45,7 @@ def open_regular(path: Path | str) -> BufferedReader:
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(kind) else "a pipe" if stat.S_ISFIFO(kind) else "a device"
         raise NotRegularError(errno.EINVAL, f"it is {what}, not a file", str(path))
-    return open(handle, "rb")
+    return handle
 
 
 def read_regular(path: Path | str, limit: int = LARGEST) -> bytes:
@@ -55,8 +59,14 @@ def read_regular(path: Path | str, limit: int = LARGEST) -> bytes:
         NotRegularError: It is none, see `open_regular`, or is larger than the limit.
         OSError: It cannot be read.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    handle = _handle(path)
+    try:
+        size = os.fstat(handle).st_size
         if size > limit:
             raise NotRegularError(errno.EFBIG, f"it has {size:,} bytes, more than {limit:,}", str(path))
-        return file.read()
+        parts = []
+        while part := os.read(handle, size + 1):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)

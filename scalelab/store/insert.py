@@ -6,7 +6,8 @@ Nothing here opens, waits or moves files.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,11 @@ def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, st
     return {row[0]: row[1] for row in connection.execute(f"describe {table}").fetchall()}
 
 
+def struct(kinds: Mapping[str, str]) -> str:
+    """Returns the type of an object whose members have these types."""
+    return f"STRUCT({', '.join(f'{schema.quoted(name)} {kind}' for name, kind in kinds.items())})"
+
+
 @dataclass(frozen=True)
 class Room:
     """The columns that a table has for what plugins bring.
@@ -63,38 +69,44 @@ class Room:
     def _names(self) -> dict[str, str]:
         return {column.pointer: column.name for column in self.columns}
 
-    def bring(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[Row]) -> None:
-        """Makes the temporary table `brought`: a row's number as `place`, and its values in these columns.
+    def line(self, values: Row) -> str:
+        """Returns values as the end of a line that `brought` reads, given by pointer."""
+        named = json.dumps({self._names[pointer]: value for pointer, value in values.items()})
+        return f",{named[1:]}" if values else "}"
+
+    @contextmanager
+    def brought(self, lines: Sequence[str], own: Mapping[str, str]) -> Iterator[str]:
+        """Gives SQL of a table of JSON objects, each with columns of its own and these.
 
         DuckDB reads them from a file, because it takes objects of thousands of names apart in a time that
         grows with the square of their number where they are in a query.
 
         Args:
-            connection: Of a store, for writing.
-            rows: Values by pointer.
+            lines: The objects, each ending in a `line`.
+            own: Types of their own columns, by name.
 
         Raises:
             StoreError: There is no room for the file.
         """
-        lines = [
-            json.dumps({"place": place, **{self._names[pointer]: value for pointer, value in row.items()}})
-            for place, row in enumerate(rows)
-        ]
         # Text is read as JSON first: a number shown as text then reads as after a column was widened.
         kinds = {c.name: "JSON" if c.sql_type == "VARCHAR" else c.kind for c in self.columns}
         texts = [schema.quoted(name) for name, kind in kinds.items() if kind == "JSON"]
         replaced = ", ".join(f"{name}->>'$' as {name}" for name in texts)
         shown = f"* replace ({replaced})" if texts else "*"
-        columns = "".join(f", {schema.quoted(name)}: '{kind}'" for name, kind in kinds.items())
+        columns = ", ".join(
+            f"{schema.quoted(name)}: {schema.literal(kind)}" for name, kind in {**own, **kinds}.items()
+        )
+        # A break between two tokens, where somebody wrote one, would end the line.
+        text = "\n".join(line.replace("\n", " ") for line in lines).encode()
+        longest = 4 * max(map(len, lines), default=0)  # in bytes
         with TemporaryDirectory(prefix="scalelab-") as folder:
             path = Path(folder, "columns.json")
             with writing(path):
-                path.write_text("\n".join(lines), encoding="utf-8")
-            connection.execute(
-                f"create or replace temp table brought as select {shown} from read_json("
-                f"{schema.literal(str(path))}, format = 'newline_delimited', "
-                f"columns = {{place: 'BIGINT'{columns}}}, "
-                f"maximum_object_size = {max(map(len, lines), default=0) + 1_000_000})"
+                path.write_bytes(text)
+            yield (
+                f"(select {shown} from read_json({schema.literal(str(path))}, "
+                f"format = 'newline_delimited', columns = {{{columns}}}, "
+                f"maximum_object_size = {longest + 1_000_000}))"
             )
 
 
@@ -148,12 +160,7 @@ def insert_trials(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Ro
     room = make_room(connection, "trials", ())
     kinds = described(connection, "trials")
     # The content is text in JSON, and JSON itself.
-    layout = {"place": "BIGINT", **{name: kinds[name] for name in rows[0][0]}, "content": "VARCHAR"}
-    payload = [{"place": place, **row} for place, (row, _) in enumerate(rows)]
-    room.bring(connection, (values for _, values in rows))
-    connection.execute(
-        "insert into trials by name select * exclude (place) from "
-        "(select unnest(item) from (select unnest(from_json(?, ?)) as item)) join brought using (place)",
-        [json.dumps(payload), json.dumps([layout])],
-    )
-    connection.execute("drop table brought")
+    own = {**{name: kinds[name] for name in rows[0][0]}, "content": "VARCHAR"}
+    lines = [json.dumps(row)[:-1] + room.line(values) for row, values in rows]
+    with room.brought(lines, own) as table:
+        connection.execute(f"insert into trials by name from {table}")

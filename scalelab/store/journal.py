@@ -196,7 +196,7 @@ class Journal:
         return self._put(f"{name}{kind.suffix}", text, durable=durable)
 
     def _home(self, file: str) -> Path:
-        return self.kept / (kind_of_file(file).folder or file[:2]) / file
+        return self.kept.joinpath(kind_of_file(file).folder or file[:2], file)
 
     def pending(self, kind: Kind[Any, Any] = RECORDS) -> list[Path]:
         """Returns the records, or other contents, that the database has not taken in, by name."""

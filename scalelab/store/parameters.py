@@ -11,7 +11,7 @@ filled again from the JSON, so that a rebuilt store shows the same values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,21 +55,27 @@ def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
     places = {f"/{component}/params": content[component]["params"] for component in COMPONENTS}
     places |= {f"/{component}/content": content[component].get("content", {}) for component in COMPONENTS}
     places["/training"] = content["training"]
-    return {key: value for place, values in places.items() for key, value in _flat(values, place)}
+    found: dict[str, Any] = {}
+    for place, values in places.items():
+        _flatten(values, place, found)
+    return found
 
 
 def feature_values(features: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the columns of a record's features show, by JSON pointer into them."""
-    return dict(_flat(features, ""))
+    found: dict[str, Any] = {}
+    _flatten(features, "", found)
+    return found
 
 
-def _flat(mapping: Mapping[str, Any], pointer: str) -> Iterator[tuple[str, Any]]:
+def _flatten(mapping: Mapping[str, Any], pointer: str, found: dict[str, Any]) -> None:
     for key, value in mapping.items():
-        here = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+        if "~" in key or "/" in key:
+            key = key.replace("~", "~0").replace("/", "~1")
         if type(value) is dict and value:
-            yield from _flat(value, here)
+            _flatten(value, f"{pointer}/{key}", found)
         else:
-            yield here, value
+            found[f"{pointer}/{key}"] = value
 
 
 def kind_of(value: Any) -> Kind:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.errors import StoreDamagedError, brief
 from scalelab.records import CurvePoint, Record, Trial, canonical_json
@@ -22,6 +21,7 @@ from scalelab.store.insert import (
     insert_trials,
     make_room,
     new_trials,
+    struct,
 )
 from scalelab.store.kind import Attempts
 from scalelab.store.plain import check_identity, check_plain
@@ -49,8 +49,7 @@ left join (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record as the journal holds it.
 
     Attributes:
@@ -100,7 +99,7 @@ class Records(Attempts[Record, Entry]):
         trial_id, attempt, features, trial, record = members
         check_plain(Trial, trial.text, "trial")
         check_identity(trial_id.value, trial, "trial")
-        check_plain(Record, record.text, "record", trial=(Any, None), features=(Any, None))
+        check_plain(Record, record.text, "record", without=("trial", "features"))
         _check_features(features.value)
         return Entry(trial_id.value, attempt.value, features.value, trial, record.text)
 
@@ -119,34 +118,30 @@ class Records(Attempts[Record, Entry]):
         trials = new_trials(connection, {entry.trial_id: entry.trial for entry in entries.values()})
         features = [parameters.feature_values(entry.features) for entry in entries.values()]
         room = make_room(connection, "records", features)
-        payload = [
-            f'{{"place":{place},"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
-            f'"features":{json.dumps(canonical_json(entry.features))}}}'
-            for place, entry in enumerate(entries.values())
-        ]
         # How DuckDB is to read a record's fields; those of a later scalelab are ignored, missing ones NULL.
         record = {
             name: kind
             for name, kind in described(connection, "records").items()
             if name in Record.model_fields and name not in _BESIDE
         }
-        layout = {
-            "place": "BIGINT",
+        own = {
             "trial_id": "VARCHAR",
             "attempt": "BIGINT",
-            "record": {**record, "provenance": "JSON", "curve": "JSON"},
             "features": "VARCHAR",
+            "record": struct({**record, "provenance": "JSON", "curve": "JSON"}),
         }
+        lines = [
+            f'{{"trial_id":"{entry.trial_id}","attempt":{entry.attempt},"record":{entry.record},'
+            f'"features":{json.dumps(canonical_json(entry.features))}{room.line(values)}'
+            for entry, values in zip(entries.values(), features, strict=True)
+        ]
         with transaction(connection):
             insert_trials(connection, trials)
-            room.bring(connection, features)
-            connection.execute(
-                "create or replace temp table staged as select * exclude (place) from ("
-                "select place, trial_id, attempt, features::json as features, unnest(record) "
-                "from (select unnest(item) from (select unnest(from_json(?, ?)) as item))) "
-                "join brought using (place)",
-                ["[" + ",".join(payload) + "]", json.dumps([layout])],
-            )
+            with room.brought(lines, own) as table:
+                connection.execute(
+                    "create or replace temp table staged as select "
+                    f"* exclude (record) replace (features::json as features), unnest(record) from {table}"
+                )
             known = tested_metrics(connection)
             _insert_staged(connection)
             if tested_metrics(connection) != known:
@@ -201,7 +196,6 @@ def _insert_staged(connection: duckdb.DuckDBPyConnection) -> None:
         "anti join study_trials using (study, trial_id)"
     )
     connection.execute("drop table staged")
-    connection.execute("drop table brought")
 
 
 def _given(row: Mapping[str, Any], names: Mapping[str, object], in_json: Sequence[str]) -> dict[str, Any]:
