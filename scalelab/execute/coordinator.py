@@ -61,7 +61,7 @@ def run_study(
         keep_weights: Whether to keep weights in the journal, those of the best step and those of the last.
             Trials that are done already have none, unless kept then.
         catalog: The plugins; the installed ones by default.
-        executor: Runs the jobs; local processes by default. The caller closes an executor of its own.
+        executor: Runs the jobs; local processes by default. The caller closes its own.
         stop: Ends the run early when asked, as Ctrl-C does while trials run.
         on_event: Told of everything that happens, in order.
 
@@ -70,15 +70,13 @@ def run_study(
         StoreError: The store or its journal cannot be written; what was acknowledged is in the journal.
     """
     cluster = None if on is None else Cluster.of(on)
-    if cluster:
-        device = cluster.device(device)
+    device = cluster.device(device) if cluster else device
     check_asked(workers, "auto" if cluster else device)  # its machines say what they have
     asked = asked_threads(threads)
     catalog = catalog or load_plugins()
-    study, store = load_study(study, catalog), open_store(store, create=True)
     run = Run(
-        study=study,
-        store=store,
+        study=load_study(study, catalog),
+        store=open_store(store, create=True),
         catalog=catalog,
         device=device,
         max_attempts=max_attempts,
