@@ -58,8 +58,7 @@ def run_study(
         max_attempts: Attempts at a trial whose worker gets lost before the trial counts as failed.
         threads: CPU threads for each worker; by default as `scalelab.execute.crew.Crew.of` says.
         stall_seconds: How long a worker may be silent before it counts as hung.
-        keep_weights: Whether to keep weights in the journal, those of the best step and those of the last.
-            Trials that are done already have none, unless kept then.
+        keep_weights: Whether to keep weights of the best step and the last, of trials that are not done yet.
         catalog: The plugins; the installed ones by default.
         executor: Runs the jobs; local processes by default. The caller closes its own.
         stop: Ends the run early when asked, as Ctrl-C does while trials run.
