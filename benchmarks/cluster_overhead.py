@@ -2,7 +2,8 @@
 
 A trial trains one step of a network of one layer, so that what is left is the engine. Local processes, as
 many as there are jobs on Ray, take the same study first. Where Ray Tune is installed (extra `ray[tune]`),
-as many of its trials, each of which reports once, run in the same Ray after that.
+as many of its trials, each of which reports once, run in the same Ray after that, and before them as many
+calls of a remote function that returns a dictionary, which is the least that Ray asks for.
 
 Run: `python benchmarks/cluster_overhead.py [--trials 500] [--jobs 2]` (with the extra `ray`).
 """
@@ -102,12 +103,41 @@ def measure(name: str, folder: Path, study: Path, n_trials: int, **how: object) 
     )
 
 
+def told(name: str, n_trials: int, begun: float, cpu: float) -> None:
+    """Prints what a driver of Ray's own took since then."""
+    wall, used = time.perf_counter() - begun, cpu_seconds() - cpu
+    print(
+        f"{name:10} {wall:7.1f} s in all, {1000 * wall / n_trials:7.2f} ms a trial; driver      "
+        f"{1000 * used / n_trials:6.2f} ms of CPU a trial, {100 * used / wall:5.1f}% of a core",
+        flush=True,
+    )
+
+
+def tasks(n_trials: int, jobs: int) -> None:
+    """Calls a remote function that returns a dictionary, as often and on as many CPUs."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    def nothing(seed: int) -> dict[str, int]:
+        return {"loss": seed}
+
+    ray.get([nothing.remote(seed) for seed in range(jobs)])  # its processes have started
+    begun, cpu = time.perf_counter(), cpu_seconds()
+    under_way = [nothing.remote(seed) for seed in range(jobs)]
+    for seed in range(jobs, n_trials):
+        ended, under_way = ray.wait(under_way)
+        ray.get(ended)
+        under_way.append(nothing.remote(seed))
+    ray.get(under_way)
+    told("ray tasks", n_trials, begun, cpu)
+
+
 def tune(n_trials: int, jobs: int) -> None:
     """Runs trials of Ray Tune that report once."""
     try:
         from ray import tune
     except ImportError as error:
-        print(f"ray tune   not measured: {error}")
+        print(f"ray tune   not measured: {str(error).splitlines()[0]}")
         return
 
     def nothing(config: dict[str, int]) -> None:
@@ -120,11 +150,7 @@ def tune(n_trials: int, jobs: int) -> None:
         tune_config=tune.TuneConfig(max_concurrent_trials=jobs, reuse_actors=True),
     )
     tuner.fit()
-    wall = time.perf_counter() - begun
-    print(
-        f"ray tune   {wall:7.1f} s in all, {1000 * wall / n_trials:7.2f} ms a trial, driver "
-        f"{100 * (cpu_seconds() - cpu) / wall:5.1f}% of a core"
-    )
+    told("ray tune", n_trials, begun, cpu)
 
 
 def main() -> None:
@@ -148,6 +174,7 @@ def main() -> None:
         for shared in (True, False):
             cluster = Cluster(on="ray", slots=jobs, shared_folder=shared)
             measure("ray" if shared else "ray apart", folder, study, n, on=cluster)
+        tasks(n, jobs)
         tune(n, jobs)
     ray.shutdown()
 

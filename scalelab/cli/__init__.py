@@ -43,6 +43,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as end:
+        # Typer ends on Ctrl-C without a word.
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            print("stopped", file=sys.stderr)
+        raise
 
 
 def _refuse_undecoded() -> None:

@@ -178,8 +178,8 @@ class Run(Ledger):
                 self._hear(event)
             self._stand(executor.standing())
             self.store.claims.beat()
-            # Taking records in costs a twentieth of the time at most, however many there are.
-            if time.monotonic() - ingested > max(INGEST_SECONDS, 20 * spent):
+            # Taking records in costs a fiftieth of the time at most, however many there are.
+            if time.monotonic() - ingested > max(INGEST_SECONDS, 50 * spent):
                 ingested = time.monotonic()
                 with suppress(StoreLockedError):  # somebody reads the store; the journal keeps what waits
                     self.store.ingest(wait=0.5)

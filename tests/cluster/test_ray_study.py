@@ -30,7 +30,25 @@ from scalelab.store.claims import Claims
 from scalelab.store.fleet import fleets
 from scalelab.supervise.stop import StopSignal
 
+pytestmark = pytest.mark.timeout(900)
 SLOW = {"seeds": 2, "steps": 40, "options": "ms_per_step = 25.0"}
+WATCH = """
+if os.getpid() != {coordinator}:
+    import sys
+
+    def note(what):
+        with open({noted!r}, "a") as file:
+            file.write(what + "\\n")
+
+    def watch(event, given):
+        for path in given if event.partition(".")[0] in ("open", "os", "shutil") else ():
+            if isinstance(path, str) and path.startswith({store!r}):
+                note(event + " " + path)
+
+    sys.addaudithook(watch)
+    note("watches")
+"""
+"""Follows what processes other than the coordinator do with the store's files."""
 FOLDER = pytest.mark.parametrize("shared", [True, False], ids=["shared", "scratch"])
 
 
@@ -106,8 +124,7 @@ def test_a_killed_process_loses_an_attempt(nodes, lab, victim):
     check_settled(lab, study, 8)
 
 
-@FOLDER
-def test_a_lost_node_is_not_held_against_its_trials(nodes, lab, shared):
+def test_a_lost_node_is_not_held_against_its_trials(nodes, lab):
     study = lab.study(**SLOW)
     lost, reasons, retried = [], [], set()
 
@@ -119,31 +136,37 @@ def test_a_lost_node_is_not_held_against_its_trials(nodes, lab, shared):
             reasons.append(event.reason)
             retried.add(event.trial_id)
 
-    summary = run(lab, study, nodes.on, lose, slots=4, shared_folder=shared, max_attempts=1)
+    summary = run(lab, study, nodes.on, lose, slots=4, shared_folder=False, max_attempts=1)
     assert summary.complete
     assert retried
     assert all("node" in reason for reason in reasons)
     check_settled(lab, study, 8)
 
 
+def seconds_of_a_run(lab: Lab, nodes: Nodes) -> float:
+    """Returns how long trials of no time take, jobs started for them."""
+    store, lab.store = lab.store, lab.folder / "seconds.duckdb"
+    began = time.monotonic()
+    run(lab, lab.study(name="seconds"), nodes.on)
+    lab.store = store
+    return time.monotonic() - began
+
+
 @FOLDER
-def test_a_time_limit_has_trials_go_on_in_the_next_job(nodes, lab, shared, monkeypatch):
-    monkeypatch.setattr(begin, "Orders", functools.partial(Orders, grace_seconds=45.0))
-    study = lab.study(seeds=1, steps=80, options="ms_per_step = 200.0")
+def test_a_time_limit_has_trials_go_on_in_the_next_job(nodes, lab, shared):
+    limit = 8.0 + 1.5 * seconds_of_a_run(lab, nodes)  # a busy machine may take long to start a job
+    study = lab.study(steps=round(limit / 0.25), options="ms_per_step = 200.0")
     reasons = []
 
     def note(event):
         if isinstance(event, Retried):
             reasons.append(event.reason)
 
-    assert run(lab, study, nodes.on, note, slots=4, time_limit=60.0, shared_folder=shared).complete
-    assert reasons
-    assert set(reasons) == {"its time limit is near"}
+    how = {"slots": 4, "time_limit": limit, "max_attempts": 10}
+    assert run(lab, study, nodes.on, note, shared_folder=shared, **how).complete
+    assert len(reasons) >= 4
+    assert all(reason.startswith("its time limit is near") for reason in reasons)
     check_settled(lab, study, 4)
-    steps = open_store(lab.store).sql(
-        "select max(n) as n from (select count(*) as n from records group by trial_id)"
-    )
-    assert steps["n"][0] <= 4
 
 
 def test_two_coordinators_share_the_trials_of_one_store(nodes, lab):
@@ -159,8 +182,9 @@ def test_two_coordinators_share_the_trials_of_one_store(nodes, lab):
     check_settled(lab, study, 8, [*mine, *other.told("Finished")])
 
 
-@pytest.mark.parametrize("at_stop", ["cancel", "leave"])
-@FOLDER
+@pytest.mark.parametrize(
+    ("at_stop", "shared"), [("cancel", False), ("leave", True), ("leave", False)], ids=str
+)
 def test_ctrl_c_ends_the_jobs_or_leaves_them(nodes, lab, at_stop, shared):
     study = lab.study(**SLOW)
     stop = StopSignal()
@@ -178,10 +202,21 @@ def test_ctrl_c_ends_the_jobs_or_leaves_them(nodes, lab, at_stop, shared):
         assert Claims(store.journal).live() == []
     else:
         assert stopped.interrupted == 0
+        assert stopped.left > 0
         assert len(jobs_of(lab)) == 2
     summary = run(lab, study, nodes.on, shared_folder=shared)
     assert summary.complete
     check_settled(lab, study, 8)
+
+
+def test_jobs_without_a_shared_folder_open_nothing_of_the_store(nodes, lab):
+    study = lab.study(seeds=1, steps=10, options="ms_per_step = 25.0")
+    noted = lab.folder / "noted.txt"
+    with (lab.plugins / "toys.py").open("a") as toys:
+        toys.write(WATCH.format(coordinator=os.getpid(), store=str(lab.store), noted=str(noted)))
+    assert run(lab, study, nodes.on, shared_folder=False, keep_weights=True).complete
+    assert set(noted.read_text().splitlines()) == {"watches"}
+    check_settled(lab, study, 4)
 
 
 def test_a_job_without_the_folder_says_so(nodes, lab, monkeypatch):
@@ -268,6 +303,15 @@ def test_an_address_without_ray_is_refused_soon(started, lab, silent):
         with pytest.raises(InputError, match=said):
             run(lab, lab.study(), on)
         assert time.monotonic() - began < 60
+
+
+def test_a_cluster_of_another_version_is_refused(nodes, lab, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "1.2.3")
+    with pytest.raises(InputError, match=r"Version mismatch.*1\.2\.3") as refused:
+        run(lab, lab.study(), nodes.on)
+    assert "\n" not in str(refused.value)
 
 
 def test_ray_that_is_not_installed_is_named(lab, monkeypatch):

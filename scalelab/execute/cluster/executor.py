@@ -22,7 +22,10 @@ from scalelab.store.fleet import QUEUE, Fleet, Heart
 AHEAD_SECONDS = 5.0
 AHEAD_LIMIT = 2000
 RENEW_SECONDS = 10.0
-HEAR_SECONDS = 0.1
+HEAR_SECONDS = (0.2, 0.5)
+"""How long after a message others are asked for; twice as long each time that there is none."""
+POST_TRIALS = 100
+"""So many trials at most wait to be posted together."""
 END_SECONDS = 20.0
 STRAY_SECONDS = 90.0
 NEWS_SECONDS = 2.0
@@ -55,13 +58,15 @@ class ClusterExecutor:
         self._facts = facts
         self._n_jobs = crew.workers
         self._jobs: dict[str, Job] = {}
+        self._unposted: list[Job] = []
         self._agents: dict[str, Hello] = {}
         self._busy: set[str] = set()
         self._leaving: set[str] = set()
         self._stillborn: list[str] = []
         self._ended: deque[float] = deque()
         self._standing = Standing({})
-        self._looked = self._renewed = float("-inf")
+        self._looked = self._renewed = self._strayed = float("-inf")
+        self._hears, self._pause = float("-inf"), HEAR_SECONDS[0]
         self._withdrawn: list[str] = []
         self._missing: dict[str, float] = {}
         self._left = False
@@ -100,9 +105,16 @@ class ClusterExecutor:
         return None
 
     def submit(self, job: Job) -> None:
-        """Puts a trial into the inbox of the run."""
+        """Puts a trial into the inbox of the run, with others at the next `poll` at the latest."""
         self._jobs[job.trial.id] = job
-        self._machines.post.post(job)
+        self._unposted.append(job)
+        if len(self._unposted) >= POST_TRIALS:
+            self._post()
+
+    def _post(self) -> None:
+        if self._unposted:
+            self._machines.post.post(self._unposted)
+            self._unposted = []
 
     def adopt(self, job: Job) -> None:
         """Takes over a trial that an earlier coordinator put there."""
@@ -116,24 +128,28 @@ class ClusterExecutor:
 
     def poll(self, timeout: float) -> list[Event]:
         """Returns what jobs said, and the loss of those that are gone."""
+        self._post()
         self._renew()
         events: list[Event] = [Withdrawn(trial_id=trial_id) for trial_id in self._withdrawn]
         self._withdrawn.clear()
-        events += self._heard()
         deadline = time.monotonic() + timeout
-        while not events:
+        while True:
+            if time.monotonic() >= self._hears:
+                events += self._heard()
             often = self._machines.look_seconds
             if time.monotonic() - self._looked > (min(often, NEWS_SECONDS) if self._news else often):
                 events += self._look()
-            if events or time.monotonic() > deadline:
-                break
-            time.sleep(min(HEAR_SECONDS, timeout))
-            events += self._heard()
-        return events
+            now = time.monotonic()
+            if events or now >= deadline:
+                return events
+            time.sleep(max(0.0, min(self._hears, deadline) - now))
 
     def _heard(self) -> list[Event]:
         events: list[Event] = []
-        for agent, message in self._machines.post.hear():
+        messages = self._machines.post.hear()
+        self._pause = HEAR_SECONDS[0] if messages else min(2 * self._pause, HEAR_SECONDS[1])
+        self._hears = time.monotonic() + self._pause
+        for agent, message in messages:
             events += self._understood(agent, message)
         return events
 
@@ -225,7 +241,10 @@ class ClusterExecutor:
         alive = self._standing.queued + len(self._standing.running.keys() - self._leaving)
         if not self._over and alive < wanted:
             self._restart(wanted - alive)
-        return events + self._strays()
+        if self._looked - self._strayed > STRAY_SECONDS / 9:
+            self._strayed = self._looked
+            events += self._strays()
+        return events
 
     def _restart(self, n: int) -> None:
         """Asks for further jobs; a cluster that refuses them now may be busy or about to be started again.
@@ -278,6 +297,7 @@ class ClusterExecutor:
 
     def interrupt(self) -> bool:
         """Has trials write a checkpoint and jobs end, or leaves them everything and lets them go on."""
+        self._post()
         if self._cluster.at_stop == "leave":
             self._left = True
             return False
@@ -304,7 +324,9 @@ class ClusterExecutor:
     def close(self) -> None:
         """Ends the jobs, unless they are left."""
         try:
-            if not self._left:
+            if self._left:
+                self._post()
+            else:
                 self._over = True
                 self._see_off()
         finally:
@@ -321,4 +343,4 @@ class ClusterExecutor:
         deadline = time.monotonic() + END_SECONDS
         while self._able and time.monotonic() < deadline:
             self._heard()
-            time.sleep(HEAR_SECONDS)
+            time.sleep(HEAR_SECONDS[0])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ class FolderPost:
             if orders is not None:
                 replace_text(fleet.folder / "orders.json", orders.model_dump_json())
 
-    def post(self, job: Job) -> None:
-        """Puts a trial into the inbox."""
-        post_job(self.fleet.folder, job, time.time_ns())
+    def post(self, jobs: Sequence[Job]) -> None:
+        """Puts trials into the inbox."""
+        for job in jobs:
+            post_job(self.fleet.folder, job, time.time_ns())
 
     def hear(self) -> list[tuple[str, Message]]:
         """Returns what jobs said since the last call."""

@@ -8,7 +8,7 @@ another, and what is posted is done whether or not the coordinator lives. There 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, TypeAdapter
@@ -167,8 +167,8 @@ class Mail(Protocol):
 class Post(Protocol):
     """The coordinator's side."""
 
-    def post(self, job: Job) -> None:
-        """Puts a trial into the inbox."""
+    def post(self, jobs: Sequence[Job]) -> None:
+        """Puts trials into the inbox, in this order."""
 
     def hear(self) -> list[tuple[str, Message]]:
         """Returns what jobs said since the last call, each with the job that said it, in order."""

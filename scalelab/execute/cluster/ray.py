@@ -63,6 +63,7 @@ def connect(cluster: Cluster) -> None:
         ray.init(address="local", include_dashboard=False, **quiet)
         _begun.append("own")
     except (Exception, SystemExit) as error:
+        ray.shutdown()  # what of it was begun
         raise InputError(f"--on {cluster.on}: Ray cannot be used: {one_line(error)}") from error
 
 
@@ -148,7 +149,7 @@ class Ray:
         joined: Whether an earlier coordinator began the run.
     """
 
-    look_seconds = 1.0
+    look_seconds = 2.0
 
     def __init__(
         self, cluster: Cluster, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool

@@ -7,15 +7,15 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scalelab.errors import StoreError
 from scalelab.execute.cluster.folder import DESERTED_SECONDS
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wish, message_from_json
-from scalelab.execute.cluster.ray_office import Files
+from scalelab.execute.cluster.ray_office import Files, Posted
 from scalelab.execute.jobs import FINAL, Job, Requeued
-from scalelab.records import Record
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
 from scalelab.store.files import writing
@@ -68,14 +68,17 @@ class RayPost:
             hellos = answer(office.roll.remote()).hellos
             self._greeted = [(agent, message_from_json(text)) for agent, text in hellos.items()]
 
-    def post(self, job: Job) -> None:
-        """Puts a trial into the inbox."""
+    def post(self, jobs: Sequence[Job]) -> None:
+        """Puts trials into the inbox."""
+        self.office.post.remote([self._posted(job) for job in jobs])
+
+    def _posted(self, job: Job) -> Posted:
         checkpoint = None
         if self._travels:
             job = job.model_copy(update={"store": ""})  # which is nowhere that its worker could reach
             with contextlib.suppress(FileNotFoundError):
                 checkpoint = self._journal.checkpoint(job.trial.id).read_bytes()
-        self.office.post.remote(job.record_id, job.model_dump_json(), checkpoint)
+        return job.record_id, job.model_dump_json(), checkpoint
 
     def hear(self) -> list[tuple[str, Message]]:
         """Returns what jobs said since the last call; files that came with it are on the disk by then."""
@@ -94,9 +97,10 @@ class RayPost:
         """Puts a file into the store's journal."""
         kind, _, name = path.partition("/")
         if kind == "new":
-            entry = RECORDS.open(name.removesuffix(RECORDS.suffix), content)
-            facts = {**json.loads(entry.record), "trial": entry.trial.value, "features": entry.features}
-            self._journal.write(Record.model_validate(facts))
+            record_id = name.removesuffix(RECORDS.suffix)
+            entry = RECORDS.open(record_id, content)
+            if not self._journal.adopt(record_id, content, RECORDS, durable=True):
+                self._journal.write(RECORDS.content(entry))  # the same once more, or one that came late
             return
         target = self._journal.folder / kind / name
         with writing(target):

@@ -20,6 +20,8 @@ STORED_BYTES = 100_000
 
 Files = dict[str, Any]
 """Contents of files by their path within a journal; a large one is a reference into Ray's object store."""
+Posted = tuple[str, str, bytes | None]
+"""A trial that is to wait: its record id, the job as JSON, and the checkpoint that it goes on from."""
 Said = tuple[int, str, str | None, Files]
 """Its number, the job that said it, the message (`None` where only files come), and files."""
 
@@ -89,11 +91,12 @@ class Office:
         """Returns who is there."""
         return Roll(self._jobs, self._hearts, self._hellos, self._ends)
 
-    def post(self, record_id: str, job: str, checkpoint: bytes | None = None) -> None:
-        """Puts a trial into the inbox."""
-        self._inbox[record_id] = job
-        if checkpoint is not None:
-            self._keep_checkpoint(record_id, checkpoint)
+    def post(self, jobs: list[Posted]) -> None:
+        """Puts trials into the inbox."""
+        for record_id, job, checkpoint in jobs:
+            self._inbox[record_id] = job
+            if checkpoint is not None:
+                self._keep_checkpoint(record_id, checkpoint)
 
     def take(self, agent: str) -> tuple[str, str, Any] | None:
         """Leases the trial that has waited longest: its record id, job, and checkpoint if there is one."""
