@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import io
 import multiprocessing
 import os
@@ -35,6 +34,7 @@ from pathlib import Path
 
 import psutil
 from fuzz_inputs import KINDS, prepare
+from fuzz_quick import begin, hurry
 
 MEANT = {0, 1, 2, 3}
 IDLE_SECONDS = 10
@@ -116,24 +116,11 @@ def answers(kind: str, case: int, seed: int, root: Path) -> list[Answer]:
     folder.mkdir(parents=True)
     os.chdir(folder)
     sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the case takes
+    begin(case)
     rng = random.Random(f"{seed}-{kind}-{case}")
     found = [called(argv) for argv in KINDS[kind](rng, folder, root / "template")]
     os.chdir(root)
     return found
-
-
-def hurry() -> None:
-    """Leaves out what takes long and does not depend on the input."""
-    import typer.main
-
-    from scalelab.errors import InputError
-    from scalelab.execute import clock
-
-    def not_timed(_: object) -> None:
-        raise InputError("nothing is timed here")
-
-    clock.time_jobs = not_timed  # two processes train for seconds
-    typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 def serve(pipe: Connection, seed: int, root: Path) -> None:
@@ -141,8 +128,10 @@ def serve(pipe: Connection, seed: int, root: Path) -> None:
     hurry()
     while (order := pipe.recv()) is not None:
         kind, case = order
+        start = time.process_time()
         found = answers(kind, case, seed, root)
-        pipe.send(([answer.code for answer in found], [fault for answer in found for fault in answer.faults]))
+        faults = [fault for answer in found for fault in answer.faults]
+        pipe.send(([answer.code for answer in found], faults, time.process_time() - start))
         shutil.rmtree(root / "cases" / f"{kind}-{case}", ignore_errors=True)
 
 
@@ -175,8 +164,8 @@ class Child:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def ask(self, kind: str, case: int, limit: float) -> tuple[list[int | str], list[tuple[str, str]]]:
-        """Returns the exit codes and the faults of an input."""
+    def ask(self, kind: str, case: int, limit: float) -> tuple[list[int | str], list[tuple[str, str]], float]:
+        """Returns the exit codes and the faults of an input, and what it took of a core in seconds."""
         if self._served >= SERVES:
             self.end()
             context = multiprocessing.get_context("forkserver")
@@ -197,7 +186,7 @@ class Child:
             self._process.join()
             fault = ("traceback", f"the process died: {self._process.exitcode}")
         self._served = SERVES
-        return [], [fault]
+        return [], [fault], 0.0
 
     def _answers(self, limit: float) -> bool:
         """Waits for an answer; where others have the processor, for as much of the process's own time."""
@@ -225,9 +214,8 @@ def batch(
     """Asks a child for one input after another, until there are no more."""
     child = Child(options.seed, root)
     for kind, case in queue:
-        start = time.monotonic()
-        codes, faults = child.ask(kind, case, options.limit)
-        tallies[kind].add(case, codes, faults, time.monotonic() - start)
+        codes, faults, seconds = child.ask(kind, case, options.limit)
+        tallies[kind].add(case, codes, faults, seconds)
         for fault in set(faults):
             if len(tallies[kind].examples[fault]) == 1:
                 print(f"--only {kind} --case {case}: {': '.join(fault)}", file=sys.stderr, flush=True)
@@ -253,7 +241,7 @@ def shown(tallies: dict[str, Tally], limit: float) -> str:
     """Returns the table, and what was wrong, each kind of fault with the cases that show it."""
     names = ("traceback", "hang", "exit code", "unclear")
     heads = ("inputs of", "inputs", "refused", "tracebacks", f"hangs over {limit:.0f} s", "wrong exit codes")
-    lines = ["| " + " | ".join((*heads, "unclear errors", "ms each")) + " |", "|---" * 8 + "|"]
+    lines = ["| " + " | ".join((*heads, "unclear errors", "ms of a core")) + " |", "|---" * 8 + "|"]
     for kind, tally in tallies.items():
         counts = [tally.inputs, tally.refused, *(tally.faults[name] for name in names)]
         each = 1000 * tally.seconds / max(1, tally.inputs)
@@ -284,6 +272,8 @@ def main() -> None:
     kinds = options.only.split(",")
     root = Path(tempfile.mkdtemp(prefix="scalelab-fuzz-"))
     os.environ |= {"SCALELAB_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"}
+    # No cluster that is here: no job may outlive its input.
+    os.environ |= {"RAY_ADDRESS": "127.0.0.1:9", "SLURM_CONF": str(root / "none")}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["fuzz_inputs", "torch._dynamo", "scalelab.cli.app", "scalelab.api.answers"]

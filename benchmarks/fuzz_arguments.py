@@ -48,11 +48,30 @@ SENSIBLE = {
     "--reach": ["0.1", "1e-300", "-1", "nan", "inf"],
     "--budget": ["1e9", "1e400", "-1", "nan", "1P", "1e"],
     "--max-latency": ["5ms", "1us", "-1ms", "5", "nan ms", "1e400s"],
+    "--on": [
+        "best",
+        "last",
+        "x",
+        "ray",
+        "ray:x",
+        "ray:",
+        "ray:127.0.0.1:9",
+        "ray:none.invalid:1",
+        "ray:[::1]:99999",
+        "slurm",
+        "slurm:",
+        "slurm:none",
+    ],
+    "--slots": ["1", "0", "-1", "100000000000", "x"],
+    "--memory": ["4GB", "1", "-1GB", "nanGB", "1e400GB", "x"],
+    "--sbatch": ["account=x", "array=1-9", "=", "x=\n", "a b=c"],
+    "--at-stop": ["leave", "cancel", "x"],
     "--level": ["0.9", "0", "1", "-1", "nan", "1e-300"],
 }
 ARGUMENTS = {
     "study": ["toys.toml", "none.toml", "s.duckdb"],
     "study_file": ["toys.toml", "none.toml"],
+    "other": ["other/s.duckdb", "other/s.duckdb", "s.duckdb", "none.duckdb", "table.csv", "other"],
     "file": ["table.csv", "s.duckdb", "toys.toml", "none.csv"],
     "query": [
         "select 1",
@@ -107,6 +126,7 @@ def _hostile(rng: random.Random, names: list[str]) -> str:
         "--time-limit",
         "--url",
         "--to",
+        "--on",
     } & set(names)
     if "--to" in bounded:
         sensible = ["out", "toys.toml", "/dev/null", "", "n" * 300]
@@ -124,6 +144,8 @@ def arguments(rng: random.Random, folder: Path, template: Path) -> list[list[str
     shutil.copy(template / "toys.toml", folder)
     shutil.copy(template / "table.csv", folder)
     way, command = rng.choice(_commands())
+    if way == ["store", "merge"]:
+        shutil.copytree(template / "store", folder / "other")
     given: list[str] = []
     for parameter in command.params:
         name = parameter.name or ""
@@ -132,7 +154,8 @@ def arguments(rng: random.Random, folder: Path, template: Path) -> list[list[str
             if way[0] in ("run", "plan"):
                 given.append(rng.choice([*ARGUMENTS[name], "toys.toml/x", "n" * 300, "\udcff"]))
             elif rng.random() < 0.9:
-                given.append(rng.choice(ARGUMENTS[name]) if rng.random() < 0.8 else _hostile(rng, []))
+                usual = ARGUMENTS.get(name, PATHS)
+                given.append(rng.choice(usual) if rng.random() < 0.8 else _hostile(rng, []))
         elif name != "help" and rng.random() < rng.choice([0.05, 0.3]):
             given.append(rng.choice([*parameter.opts, *parameter.secondary_opts]))
             if not getattr(parameter, "is_flag", False):
@@ -143,7 +166,7 @@ def arguments(rng: random.Random, folder: Path, template: Path) -> list[list[str
         )
     options = {option for parameter in command.params for option in parameter.opts}
     last = []
-    if "--workers" in options and "--workers" not in given:
+    if "--workers" in options and not {"--workers", "--on"} & set(given):
         last += ["--workers", "0"]
     if "--store" in options and "--store" not in given:
         last += ["--store", "s.duckdb"]

@@ -277,11 +277,12 @@ def journals(rng: random.Random, folder: Path, template: Path) -> list[list[str]
         ["store", "check"],
         run,
         ["store", "rebuild"],
+        ["store", "merge", str(template / "store" / "s.duckdb")],
         ["status"],
-        ["export", "out"],
+        ["export", "out", *rng.choice([[], ["--anonymous"]])],
         ["analyze", "--json"],
     ]
-    chosen = [*rng.sample(commands[:3], 2), *(commands[3:] if rng.random() < 0.1 else [])]
+    chosen = [*rng.sample(commands[:4], 2), *(commands[4:] if rng.random() < 0.05 else [])]
     return [[*command, "--store", "s.duckdb"] for command in chosen]
 
 
