@@ -52,6 +52,7 @@ class Agent:
         self._wished = ("go on", float("-inf"))
         self._moved = False
         self._n_taken = 0
+        self._reason = ""
 
     def serve(self) -> str:
         """Serves until there is a reason to end; returns it."""
@@ -97,7 +98,7 @@ class Agent:
     def _requeue(self, job: Job, reason: str) -> None:
         """Brings an attempt to an end as interrupted, and puts the next one at the head of the inbox."""
         now = time.time()
-        Journal(Path(job.store)).write(  # where its worker could not
+        Journal(Path(job.store)).settle(  # where its worker could not
             Record(
                 trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
                 started_at=now, finished_at=now,
@@ -126,6 +127,11 @@ class Agent:
             self._attempt(executor, job)
 
     def _reason_to_end(self) -> str:
+        """Returns why the job is to end; it stays so, for what was interrupted takes no further trial."""
+        self._reason = self._reason or self._reason_now()
+        return self._reason
+
+    def _reason_now(self) -> str:
         said = self._stop()
         if said:
             return said
