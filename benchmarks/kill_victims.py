@@ -6,14 +6,16 @@ import ctypes
 import io
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from store import record
@@ -23,6 +25,9 @@ NEW_MOUNTS, NEW_HOSTNAME = 0x00020000, 0x04000000
 PRIVATE, BIND, RECURSIVE = 1 << 18, 1 << 12, 1 << 14
 OLD = "c968a68:examples/mitbih-design.duckdb"
 """A store of an older schema, from the project's own history."""
+SIGNALS = (*[signal.SIGKILL] * 6, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP, signal.SIGSTOP)
+Target = Callable[[int], None]
+"""Sends a signal."""
 STUDY = """
 name = "{name}"
 seeds = [{seeds}]
@@ -35,8 +40,9 @@ space = {{ width = {{ type = "doubling", low = 2, high = 8 }} }}
 [[optimizer]]
 name = "toy-sgd"
 [training]
-length = {{ steps = 50 }}
+length = {{ steps = {steps} }}
 batch_size = 8
+precision = "fp32"
 validations = 3
 """
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,6 +67,9 @@ def forked(action: Callable[[], int], log: Path, *, host: str = "", cwd: Path | 
         return pid
     code = 70
     try:
+        # Whatever this script heeds or was told to ignore, as after `nohup … &`.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         if host:
             _system(_libc.unshare, NEW_HOSTNAME)
@@ -158,12 +167,12 @@ class Lab:
             return [*ways, (Path("../real/store.duckdb"), link)]
         return [*ways, (bound / "store.duckdb", self.folder)]
 
-    def new_study(self, n_trials: int) -> None:
+    def new_study(self, n_trials: int, steps: int) -> None:
         """Makes the next study the present one."""
         first = 1000 * self.number()
         self.study = self.folder / f"study-{first}.toml"
         seeds = ", ".join(str(first + k) for k in range(max(1, n_trials // 3)))
-        self.study.write_text(STUDY.format(name=self.study.stem, seeds=seeds))
+        self.study.write_text(STUDY.format(name=self.study.stem, seeds=seeds, steps=steps))
 
     def run(self, store: Path, *more: object) -> Callable[[], int]:
         """Returns the training of the present study."""
@@ -171,32 +180,16 @@ class Lab:
         return command("run", self.study, *options, *more)
 
 
-@dataclass(frozen=True)
-class Victim:
-    """A command that is killed.
+def children_of(words: str) -> Callable[[Lab, int], list[Target]]:
+    """Returns what finds the children of a process with these words in their command line."""
 
-    Attributes:
-        start: Returns what to start on a store, by its path.
-        processes: Words in the command line of the children that are hit instead of it; none for the command
-            itself.
-        wait: Seconds, at most, from its start (or the last signal) to the next one.
-        lives: Whether it goes on after one of its processes was hit.
-    """
+    def found(_: Lab, pid: int) -> list[Target]:
+        return [partial(os.kill, child) for child in _children(pid) if words in _words(child)]
 
-    start: Callable[[Lab, Path], Callable[[], int]]
-    processes: str = ""
-    wait: float = 1.5
-    lives: bool = False
-
-    def targets(self, pid: int) -> list[int]:
-        """Returns the processes of a command that a signal may hit."""
-        return (
-            [child for child in children(pid) if self.processes in _words(child)] if self.processes else [pid]
-        )
+    return found
 
 
-def children(pid: int) -> list[int]:
-    """Returns the children of a process."""
+def _children(pid: int) -> list[int]:
     with suppress(OSError):
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
@@ -206,6 +199,29 @@ def _words(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
+
+
+def _itself(_: Lab, pid: int) -> list[Target]:
+    return [partial(os.kill, pid)]
+
+
+@dataclass(frozen=True)
+class Victim:
+    """What is killed.
+
+    Attributes:
+        start: Returns what to start on a store, by its path. Victims of one `start` are killed by turns.
+        targets: Returns what a signal may go to, by the process that was started.
+        wait: Seconds, at most, from its start (or the last signal) to the next one.
+        alone: Whether it runs in one lane at a time.
+        signals: What it gets, each as often as it stands there.
+    """
+
+    start: Callable[[Lab, Path], Callable[[], int]]
+    targets: Callable[[Lab, int], list[Target]] = _itself
+    wait: float = 1.5
+    alone: bool = False
+    signals: Sequence[int] = SIGNALS
 
 
 def _inline(lab: Lab, store: Path) -> Callable[[], int]:
@@ -262,26 +278,19 @@ def _migrate(lab: Lab, _: Path) -> Callable[[], int]:
 
 VICTIMS = {
     "coordinator": Victim(_inline, wait=2.0),
-    "worker": Victim(_with_workers, "scalelab.execute.worker", wait=4.0, lives=True),
+    "worker": Victim(_with_workers, children_of("scalelab.execute.worker"), wait=4.0),
     "coordinator with workers": Victim(_with_workers, wait=4.0),
     "rebuild": Victim(_rebuild),
     "import": Victim(_import, wait=1.0),
     "migration": Victim(_migrate, wait=0.6),
     "bench": Victim(_bench, wait=4.0),
-    "bench worker": Victim(_bench, "scalelab.bench.worker", wait=4.0, lives=True),
+    "bench worker": Victim(_bench, children_of("scalelab.bench.worker"), wait=4.0),
     "merge": Victim(_merge, wait=1.0),
 }
-"""By name; a cluster's jobs are one more, whose `processes` are theirs."""
+"""By name; `kill_clusters.py` has those of clusters."""
 
 
 def missing() -> Iterator[str]:
-    """Yields the victims that this scalelab or this machine has not."""
-    import typer.main
-
-    from scalelab.cli.app import app
-
-    store = typer.main.get_command(app).commands["store"]  # type: ignore[attr-defined]
-    if "merge" not in store.commands:
-        yield "merge"
+    """Yields the victims that this checkout has not."""
     if subprocess.run(["git", "cat-file", "-e", OLD], cwd=ROOT, capture_output=True, check=False).returncode:
         yield "migration"

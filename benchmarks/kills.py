@@ -1,12 +1,13 @@
 """Kills at random moments: every acknowledged record is in the store once, and every study completes.
 
-    python benchmarks/kills.py [--kills 1000] [--seed 0] [--kind coordinator,worker] [--batch 50]
+    python benchmarks/kills.py [--kills 1000] [--seed 0] [--kind coordinator,worker] [--on slurm,ray]
 
 Three lanes at once, each with a host name and a path to the one store of its own, run what `kill_victims.py`
 lists. At seeded moments one of a command's processes gets SIGKILL, SIGTERM, SIGINT, or SIGSTOP and SIGCONT.
 A record counts as acknowledged when its file has its name in the journal, which is watched from outside.
 After each batch the study is run to its end and everything is compared: with what was acknowledged, with what
-the study declares, and bit for bit with a run that nobody disturbed.
+the study declares, and bit for bit with a run that nobody disturbed. `--on` adds clusters of two nodes, which
+are started here: their jobs, the workers of these, and coordinators, whose runs the next one joins.
 
 Needs Linux. Host names and the bind mount need root; else one name and a relative path are used. Exit code 1
 where anything was lost, doubled, or ended in a traceback.
@@ -15,7 +16,6 @@ where anything was lost, doubled, or ended in a traceback.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -26,16 +26,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kill_victims import VICTIMS, Lab, Victim, command, forked, missing
+import kill_clusters
+from kill_victims import VICTIMS, Lab, command, forked, missing
+from kill_watch import Watch
 
-SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM, signal.SIGINT, signal.SIGSTOP, signal.SIGSTOP]
-FINISH_SECONDS = 300
-TRIALS = 30
+FINISH_SECONDS = 600
+END_SECONDS = 30
+TRIALS, STEPS = 30, 50
+ON_CLUSTERS = 150, 50
+"""Trials of a batch with clusters, whose jobs serve many each, and their steps."""
 
 
 @dataclass
@@ -45,48 +49,6 @@ class Tally:
     kills: int = 0
     stopped: int = 0
     tracebacks: int = 0
-
-
-class Watch:
-    """Notes what appears in a journal, from outside.
-
-    Attributes:
-        seen: By a file's name, the SHA-256 of its content.
-    """
-
-    def __init__(self, journal: Path) -> None:
-        self.journal = journal
-        self.seen: dict[str, str] = {}
-
-    def look(self) -> None:
-        """Reads what is new."""
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(self.journal / "new"):
-                if entry.name not in self.seen:
-                    with suppress(FileNotFoundError):  # taken in just now: it is found in `kept`
-                        self.seen[entry.name] = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
-
-    def sleep(self, seconds: float) -> None:
-        """Looks for so long."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.look()
-            time.sleep(0.002)
-
-    def faults(self) -> tuple[list[str], list[str]]:
-        """Returns the files that are gone or changed, and those that are there twice."""
-        places: dict[str, list[Path]] = {}
-        for folder in ("new", "kept"):
-            for path in (self.journal / folder).rglob("*.json"):
-                places.setdefault(path.name, []).append(path)
-        lost = [
-            name
-            for name, digest in self.seen.items()
-            if not any(
-                hashlib.sha256(path.read_bytes()).hexdigest() == digest for path in places.get(name, ())
-            )
-        ]
-        return lost, [name for name, paths in places.items() if len(paths) > 1]
 
 
 @dataclass
@@ -99,6 +61,7 @@ class Lane:
     log: Path
     kind: str = ""
     pid: int = 0
+    code: int | None = None
     strike_at: float = 0.0
     started: float = 0.0
 
@@ -106,14 +69,16 @@ class Lane:
         """Starts a victim."""
         self.kind = kind
         action = VICTIMS[kind].start(lab, self.store)
-        self.pid = forked(action, self.log, host=self.host, cwd=self.cwd)
+        self.pid, self.code = forked(action, self.log, host=self.host, cwd=self.cwd), None
         self.started = time.monotonic()
         self.strike_at = self.started + lab.dice.uniform(0, VICTIMS[kind].wait)
 
     def ended(self) -> bool:
         """Whether what ran here has ended."""
-        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
-            self.pid = 0
+        if self.pid:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                self.pid, self.code = 0, os.waitstatus_to_exitcode(status)
         return not self.pid
 
 
@@ -126,6 +91,7 @@ class Torture:
         lanes: Where victims run.
         watch: Sees what is acknowledged.
         tallies: By kind of victim.
+        on: Clusters, as `--on` names them.
         lost: What was acknowledged, or must be there, and is not.
         doubled: What is there twice.
         wrong: Anything else that is not as it should be.
@@ -135,44 +101,65 @@ class Torture:
     lanes: list[Lane]
     watch: Watch
     tallies: dict[str, Tally]
+    on: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
+    @property
+    def n_kills(self) -> int:
+        """Signals so far."""
+        return sum(tally.kills for tally in self.tallies.values())
+
     def strike(self, lane: Lane) -> None:
         """Sends a random signal to a process of a lane's victim."""
-        victim: Victim = VICTIMS[lane.kind]
         dice = self.lab.dice
+        same = [kind for kind in self.tallies if VICTIMS[kind].start is VICTIMS[lane.kind].start]
+        lane.kind = self.pick(same)
+        victim, tally = VICTIMS[lane.kind], self.tallies[lane.kind]
         lane.strike_at = time.monotonic() + dice.uniform(0.3, victim.wait)
-        targets = victim.targets(lane.pid)
+        targets = victim.targets(self.lab, lane.pid)
         if not targets:
             return
-        target, what = dice.choice(targets), dice.choice(SIGNALS)
+        send, what = dice.choice(targets), dice.choice(victim.signals)
         with suppress(ProcessLookupError):
-            os.kill(target, what)
-            self.tallies[lane.kind].kills += 1
+            send(what)
+            tally.kills += 1
             if what == signal.SIGSTOP:
-                self.tallies[lane.kind].stopped += 1
+                tally.stopped += 1
                 self.watch.sleep(dice.uniform(0.1, 1.0))
-                os.kill(target, signal.SIGCONT)
+                send(signal.SIGCONT)
+
+    def pick(self, kinds: list[str]) -> str:
+        """Returns one of some kinds, rather one that had few kills."""
+        dice = self.lab.dice
+        if dice.random() < 0.5:
+            return dice.choice(kinds)
+        return min(kinds, key=lambda kind: (self.tallies[kind].kills, dice.random()))
 
     def batch(self, kills: int) -> None:
         """Strikes so many times, then lets everything come to its end and compares."""
-        self.lab.new_study(TRIALS)
-        kinds = list(self.tallies)
-        goal = sum(tally.kills for tally in self.tallies.values()) + kills
-        while sum(tally.kills for tally in self.tallies.values()) < goal:
+        self.lab.new_study(*(ON_CLUSTERS if self.on else (TRIALS, STEPS)))
+        goal, over = self.n_kills + kills, False
+        while self.n_kills < goal and not over:
             for lane in self.lanes:
                 if lane.ended():
                     self.read(lane)
-                    fewest = min(kinds, key=lambda kind: (self.tallies[kind].kills, self.lab.dice.random()))
-                    pick = self.lab.dice.choice(kinds) if self.lab.dice.random() < 0.5 else fewest
-                    lane.start(pick, self.lab)
+                    # On a cluster there is nothing to kill once the study is complete.
+                    over |= lane.code == 0 and VICTIMS[lane.kind].alone
+                    lane.code = None
+                    if free := self.free():
+                        lane.start(self.pick(free), self.lab)
                 elif time.monotonic() > lane.strike_at:
                     self.strike(lane)
             self.watch.sleep(0.005)
         self.end()
         self.compare()
+
+    def free(self) -> list[str]:
+        """Returns the victims that may be started."""
+        there = [VICTIMS[lane.kind].start for lane in self.lanes if lane.pid]
+        return [kind for kind in self.tallies if not (VICTIMS[kind].alone and VICTIMS[kind].start in there)]
 
     def read(self, lane: Lane) -> None:
         """Looks for a traceback in what a victim said."""
@@ -185,7 +172,9 @@ class Torture:
     def end(self) -> None:
         """Asks what still runs to end, and ends what does not."""
         for lane in self.lanes:
-            deadline = time.monotonic() + 30
+            # The jobs of a cluster write their checkpoints first.
+            patience = END_SECONDS * (4 if self.on else 1)
+            deadline = time.monotonic() + patience
             with suppress(ProcessLookupError):
                 if lane.pid:
                     os.kill(lane.pid, signal.SIGINT)
@@ -195,7 +184,7 @@ class Torture:
                         ran = time.monotonic() - lane.started
                         print(f"{lane.kind}, begun {ran:.0f} s ago, did not end at SIGINT", file=sys.stderr)
                         os.kill(lane.pid, signal.SIGKILL)
-                        deadline += 30
+                        deadline += patience
             self.read(lane)
 
     def call(self, action: Any, lane: Lane) -> tuple[int, str]:
@@ -223,6 +212,8 @@ class Torture:
     def compare(self) -> None:
         """Completes the study, the imports and the merges, and looks at everything that must be there."""
         lab, first = self.lab, self.lanes[0]
+        for on, lane in zip(self.on, self.lanes, strict=False):
+            self.must(f"run on {on}", lab.run(lane.store, "--on", on, "--slots", 2, "--retry-failed"), lane)
         # What died on a host is known to be dead there.
         for lane in [*self.lanes, first]:
             self.must("run", lab.run(lane.store, "--workers", 0, "--retry-failed"), lane)
@@ -314,13 +305,55 @@ class Torture:
         return "\n".join(lines)
 
 
-def main() -> None:
+def asked() -> argparse.Namespace:
+    """Returns the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", default=",".join(VICTIMS), help="victims, as a,b")
-    parser.add_argument("--batch", type=int, default=50, help="signals between two comparisons")
+    parser.add_argument("--kind", default=",".join(VICTIMS), help="victims, as a,b; may be empty with --on")
+    parser.add_argument("--batch", type=int, default=50, help="signals between two comparisons, at most")
+    parser.add_argument("--on", default="", help="clusters, whose victims are added, as slurm,ray")
     options = parser.parse_args()
+    options.kind, options.on = ([*filter(None, text.split(","))] for text in (options.kind, options.on))
+    unknown = {*options.kind} - VICTIMS.keys() | {*options.on} - {"slurm", "ray"}
+    if unknown or not (options.kind or options.on):
+        parser.error(f"no such victim or cluster: {', '.join(unknown)}; there are {', '.join(VICTIMS)}")
+    reasons = dict.fromkeys(missing(), "not in this checkout")
+    reasons |= {kind: reason for kind in ("slurm", "ray") if (reason := kill_clusters.why_not(kind))}
+    for name in [*options.kind, *options.on]:
+        if name in reasons:
+            print(f"{name}: left out, {reasons[name]}", file=sys.stderr)
+    options.kind = [name for name in options.kind if name not in reasons]
+    options.on = [name for name in options.on if name not in reasons]
+    return options
+
+
+def tortured(options: argparse.Namespace, folder: Path, ends: ExitStack) -> Torture:
+    """Returns what came of all kills; clusters end with `ends`."""
+    hosts = [f"kills-{name}" for name in "abc"] if os.geteuid() == 0 else [""] * 3
+    if not hosts[0]:
+        print(f"not root: one host name, {socket.gethostname()}", file=sys.stderr)
+    lab = Lab(folder, hosts, random.Random(options.seed))
+    lanes = [
+        Lane(host, *way, log=folder / f"log-{k}.txt")
+        for k, (host, way) in enumerate(zip(hosts, lab.prepare(), strict=True))
+    ]
+    on = [ends.enter_context(kill_clusters.cluster(kind)) for kind in options.on]
+    for name in on:
+        VICTIMS.update(kill_clusters.victims(name))
+    kinds = [*options.kind, *(kind for kind in VICTIMS if VICTIMS[kind].alone)]
+    watch = Watch(Path(f"{lab.store}.journal"))
+    torture = Torture(lab, lanes, watch, {kind: Tally() for kind in kinds}, on)
+    start = time.monotonic()
+    while (done := torture.n_kills) < options.kills:
+        torture.batch(min(options.batch, options.kills - done))
+        said = "well" if torture.good else "NOT well"
+        print(f"{torture.n_kills} kills, {time.monotonic() - start:.0f} s: {said}", file=sys.stderr)
+    return torture
+
+
+def main() -> None:
+    options = asked()
     folder = Path(tempfile.mkdtemp(prefix="scalelab-kills-"))
     os.environ |= {"SCALELAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     # Children have these loaded. Ctrl-C while PyTorch initializes ends in its own words.
@@ -330,25 +363,10 @@ def main() -> None:
     import scalelab.execute.worker
     import scalelab.testing.toys  # noqa: F401
 
-    absent = set(missing())
-    kinds = [kind for kind in options.kind.split(",") if kind not in absent]
-    for kind in absent & set(options.kind.split(",")):
-        print(f"{kind}: not in this version or on this machine, left out", file=sys.stderr)
-    hosts = [f"kills-{name}" for name in "abc"] if os.geteuid() == 0 else [""] * 3
-    if not hosts[0]:
-        print(f"not root: one host name, {socket.gethostname()}", file=sys.stderr)
-    lab = Lab(folder, hosts, random.Random(options.seed))
-    lanes = [
-        Lane(host, *way, log=folder / f"log-{k}.txt")
-        for k, (host, way) in enumerate(zip(hosts, lab.prepare(), strict=True))
-    ]
-    watch = Watch(Path(f"{lab.store}.journal"))
-    torture = Torture(lab, lanes, watch, {kind: Tally() for kind in kinds})
-    start = time.monotonic()
-    while (done := sum(tally.kills for tally in torture.tallies.values())) < options.kills:
-        torture.batch(min(options.batch, options.kills - done))
-        said = "well" if torture.good else "NOT well"
-        print(f"{done + options.batch} kills, {time.monotonic() - start:.0f} s: {said}", file=sys.stderr)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the clusters end with this script
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    with ExitStack() as ends:
+        torture = tortured(options, folder, ends)
     print(torture.table())
     if torture.good:
         shutil.rmtree(folder, ignore_errors=True)

@@ -30,7 +30,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scalelab.errors import StoreError
+from scalelab.errors import StoreError, plain_line
 from scalelab.measurements import Measurement
 from scalelab.permissions import make_folder, share
 from scalelab.records import Record
@@ -261,7 +261,7 @@ class Journal:
             except FileNotFoundError:
                 # Another process did it just now.
                 return
-        log.warning("warning: %s cannot be used: %s; it was moved to %s", path, reason, target)
+        log.warning("warning: %s cannot be used: %s; it was moved to %s", path, plain_line(reason), target)
 
     def keep(self, paths: Iterable[Path]) -> bool:
         """Moves files from `new` to `kept`.

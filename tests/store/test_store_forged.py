@@ -234,3 +234,16 @@ def test_what_could_not_be_read_again_is_not_acknowledged(store):
 
 def test_every_kind_has_files_of_its_own():
     assert len({kind.suffix for kind in KINDS}) == len(KINDS)
+
+
+def test_what_is_said_of_a_forged_second_file_is_one_line(store, caplog):
+    store.journal.write(a_record(9))
+    store.ingest()
+    record = json.loads(RECORDS.members(a_record(9))["record"])
+    maker = {"plugin": "a", "distribution": "b", "version": "1", "more\n": "\n"}
+    more = {**record, "provenance": {"architecture": maker}}
+    (store.journal.new / f"{ID}-1.json").write_bytes(forged(record=json.dumps(more)))
+    with caplog.at_level(logging.WARNING):
+        store.ingest()
+    assert "cannot be kept as another attempt" in caplog.text
+    assert all("\n" not in message for message in caplog.messages)

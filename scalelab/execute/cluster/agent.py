@@ -52,6 +52,7 @@ class Agent:
         self._wished = ("go on", float("-inf"))
         self._moved = False
         self._n_taken = 0
+        self._reason = ""
 
     def serve(self) -> str:
         """Serves until there is a reason to end; returns it."""
@@ -126,6 +127,11 @@ class Agent:
             self._attempt(executor, job)
 
     def _reason_to_end(self) -> str:
+        """Returns why the job is to end; it stays so, for what was interrupted takes no further trial."""
+        self._reason = self._reason or self._reason_now()
+        return self._reason
+
+    def _reason_now(self) -> str:
         said = self._stop()
         if said:
             return said

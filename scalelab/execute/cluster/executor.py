@@ -15,7 +15,7 @@ from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.execute.jobs import FINAL, Begun, Event, Job, Lost, Requeued, Withdrawn
+from scalelab.execute.jobs import FINAL, Begun, Event, Finished, Job, Lost, Requeued, Withdrawn
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
 
@@ -74,7 +74,9 @@ class ClusterExecutor:
         self._news = False
         self._refused: float | None = None
         self._renew(force=True)
-        if not joined:
+        if joined:
+            machines.post.want("go on")  # whoever was there before may have been ending the run
+        else:
             try:
                 machines.start(crew.workers)
             except InputError:
@@ -203,6 +205,9 @@ class ClusterExecutor:
             ended = finished_of(self._journal, trial_id, int(attempt))
             if ended is not None and ended.status != "interrupted":
                 event = ended
+        if isinstance(event, Finished) and event.status == "interrupted" and not self._over:
+            reason = "interrupted as an earlier coordinator asked"
+            event = Lost(trial_id=trial_id, reason=reason, counts=False)
         if event.kind in FINAL:
             del self._jobs[trial_id]
             self._ended.append(time.monotonic())

@@ -52,16 +52,21 @@ class FolderPost:
     Args:
         fleet: The run's folder.
         orders: What jobs are told when they start; `None` where the folder has them.
+        joined: Whether an earlier coordinator has heard jobs arrive.
     """
 
-    def __init__(self, fleet: Fleet, orders: Orders | None = None) -> None:
+    def __init__(self, fleet: Fleet, orders: Orders | None = None, *, joined: bool = False) -> None:
         self.fleet = fleet
         self._read: dict[str, int] = {}
+        self._heard: list[tuple[str, Message]] = []
         with writing(fleet.folder):
             for name in ("inbox", "leases", "told"):
                 make_folder(fleet.folder / name)
             if orders is not None:
                 replace_text(fleet.folder / "orders.json", orders.model_dump_json())
+        if joined:  # what jobs said that have ended since is true, but for their being there
+            living = {heart.agent for heart, _ in fleet.hearts()}
+            self._heard = [(who, what) for who, what in self.hear() if who in living or what.kind != "hello"]
 
     def post(self, jobs: Sequence[Job]) -> None:
         """Puts trials into the inbox."""
@@ -70,7 +75,7 @@ class FolderPost:
 
     def hear(self) -> list[tuple[str, Message]]:
         """Returns what jobs said since the last call."""
-        heard = []
+        heard, self._heard = self._heard, []
         for name in _names(self.fleet.folder / "told"):
             at = self._read.get(name, 0)
             with (self.fleet.folder / "told" / name).open("rb") as file:

@@ -52,7 +52,7 @@ class Slurm:
         self._submitted: dict[str, float] = {}
         self._running: set[str] = set()
         self._rows: dict[str, Row] = {}
-        self.post = FolderPost(fleet, orders)
+        self.post = FolderPost(fleet, orders, joined=joined is not None)
         if joined is not None:
             known = {*joined, *self.post.leases().values()}
             self._submitted = dict.fromkeys(known, float("-inf"))
