@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import InputError, brief, suggest
+from scalelab.errors import InputError, brief, plain_line, suggest
 from scalelab.store.connection import CONFIG, load_duckdb
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
@@ -62,7 +62,7 @@ class Source:
     @property
     def columns_named(self) -> str:
         """The columns' names, for a message."""
-        names = list(self.kinds)
+        names = [name if len(name) <= 60 else f"{name[:59]}…" for name in self.kinds]
         if len(names) == 1:
             return f"{names[0]} alone; columns are separated by a comma, a tab, a semicolon or a |"
         return ", ".join(names[:_SHOWN_COLUMNS]) + (" …" if len(names) > _SHOWN_COLUMNS else "")
@@ -169,9 +169,9 @@ class Source:
             r'column named "(.+?)"', text
         )
         if missing:
-            name = missing[1]
-            hint = suggest(name, self.kinds)
-            return f"there is no column {name!r}{hint} ({columns}; put strings in single quotes: '{name}')"
+            name = brief(missing[1])
+            hint = suggest(missing[1], self.kinds, show=brief)
+            return f"there is no column {name}{hint} ({columns}; put strings in single quotes: {name})"
         if "GROUP BY" in text or "aggregate" in text.lower():
             return "an aggregate gives one value for all rows; add over (), as in max(loss) over ()"
         if "Permission Error" in text or "disabled" in text:
@@ -179,7 +179,7 @@ class Source:
         line = re.sub(r"^[\w ]+ Error: ", "", text.splitlines()[0])
         if "syntax error" in line:
             line += '; quote names that are not plain words, as in "Model Size"'
-        return f"{line} ({columns})"
+        return f"{plain_line(line)} ({columns})"
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, StoreDamagedError
-from scalelab.records import FINAL_STATUSES, canonical_json
+from scalelab.records import FINAL_STATUSES
 from scalelab.store.connection import rebuild_command
+from scalelab.store.envelope import TornError
 from scalelab.store.files import copy_new, locked, writing
 from scalelab.store.imports import nothing, parts
 from scalelab.store.ingest import ingest
@@ -221,8 +222,14 @@ class _Merge:
                     for one in sorted(ours.get(owner, ()))
                     if (path := self.journal.find(f"{owner}-{one}", kind)) is not None
                 }
-                owners[owner] = _Owner(kind, texts, taken.get(owner, set()), theirs[owner])
-            here = owners[owner].find(number, text)
+                owners[owner] = _Owner(kind, owner, texts, taken.get(owner, set()), theirs[owner])
+            try:
+                here = owners[owner].find(number, text)
+            except TornError as error:
+                raise StoreDamagedError(
+                    f"an attempt at {owner} in the journal of {self.store.path} cannot be used: {error}; "
+                    f"run {rebuild_command(self.store.path)}, then merge"
+                ) from error
             if here is None:
                 new.append(name)
                 here = owners[owner].free(number)
@@ -264,22 +271,33 @@ class _Owner:
 
     Args:
         kind: Of the attempts.
+        name: Of the trial or benchmark.
         texts: Of those there are, by number.
         claimed: Numbers under which attempts are under way here.
         theirs: Numbers of the other store.
     """
 
     def __init__(
-        self, kind: Attempts[Any, Any], texts: dict[int, bytes], claimed: set[int], theirs: set[int]
+        self,
+        kind: Attempts[Any, Any],
+        name: str,
+        texts: dict[int, bytes],
+        claimed: set[int],
+        theirs: set[int],
     ) -> None:
         self._kind = kind
+        self._name = name
         self._texts = texts
         self._taken = {*texts, *claimed}
         self._theirs = theirs
         self._said: dict[int, str] = {}
 
     def find(self, number: int, text: bytes) -> int | None:
-        """Returns the number that an attempt of the other store has here, which is then no other's."""
+        """Returns the number that an attempt of the other store has here, which is then no other's.
+
+        Raises:
+            TornError: An attempt that was to be compared is damaged here.
+        """
         if self._texts.get(number) == text:
             found: int | None = number
         else:
@@ -298,6 +316,7 @@ class _Owner:
 
     def _said_by(self, number: int) -> str:
         if number not in self._said:
+            self._kind.open(f"{self._name}-{number}", self._texts[number])
             self._said[number] = said(self._kind, self._texts[number])
         return self._said[number]
 
@@ -309,7 +328,8 @@ def said(kind: Attempts[Any, Any], text: bytes) -> str:
     content.pop("attempt", None)
     # What is missing, null or empty differs between versions of scalelab, and says nothing.
     told = _without_nothing([members[0].value, *(one.value for one in members[2:-1]), content])
-    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
+    # A forged one may hold what canonical JSON has not: half a character, a NaN.
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _without_nothing(value: Any) -> Any:

@@ -202,6 +202,15 @@ def test_tables_that_cannot_be_taken(tmp_path, text, says):
     assert "\n" not in str(refusal.value)
 
 
+def test_what_is_wrong_stays_short_whatever_the_names(tmp_path):
+    long = "x" * 10_000
+    path = written(tmp_path, f"{long},loss\n1,2\n")
+    for map_ in ({"n_params": f"{long}y"}, {"n_params": long, "loss": f"{long} +"}):
+        with pytest.raises(InputError) as refusal:
+            read_runs(path, Wanted(map=map_))
+        assert len(str(refusal.value)) < 1000
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -20,8 +21,9 @@ from hypothesis import strategies as st
 from store_samples import a_measurement, a_record, a_trial, merge_after_mark, records
 
 import scalelab
-from scalelab.errors import InputError, StoreError, StoreNewerError
+from scalelab.errors import InputError, StoreDamagedError, StoreError, StoreNewerError
 from scalelab.store import Store, open_store
+from scalelab.store.envelope import seal
 from scalelab.store.kinds import KINDS, MEASUREMENTS, RECORDS
 from scalelab.store.merge import said
 from scalelab.store.salvage import contents, only_in_database
@@ -282,6 +284,33 @@ def test_files_that_cannot_be_read_are_left_where_they_are(tmp_path):
     assert report.records == 1
     assert list(report.unreadable) == [torn]
     assert torn.exists()
+
+
+def test_a_damaged_attempt_of_the_store_itself_is_named_with_what_helps(tmp_path):
+    one = a_store(tmp_path, "one.duckdb", a_record(0))
+    two = a_store(tmp_path, "two.duckdb", a_record(0), a_record(1))
+    kept = one.journal.find(a_record(0).id, RECORDS)
+    assert kept is not None
+    kept.write_bytes(kept.read_bytes()[:40])
+    with pytest.raises(StoreDamagedError, match=rf"{a_trial(0).id} .*truncated.*store rebuild") as refusal:
+        one.merge(two.path)
+    assert "\n" not in str(refusal.value)
+    one.rebuild()
+    one.merge(two.path)
+    assert sorted(one.runs().seed) == [0, 1]
+
+
+def test_a_forged_attempt_with_half_a_character_is_compared_like_any_other(tmp_path):
+    one = a_store(tmp_path, "one.duckdb", a_record(0))
+    two = a_store(tmp_path, "two.duckdb", a_record(0))
+    kept = two.journal.find(a_record(0).id, RECORDS)
+    assert kept is not None
+    texts = [member.text for member in RECORDS.unsealed(kept.read_bytes())]
+    *first, last = texts
+    forged = json.dumps({**json.loads(last), "device": "\ud800"})
+    kept.write_bytes(seal(dict(zip(RECORDS.keys, [*first, forged], strict=True))))
+    assert one.merge(two.path).records <= 1
+    assert one.check().healthy
 
 
 @pytest.mark.parametrize("kind", ["itself", "a link", "a folder", "a fifo", "text", "no store", "nothing"])
