@@ -177,11 +177,11 @@ class RayMail:
         return ray.get(method.remote(self._heart.agent, *given))
 
     def say(self, message: Message) -> None:
-        """Tells the coordinator something, with the files of an attempt that has ended."""
+        """Tells the coordinator something, with the files of an attempt that ended and was not put back."""
         text = message.model_dump_json()
         if isinstance(message, Hello):
             self._ask(self._office.greet, text)
-        elif isinstance(message, Told) and message.event.kind in FINAL:
+        elif isinstance(message, Told) and message.event.kind in FINAL and message.event.kind != "requeued":
             with self._turn:
                 self._at = None
                 self._ask(self._office.tell, text, message.record_id, self._files(message.record_id))
