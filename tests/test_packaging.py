@@ -58,7 +58,8 @@ def test_every_import_is_declared(folder, declared):
     assert files
     if folder == "scalelab":
         files = [path for path in files if "testing" not in path.relative_to(ROOT).parts]
-    helpers = {path.stem for path in files}  # tests and benchmarks import the files beside them
+    # Tests and benchmarks import the files beside them, and benchmarks the clusters of the tests.
+    helpers = {path.stem for path in [*files, *(ROOT / "tests" / "cluster").glob("*.py")]}
     undeclared = {
         f"{path.relative_to(ROOT)}:{line}": module
         for path in files

@@ -92,12 +92,14 @@ def locked(file: Path, wait: float, refusal: str) -> Iterator[None]:
         StoreLockedError: Another process holds it for too long; it is named where it can be known.
         StoreError: The folder cannot be written, or its file system has no locks that can be relied on.
     """
-    from filelock import Timeout
+    from filelock import FileLock, Timeout
 
     with writing(file.parent):
         make_folder(file.parent)
         check_locks(file.parent)
         lock = _lock(str(file))
+        if lock.is_locked:  # by this thread, which would be let in: another of its own waits like anybody's
+            lock = FileLock(file)
         try:
             lock.acquire(timeout=wait, poll_interval=0.01)
         except Timeout as error:

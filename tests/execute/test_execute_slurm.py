@@ -228,39 +228,37 @@ def test_a_partition_that_is_not_there_is_named(fakes: Fakes, on: str, words: st
 
 
 @pytest.fixture
-def signals():
-    """Puts back how this process heeds signals."""
-    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+def send(monkeypatch):
+    """Sends a signal to whoever heeds it here, and not to this process, which other tests share."""
+    heeds = {}
+    monkeypatch.setattr(signal, "signal", heeds.__setitem__)
+    return lambda number: heeds[number](number, None)
 
 
-def test_a_job_ends_by_its_own_clock_after_slurms_early_warning(fakes: Fakes, signals):
+def test_a_job_ends_by_its_own_clock_after_slurms_early_warning(fakes: Fakes, send):
     fakes.say("squeue", "1:58\n")
     stop = Stop("7_0", grace=45.0)
     assert stop() == ""
-    signal.raise_signal(signal.SIGUSR1)
+    send(signal.SIGUSR1)
     assert [stop(), stop()] == ["", ""]
     fakes.say("squeue", "0:44\n")
-    signal.raise_signal(signal.SIGUSR1)
+    send(signal.SIGUSR1)
     stop()
     assert stop() == "its time limit is near"
 
 
 @pytest.mark.parametrize("left", ["UNLIMITED", "3:00:00", ""])
-def test_a_signal_that_is_not_of_the_time_limit_is_heeded_at_once(fakes: Fakes, signals, left: str):
+def test_a_signal_that_is_not_of_the_time_limit_is_heeded_at_once(fakes: Fakes, send, left: str):
     fakes.say("squeue", f"{left}\n")
     stop = Stop("7_0", grace=45.0)
-    signal.raise_signal(signal.SIGUSR1)
+    send(signal.SIGUSR1)
     stop()
     assert stop() == "it got SIGUSR1"
 
 
-def test_a_job_whose_machine_is_taken_away_says_so_first(fakes: Fakes, signals):
+def test_a_job_whose_machine_is_taken_away_says_so_first(fakes: Fakes, send):
     fakes.say("squeue", "0:10\n")
     stop = Stop("7_0", grace=45.0)
-    signal.raise_signal(signal.SIGUSR1)
-    signal.raise_signal(signal.SIGTERM)
+    send(signal.SIGUSR1)
+    send(signal.SIGTERM)
     assert stop().startswith(TAKEN_AWAY)

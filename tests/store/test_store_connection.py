@@ -362,6 +362,8 @@ INTERRUPTED = """
 import os, signal, sys
 from scalelab.store.connection import load_duckdb
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background has ignored
+
 class CtrlC:
     def find_spec(self, name, *rest):
         if name == "_duckdb":
