@@ -28,8 +28,8 @@ from tempfile import TemporaryFile
 from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
 from scalelab.regular_files import read_regular
-from scalelab.store.files import locked, set_aside, writing
-from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, replace_text
+from scalelab.store.files import locked, replace_whole, set_aside, writing
+from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, is_here, own_start, started, this_place, was_here
 
@@ -145,7 +145,7 @@ class Claims:
                 self._bury(there)
             if self._journal.has(mine.record_id):
                 return None
-            replace_text(path, json.dumps(asdict(mine)))
+            replace_whole(path, json.dumps(asdict(mine)))
         self.beat()
         return mine
 
@@ -160,7 +160,7 @@ class Claims:
             for claim in self._all():
                 if claim.run == run:
                     taken.append(replace(claim, host=this_place(), pid=pid, pid_start=own_start()))
-                    replace_text(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
+                    replace_whole(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
         return taken
 
     def advance(self, run: str, trial_id: str, attempt: int) -> bool:
@@ -176,7 +176,7 @@ class Claims:
             there = self._read(self._path(trial_id))
             if there is None or (there.run, there.attempt) != (run, attempt):
                 return False
-            replace_text(self._path(trial_id), json.dumps(asdict(replace(there, attempt=attempt + 1))))
+            replace_whole(self._path(trial_id), json.dumps(asdict(replace(there, attempt=attempt + 1))))
         return True
 
     def holds(self, run: str, trial_id: str, attempt: int) -> bool:

@@ -145,7 +145,7 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
                 file.flush()
                 os.fsync(file.fileno())
         share(part)
-        if not _link_new(part, target):
+        if not move_new(part, target, part.parent):
             return False
         if durable:
             sync_folder(target.parent)
@@ -154,21 +154,25 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
         part.unlink(missing_ok=True)
 
 
-def replace_whole(target: Path, content: bytes, scratch: Path) -> None:
+def replace_whole(target: Path, content: bytes | str, scratch: Path | None = None) -> None:
     """Writes a small file in the place of the one of its name: whoever reads it finds the one or the other.
 
-    It does not wait for the disk: for what can be found out again.
+    It does not wait for the disk: for what can be found out again. Until it is whole its name begins with a
+    dot.
 
     Args:
         target: The file.
         content: What goes in.
-        scratch: A folder on the same file system for the unfinished file; made where it is missing.
+        scratch: A folder on the same file system for the unfinished file, made where it is missing; by
+            default the target's.
 
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    make_folder(scratch)
-    part = scratch / f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    if scratch is not None:
+        make_folder(scratch)
+    content = content.encode() if isinstance(content, str) else content
+    part = (scratch or target.parent) / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         part.write_bytes(content)
         share(part)
@@ -196,7 +200,7 @@ def copy_new(source: Path, target: Path) -> bool:
             new.flush()
             os.fsync(new.fileno())
         share(part)
-        if not _link_new(part, target):
+        if not move_new(part, target, part.parent):
             return False
         sync_folder(target.parent)
         return True
@@ -204,28 +208,11 @@ def copy_new(source: Path, target: Path) -> bool:
         part.unlink(missing_ok=True)
 
 
-def _link_new(part: Path, target: Path) -> bool:
-    """Gives a finished file its name; a hard link fails where the name is taken, a rename would not.
-
-    Over NFS too: the server itself refuses the second of two links, whatever a client has cached.
-    """
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        refusal = f"names in {target.parent} could not be given for {NAMES_SECONDS:g} s"
-        with locked(part.parent / "names.lock", NAMES_SECONDS, refusal):
-            if is_there(target):
-                return False
-            part.rename(target)
-    return True
-
-
 def move_new(path: Path, target: Path, scratch: Path) -> bool:
     """Moves a file to a name that nobody has; returns `False`, and moves nothing, where it is taken.
+
+    A hard link fails where the name is taken, a rename would not. Over NFS too: the server itself refuses the
+    second of two links, whatever a client has cached.
 
     Args:
         path: The file, on the same file system.

@@ -12,13 +12,12 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from scalelab.permissions import make_folder, share
-from scalelab.store.files import writing
+from scalelab.permissions import make_folder
+from scalelab.store.files import replace_whole, writing
 from scalelab.store.journal import Journal
-from scalelab.store.processes import is_alive, is_here
+from scalelab.store.processes import is_alive, is_here, own_start, this_place
 
 HEARTBEAT_LIMIT = 600.0
 QUEUE = "queue"
@@ -48,6 +47,14 @@ class Heart:
     device: str = ""
     began: float = 0.0
 
+    @classmethod
+    def here(cls, agent: str, host: str) -> Self:
+        """Returns the heart of a job that this process is."""
+        return cls(
+            agent=agent, job=agent, host=host, place=this_place(), pid=os.getpid(), pid_start=own_start(),
+            device=os.environ.get("CUDA_VISIBLE_DEVICES", ""), began=time.time(),
+        )  # fmt: skip
+
 
 class Fleet:
     """The folder of one run on a cluster.
@@ -70,7 +77,7 @@ class Fleet:
         """
         with writing(self.folder):
             make_folder(self._hearts)
-            replace_text(self.folder / "run.json", json.dumps(facts))
+            replace_whole(self.folder / "run.json", json.dumps(facts))
 
     def read(self) -> dict[str, Any]:
         """Returns what a coordinator noted; empty where that is gone or cannot be read."""
@@ -86,16 +93,12 @@ class Fleet:
         Args:
             now: By the file system's clock.
         """
-        facts = self.read()
-        place, start = facts.get("place"), facts.get("pid_start")
-        if place and is_here(place, start):
-            alive = is_alive(facts.get("pid"), start)
-            if alive is not None:
-                return alive
         try:
-            return now - (self.folder / "run.json").stat().st_mtime < HEARTBEAT_LIMIT
+            noted = (self.folder / "run.json").stat().st_mtime
         except OSError:
             return False
+        facts = self.read()
+        return _lives(facts.get("place"), facts.get("pid"), facts.get("pid_start"), now - noted)
 
     def beat(self, heart: Heart) -> None:
         """Shows that a job lives.
@@ -109,7 +112,7 @@ class Fleet:
                 os.utime(path)
             except FileNotFoundError:
                 make_folder(self._hearts)
-                replace_text(path, json.dumps(asdict(heart)))
+                replace_whole(path, json.dumps(asdict(heart)))
 
     def stop(self, agent: str) -> None:
         """Shows that a job has ended."""
@@ -131,7 +134,11 @@ class Fleet:
         Args:
             now: By the file system's clock.
         """
-        return [heart for heart, beat in self.hearts() if _lives(heart, now - beat)]
+        return [
+            heart
+            for heart, beat in self.hearts()
+            if _lives(heart.place, heart.pid, heart.pid_start, now - beat)
+        ]
 
 
 class ClusterJob(NamedTuple):
@@ -224,24 +231,8 @@ def fleets(journal: Journal) -> list[Fleet]:
     return [Fleet(journal, path.name) for path in sorted(folder.glob("*")) if path.is_dir()]
 
 
-def _lives(heart: Heart, silent: float) -> bool:
-    if heart.place and is_here(heart.place, heart.pid_start):
-        alive = is_alive(heart.pid, heart.pid_start)
-        if alive is not None:
-            return alive
-    return abs(silent) < HEARTBEAT_LIMIT
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a small file whole, in place of what it held.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        share(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _lives(place: str | None, pid: int | None, start: str | None, silent: float) -> bool:
+    """Whether a process lives: for certain on this machine, elsewhere by the seconds since its last beat."""
+    alive = is_alive(pid, start) if place and is_here(place, start) else None
+    # A beat far in the future is one of before the clock was set back, and no other came since.
+    return abs(silent) < HEARTBEAT_LIMIT if alive is None else alive

@@ -152,7 +152,11 @@ class Journal:
 
     def has(self, name: str, kind: Kind[Any, Any] = RECORDS) -> bool:
         """Whether a record of that id, or another content of that name, is in the journal."""
-        return self._found(f"{name}{kind.suffix}") is not None
+        return self.find(name, kind) is not None
+
+    def find(self, name: str, kind: Kind[Any, Any] = RECORDS) -> Path | None:
+        """Returns where a record of that id, or another content of that name, is; `None` where it is not."""
+        return self._found(f"{name}{kind.suffix}")
 
     def _found(self, file: str) -> Path | None:
         # In this order: a file moves from `new` to `kept`, and between two looks it must not be missed.
@@ -170,11 +174,6 @@ class Journal:
             except FileNotFoundError:
                 continue  # it was moved just now
         return None
-
-    def find(self, name: str, kind: Kind[Any, Any] = RECORDS) -> Path | None:
-        """Returns where a record of that id, or another content of that name, is; `None` where it is not."""
-        file = f"{name}{kind.suffix}"
-        return next((path for path in (self.new / file, self._home(file)) if path.exists()), None)
 
     def adopt(self, name: str, text: bytes, kind: Kind[Any, Any], *, durable: bool) -> bool:
         """Keeps the text of a file that another journal holds.

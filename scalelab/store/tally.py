@@ -34,7 +34,7 @@ def note(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
         StoreError: The journal's folder cannot be written.
     """
     with writing(_file(journal)):
-        replace_whole(_file(journal), json.dumps(_counted(connection)).encode(), journal.scratch)
+        replace_whole(_file(journal), json.dumps(_counted(connection)), journal.scratch)
 
 
 def is_noted(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:

@@ -13,10 +13,9 @@ _OF_RECORD = ("status", "wall_seconds", "loss", "objective", "direction", "error
 
 def finished_of(journal: Journal, trial_id: str, attempt: int) -> Finished | None:
     """Returns the end of an attempt whose record the journal has; `None` where it has none."""
-    name = f"{trial_id}-{attempt}"
-    for folder in (journal.new, journal.kept / name[:2], journal.kept / name[:2]):  # it may move meanwhile
-        path = folder / f"{name}{RECORDS.suffix}"
-        found = journal.open(RECORDS, path) if path.exists() else None
+    for _ in range(3):  # it may move meanwhile
+        path = journal.find(f"{trial_id}-{attempt}")
+        found = journal.open(RECORDS, path) if path else None
         if found is not None:
             record = json.loads(found[0].record)
             return Finished(

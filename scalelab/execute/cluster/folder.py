@@ -19,18 +19,17 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from scalelab.execute.cluster.mail import Message, Orders, Wish, message_from_json
 from scalelab.execute.jobs import FINAL, Job
 from scalelab.permissions import make_folder
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
-from scalelab.store.files import writing
-from scalelab.store.fleet import Fleet, Heart, replace_text
+from scalelab.store.files import replace_whole, writing
+from scalelab.store.fleet import Fleet, Heart
 
 DESERTED_SECONDS = 120.0
-_WISHES: dict[str, Wish] = {"go on": "go on", "interrupt": "interrupt", "end": "end"}
 
 
 def _names(folder: Path) -> list[str]:
@@ -44,6 +43,11 @@ def _names(folder: Path) -> list[str]:
 
 def _record_id(name: str) -> str:
     return name.partition(".")[2].removesuffix(".json")
+
+
+def _leased(leases: Path) -> dict[str, str]:
+    """Returns the attempts that are leased, each with the job that has it."""
+    return {_record_id(name): agent for agent in _names(leases) for name in _names(leases / agent)}
 
 
 class FolderPost:
@@ -63,7 +67,7 @@ class FolderPost:
             for name in ("inbox", "leases", "told"):
                 make_folder(fleet.folder / name)
             if orders is not None:
-                replace_text(fleet.folder / "orders.json", orders.model_dump_json())
+                replace_whole(fleet.folder / "orders.json", orders.model_dump_json())
         if joined:  # what jobs said that have ended since is true, but for their being there
             living = {heart.agent for heart, _ in fleet.hearts()}
             self._heard = [(who, what) for who, what in self.hear() if who in living or what.kind != "hello"]
@@ -95,8 +99,7 @@ class FolderPost:
 
     def leases(self) -> dict[str, str]:
         """Returns the attempts that are leased, each with the job that has it."""
-        leases = self.fleet.folder / "leases"
-        return {_record_id(name): agent for agent in _names(leases) for name in _names(leases / agent)}
+        return _leased(self.fleet.folder / "leases")
 
     def end_lease(self, record_id: str) -> None:
         """Frees an attempt whose job is gone."""
@@ -115,7 +118,7 @@ class FolderPost:
     def want(self, wish: Wish) -> None:
         """Says what the coordinator wants from now on."""
         with writing(self.fleet.folder):
-            replace_text(self.fleet.folder / "wish", wish)
+            replace_whole(self.fleet.folder / "wish", wish)
 
     def renew(self, facts: dict[str, Any]) -> None:
         """Shows jobs that a coordinator is there, and others what it knows."""
@@ -174,13 +177,9 @@ class FolderMail:
             or self._claims.holds(run, trial_id, following.attempt)
         ):
             return None
-        if following.record_id not in self._with_jobs():
+        if following.record_id not in _leased(self._leases.parent):
             post_job(self.fleet.folder, following, 0)
         return following
-
-    def _with_jobs(self) -> set[str]:
-        leases = self._leases.parent
-        return {_record_id(name) for agent in _names(leases) for name in _names(leases / agent)}
 
     def waits(self) -> bool:
         """Whether any trial waits."""
@@ -194,7 +193,8 @@ class FolderMail:
     def wish(self) -> Wish:
         """Returns what the coordinator wants."""
         try:
-            return _WISHES.get((self.fleet.folder / "wish").read_text(encoding="utf-8"), "go on")
+            said = (self.fleet.folder / "wish").read_text(encoding="utf-8")
+            return next((wish for wish in get_args(Wish) if wish == said), "go on")
         except FileNotFoundError:
             return "go on" if (self.fleet.folder / "orders.json").exists() else "end"
         except OSError:
@@ -219,7 +219,7 @@ class FolderMail:
 def post_job(folder: Path, job: Job, order: int) -> None:
     """Puts a trial into an inbox; those of lower order are taken first."""
     with writing(folder):
-        replace_text(folder / "inbox" / f"{order:020d}.{job.record_id}.json", job.model_dump_json())
+        replace_whole(folder / "inbox" / f"{order:020d}.{job.record_id}.json", job.model_dump_json())
 
 
 def end_lease(leases: Path, record_id: str) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from scalelab.execute.cluster.agent import Agent
 from scalelab.execute.cluster.mail import Hello, Orders
 from scalelab.execute.cluster.ray_mail import RayMail
 from scalelab.store.fleet import Heart
-from scalelab.store.processes import started, this_place
 from scalelab.supervise.workbench import one_line
 
 
@@ -59,11 +57,7 @@ class RayJob:
     def _serve(self) -> None:
         import ray
 
-        heart = Heart(
-            agent=self._agent, job=self._agent, host=platform.node(), place=this_place(),
-            pid=os.getpid(), pid_start=started(os.getpid()),
-            device=os.environ.get("CUDA_VISIBLE_DEVICES", ""), began=time.time(),
-        )  # fmt: skip
+        heart = Heart.here(self._agent, platform.node())
         hello = Hello(job=self._agent, host=heart.host, device=heart.device)
         node = ray.get_runtime_context().get_node_id()
         ray.get(self._office.arrive.remote(self._agent, json.dumps(asdict(heart)), node))

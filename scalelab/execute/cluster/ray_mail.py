@@ -16,9 +16,10 @@ from scalelab.execute.cluster.folder import DESERTED_SECONDS
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wish, message_from_json
 from scalelab.execute.cluster.ray_office import Files, Posted
 from scalelab.execute.jobs import FINAL, Job, Requeued
+from scalelab.permissions import make_folder
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
-from scalelab.store.files import writing
+from scalelab.store.files import replace_whole, writing
 from scalelab.store.fleet import Fleet, Heart
 from scalelab.store.kinds import RECORDS
 
@@ -104,10 +105,8 @@ class RayPost:
             return
         target = self._journal.folder / kind / name
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{name}.part")
-            part.write_bytes(content)
-            part.replace(target)
+            make_folder(target.parent)
+            replace_whole(target, content)
 
     def _settle(self, message: Message) -> None:
         """Does to the store what a job without its folder could not."""
@@ -140,8 +139,12 @@ class RayPost:
         answer(self.office.want.remote(wish))
 
     def renew(self, facts: dict[str, Any]) -> None:
-        """Shows that there is a coordinator, and beats the hearts of jobs that have no folder to do so."""
-        self._fleet.write(facts)
+        """Shows that there is a coordinator, and beats the hearts of jobs that have no folder to do so.
+
+        What waits and what jobs are at is noted, too, which stands in no folder here.
+        """
+        at = {agent: record_id for record_id, agent in self.leases().items()}
+        self._fleet.write({**facts, "waiting": len(self.waiting()), "at": at})
         self.office.renew.remote()
         if self._travels:
             for heart, _ in answer(self.office.roll.remote()).hearts.values():

@@ -16,7 +16,6 @@ from scalelab.execute.cluster.mail import Hello, Orders
 from scalelab.execute.cluster.slurm_commands import ANSWER_SECONDS, seconds_left
 from scalelab.store import Journal
 from scalelab.store.fleet import Heart
-from scalelab.store.processes import started, this_place
 
 SIGNAL_SECONDS = 60
 """Before its time limit, SLURM sends a job SIGUSR1, and that up to a minute too soon."""
@@ -70,11 +69,7 @@ def serve_job(folder: str) -> str:
     left = seconds_left(name)
     if left is not None:  # an administrator or the partition may have set it
         orders = orders.model_copy(update={"time_limit": left})
-    heart = Heart(
-        agent=name, job=name, host=os.environ.get("SLURMD_NODENAME", platform.node()), place=this_place(),
-        pid=os.getpid(), pid_start=started(os.getpid()), device=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        began=time.time(),
-    )  # fmt: skip
+    heart = Heart.here(name, os.environ.get("SLURMD_NODENAME", platform.node()))
     restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
     hello = Hello(job=name, host=heart.host, device=heart.device, restarts=int(restarts))
     mail = FolderMail(Journal(Path(orders.store)), heart, orders.run)
