@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import InputError, brief
+from scalelab.cli.context import pairs
+from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     from scalelab.execute.cluster.options import Cluster
@@ -29,6 +30,7 @@ def cluster_of(
     Raises:
         InputError: A value is wrong, or an option of clusters stands without `--on`.
     """
+    options = pairs("--sbatch", sbatch, "NAME=VALUE, such as account=ecg")
     given: dict[str, Any] = {
         "slots": slots,
         "cpus_per_trial": cpus,
@@ -36,7 +38,7 @@ def cluster_of(
         "time_limit": time_limit,
         "memory": memory,
         "array_size": array_size,
-        "sbatch": _pairs(sbatch) if sbatch else None,
+        "sbatch": {name.lstrip("-"): value for name, value in options.items()} or None,
         "setup": tuple(setup) if setup else None,
         "no_shared_folder": not_shared or None,
         "at_stop": at_stop,
@@ -52,13 +54,3 @@ def cluster_of(
 
     shared = None if given.pop("no_shared_folder") is None else False
     return Cluster.of(on, **given, shared_folder=shared)
-
-
-def _pairs(sbatch: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in sbatch:
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise InputError(f"--sbatch {brief(text)}: give NAME=VALUE, such as account=ecg")
-        pairs[name.lstrip("-")] = value
-    return pairs

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from scalelab.errors import StoreError
 from scalelab.execute.jobs import Broken, Finished, Job, Lost
 from scalelab.measure.gpus import gpu_environments
-from scalelab.records import Record
 from scalelab.store import Journal
 from scalelab.train.device import GPU_SLOTS
 
@@ -79,16 +78,7 @@ def failed_alone(job: Job, lost: Lost, began: float) -> Finished | Broken:
         f"{lost.reason.partition(';')[0]}, though no other trial shared it; "
         "a smaller batch or model would help, or a device with more memory"
     )
-    record = Record(
-        trial=job.trial,
-        study=job.study,
-        attempt=job.attempt,
-        status="failed",
-        error=reason,
-        started_at=began,
-        finished_at=now,
-        wall_seconds=now - began,
-    )
+    record = job.record(began, status="failed", error=reason, wall_seconds=now - began)
     try:
         Journal(job.store).write(record)
     except StoreError as error:

@@ -6,12 +6,13 @@ machine between the two; `scalelab.execute.cluster` does.
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, TypeAdapter
 
 from scalelab.execute.crew import Crew
-from scalelab.records import Direction, Frozen, Status, Trial
+from scalelab.records import Direction, Frozen, Record, Status, Trial
 from scalelab.study import Expansion
 from scalelab.supervise.workbench import Selection
 
@@ -61,6 +62,16 @@ class Job(Frozen):
     def record_id(self) -> str:
         """The id that the attempt's record will have, and its log."""
         return f"{self.trial.id}-{self.attempt}"
+
+    def record(self, began: float, **facts: Any) -> Record:
+        """Returns a record of the attempt, which ends now.
+
+        Args:
+            began: When it began, in seconds since the epoch.
+            facts: The record's other fields.
+        """
+        attempt = {"trial": self.trial, "study": self.study, "attempt": self.attempt}
+        return Record(started_at=began, finished_at=time.time(), **attempt, **facts)
 
 
 class Begun(Frozen):

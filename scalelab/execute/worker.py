@@ -89,14 +89,7 @@ def run_job(
     clock = time.perf_counter()
 
     def record_of(**facts: Any) -> Record:
-        return Record(
-            trial=job.trial,
-            study=job.study,
-            attempt=job.attempt,
-            started_at=started,
-            finished_at=time.time(),
-            **{"wall_seconds": time.perf_counter() - clock, **facts},
-        )
+        return job.record(started, **{"wall_seconds": time.perf_counter() - clock, **facts})
 
     try:
         with clear_memory_errors(job.device, job.trial.training.batch_size):

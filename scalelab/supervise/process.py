@@ -173,13 +173,21 @@ class Supervised(Generic[EventT]):
         if code == -signal.SIGKILL:
             return "its worker was killed by SIGKILL (the kernel does this when memory runs out)"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        words = self._last_words()
+        words = last_words(self._tail)
         return f"its worker {how}" + (f": {words}" if words else "")
 
-    def _last_words(self) -> str:
-        text = self._tail.decode(errors="replace")
-        lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
-        return next((line for line in reversed([" ".join(line.split()) for line in lines]) if line), "")[:200]
+
+def last_words(printed: bytes, without: tuple[str, ...] = ()) -> str:
+    """Returns the last line that a process printed and that says something, made printable.
+
+    Args:
+        printed: The end of what it printed.
+        without: How lines begin that are not its own.
+    """
+    text = printed.decode(errors="replace")
+    lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
+    words = [" ".join(line.split()) for line in lines]
+    return next((line for line in reversed(words) if line and not line.startswith(without)), "")[:200]
 
 
 def _pipe(ours: str) -> tuple[int, io.FileIO]:

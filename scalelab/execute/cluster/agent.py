@@ -20,7 +20,6 @@ from scalelab.execute.cluster.mail import Bye, Hello, Mail, Needs, Orders, Taken
 from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Progressed, Requeued
 from scalelab.execute.local import LocalExecutor
 from scalelab.plugins import load_plugins
-from scalelab.records import Record
 from scalelab.store import Journal
 from scalelab.supervise.workbench import one_line
 from scalelab.version import __version__
@@ -97,13 +96,8 @@ class Agent:
 
     def _requeue(self, job: Job, reason: str) -> None:
         """Brings an attempt to an end as interrupted, and puts the next one at the head of the inbox."""
-        now = time.time()
-        Journal(Path(job.store)).settle(  # where its worker could not
-            Record(
-                trial=job.trial, study=job.study, attempt=job.attempt, status="interrupted", error=reason,
-                started_at=now, finished_at=now,
-            )
-        )  # fmt: skip
+        record = job.record(time.time(), status="interrupted", error=reason)
+        Journal(Path(job.store)).settle(record)  # where its worker could not
         following = self._mail.put_back(job)
         event: Event = _lost(job, reason)
         if following is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.execute.cluster.machines import Gone
+from scalelab.supervise.process import last_words
 
 ANSWER_SECONDS = 30.0
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
@@ -99,15 +100,9 @@ def _field(shown: str, name: str) -> str:
 def _last_words(log: Path) -> str:
     """Returns the last line of a job's log, remarks of srun and submitit left out."""
     try:
-        text = log.read_bytes()[-4000:].decode(errors="replace")
+        return last_words(log.read_bytes()[-4000:], without=("srun:", "submitit "))
     except OSError:
         return ""
-    lines = [
-        " ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines()
-    ]
-    return next(
-        (line for line in reversed(lines) if line and not line.startswith(("srun:", "submitit "))), ""
-    )[:200]
 
 
 def seconds_left(job: str) -> float | None:
