@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,10 +54,14 @@ class Ledger:
         """The trials that are pending or under way."""
         return [self.trials[trial_id] for trial_id in (*self.pending, *self.under_way)]
 
-    def give_back_settled(self) -> None:
-        """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for."""
+    def give_back_settled(self, asked: Collection[str]) -> None:
+        """Releases claims of a joined run whose attempts have ended, or that the study no longer asks for.
+
+        Args:
+            asked: The trials that it asks for.
+        """
         for trial_id, claim in list(self.under_way.items()):
-            if trial_id not in self.trials or self.store.journal.has(claim.record_id):
+            if trial_id not in asked or self.store.journal.has(claim.record_id):
                 del self.under_way[trial_id]
                 self.store.claims.release(claim)
 
@@ -78,11 +82,9 @@ class Ledger:
                 self.count["kept"] += 1
             elif outcome and outcome.status == "failed" and not retry_failed:
                 self.failed[trial_id] = outcome.error or "no reason recorded"
-            elif trial_id in self.under_way and not self.store.journal.has(
-                self.under_way[trial_id].record_id
-            ):
+            elif trial_id in self.under_way:
                 self.attempts[trial_id] = self.under_way[trial_id].attempt - 1
-            elif trial_id in busy and trial_id not in self.under_way:
+            elif trial_id in busy:
                 self.elsewhere.add(trial_id)
             else:
                 self.pending.append(trial_id)

@@ -88,8 +88,8 @@ class Run(Ledger):
         self.expansion = expand(
             self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
         )
+        self.give_back_settled({trial.id for trial in self.expansion.trials})
         self.take(self.expansion.trials, retry_failed, redo_changed)
-        self.give_back_settled()
         check_trials(self.study, self.waiting, self.expansion, self.catalog)
         if self.waiting:
             self.precision = decided(self.study, self.store, self.device, elsewhere=self.on_cluster)

@@ -70,17 +70,38 @@ class Threads:
         self.left = leave
 
 
-def threads_for(monkeypatch):
-    """Has runs on `slurm` use threads; returns the list of those that were begun."""
-    begun = []
+class ThreadSite:
+    """A `Site` whose machines are threads; what was begun is listed.
 
-    def machines(cluster, fleet, journal, orders, *, joined):
+    Attributes:
+        begun: `Threads` of each coordinator.
+    """
+
+    address = ""
+
+    def __init__(self):
+        self.begun: list[Threads] = []
+
+    def room(self):
+        return 8
+
+    def knows(self, run):
+        return True
+
+    def machines(self, fleet, journal, orders, *, joined):
         new = Threads(fleet, orders)
         if joined:
-            new.threads, new.stops, new.started = begun[-1].threads, begun[-1].stops, begun[-1].started
-        begun.append(new)
-        return begun[-1]
+            last = self.begun[-1]
+            new.threads, new.stops, new.started = last.threads, last.stops, last.started
+        self.begun.append(new)
+        return new
 
-    monkeypatch.setattr("scalelab.execute.cluster.begin._machines", machines)
-    monkeypatch.setattr("scalelab.execute.cluster.begin._check", lambda cluster: None)
-    return begun
+    def leave(self):
+        pass
+
+
+def threads_for(monkeypatch):
+    """Has runs on `slurm` use threads; returns the list of those that were begun."""
+    site = ThreadSite()
+    monkeypatch.setattr("scalelab.execute.cluster.begin._reach", lambda cluster: site)
+    return site.begun

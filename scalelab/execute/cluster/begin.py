@@ -10,15 +10,14 @@ import time
 from typing import Any, Self
 
 from scalelab.execute.cluster.executor import ClusterExecutor
-from scalelab.execute.cluster.machines import Machines
+from scalelab.execute.cluster.machines import Site
 from scalelab.execute.cluster.mail import Needs, Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
-from scalelab.store import Journal, Store
-from scalelab.store.fleet import QUEUE, Fleet, fleets
+from scalelab.store import Store
+from scalelab.store.fleet import Fleet, fleets
 from scalelab.store.processes import own_start, this_place
 
-DEFAULT_JOBS = 8
 GRACE_SECONDS = 45.0
 _SAME = ("on", "cpus_per_trial", "gpus_per_trial", "shared_folder")
 """What a run must have been begun with for another coordinator to join it."""
@@ -40,7 +39,7 @@ class Engagement:
         self._cluster = cluster
         self._store = store
         self._study = study
-        _check(cluster)
+        self._site = _reach(cluster)
         self.joined = self._find()
 
     def _find(self) -> Fleet | None:
@@ -54,9 +53,10 @@ class Engagement:
             before = facts.get("cluster", {})
             mine = self._cluster.model_dump(mode="json")
             same = facts.get("study") == self._study and all(before.get(key) == mine[key] for key in _SAME)
-            if same and found is None and _present(self._cluster, fleet):
+            known = self._site.knows(fleet.run)
+            if same and found is None and known:
                 found = fleet
-            elif _ended(self._cluster, facts) or not fleet.living(now):
+            elif (facts.get("address") == self._site.address and not known) or not fleet.living(now):
                 shutil.rmtree(fleet.folder, ignore_errors=True)
         return found
 
@@ -64,25 +64,15 @@ class Engagement:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._cluster.kind == "ray":
-            from scalelab.execute.cluster.ray import disconnect
-
-            disconnect()
+        self._site.leave()
 
     def crew(self, n_trials: int, threads: int | None) -> Crew:
         """Returns who does so many trials."""
-        wanted = self._cluster.slots or self._default_jobs()
+        wanted = self._cluster.slots or self._site.room()
         cpus = self._cluster.cpus_per_trial
         return Crew(
             workers=min(wanted, n_trials), threads=threads or cpus, fewer=threads is None and cpus > 1
         )
-
-    def _default_jobs(self) -> int:
-        if self._cluster.kind == "slurm":
-            return DEFAULT_JOBS
-        from scalelab.execute.cluster.ray import room
-
-        return room(self._cluster)
 
     def executor(self, needs: Needs, crew: Crew, *, stall_seconds: float) -> ClusterExecutor:
         """Starts the jobs, or joins those that there are.
@@ -108,7 +98,7 @@ class Engagement:
             time_limit=self._cluster.time_limit,
             grace_seconds=min(GRACE_SECONDS, (self._cluster.time_limit or float("inf")) / 4),
         )
-        machines = _machines(self._cluster, fleet, journal, orders, joined=self.joined is not None)
+        machines = self._site.machines(fleet, journal, orders, joined=self.joined is not None)
         facts: dict[str, Any] = {
             "run": fleet.run,
             "study": self._study,
@@ -119,58 +109,18 @@ class Engagement:
             "pid_start": own_start(),
             "host": platform.node(),
             "began": time.time(),
-            "n_jobs": crew.workers,
-            "address": _address(self._cluster),
+            "address": self._site.address,
         }
         return ClusterExecutor(
             machines, self._cluster, fleet, journal, facts, crew, joined=self.joined is not None
         )
 
 
-def _check(cluster: Cluster) -> None:
+def _reach(cluster: Cluster) -> Site:
     if cluster.kind == "slurm":
-        from scalelab.execute.cluster.slurm import check_slurm
+        from scalelab.execute.cluster.slurm import SlurmSite
 
-        check_slurm(cluster)
-    else:
-        from scalelab.execute.cluster.ray import connect
+        return SlurmSite(cluster)
+    from scalelab.execute.cluster.ray import RaySite
 
-        connect(cluster)
-
-
-def _present(cluster: Cluster, fleet: Fleet) -> bool:
-    """Whether the cluster that was reached can have jobs of a run that are still to be heard."""
-    if cluster.kind == "slurm":
-        return True
-    from scalelab.execute.cluster.ray import has_office
-
-    return has_office(fleet.run)
-
-
-def _address(cluster: Cluster) -> str:
-    """Returns the address of the cluster that was reached; empty where its name says it."""
-    if cluster.kind == "slurm":
-        return ""
-    from scalelab.execute.cluster.ray import address_of_cluster
-
-    return address_of_cluster()
-
-
-def _ended(cluster: Cluster, facts: dict[str, Any]) -> bool:
-    """Whether a run has ended for certain: its cluster was reached, and has nothing of it."""
-    if cluster.kind == "slurm" or facts.get("address") != _address(cluster):
-        return False
-    from scalelab.execute.cluster.ray import has_office
-
-    return not has_office(str(facts.get("run")))
-
-
-def _machines(cluster: Cluster, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Machines:
-    if cluster.kind == "slurm":
-        from scalelab.execute.cluster.slurm import Slurm
-
-        known = [heart.agent for heart, _ in fleet.hearts() if heart.agent != QUEUE]
-        return Slurm(cluster, fleet, orders, known if joined else None)
-    from scalelab.execute.cluster.ray import Ray
-
-    return Ray(cluster, fleet, journal, orders, joined=joined)
+    return RaySite(cluster)

@@ -315,16 +315,7 @@ class ClusterExecutor:
     def _renew(self, *, force: bool = False) -> None:
         if force or time.monotonic() - self._renewed > RENEW_SECONDS:
             self._renewed = time.monotonic()
-            known = {name: hello.model_dump(exclude={"kind"}) for name, hello in self._agents.items()}
-            self._machines.post.renew(
-                {
-                    **self._facts,
-                    "standing": str(self._standing),
-                    "jobs": known,
-                    "waiting": len(self._machines.post.waiting()),
-                    "at": {agent: record_id for record_id, agent in self._machines.post.leases().items()},
-                }
-            )
+            self._machines.post.renew({**self._facts, "standing": str(self._standing)})
 
     def close(self) -> None:
         """Ends the jobs, unless they are left."""

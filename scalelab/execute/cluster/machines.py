@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from scalelab.execute.cluster.mail import Post
+from scalelab.execute.cluster.mail import Orders, Post
+from scalelab.store import Journal
+from scalelab.store.fleet import Fleet
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,26 @@ class Standing:
 
 def _jobs(n: int) -> str:
     return f"{n} job{'s' * (n != 1)}"
+
+
+class Site(Protocol):
+    """A cluster that was reached; nothing is asked of it yet."""
+
+    @property
+    def address(self) -> str:
+        """What tells it from others of its kind; empty where the user's name for it does."""
+
+    def room(self) -> int:
+        """Returns how many jobs to ask for where the user does not say."""
+
+    def knows(self, run: str) -> bool:
+        """Whether it may have jobs of a run that are still to be heard."""
+
+    def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Machines:
+        """Returns what it does for a run, which an earlier coordinator may have begun."""
+
+    def leave(self) -> None:
+        """Lets go of it, once nothing is asked of it any more."""
 
 
 class Machines(Protocol):

@@ -97,22 +97,45 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def address_of_cluster() -> str:
-    """Returns what tells the cluster that this process is connected to from others."""
-    import ray
+class RaySite:
+    """A Ray cluster that this process is connected to; see `scalelab.execute.cluster.machines.Site`.
 
-    return str(ray.get_runtime_context().gcs_address)
+    Raises:
+        InputError: It cannot be reached, or is of another version.
+    """
 
+    def __init__(self, cluster: Cluster) -> None:
+        connect(cluster)
+        self._cluster = cluster
 
-def has_office(run: str) -> bool:
-    """Whether the cluster has the office of a run."""
-    import ray
+    @property
+    def address(self) -> str:
+        """The address of the cluster's own store."""
+        import ray
 
-    try:
-        ray.get_actor(_office(run), namespace=NAMESPACE)
-    except ValueError:
-        return False
-    return True
+        return str(ray.get_runtime_context().gcs_address)
+
+    def room(self) -> int:
+        """Returns how many jobs it has room for now, at least 1."""
+        return room(self._cluster)
+
+    def knows(self, run: str) -> bool:
+        """Whether it has the office of a run."""
+        import ray
+
+        try:
+            ray.get_actor(_office(run), namespace=NAMESPACE)
+        except ValueError:
+            return False
+        return True
+
+    def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Ray:
+        """Returns what it does for a run."""
+        return Ray(self._cluster, fleet, journal, orders, joined=joined)
+
+    def leave(self) -> None:
+        """Ends the connection that was made, and the cluster that was started."""
+        disconnect()
 
 
 def room(cluster: Cluster) -> int:

@@ -21,13 +21,47 @@ from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.slurm_commands import WAITING, Row, asked, gone, queue, refusal
 from scalelab.execute.cluster.slurm_job import SIGNAL_SECONDS, serve_job
-from scalelab.store.fleet import Fleet
+from scalelab.store import Journal
+from scalelab.store.fleet import QUEUE, Fleet
 
+DEFAULT_JOBS = 8
 LOOK_SECONDS = (5.0, 30.0)
 """How often to ask: at least while something changes, at most while nothing does."""
 SIGNAL_LIMIT = 600.0
 _PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 _GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task")
+
+
+class SlurmSite:
+    """A SLURM cluster that was reached; see `scalelab.execute.cluster.machines.Site`.
+
+    Raises:
+        InputError: It cannot be reached, or has no such partition.
+    """
+
+    address = ""
+
+    def __init__(self, cluster: Cluster) -> None:
+        check_slurm(cluster)
+        self._cluster = cluster
+
+    def room(self) -> int:
+        """Returns a modest number: SLURM's queue decides when they run."""
+        return DEFAULT_JOBS
+
+    def knows(self, run: str) -> bool:
+        """Always: what jobs said stands in the run's folder."""
+        del run
+        return True
+
+    def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Slurm:
+        """Returns what it does for a run."""
+        del journal
+        known = [heart.agent for heart, _ in fleet.hearts() if heart.agent != QUEUE]
+        return Slurm(self._cluster, fleet, orders, known if joined else None)
+
+    def leave(self) -> None:
+        """Does nothing: SLURM is asked by commands."""
 
 
 class Slurm:
