@@ -217,8 +217,8 @@ def merge_stores(store: Store | Path | str, other: Path | str, *, replace: bool 
     from scalelab.store.other import Other
 
     # Looked at before the store is opened, which makes it where it is missing.
-    Other(other, Store(store).wait if isinstance(store, (Path, str)) else store.wait)
-    return opened(store, create=True).merge(other, replace=replace)
+    found = Other(other, Store(store).wait if isinstance(store, (Path, str)) else store.wait)
+    return opened(store, create=True).merge(found, replace=replace)
 
 
 def export_runs(

@@ -90,12 +90,12 @@ class MergeReport:
         return {what: count for what, count in found.items() if count}
 
 
-def merge(store: Questions, path: Path | str, *, replace: bool = False) -> MergeReport:
+def merge(store: Questions, other: Other | Path | str, *, replace: bool = False) -> MergeReport:
     """Takes over what another store holds; the other one is not changed.
 
     Args:
         store: The store that takes over.
-        path: The other store's file.
+        other: The other store's file, or what was read of it.
         replace: Whether of two different imported tables of one name the one imported last may hold.
 
     Raises:
@@ -103,10 +103,11 @@ def merge(store: Questions, path: Path | str, *, replace: bool = False) -> Merge
         StoreLockedError: Somebody uses one of the two for too long.
         StoreError: One of them cannot be read or written.
     """
-    if os.path.realpath(path) == str(store.path) or _same_file(Path(path), store.path):
+    path = other.path if isinstance(other, Other) else Path(other)
+    if os.path.realpath(path) == str(store.path) or _same_file(path, store.path):
         raise InputError(f"{path} is the store {store.path} itself; name another one to merge")
     wait, folder = store.database.wait, store.database.journal.folder
-    other = Other(path, wait)
+    other = other if isinstance(other, Other) else Other(path, wait)
     refusal = f"another merge into {store.path} has been going on for {wait:g} s; run again after it"
     with locked(folder / "merge.lock", wait, refusal):
         return _Merge(store, other, replace).run()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scalelab.store.check import CheckReport
     from scalelab.store.mapping import Import
     from scalelab.store.merge import MergeReport
+    from scalelab.store.other import Other
     from scalelab.store.rebuild import RebuildReport
 
 WAIT = 30.0
@@ -202,11 +203,11 @@ class Store(Questions):
 
         return rebuild(self.database, self.wait)
 
-    def merge(self, other: Path | str, *, replace: bool = False) -> MergeReport:
+    def merge(self, other: Other | Path | str, *, replace: bool = False) -> MergeReport:
         """Takes over what another store holds, each content once; the other one is not changed.
 
         Args:
-            other: The other store's file.
+            other: The other store's file, or what was read of it.
             replace: Whether of two different imported tables of one name the one imported last may hold.
 
         Raises:
