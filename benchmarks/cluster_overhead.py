@@ -17,63 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from nothing import catalog, study_of
+
 import scalelab
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.jobs import Finished
-from scalelab.plugins import load_plugins
-
-PLUGIN = """
-import numpy as np
-import scalelab
-
-
-def open_zeros(_params):
-    split = scalelab.Split(np.zeros((8, 1, 8), np.float32), np.zeros(8, np.int64))
-    task = scalelab.Task(input_shape=(1, 8), n_outputs=2)
-    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="zeros")
-
-
-def build_layer(_params, input_shape, n_outputs):
-    from torch import nn
-
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, n_outputs))
-
-
-def build_sgd(_params, module):
-    import torch
-
-    return torch.optim.SGD(module.parameters(), lr=0.1)
-
-
-@scalelab.hookimpl
-def scalelab_datasets():
-    return [scalelab.Dataset(name="zeros", summary="Zeros", open=open_zeros)]
-
-
-@scalelab.hookimpl
-def scalelab_architectures():
-    return [scalelab.Architecture(name="layer", summary="One layer", build=build_layer)]
-
-
-@scalelab.hookimpl
-def scalelab_optimizers():
-    return [scalelab.Optimizer(name="sgd-plain", summary="SGD", build=build_sgd)]
-"""
-STUDY = """
-name = "nothing"
-seeds = [{seeds}]
-[dataset]
-name = "zeros"
-[[architecture]]
-name = "layer"
-[[optimizer]]
-name = "sgd-plain"
-[training]
-length = {{ steps = 1 }}
-batch_size = 8
-validations = 1
-precision = "fp32"
-"""
 
 
 def cpu_seconds() -> float:
@@ -90,8 +38,7 @@ def measure(name: str, folder: Path, study: Path, n_trials: int, **how: object) 
         if isinstance(event, Finished):
             ended.append((time.perf_counter(), cpu_seconds()))
 
-    catalog = load_plugins(plugins_dirs=[folder / "plugins"])
-    summary = scalelab.run_study(study, folder / f"{name}.duckdb", catalog=catalog, on_event=note, **how)
+    summary = scalelab.run_study(study, folder / f"{name}.duckdb", catalog=catalog(), on_event=note, **how)
     assert summary.done == n_trials, summary
     (begin, begin_cpu), (end, end_cpu) = ended[9], ended[-1]
     wall, n = end - begin, len(ended) - 10
@@ -165,11 +112,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["SCALELAB_CACHE"] = str(folder / "cache")
-        (folder / "plugins").mkdir()
-        (folder / "plugins" / "nothing.py").write_text(PLUGIN)
-        study = folder / "study.toml"
-        study.write_text(STUDY.format(seeds=", ".join(map(str, range(options.trials)))))
         n, jobs = options.trials, options.jobs
+        study = study_of(folder, n)
         measure("processes", folder, study, n, workers=jobs, threads=1)
         for shared in (True, False):
             cluster = Cluster(on="ray", slots=jobs, shared_folder=shared)

@@ -15,31 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+from nothing import catalog, study_of
 
 import scalelab
 from scalelab.execute.jobs import Finished, Job
-from scalelab.records import Record
 from scalelab.store import Journal
-
-STUDY = """
-name = "nothing"
-seeds = [{seeds}]
-[dataset]
-name = "zeros"
-[[architecture]]
-name = "nothing"
-[[optimizer]]
-name = "nothing"
-[training]
-length = {{ steps = 1 }}
-"""
-
-
-def open_zeros(_params: scalelab.NoParams) -> scalelab.OpenDataset:
-    split = scalelab.Split(np.zeros((8, 1, 8), np.float32), np.zeros(8, np.int64))
-    task = scalelab.Task(input_shape=(1, 8), n_outputs=2)
-    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="zeros")
 
 
 class NoTraining:
@@ -47,6 +27,7 @@ class NoTraining:
 
     slots = 1
     threads = 1
+    run = None
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
@@ -63,41 +44,29 @@ class NoTraining:
         """Writes the record of each job taken and says so."""
         jobs, self._jobs = self._jobs, []
         for job in jobs:
-            now = time.time()
-            record = Record(
-                trial=job.trial,
-                study=job.study,
-                attempt=job.attempt,
-                status="done",
-                loss=0.0,
-                objective=0.0,
-                started_at=now,
-                finished_at=now,
-            )
+            record = job.record(time.time(), status="done", loss=0.0, objective=0.0)
             Journal(Path(job.store)).write(record)
         return [Finished(trial_id=job.trial.id, status="done", wall_seconds=0.0) for job in jobs]
 
-    def interrupt(self) -> None:
+    def standing(self) -> str:
+        """Returns nothing: it is here."""
+        return ""
+
+    def interrupt(self) -> bool:
         """Does nothing: a job ends at once."""
+        return True
 
     def close(self) -> None:
         """Does nothing: there is no process."""
 
 
 def scalelab_seconds(folder: Path, trials: int) -> float:
-    from scalelab.plugins import load_plugins
     from scalelab.study import load_study
 
-    plugins = folder / "plugins"
-    plugins.mkdir()
-    (plugins / "nothing.py").write_text(PLUGIN)
-    catalog = load_plugins(plugins_dirs=(plugins,))
-    path = folder / "study.toml"
-    path.write_text(STUDY.format(seeds=", ".join(map(str, range(trials)))))
+    plugins = catalog()
+    study = load_study(study_of(folder, trials), plugins)
     start = time.perf_counter()
-    summary = scalelab.run_study(
-        load_study(path, catalog), folder / "store.duckdb", catalog=catalog, executor=NoTraining()
-    )
+    summary = scalelab.run_study(study, folder / "store.duckdb", catalog=plugins, executor=NoTraining())
     seconds = time.perf_counter() - start
     assert summary.done == trials
     return seconds
@@ -118,29 +87,6 @@ def optuna_seconds(folder: Path, trials: int) -> float:
         n_trials=trials,
     )
     return time.perf_counter() - start
-
-
-PLUGIN = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import scalelab
-from engine_overhead import open_zeros
-
-def nothing(*_):
-    raise AssertionError("nothing is built")
-
-@scalelab.hookimpl
-def scalelab_datasets():
-    return [scalelab.Dataset(name="zeros", summary="Zeros", open=open_zeros)]
-
-@scalelab.hookimpl
-def scalelab_architectures():
-    return [scalelab.Architecture(name="nothing", summary="Nothing", build=nothing)]
-
-@scalelab.hookimpl
-def scalelab_optimizers():
-    return [scalelab.Optimizer(name="nothing", summary="Nothing", build=nothing)]
-"""
 
 
 def main() -> None:

@@ -20,59 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from nothing import catalog, study_of
+
 import scalelab
 from scalelab.execute.cluster.options import Cluster
-
-PLUGIN = """
-import numpy as np
-import scalelab
-
-
-def open_zeros(_params):
-    split = scalelab.Split(np.zeros((8, 1, 8), np.float32), np.arange(8) % 2)
-    task = scalelab.Task(input_shape=(1, 8), n_outputs=2)
-    return scalelab.OpenDataset(task=task, train=split, validation=split, fingerprint="zeros")
-
-
-def build_linear(_params, input_shape, n_outputs):
-    from torch import nn
-
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, n_outputs))
-
-
-def build_sgd(_params, module):
-    import torch
-
-    return torch.optim.SGD(module.parameters(), lr=0.1)
-
-
-@scalelab.hookimpl
-def scalelab_datasets():
-    return [scalelab.Dataset(name="zeros", summary="Zeros", open=open_zeros)]
-
-
-@scalelab.hookimpl
-def scalelab_architectures():
-    return [scalelab.Architecture(name="linear", summary="Linear", build=build_linear)]
-
-
-@scalelab.hookimpl
-def scalelab_optimizers():
-    return [scalelab.Optimizer(name="step", summary="SGD", build=build_sgd)]
-"""
-STUDY = """
-name = "nothing"
-seeds = [{seeds}]
-[dataset]
-name = "zeros"
-[[architecture]]
-name = "linear"
-[[optimizer]]
-name = "step"
-[training]
-length = {{ steps = 1 }}
-batch_size = 8
-"""
 
 
 class Watch:
@@ -105,20 +56,15 @@ def processor_seconds() -> float:
 
 
 def scalelab_runs(folder: Path, on: str, n_trials: int, n_jobs: int) -> None:
-    plugins = folder / "plugins"
-    plugins.mkdir()
-    (plugins / "nothing.py").write_text(PLUGIN, encoding="utf-8")
-    study = folder / "nothing.toml"
-    study.write_text(STUDY.format(seeds=", ".join(map(str, range(n_trials)))), encoding="utf-8")
     store = folder / "store.duckdb"
     watch = Watch(Path(f"{store}.journal"))
     began = time.perf_counter()
     summary = scalelab.run_study(
-        study,
+        study_of(folder, n_trials),
         store,
         on=Cluster(on=on, slots=n_jobs),
         on_event=watch,
-        catalog=scalelab.load_plugins(plugins_dirs=[plugins]),
+        catalog=catalog(),
     )
     wall = time.perf_counter() - began
     assert summary.done == n_trials, summary
