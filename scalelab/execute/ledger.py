@@ -89,13 +89,17 @@ class Ledger:
             else:
                 self.pending.append(trial_id)
 
-    def look_elsewhere(self) -> None:
-        """Takes note of what other coordinators finished by now, and takes up what they gave back."""
-        self.store.claims.reap()
+    def count_elsewhere(self) -> None:
+        """Takes note of what other coordinators finished by now."""
         finished = self.store.reached(self.elsewhere)
         self.reached.update(finished)
         self.count["kept"] += len(finished)
         self.elsewhere -= finished.keys()
+
+    def look_elsewhere(self) -> None:
+        """Takes note of what other coordinators finished by now, and takes up what they gave back."""
+        self.store.claims.reap()
+        self.count_elsewhere()
         busy = {claim.trial_id for claim in self.store.claims.live()}
         free = sorted(self.elsewhere - busy)
         for trial_id, outcome in self.store.outcomes(free).items():

@@ -308,7 +308,7 @@ class Run(Ledger):
         self.under_way.clear()
         try:
             self.store.ingest()
-            self.look_elsewhere()
+            self.count_elsewhere()
         except StoreLockedError as error:
             waiting = len(self.store.journal.pending())
             raise StoreLockedError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from execute_toys import ROOT, TOYS, Lab
 
 from scalelab import open_store
 from scalelab.execute.cluster.options import Cluster
@@ -20,7 +20,6 @@ from scalelab.plugins import load_plugins
 from scalelab.store.claims import Claims
 from scalelab.store.fleet import QUEUE, fleets
 
-ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 240.0
 COORDINATOR = """
 import json, sys
@@ -42,19 +41,6 @@ except ScalelabError as error:
     sys.exit(error.exit_code)
 print("Summary", summary.done, summary.complete)
 """
-
-
-def _toys():
-    """Returns the module with the toy components that the tests of `execute` use."""
-    path = ROOT / "tests" / "execute" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("execute_toys", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOYS = _toys()
-Lab = TOYS.Lab
 _local: dict[str, dict[str, float]] = {}
 """Losses by local processes, by the study's text."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import psutil
+from execute_toys import ROOT, TOYS, Lab
 
 import scalelab
 from scalelab.plugins import load_plugins
 from scalelab.store import open_store
 from scalelab.store.kinds import RECORDS
 
-ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 400.0
 COORDINATOR = """
 import json, sys
@@ -53,19 +52,6 @@ names = ("n_trials", "kept", "done", "failed", "interrupted", "elsewhere", "left
 told = {name: getattr(summary, name) for name in names}
 print(json.dumps({"event": "Summary", "complete": summary.complete, **told}))
 """
-
-
-def _toys():
-    """Returns the module with the toy components that the tests of `execute` use."""
-    path = ROOT / "tests" / "execute" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("execute_toys", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOYS = _toys()
-Lab = TOYS.Lab
 
 
 class Coordinator:

@@ -179,26 +179,26 @@ def test_helpers_work_in_the_command_that_opens_the_dataset(lab, guest, how):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest):
+@pytest.mark.parametrize(
+    ("how", "reason", "printed"),
+    [
+        ("die", "its worker was killed by SIGABRT: my last words", "my last words\n"),
+        (
+            "killed",
+            "its worker was killed by SIGKILL (the kernel does this when memory runs out)",
+            "before the end\n",
+        ),
+    ],
+)
+def test_a_dead_worker_is_noticed_though_its_helper_lives(lab, guest, how, reason, printed):
     events = []
-    summary = run(lab, guest("die"), max_attempts=2, on_event=events.append)
-    reason = "its worker was killed by SIGABRT: my last words"
+    summary = run(lab, guest(how), max_attempts=2, on_event=events.append)
     (trial_id,) = summary.failed
     reasons = [event.reason for event in events if isinstance(event, Retried)]
     assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
     assert summary.failed == {trial_id: f"lost 2 times in this run; {reason} (log: {trial_id}-2.txt)"}
-    assert logs(lab) == {f"{trial_id}-{attempt}.txt": "my last words\n" for attempt in (1, 2)}
+    assert logs(lab) == {f"{trial_id}-{attempt}.txt": printed for attempt in (1, 2)}
     assert summary.logs[trial_id].name == f"{trial_id}-2.txt"
-
-
-def test_a_killed_worker_is_noticed_though_its_helper_lives_and_its_log_is_named(lab, guest):
-    events = []
-    summary = run(lab, guest("killed"), max_attempts=2, on_event=events.append)
-    reason = "its worker was killed by SIGKILL (the kernel does this when memory runs out)"
-    (trial_id,) = summary.failed
-    reasons = [event.reason for event in events if isinstance(event, Retried)]
-    assert reasons == [f"{reason} (log: {trial_id}-1.txt)"]
-    assert logs(lab) == {f"{trial_id}-{attempt}.txt": "before the end\n" for attempt in (1, 2)}
     assert summary.seconds < 600, "the stall limit is 900 seconds"
 
 
