@@ -1,6 +1,6 @@
 """Clusters on this machine; where one cannot be started its tests are skipped with the reason.
 
-`SCALELAB_SLURM=try` starts a SLURM where it is installed, `must` (as `.ci/run` says) fails where it is not.
+`SCALELAB_SLURM=try` starts a SLURM where it is installed, `must` fails where it is not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Studies on a Ray cluster of two nodes: each trial once, with the losses of local processes, whatever dies.
 
-`SCALELAB_RAY=try` starts one where Ray is installed, `must` (as `.ci/run` says) fails where it is not.
+`SCALELAB_RAY=try` starts one where Ray is installed, `must` fails where it is not.
 """
 
 from __future__ import annotations
