@@ -33,6 +33,8 @@ def make_folder(path: Path) -> None:
     Raises:
         OSError: It cannot be made, or is a file.
     """
+    if path.is_dir():
+        return
     missing = []
     while not path.exists() and path != path.parent:
         missing.append(path)

@@ -40,9 +40,9 @@ class InlineExecutor:
         self._job: Job | None = None
         self._should_stop = should_stop
 
-    def worker_pid(self) -> int | None:
-        """Returns `None`: the coordinator is the worker."""
-        return None
+    def worker_pids(self, n: int) -> list[int | None]:
+        """Returns `None` for each: the coordinator is the worker."""
+        return [None] * n
 
     def submit(self, job: Job) -> None:
         """Keeps the job for the next `poll`."""

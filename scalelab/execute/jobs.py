@@ -196,8 +196,11 @@ class Executor(Protocol):
     def run(self) -> str | None:
         """The run on a cluster that claims are to name, whose jobs live on without their coordinator."""
 
-    def worker_pid(self) -> int | None:
-        """Returns the local process that the next job will run in, or `None` where that means nothing."""
+    def worker_pids(self, n: int) -> list[int | None]:
+        """Returns the local processes that the next `n` jobs will run in, `None` where that means nothing.
+
+        Only called where there are so many free slots.
+        """
 
     def submit(self, job: Job) -> None:
         """Starts a job; only called while fewer than `slots` are under way."""

@@ -8,10 +8,10 @@ prints while it is at a trial goes to the log of the attempt, and to standard er
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 from scalelab.execute.devices import Device, devices_for, failed_alone
@@ -20,6 +20,12 @@ from scalelab.store import Journal
 from scalelab.supervise.log import Log
 from scalelab.supervise.process import Supervised
 from scalelab.supervise.workbench import INTERRUPT_LINE
+
+
+@functools.lru_cache(maxsize=8)
+def _journal(store: str) -> Journal:
+    """Returns a store's journal, whose links are followed once for many attempts."""
+    return Journal(store)
 
 
 @dataclass
@@ -32,7 +38,7 @@ class _Attempt:
     log: Log = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log = Log(Journal(self.job.store).log(self.job.record_id))
+        self.log = Log(_journal(self.job.store).log(self.job.record_id))
 
     def named(self, reason: str) -> str:
         """Returns the reason of a loss with the name of the log, where anything was printed."""
@@ -124,35 +130,34 @@ class LocalExecutor:
         worker.redirect(lambda _printed: None)  # helpers complain that they end with their worker
         worker.close()
 
-    def _idle(self) -> Supervised[Event] | None:
-        """Returns a worker for the next job; it is a new one where its part of the memory has changed."""
-        busy = Counter(seat.device for seat in self._workers.values() if seat.attempt is not None)
-        free = {
-            worker: seat
-            for worker, seat in self._workers.items()
-            if seat.attempt is None and busy[seat.device] < seat.device.slots
-        }
-        for worker, seat in free.items():
-            if seat.slots == seat.device.slots:
-                return worker
-        for worker, seat in free.items():
-            self._dismiss(worker)
-            return self._start(seat.device)
-        return None
+    def _free(self) -> list[Supervised[Event]]:
+        """Returns the workers for the next jobs, in order; new where their part of the memory changed."""
+        for worker, seat in list(self._workers.items()):
+            if seat.attempt is None and seat.slots != seat.device.slots:
+                self._dismiss(worker)
+                self._start(seat.device)
+        room = {device: device.slots for device in self._devices}
+        for seat in self._workers.values():
+            room[seat.device] -= seat.attempt is not None
+        free = []
+        for worker, seat in self._workers.items():
+            if seat.attempt is None and room[seat.device] > 0:
+                room[seat.device] -= 1
+                free.append(worker)
+        return free
 
-    def worker_pid(self) -> int | None:
-        """Returns the process that the next job will run in."""
-        worker = self._idle()
-        return worker.pid if worker else None
+    def worker_pids(self, n: int) -> list[int | None]:
+        """Returns the processes that the next jobs will run in."""
+        return [worker.pid for worker in self._free()[:n]]
 
     def submit(self, job: Job) -> None:
         """Hands a job to an idle worker."""
-        worker = self._idle()
-        if worker is None:
+        free = self._free()
+        if not free:
             raise RuntimeError("submit() without a free slot")
-        attempt = self._workers[worker].attempt = _Attempt(job)
-        worker.redirect(attempt.log.write)
-        worker.send(job)
+        attempt = self._workers[free[0]].attempt = _Attempt(job)
+        free[0].redirect(attempt.log.write)
+        free[0].send(job)
 
     def poll(self, timeout: float) -> list[Event]:
         """Returns what the workers said, the loss of a worker among it."""

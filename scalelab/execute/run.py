@@ -59,6 +59,7 @@ class Run(Ledger):
     expansion: Expansion = field(init=False)
     on_cluster: bool = False
     crew: Crew | None = None
+    ended: list[Claim] = field(default_factory=list)
     forecast: Forecast | None = None
     precision: Decided | None = None
     lost: Counter[str] = field(default_factory=Counter)
@@ -159,18 +160,19 @@ class Run(Ledger):
         for trial_id, claim in self.under_way.items():  # of the run that was joined
             executor.adopt(self._job(trial_id, claim.attempt))
         while True:
-            if self.stop.level == 0:
+            going = self.stop.level == 0
+            self._turn_over(executor, more=going)
+            if going and not self.pending:
                 self._grow()  # also after the last trial, whose loss may not be bracketed
                 self.take_back()
+                self._turn_over(executor)
             if not (self.pending or self.under_way):
                 return
-            if self.stop.level == 0:
-                self._fill(executor)
-            elif self.stop.level > asked:
+            if self.stop.level > asked:
                 asked = self.stop.level
                 if not executor.interrupt():
                     self.left = True
-                    self._fill(executor)
+                    self._turn_over(executor)
                     return
             if self.stop.level >= 2 or (self.stop.level and not self.under_way):
                 return
@@ -178,8 +180,8 @@ class Run(Ledger):
                 self._hear(event)
             self._stand(executor.standing())
             self.store.claims.beat()
-            # Taking records in costs a fiftieth of the time at most, however many there are.
-            if time.monotonic() - ingested > max(INGEST_SECONDS, 50 * spent):
+            # Taking records in costs a hundredth of the time at most, however many there are.
+            if time.monotonic() - ingested > max(INGEST_SECONDS, 100 * spent):
                 ingested = time.monotonic()
                 with suppress(StoreLockedError):  # somebody reads the store; the journal keeps what waits
                     self.store.ingest(wait=0.5)
@@ -190,21 +192,28 @@ class Run(Ledger):
             self.stood = standing
             self.on_event(Stood(where=standing))
 
-    def _fill(self, executor: Executor) -> None:
-        while self.pending and len(self.under_way) < executor.slots:
-            trial_id = self.pending.popleft()
-            attempt = self.attempts[trial_id] + 1
-            claim = self.store.claims.claim(
-                trial_id, self.study.name, attempt, worker_pid=executor.worker_pid(), run=executor.run
+    def _turn_over(self, executor: Executor, *, more: bool = True) -> None:
+        """Gives back the claims of what ended and, where more is to be begun, claims what is next."""
+        while True:
+            n = min(len(self.pending), executor.slots - len(self.under_way)) if more else 0
+            if n <= 0 and not self.ended:
+                return
+            wanted = [self.pending.popleft() for _ in range(n)]
+            claims = self.store.claims.turn_over(
+                self.ended,
+                [(trial_id, self.attempts[trial_id] + 1) for trial_id in wanted],
+                self.study.name,
+                workers=executor.worker_pids(n) if n > 0 else [],
+                run=executor.run,
             )
-            if claim is None:
-                # Another coordinator is at this trial, or made this attempt after we looked at the store.
-                self.elsewhere.add(trial_id)
-                continue
-            self.under_way[trial_id] = claim
-            executor.submit(self._job(trial_id, attempt))
-            if executor.run is None:
-                self._begun(trial_id)
+            self.ended.clear()
+            # Another coordinator is at the others, or made this attempt after we looked at the store.
+            self.elsewhere |= set(wanted) - {claim.trial_id for claim in claims}
+            for claim in claims:
+                self.under_way[claim.trial_id] = claim
+                executor.submit(self._job(claim.trial_id, claim.attempt))
+                if executor.run is None:
+                    self._begun(claim.trial_id)
 
     def _begun(self, trial_id: str) -> None:
         self.shown.add(trial_id)
@@ -228,7 +237,7 @@ class Run(Ledger):
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Withdrawn):
-            self.store.claims.release(self.under_way.pop(event.trial_id))
+            self.ended.append(self.under_way.pop(event.trial_id))
             self.pending.append(event.trial_id)
             return
         if event.trial_id not in self.shown:
@@ -247,6 +256,7 @@ class Run(Ledger):
             self._requeued(event)
             return
         claim = self.under_way.pop(event.trial_id)
+        self.ended.append(claim)
         self.shown.discard(event.trial_id)
         if isinstance(event, Finished):
             self.attempts[event.trial_id] = claim.attempt
@@ -261,7 +271,6 @@ class Run(Ledger):
             self.on_event(event)
         elif isinstance(event, Lost):
             self._lost(claim, event)
-        self.store.claims.release(claim)
         if isinstance(event, Broken):
             raise StoreError(event.message)
 
@@ -304,8 +313,11 @@ class Run(Ledger):
             self.attempts[claim.trial_id] = claim.attempt
             self.stopped.add(claim.trial_id)
             self._record(claim, "interrupted", "stopped before it finished")
-            self.store.claims.release(claim)
+            self.ended.append(claim)
         self.under_way.clear()
+        if self.ended:
+            self.store.claims.turn_over(self.ended, [], self.study.name, workers=[])
+            self.ended.clear()
         try:
             self.store.ingest()
             self.count_elsewhere()

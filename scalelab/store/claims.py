@@ -19,9 +19,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -85,6 +85,9 @@ class Claim:
         return f"{self.trial_id}-{self.attempt}"
 
 
+_FIELDS = tuple(field.name for field in fields(Claim))
+
+
 class Claims:
     """The claims on one store; any number of coordinators may use it at once.
 
@@ -108,46 +111,84 @@ class Claims:
         worker_pid: int | None = None,
         run: str | None = None,
     ) -> Claim | None:
-        """Claims a trial for this process.
-
-        Args:
-            trial_id: The trial.
-            study: The study for which it is attempted.
-            attempt: Number of the attempt.
-            worker_pid: The local worker that will make it.
-            run: The run on a cluster whose jobs will.
+        """Claims a trial for this process; see `turn_over`.
 
         Returns:
-            The claim, or `None` where a living process has the trial, or where the journal has a record of
-            this attempt already: look at `Store.outcomes` again.
+            The claim; `None` where the trial could not be claimed.
 
         Raises:
             StoreError: The journal's folder cannot be written.
         """
-        mine = Claim(
-            trial_id=trial_id,
-            study=study,
-            attempt=attempt,
-            host=this_place(),
-            pid=os.getpid(),
-            pid_start=own_start(),
-            worker_pid=worker_pid,
-            worker_start=started(worker_pid) if worker_pid is not None else None,
-            started_at=time.time(),
-            run=run,
-        )
+        claims = self.turn_over([], [(trial_id, attempt)], study, workers=[worker_pid], run=run)
+        return claims[0] if claims else None
+
+    def turn_over(
+        self,
+        ended: Iterable[Claim],
+        wanted: Iterable[tuple[str, int]],
+        study: str,
+        *,
+        workers: Iterable[int | None],
+        run: str | None = None,
+    ) -> list[Claim]:
+        """Gives claims back and claims other trials for this process, in one go.
+
+        Args:
+            ended: The claims; nothing happens to one that another process holds by now.
+            wanted: The trials, with the number of the attempt.
+            study: The study for which they are attempted.
+            workers: The local workers of those that can be claimed, in their order; at least as many.
+            run: The run on a cluster whose jobs will make the attempts.
+
+        Returns:
+            The claims in order, without trials that a living process has, or of whose attempt the journal has
+            a record already: look at `Store.outcomes` again.
+
+        Raises:
+            StoreError: The journal's folder cannot be written.
+        """
+        claims: list[Claim] = []
+        host, pid, pid_start, pids = this_place(), os.getpid(), own_start(), iter(workers)
         with self._lock():
-            path = self._path(trial_id)
-            there = self._read(path)
-            if there is not None:
-                if self._is_live(there):
-                    return None
-                self._bury(there)
-            if self._journal.has(mine.record_id):
-                return None
-            replace_whole(path, json.dumps(asdict(mine)))
+            for claim in ended:
+                self._remove(claim)
+            for trial_id, attempt in wanted:
+                if not self._is_free(trial_id, attempt):
+                    continue
+                worker = next(pids)
+                claim = Claim(
+                    trial_id=trial_id,
+                    study=study,
+                    attempt=attempt,
+                    host=host,
+                    pid=pid,
+                    pid_start=pid_start,
+                    worker_pid=worker,
+                    worker_start=started(worker) if worker is not None else None,
+                    started_at=time.time(),
+                    run=run,
+                )
+                self._write(claim)
+                claims.append(claim)
         self.beat()
-        return mine
+        return claims
+
+    def _is_free(self, trial_id: str, attempt: int) -> bool:
+        """Whether an attempt may be claimed; a dead claim of the trial is settled."""
+        there = self._read(self._path(trial_id))
+        if there is not None:
+            if self._is_live(there):
+                return False
+            self._bury(there)
+        return not self._journal.has(f"{trial_id}-{attempt}")
+
+    def _write(self, claim: Claim) -> None:
+        content = {name: getattr(claim, name) for name in _FIELDS}
+        replace_whole(self._path(claim.trial_id), json.dumps(content))
+
+    def _remove(self, claim: Claim) -> None:
+        if self.stands(claim):
+            self._path(claim.trial_id).unlink()
 
     def take_over(self, run: str) -> list[Claim]:
         """Makes this process the coordinator of all that a run on a cluster is at; returns those claims.
@@ -160,7 +201,7 @@ class Claims:
             for claim in self._all():
                 if claim.run == run:
                     taken.append(replace(claim, host=this_place(), pid=pid, pid_start=own_start()))
-                    replace_whole(self._path(claim.trial_id), json.dumps(asdict(taken[-1])))
+                    self._write(taken[-1])
         return taken
 
     def advance(self, run: str, trial_id: str, attempt: int) -> bool:
@@ -176,7 +217,7 @@ class Claims:
             there = self._read(self._path(trial_id))
             if there is None or (there.run, there.attempt) != (run, attempt):
                 return False
-            replace_whole(self._path(trial_id), json.dumps(asdict(replace(there, attempt=attempt + 1))))
+            self._write(replace(there, attempt=attempt + 1))
         return True
 
     def holds(self, run: str, trial_id: str, attempt: int) -> bool:
@@ -191,14 +232,7 @@ class Claims:
             StoreError: The journal's folder cannot be written.
         """
         with self._lock():
-            path = self._path(claim.trial_id)
-            there = self._read(path)
-            if there is not None and (there.attempt, there.pid, there.host) == (
-                claim.attempt,
-                claim.pid,
-                claim.host,
-            ):
-                path.unlink()
+            self._remove(claim)
 
     def stands(self, claim: Claim) -> bool:
         """Whether a claim is still what was claimed: nobody took its process for dead meanwhile."""

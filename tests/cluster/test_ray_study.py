@@ -94,6 +94,7 @@ def test_jobs_outlive_their_coordinator_and_the_next_one_joins_them(nodes, lab, 
     study = lab.study(**SLOW)
     first = Coordinator(lab, study, on=nodes.on, shared_folder=shared)
     first.wait_done(2)
+    wait_for(lambda: len(jobs_of(lab)) == 2, "jobs that status shows")
     jobs = jobs_of(lab)
     first.kill()
     assert jobs_of(lab) == jobs
@@ -156,17 +157,18 @@ def seconds_of_a_run(lab: Lab, nodes: Nodes) -> float:
 def test_a_time_limit_has_trials_go_on_in_the_next_job(nodes, lab, shared):
     limit = 8.0 + 1.5 * seconds_of_a_run(lab, nodes)  # a busy machine may take long to start a job
     study = lab.study(steps=round(limit / 0.25), options="ms_per_step = 200.0")
+    study.write_text(study.read_text().replace('sizes = [16, "all"]', 'sizes = ["all"]'))  # 2 trials
     reasons = []
 
     def note(event):
         if isinstance(event, Retried):
             reasons.append(event.reason)
 
-    how = {"slots": 4, "time_limit": limit, "max_attempts": 10}
+    how = {"time_limit": limit, "max_attempts": 10}
     assert run(lab, study, nodes.on, note, shared_folder=shared, **how).complete
-    assert len(reasons) >= 4
+    assert len(reasons) >= 2
     assert all(reason.startswith("its time limit is near") for reason in reasons)
-    check_settled(lab, study, 4)
+    check_settled(lab, study, 2)
 
 
 def test_two_coordinators_share_the_trials_of_one_store(nodes, lab):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from slurm_cluster import SlurmCluster
@@ -18,6 +19,13 @@ def errors(lab: Lab) -> list[str]:
     """Returns what attempts that are not done say why; nothing where they ended with a checkpoint."""
     said = open_store(lab.store).sql("SELECT error FROM records WHERE status <> 'done'")["error"]
     return list(said.fillna(""))
+
+
+def long_study(lab: Lab) -> Path:
+    """Writes a study of 2 trials of 50 s, longer than a job of a minute has after its start."""
+    study = lab.study(seeds=1, steps=500, options=SLOW)
+    study.write_text(study.read_text().replace('sizes = [16, "all"]', 'sizes = ["all"]'))
+    return study
 
 
 def test_a_killed_coordinator_costs_nothing(slurm: SlurmCluster, lab: Lab):
@@ -99,11 +107,11 @@ def test_a_node_that_fails_or_drains_is_not_the_trials_failure(slurm: SlurmClust
 
 
 def test_a_trial_longer_than_the_time_limit_goes_on_in_the_next_job(slurm: SlurmCluster, lab: Lab):
-    study = lab.study(seeds=1, steps=900, options=SLOW)
-    one = Coordinator(lab, study, slurm.environment, slots=4, time_limit=110)
+    study = long_study(lab)
+    one = Coordinator(lab, study, slurm.environment, time_limit=60)
     one.end()
     check_settled(lab, study, one)
-    assert len(errors(lab)) >= 4
+    assert len(errors(lab)) >= 2
     assert all("time limit is near" in event["reason"] for event in one.events("Retried"))
 
 
@@ -148,18 +156,18 @@ def test_jobs_at_their_limit_without_a_coordinator_have_slurm_start_them_again(s
     (site / "sitecustomize.py").write_text(
         "import scalelab.execute.cluster.folder as folder\nfolder.DESERTED_SECONDS = 5.0\n"
     )
-    study = lab.study(seeds=1, steps=900, options=SLOW)
+    study = long_study(lab)
     setup = [f"export PYTHONPATH={site}:$PYTHONPATH"]
-    first = Coordinator(lab, study, slurm.environment, slots=4, time_limit=110, setup=setup)
-    first.wait_for(lambda: len({event["trial"] for event in first.events("Progressed")}) == 4, "all at it")
+    first = Coordinator(lab, study, slurm.environment, time_limit=60, setup=setup)
+    first.wait_for(lambda: len({event["trial"] for event in first.events("Progressed")}) == 2, "all at it")
     first.kill()
     journal = open_store(lab.store, create=True).journal
 
     def done() -> int:
         return sum('"status":"done"' in path.read_text() for path in journal.new.glob("*.json"))
 
-    slurm.wait(lambda: done() == 4, "jobs did not go on", WAIT_SECONDS)
+    slurm.wait(lambda: done() == 2, "jobs did not go on", WAIT_SECONDS)
     assert any(int(n) for n in re.findall(r"Restarts=(\d+)", slurm.ask("scontrol", "show", "job", "-o")))
-    second = Coordinator(lab, study, slurm.environment, slots=4)
+    second = Coordinator(lab, study, slurm.environment)
     second.end()
     check_settled(lab, study, first, second)

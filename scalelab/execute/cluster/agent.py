@@ -192,7 +192,7 @@ def complaint_about(needs: Needs, store: str) -> str | None:
                     f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; "
                     "install the same plugin on both"
                 )
-        if needs.device != "cpu" or needs.precision == "bf16":
+        if needs.device not in ("auto", "cpu") or needs.precision == "bf16":  # else torch is not needed
             from scalelab.train.device import resolve_device, resolve_precision
 
             device = resolve_device(needs.device)

@@ -102,9 +102,9 @@ class ClusterExecutor:
         """Jobs that are there and can train."""
         return sum(hello.complaint is None for hello in self._agents.values())
 
-    def worker_pid(self) -> int | None:
-        """Returns nothing: workers are elsewhere."""
-        return None
+    def worker_pids(self, n: int) -> list[int | None]:
+        """Returns `None` for each: workers are elsewhere."""
+        return [None] * n
 
     def submit(self, job: Job) -> None:
         """Puts a trial into the inbox of the run, with others at the next `poll` at the latest."""
@@ -230,8 +230,9 @@ class ClusterExecutor:
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
     def _look(self) -> list[Event]:
-        self._looked, self._news = time.monotonic(), False
+        self._looked, news, self._news = time.monotonic(), self._news, False
         self._standing, gone = self._machines.look()
+        self._renew(force=news)  # `status` shows at once who came
         events: list[Event] = []
         if gone:
             events += self._heard()  # what they said before they ended
