@@ -5,7 +5,7 @@ many as there are jobs on Ray, take the same study first. Where Ray Tune is inst
 as many of its trials, each of which reports once, run in the same Ray after that, and before them as many
 calls of a remote function that returns a dictionary, which is the least that Ray asks for.
 
-Run: `python benchmarks/cluster_overhead.py [--trials 500] [--jobs 2]` (with the extra `ray`).
+Run: `python benchmarks/cluster_overhead.py [--trials 500] [--peers 500] [--jobs 2]` (with the extra `ray`).
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def tune(n_trials: int, jobs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--peers", type=int, help="trials without a shared folder, calls of Ray, of Ray Tune")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     import ray
@@ -113,13 +114,14 @@ def main() -> None:
         folder = Path(name)
         os.environ["SCALELAB_CACHE"] = str(folder / "cache")
         n, jobs = options.trials, options.jobs
+        peers = options.peers or n
         study = study_of(folder, n)
         measure("processes", folder, study, n, workers=jobs, threads=1)
-        for shared in (True, False):
-            cluster = Cluster(on="ray", slots=jobs, shared_folder=shared)
-            measure("ray" if shared else "ray apart", folder, study, n, on=cluster)
-        tasks(n, jobs)
-        tune(n, jobs)
+        measure("ray", folder, study, n, on=Cluster(on="ray", slots=jobs))
+        apart = Cluster(on="ray", slots=jobs, shared_folder=False)
+        measure("ray apart", folder, study_of(folder, peers), peers, on=apart)
+        tasks(peers, jobs)
+        tune(peers, jobs)
     ray.shutdown()
 
 

@@ -25,6 +25,10 @@ import errno
 from collections.abc import Callable, Iterable
 from typing import Any
 
+TEXT_LENGTH = 100_000
+WORD_LENGTH = 400
+"""What is read of a text that is to be one line, and the longest word that it shows whole."""
+
 
 class ScalelabWarning(UserWarning):
     """Something that whoever runs scalelab should know; the work goes on."""
@@ -129,9 +133,16 @@ def brief(value: Any, limit: int = 60) -> str:
 def plain_line(text: str, limit: int = 500) -> str:
     """Returns a text as one line that every file, pipe, table and terminal takes, cut to `limit` characters.
 
-    What is not printable is escaped: control characters, NUL, lone surrogates.
+    What is not printable is escaped: control characters, NUL, lone surrogates. Of a word too long for a line,
+    such as a name that somebody made up, the middle is left out, so that what is said after it is there.
     """
-    return _cut(_escaped(" ".join(text[: 8 * limit].split())), limit)
+    return _cut(_escaped(" ".join(map(_short, text[:TEXT_LENGTH].split()))), limit)
+
+
+def _short(word: str) -> str:
+    if len(word) <= WORD_LENGTH:
+        return word
+    return f"{word[: WORD_LENGTH // 2]}…({len(word):,} characters)…{word[-WORD_LENGTH // 4 :]}"
 
 
 def text_of(value: object) -> str:

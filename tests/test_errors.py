@@ -28,6 +28,14 @@ def test_a_plain_line_keeps_what_can_be_read():
     assert plain_line("café:\n  no \x1b[31mred") == "café: no \\x1b[31mred"
 
 
+def test_a_plain_line_leaves_out_the_middle_of_an_endless_word():
+    line = plain_line(f"unknown law {'x' * 50_000!r}; known are power and log", 4000)
+    assert line.startswith("unknown law 'xxx")
+    assert line.endswith("xxx'; known are power and log")
+    assert "…(50,003 characters)…" in line
+    assert len(line) < 500
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(Odd(), "a Odd"), (10**5000, "a huge number"), ("\ud800", "'\\ud800'"), (3, "3")],

@@ -1,9 +1,12 @@
-"""The toy components of the tests of `execute`, for those on real clusters."""
+"""The toy components of the tests of `execute`, for those on real clusters, and what they reach."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+
+from scalelab import open_store, run_study
+from scalelab.plugins import load_plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,3 +21,27 @@ def _toys():
 
 TOYS = _toys()
 Lab = TOYS.Lab
+_local: dict[str, dict[str, float]] = {}
+"""Losses by local processes, by the study's text."""
+
+
+def local_losses(lab: Lab, study: Path) -> dict[str, float]:
+    """Returns the loss of each trial by local processes with one thread; the toys do not wait there."""
+    text = study.read_text()
+    if text not in _local:
+        plugins = lab.folder / "local" / "plugins"
+        plugins.mkdir(parents=True)
+        toys = TOYS.PLUGIN.replace("time.sleep(params.ms_per_step / 1000)", "pass")
+        assert toys != TOYS.PLUGIN
+        (plugins / "toys.py").write_text(toys)
+        store = lab.folder / "local" / "store.duckdb"
+        run_study(study, store, workers=2, threads=1, catalog=load_plugins(plugins_dirs=[plugins]))
+        _local[text] = losses(store)
+    return _local[text]
+
+
+def losses(store: Path) -> dict[str, float]:
+    """Returns the loss of each trial that is done, exactly one record of which is."""
+    frame = open_store(store).sql("select trial_id, loss from records where status = 'done'")
+    assert frame["trial_id"].is_unique
+    return dict(zip(frame["trial_id"], frame["loss"], strict=True))

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from execute_toys import ROOT, TOYS, Lab
+from execute_toys import ROOT, Lab, local_losses, losses
 
 from scalelab import open_store
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.coordinator import run_study
-from scalelab.plugins import load_plugins
 from scalelab.store.claims import Claims
 from scalelab.store.fleet import QUEUE, fleets
 
@@ -41,8 +40,6 @@ except ScalelabError as error:
     sys.exit(error.exit_code)
 print("Summary", summary.done, summary.complete)
 """
-_local: dict[str, dict[str, float]] = {}
-"""Losses by local processes, by the study's text."""
 
 
 class Nodes:
@@ -125,28 +122,6 @@ def run(lab: Lab, study: Path, on: str, on_event: Callable = lambda _event: None
     cluster = Cluster.of(on, **{"slots": 2, **options}).model_copy(update={"time_limit": limit})
     rest.setdefault("catalog", lab.catalog())
     return run_study(study, lab.store, on=cluster, on_event=on_event, **rest)
-
-
-def local_losses(lab: Lab, study: Path) -> dict[str, float]:
-    """Returns the loss of each trial by local processes with one thread; the toys do not wait there."""
-    text = study.read_text()
-    if text not in _local:
-        plugins = lab.folder / "local" / "plugins"
-        plugins.mkdir(parents=True)
-        toys = TOYS.PLUGIN.replace("time.sleep(params.ms_per_step / 1000)", "pass")
-        assert toys != TOYS.PLUGIN
-        (plugins / "toys.py").write_text(toys)
-        store = lab.folder / "local" / "store.duckdb"
-        run_study(study, store, workers=2, threads=1, catalog=load_plugins(plugins_dirs=[plugins]))
-        _local[text] = losses(store)
-    return _local[text]
-
-
-def losses(store: Path) -> dict[str, float]:
-    """Returns the loss of each trial that is done, exactly one record of which is."""
-    frame = open_store(store).sql("select trial_id, loss from records where status = 'done'")
-    assert frame["trial_id"].is_unique
-    return dict(zip(frame["trial_id"], frame["loss"], strict=True))
 
 
 def check_settled(lab: Lab, study: Path, n: int, acknowledged: list[str] = ()) -> None:

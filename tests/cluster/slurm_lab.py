@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import psutil
-from execute_toys import ROOT, TOYS, Lab
+from execute_toys import ROOT, Lab, local_losses, losses
 
-import scalelab
-from scalelab.plugins import load_plugins
 from scalelab.store import open_store
 from scalelab.store.kinds import RECORDS
 
@@ -113,30 +111,9 @@ class Coordinator:
         return self.log.read_text()[-3000:] + self.errors.read_text()[-3000:]
 
 
-def expected_losses(lab: Lab, study: Path) -> dict[str, float]:
-    """Returns the loss of each trial by local processes with one thread; the toys do not wait there."""
-    there = lab.folder / "local"
-    there.mkdir()
-    plugins = there / "plugins"
-    plugins.mkdir()
-    text = TOYS.PLUGIN.replace("time.sleep(params.ms_per_step / 1000)", "pass")
-    assert text != TOYS.PLUGIN
-    (plugins / "toys.py").write_text(text)
-    store = there / "store.duckdb"
-    scalelab.run_study(study, store, workers=2, threads=1, catalog=load_plugins(plugins_dirs=[plugins]))
-    return losses(store)
-
-
-def losses(store: Path) -> dict[str, float]:
-    """Returns the loss of each trial that is done, exactly one record of which is."""
-    frame = open_store(store).sql("SELECT trial_id, loss FROM records WHERE status = 'done'")
-    assert frame["trial_id"].is_unique
-    return dict(zip(frame["trial_id"], frame["loss"], strict=True))
-
-
 def check_settled(lab: Lab, study: Path, *coordinators: Coordinator) -> None:
     """Makes sure that every trial is done once, with the local loss, and nothing acknowledged is missing."""
-    assert losses(lab.store) == expected_losses(lab, study)
+    assert losses(lab.store) == local_losses(lab, study)
     told = Counter(
         event["trial"]
         for one in coordinators

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from slurm_cluster import SlurmCluster
@@ -13,19 +12,14 @@ from scalelab.store import open_store
 
 pytestmark = pytest.mark.timeout(900)
 SLOW = "ms_per_step = 100.0"
+LONG = {"sizes": '"all"', "steps": 500, "options": SLOW}
+"""2 trials of 50 s, longer than a job of a minute has after its start."""
 
 
 def errors(lab: Lab) -> list[str]:
     """Returns what attempts that are not done say why; nothing where they ended with a checkpoint."""
     said = open_store(lab.store).sql("SELECT error FROM records WHERE status <> 'done'")["error"]
     return list(said.fillna(""))
-
-
-def long_study(lab: Lab) -> Path:
-    """Writes a study of 2 trials of 50 s, longer than a job of a minute has after its start."""
-    study = lab.study(seeds=1, steps=500, options=SLOW)
-    study.write_text(study.read_text().replace('sizes = [16, "all"]', 'sizes = ["all"]'))
-    return study
 
 
 def test_a_killed_coordinator_costs_nothing(slurm: SlurmCluster, lab: Lab):
@@ -83,7 +77,7 @@ def test_a_preempted_job_writes_a_checkpoint_and_comes_back(slurm: SlurmCluster,
     study = lab.study(seeds=1, steps=150, options=SLOW)
     one = Coordinator(lab, study, slurm.environment, slots=4)
     one.wait_for(lambda: len(slurm.jobs("running")) == 4 and len(one.events("Progressed")) > 20, "trained")
-    slurm.ask("sbatch", "-p", "high", "-n", "2", "-N", "1", "-o", "/dev/null", "--wrap", "sleep 20")
+    slurm.ask("sbatch", "-p", "high", "-n", "2", "-N", "1", "-o", "/dev/null", "--wrap", "sleep 5")
     one.end()
     check_settled(lab, study, one)
     said = errors(lab)
@@ -107,7 +101,7 @@ def test_a_node_that_fails_or_drains_is_not_the_trials_failure(slurm: SlurmClust
 
 
 def test_a_trial_longer_than_the_time_limit_goes_on_in_the_next_job(slurm: SlurmCluster, lab: Lab):
-    study = long_study(lab)
+    study = lab.study(**LONG)
     one = Coordinator(lab, study, slurm.environment, time_limit=60)
     one.end()
     check_settled(lab, study, one)
@@ -116,7 +110,7 @@ def test_a_trial_longer_than_the_time_limit_goes_on_in_the_next_job(slurm: Slurm
 
 
 def test_sigusr1_has_a_job_write_a_checkpoint_and_another_go_on(slurm: SlurmCluster, lab: Lab):
-    study = lab.study(seeds=1, steps=150, options=SLOW)
+    study = lab.study(sizes='"all"', steps=150, options=SLOW)
     one = Coordinator(lab, study, slurm.environment)
     one.wait_for(lambda: len(one.events("Progressed")) > 10, "trained")
     for job in slurm.jobs("running"):
@@ -156,7 +150,7 @@ def test_jobs_at_their_limit_without_a_coordinator_have_slurm_start_them_again(s
     (site / "sitecustomize.py").write_text(
         "import scalelab.execute.cluster.folder as folder\nfolder.DESERTED_SECONDS = 5.0\n"
     )
-    study = long_study(lab)
+    study = lab.study(**LONG)
     setup = [f"export PYTHONPATH={site}:$PYTHONPATH"]
     first = Coordinator(lab, study, slurm.environment, time_limit=60, setup=setup)
     first.wait_for(lambda: len({event["trial"] for event in first.events("Progressed")}) == 2, "all at it")

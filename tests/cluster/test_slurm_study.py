@@ -79,7 +79,7 @@ def test_a_controller_that_is_down_at_the_start_is_one_line(slurm: SlurmCluster,
 
 
 def test_ctrl_c_has_trials_write_checkpoints_and_ends_the_jobs(slurm: SlurmCluster, lab: Lab):
-    study = lab.study(seeds=1, steps=150, options="ms_per_step = 100.0")
+    study = lab.study(sizes='"all"', steps=150, options="ms_per_step = 100.0")
     one = Coordinator(lab, study, slurm.environment)
     one.wait_for(lambda: len(one.events("Progressed")) > 10, "trained")
     one.interrupt()

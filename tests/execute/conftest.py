@@ -108,7 +108,7 @@ seeds = [{seeds}]
 name = "blobs"
 
 [data]
-sizes = [16, "all"]
+sizes = [{sizes}]
 
 [[architecture]]
 name = "net"
@@ -135,10 +135,19 @@ class Lab:
         (self.plugins / "toys.py").write_text(PLUGIN)
         self.store = folder / "store.duckdb"
 
-    def study(self, *, seeds: int = 1, steps: int = 4, options: str = "", name: str = "tiny") -> Path:
-        """Writes a study of 4 trials a seed."""
+    def study(
+        self,
+        *,
+        seeds: int = 1,
+        sizes: str = '16, "all"',
+        steps: int = 4,
+        options: str = "",
+        name: str = "tiny",
+    ) -> Path:
+        """Writes a study of 2 trials a seed and size of the data."""
         path = self.folder / f"{name}.toml"
-        text = STUDY.format(seeds=", ".join(map(str, range(seeds))), steps=steps, options=options)
+        numbers = ", ".join(map(str, range(seeds)))
+        text = STUDY.format(seeds=numbers, sizes=sizes, steps=steps, options=options)
         path.write_text(text.replace('name = "tiny"', f'name = "{name}"', 1))
         return path
 

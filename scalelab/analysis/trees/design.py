@@ -204,19 +204,30 @@ def _is_listed(column: pd.Series) -> bool:
 
 def _places(column: pd.Series) -> Array | None:
     """Returns lists of numbers as an array (n, longest list), `None` where there is something else."""
-    import json
-
     rows: list[list[float]] = []
     for value in column:
-        if isinstance(value, str) and value.startswith("["):
-            value = json.loads(value)
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            rows.append([])
-            continue
-        if not isinstance(value, (list, tuple, np.ndarray)) or not all(isinstance(v, Real) for v in value):
+        numbers = _numbers(value)
+        if numbers is None:
             return None
-        rows.append([float(v) for v in value])
+        rows.append(numbers)
     places = np.zeros((len(rows), max(map(len, rows), default=0)))
     for i, row in enumerate(rows):
         places[i, : len(row)] = row
     return places if places.shape[1] else None
+
+
+def _numbers(value: object) -> list[float] | None:
+    """Returns a list of numbers, which may be given as JSON; an empty one for what is missing."""
+    import json
+
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return []
+    try:
+        if isinstance(value, str) and value.startswith("["):
+            value = json.loads(value)
+        if not isinstance(value, (list, tuple, np.ndarray)) or not all(isinstance(v, Real) for v in value):
+            return None
+        numbers = [float(v) for v in value]
+    except (ValueError, RecursionError, OverflowError):  # a text that only begins like a list
+        return None
+    return numbers if np.isfinite(numbers).all() else None

@@ -43,6 +43,22 @@ def test_lists_become_a_column_a_place_and_names_a_column_a_value():
     assert design.matrix[:, design.columns["architecture_flag"]].ravel().tolist() == [1, 0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "text", ["[1, x]", "[[[", "[" * 100_000, "[1e999]", "[NaN]", "[1" + "0" * 400 + "]"], ids=len
+)
+def test_a_text_that_begins_like_a_list_is_a_name(text):
+    done = finished_runs(design_runs(4, seeds=(0,)))
+    done["architecture_depths"] = [text, "[3, 4, 5]", text, "[3, 4, 5]"]
+    design = design_of(done)
+    assert design.matrix[:, design.columns["architecture_depths"]].tolist() == [
+        [1, 0],
+        [0, 1],
+        [1, 0],
+        [0, 1],
+    ]
+    assert design.ordered["architecture_depths"] is None
+
+
 def test_an_option_says_nothing_where_it_does_not_apply():
     """Otherwise a missing momentum would be another name for AdamW."""
     optimizer = np.repeat(["adamw", "sgd"], 30)
