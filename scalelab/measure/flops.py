@@ -15,7 +15,7 @@ import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalelab.components import Shape
-from scalelab.errors import InputError
+from scalelab.errors import InputError, in_words
 from scalelab.measure.footprint import BYTES, is_sparse, stored, trace
 from scalelab.measurements import Complexity
 
@@ -56,18 +56,17 @@ def complexity(
     """
     try:
         counts = _counts(_on_meta(model), input_shape, n_outputs, "meta")
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         raise
-    except Exception:  # whatever a model does that needs values; the CPU tells whether it works at all
+    except BaseException:  # whatever a model does that needs values; the CPU tells whether it works at all
         try:
             counts = _counts(_on_cpu(model), input_shape, n_outputs, "cpu")
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+        except BaseException as error:
             raise CountingError(
                 f"FLOPs of {type(model).__name__} cannot be counted: it does not run on an input of shape "
-                f"{(BATCH, *input_shape)}: {type(error).__name__}: {reason}"
+                f"{(BATCH, *input_shape)}: {in_words(error)}"
             ) from error
     total, body = parameter_counts(model, head)
     return Complexity(n_params=total, n_params_body=body, **counts)

@@ -267,6 +267,15 @@ def test_an_operator_that_runs_nowhere_is_refused(library: torch.library.Library
         complexity(Calls(torch.ops.flops_test.nowhere), (4,))
 
 
+@pytest.mark.parametrize("error", [BaseException("base"), SystemExit(3), ValueError("no")], ids=repr)
+def test_a_network_that_ends_with_anything_is_refused(error: BaseException) -> None:
+    def fail(_x: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    with pytest.raises(InputError, match=f"does not run on an input .*{type(error).__name__}"):
+        complexity(Calls(fail), (4,))
+
+
 def test_an_operator_with_a_formula_in_torch_s_registry_counts(
     library: torch.library.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
