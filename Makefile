@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLUSTERS := $(VENV)/.clusters
 MITDB ?= ../shared/data/mitdb
 # Whether test-ray and test-slurm skip their tests (try) or fail (must) where no cluster can be started.
 RAY ?= try
@@ -16,6 +17,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $(READY)
+
+$(CLUSTERS): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray,slurm]'
+	touch $(CLUSTERS)
 
 ## demo: train the embedded quick-start study (synthetic ECG), print its laws, write an HTML report
 demo: $(READY)
@@ -43,13 +48,11 @@ test-third-party: $(READY)
 	PYTHONPATH="$(CURDIR)/build/third-party" OMP_NUM_THREADS=1 $(BIN)/pytest tests/third_party
 
 ## test-ray: studies on a Ray cluster of two nodes that is started here; RAY=must fails where it cannot be
-test-ray: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
+test-ray: $(CLUSTERS)
 	SCALELAB_RAY=$(RAY) OMP_NUM_THREADS=1 $(BIN)/pytest -rs tests/cluster/test_ray*.py
 
 ## test-slurm: studies on a SLURM of two nodes that is started here; SLURM=must fails where it cannot be
-test-slurm: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,slurm]'
+test-slurm: $(CLUSTERS)
 	.ci/slurm.sh
 	SCALELAB_SLURM=$(SLURM) OMP_NUM_THREADS=1 $(BIN)/pytest -rs tests/cluster/test_slurm*.py
 
