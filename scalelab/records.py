@@ -60,6 +60,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def is_sayable(text: str) -> bool:
+    """Whether JSON, Parquet and SQL can say a text: no lone surrogates, no NUL."""
+    try:
+        return "\0" not in text and bool(text.encode() or not text)
+    except UnicodeEncodeError:
+        return False
+
+
 def _none_if_not_finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

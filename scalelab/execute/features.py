@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import PluginError, brief
+from scalelab.records import is_sayable
 
 if TYPE_CHECKING:
     from scalelab.components import Architecture, Task
@@ -36,7 +37,7 @@ def features_of(architecture: Architecture, params: Params, task: Task) -> dict[
         raise PluginError(f"{what} returned {brief(found)}; it must return a mapping of names to values")
     features = {}
     for name, value in found.items():
-        if not (isinstance(name, str) and 0 < len(name) <= NAME_LENGTH and _is_sayable(name)):
+        if not (isinstance(name, str) and 0 < len(name) <= NAME_LENGTH and is_sayable(name)):
             raise PluginError(
                 f"{what} has the name {brief(name)}: must be 1 to {NAME_LENGTH} characters of text"
             )
@@ -48,7 +49,7 @@ def _plain(value: Any, what: str) -> Feature:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, str):
-        if len(value) > TEXT_LENGTH or not _is_sayable(value):
+        if len(value) > TEXT_LENGTH or not is_sayable(value):
             raise PluginError(f"{what} = {brief(value)}: must be at most {TEXT_LENGTH} characters of text")
         return str.__str__(value)
     if isinstance(value, int):
@@ -62,11 +63,3 @@ def _plain(value: Any, what: str) -> Feature:
     if not math.isfinite(value):
         raise PluginError(f"{what} = {value}: must be finite")
     return float(value)
-
-
-def _is_sayable(text: str) -> bool:
-    """Whether JSON, Parquet and SQL can say a text: no lone surrogates, no NUL."""
-    try:
-        return "\0" not in text and bool(text.encode() or not text)
-    except UnicodeEncodeError:
-        return False

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 from scalelab.components import Metric, OpenDataset, Split, Task
 from scalelab.errors import DataError, brief
 from scalelab.params import Params
-from scalelab.records import ComponentRef, canonical_json
+from scalelab.records import ComponentRef, canonical_json, is_sayable
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def verify_opened(data: OpenDataset) -> None:
         DataError: The first thing that is wrong, and what to give instead.
     """
     _verify_task(data.task)
-    if not isinstance(data.fingerprint, str) or not data.fingerprint:
+    if not isinstance(data.fingerprint, str) or not data.fingerprint or not is_sayable(data.fingerprint):
         raise DataError(f"fingerprint is {brief(data.fingerprint)}; give a digest of the content, a text")
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split is not None or name != "test":  # a dataset need not have a test split

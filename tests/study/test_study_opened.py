@@ -57,6 +57,12 @@ def test_a_task_that_is_none(facts, words):
     verify_opened(opened(metrics=("accuracy", metric(bounds=(0.0, None)))))
 
 
+@pytest.mark.parametrize("fingerprint", ["", None, b"f", "\udcff", "a\0b"])
+def test_a_fingerprint_that_no_record_can_hold(fingerprint):
+    with pytest.raises(DataError, match=r"fingerprint is .*; give a digest of the content, a text"):
+        verify_opened(replace(opened(), fingerprint=fingerprint))
+
+
 def fail(error):
     raise error
 
