@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+from typing import NoReturn
 
 _NOT_OURS = {
     errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS,
@@ -18,6 +19,7 @@ _NOT_OURS = {
 def main() -> None:
     """Runs the `scalelab` command; every error that is expected ends in one line and its exit code."""
     from scalelab.cli.app import app
+    from scalelab.cli.usage import UsageError, one_line_of
     from scalelab.errors import ScalelabError, plain_line
 
     for stream in (sys.stdout, sys.stderr):
@@ -25,7 +27,10 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         _refuse_undecoded()
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        print(one_line_of(error), file=sys.stderr)
+        sys.exit(error.exit_code)
     except ScalelabError as error:
         # What a file, a plugin or a server says may hold anything.
         print(f"error: {plain_line(str(error), 4000)}", file=sys.stderr)
@@ -41,13 +46,15 @@ def main() -> None:
         print(f"error: {plain_line(f'{where}{error.strerror}', 4000)}; give another path", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except SystemExit as end:
-        # Typer ends on Ctrl-C without a word.
-        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
-            print("stopped", file=sys.stderr)
-        raise
+        _stopped()
+    if code == 130:  # how Typer ends on Ctrl-C
+        _stopped()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stopped() -> NoReturn:
+    print("stopped", file=sys.stderr)
+    sys.exit(130)
 
 
 def _refuse_undecoded() -> None:

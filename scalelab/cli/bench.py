@@ -190,6 +190,6 @@ def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
 
 def _exit(summary: BenchSummary, latencies: pd.DataFrame) -> None:
     if summary.stopped and summary.pending:
-        raise typer.Exit(130)
+        raise SystemExit(130)
     if latencies["status"].isin(["failed", "timeout"]).any():
         raise typer.Exit(1)

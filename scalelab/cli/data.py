@@ -171,7 +171,7 @@ def _resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("stopped; run the command again to resume")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
 
 
 def _more(given: Sequence[str] | None) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _exit(summary: RunSummary) -> None:
     if summary.failed:
         raise typer.Exit(1)
     if summary.stopped and not summary.complete:
-        raise typer.Exit(130)
+        raise SystemExit(130)
 
 
 def _display() -> RunDisplay:

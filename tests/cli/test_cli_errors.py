@@ -223,3 +223,32 @@ def test_a_disk_that_is_really_full(tmp_path, plugins):
         assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["analyze", "--nonsense"], "No such option: --nonsense"),
+        (["analyze", "--charge", "x" * 5000], "'--charge'"),
+        (["nothing"], "No such command 'nothing'; see scalelab -h"),
+        (["run", "s.toml", "--workers", "many"], "'--workers'"),
+        (["store", "merge"], "see scalelab store merge -h"),
+    ],
+    ids=["option", "choice", "command", "number", "group"],
+)
+def test_a_wrong_command_line_is_one_line(scalelab_command, arguments, words):
+    answer = scalelab_command(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    assert len(line) < 1500
+
+
+@pytest.mark.parametrize("arguments", [[], ["store"]], ids=["whole", "group"])
+def test_a_command_of_commands_alone_shows_them(scalelab_command, arguments):
+    answer = scalelab_command(*arguments)
+    assert answer.code == 2
+    assert "Usage: scalelab" in answer.err
+    assert "error" not in answer.err.splitlines()[0]
