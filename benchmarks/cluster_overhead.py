@@ -95,6 +95,7 @@ def tune(n_trials: int, jobs: int) -> None:
         tune.with_resources(nothing, {"cpu": 1}),
         param_space={"seed": tune.grid_search(list(range(n_trials)))},
         tune_config=tune.TuneConfig(max_concurrent_trials=jobs, reuse_actors=True),
+        run_config=tune.RunConfig(verbose=0),
     )
     tuner.fit()
     told("ray tune", n_trials, begun, cpu)
