@@ -37,13 +37,8 @@ from scalelab.store.journal import Journal
 if TYPE_CHECKING:
     import duckdb
 
-# An extension that DuckDB would fetch from the network is never what a store needs.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
 # What a query can then reach: no file but the database, no network, no extension, and no setting.
-CONFINED = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
+CONFINED = {**schema.CONFIG, "enable_external_access": False, "lock_configuration": True}
 # Any DuckDB that scalelab accepts can read this layout; 2.0 would write one that only itself can read.
 STORAGE = "v1.2.0"
 FIRST_PAUSE = 0.005
@@ -251,7 +246,7 @@ def open_file(
     load_duckdb()
     import duckdb
 
-    config = CONFINED if confined else CONFIG
+    config = CONFINED if confined else schema.CONFIG
     if create:
         config = {**config, "storage_compatibility_version": STORAGE}
     pause = FIRST_PAUSE

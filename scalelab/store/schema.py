@@ -21,6 +21,12 @@ from scalelab.version import __version__
 if TYPE_CHECKING:
     import duckdb
 
+# An extension that DuckDB would fetch from the network is never what a store needs.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
 FIRST = """
 create table scalelab_schema (version bigint, scalelab_version varchar, applied_at timestamp);
 

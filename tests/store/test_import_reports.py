@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
+from store_samples import rows_of
 
 import scalelab
 from scalelab.errors import InputError
@@ -14,7 +13,7 @@ from scalelab.store.mapping import Wanted, read_runs
 
 def read(table, **options):
     found = read_runs(pd.DataFrame(table), Wanted(study="t", **options))
-    return found, json.loads(found.table.rows)
+    return found, rows_of(found.table)
 
 
 @pytest.mark.parametrize(
