@@ -171,8 +171,8 @@ def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     from scalelab.store.foreign import opened
-    from scalelab.store.mapping import KNOWN_AS
     from scalelab.store.schema import quoted
+    from scalelab.store.targets import KNOWN_AS
 
     names = {axis: KNOWN_AS.get(axis, (axis,)) for axis in (*KNOWN_AS, *axes)}
     wanted = {name for axis in axes for name in names[axis]}

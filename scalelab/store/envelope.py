@@ -7,8 +7,8 @@ Trade-off: the members stand in a fixed order and without spaces, so that taking
 of a million rows) need not parse the last one, a record's curve or a table's rows, in Python; a file that
 somebody edited by hand is refused, which an immutable record should be.
 
-A file of format 2 has other bytes behind that line, whose number is the last member: they are written, checked
-and read in pieces. The checksum covers them, too.
+A file of format 2 has other bytes behind that line, whose number is the last member: they are written,
+checked and read in pieces. The checksum covers them, too.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class Source:
         for rows, numbers in values:
             self.query(
                 f"insert into {table} select unnest(item.rows), unnest(item.numbers) from "
-                "(select from_json(?, '{\"rows\": [\"BIGINT\"], \"numbers\": [\"DOUBLE\"]}') as item)",
+                '(select from_json(?, \'{"rows": ["BIGINT"], "numbers": ["DOUBLE"]}\') as item)',
                 [json.dumps({"rows": rows, "numbers": numbers})],
             )
         return Values(table, "value")
@@ -260,8 +260,14 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
     path = Path(table).expanduser() if isinstance(table, (str, Path)) else None
     name = path.name if path is not None else FRAME
     with TemporaryDirectory(prefix="scalelab-", ignore_cleanup_errors=True) as folder:
-        limits = {"memory_limit": MEMORY, "temp_directory": str(Path(folder, "spilled")), "threads": THREADS}
-        connection = duckdb.connect(":memory:", config={**CONFIG, **limits, "python_enable_replacements": False})
+        limits: dict[str, str | int] = {
+            "memory_limit": MEMORY,
+            "temp_directory": str(Path(folder, "spilled")),
+            "threads": THREADS,
+        }
+        connection = duckdb.connect(
+            ":memory:", config={**CONFIG, **limits, "python_enable_replacements": False}
+        )
         try:
             try:
                 n_rows, renamed = load(connection, table)

@@ -105,21 +105,53 @@ class Reading:
 
         The curve of a run is among its facts, as `curve`; the names of the others all have a prefix.
         """
-        facts: list[dict[str, Any] | None] = [None] * len(curves)
-        if extra:
-            keys = [name.lower() for name in extra]
-            facts = [dict(zip(keys, values, strict=True)) for values in zip(*extra.values(), strict=True)]
-        facts = [
-            own if curve is None else {**(own or {}), "curve": curve}
-            for own, curve in zip(facts, curves, strict=True)
-        ]
         names = sorted(columns)
-        texts = [
-            _ENCODE([[[name, value] for name, value in zip(names, row, strict=True) if value is not None], own])
-            for *row, own in zip(*(columns[name] for name in names), facts, strict=True)
+        own = [
+            [
+                text if text == "null" else f'["{name}",{text}]'
+                for text in _texts(columns[name], ascii_only=True)
+            ]
+            for name in names
         ]
-        content: Columns = {"trial_id": self._names_given.of(texts), **{name: columns[name] for name in names}}
-        return {**content, "extra": [own if own is None else sorted_json(own) for own in facts]}
+        facts = _facts(extra, curves, ascii_only=True)
+        texts = [
+            f"[[{','.join(text for text in row if text != 'null')}],{told or 'null'}]"
+            for *row, told in zip(*own, facts, strict=True)
+        ]
+        content: Columns = {
+            "trial_id": self._names_given.of(texts),
+            **{name: columns[name] for name in names},
+        }
+        return {**content, "extra": _facts(extra, curves)}
+
+
+def _facts(
+    extra: Columns, curves: Sequence[list[dict[str, Any]] | None], *, ascii_only: bool = False
+) -> list[str | None]:
+    """Returns each row's facts, options and curve as the text of a JSON object; `None` where it has none.
+
+    Args:
+        extra: Facts and options by column.
+        curves: The curves, among the facts as `curve`.
+        ascii_only: Whether as they are in a row's name: in the columns' order, and letters escaped.
+    """
+    names = list(extra) if ascii_only else sorted(extra, key=str.lower)
+    keys = {name: json.dumps(name.lower(), ensure_ascii=ascii_only) for name in names}
+    pieces = [[f"{keys[n]}:{text}" for text in _texts(extra[n], ascii_only=ascii_only)] for n in names]
+    rows = [",".join(row) for row in zip(*pieces, strict=True)] if pieces else [""] * len(curves)
+    if not any(curves):
+        return [f"{{{row}}}" if row else None for row in rows]
+    told = (json.loads(f"{{{row}}}") for row in rows)
+    facts = [
+        one if curve is None else {**one, "curve": curve} for one, curve in zip(told, curves, strict=True)
+    ]
+    return [(_ENCODE(one) if ascii_only else sorted_json(one)) if one else None for one in facts]
+
+
+def _texts(values: list[Any], *, ascii_only: bool) -> list[str]:
+    """Returns the JSON texts of plain values, made in one go: no text of JSON has a line break in it."""
+    whole = json.dumps(values, separators=("\n", ":"), allow_nan=False, ensure_ascii=ascii_only)
+    return whole[1:-1].split("\n")
 
 
 class _Names:
@@ -202,9 +234,10 @@ def _statuses(columns: Columns, rows: Sequence[int], where: str) -> list[str]:
     """Returns every run's status; one that is not given follows from the outcome."""
     outcomes = {name: columns[name] for name in OUTCOMES if name in columns}
     statuses = [status_of(word) for word in columns.get("status", [None] * len(rows))]
+    known = (None, *get_args(Status))
     result = []
     for i, (row, status) in enumerate(zip(rows, statuses, strict=True)):
-        if status not in (None, *get_args(Status)):
+        if status not in known:
             raise InputError(
                 f"row {row} {where}: status {brief(status)} is not one of {', '.join(get_args(Status))}; "
                 "map it with --map status=\"case … when … then 'done' … end\""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field
 
 from scalelab.records import Frozen, canonical_json
-from scalelab.regular_files import read_regular
 from scalelab.store.envelope import Member, seal_beside, unseal_beside
 from scalelab.store.files import writing
 from scalelab.store.insert import described
@@ -39,7 +38,7 @@ class ImportedTable(Frozen):
         mapping: By column of `runs`, the expression that gave it.
         condition: Which rows of the file were taken; `None` for all.
         columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
-        digest: Changes when the name, the values or the columns' types do; not with time, file or expressions.
+        digest: Changes when the name, the values or the columns' types do; not with time, file, expressions.
         rows: Its rows; `None` where there are none.
     """
 
@@ -129,7 +128,7 @@ class Imports(Latest[ImportedTable]):
         rows = Rows()
         members = unseal_beside(text, self.keys, self.name, rows.path)
         if members is None:
-            return super().open(name, read_regular(text))
+            return super().open(name, text)
         with self.refusing():
             return self._table(name, members[0].value, rows)
 
@@ -219,7 +218,9 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 def _insert_rows(connection: duckdb.DuckDBPyConnection, study: str, rows: Rows) -> None:
     there = _columns(connection)
-    shown = ", ".join(f"{quoted(name)}::{there[name]} as {quoted(name)}" for name in rows.names() if name in there)
+    shown = ", ".join(
+        f"{quoted(name)}::{there[name]} as {quoted(name)}" for name in rows.names() if name in there
+    )
     connection.execute(
         f"insert into imported_runs by name select {literal(study)} as study, file_row_number as position, "
         f"{shown} from read_parquet({literal(str(rows.path))}, file_row_number = true)"

@@ -132,7 +132,7 @@ class Kind(ABC, Generic[M, E]):
         Raises:
             TornError: It is truncated, was changed, or is something else.
         """
-        content = text if isinstance(text, bytes) else read_regular(text)
+        content = as_bytes(text)
         with self.refusing():
             return self.parse(name, self.unsealed(content))
 
@@ -182,6 +182,15 @@ class Latest(Kind[M, M]):
         query = f"select max({self.key}) from {self.table} where study = ?"
         name: str | None = one(connection.execute(query, [study]))
         return name
+
+
+def as_bytes(text: Text) -> bytes:
+    """Returns what is in a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return text if isinstance(text, bytes) else read_regular(text)
 
 
 def later(last: Iterable[str | None]) -> float:

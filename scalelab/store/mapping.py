@@ -227,9 +227,7 @@ def _amounts(source: Source, item: Mapped) -> Values:
         return source.put(_read_amounts(source, item, str(error)))
 
 
-def _read_amounts(
-    source: Source, item: Mapped, told: str
-) -> Iterator[tuple[list[int], list[float | None]]]:
+def _read_amounts(source: Source, item: Mapped, told: str) -> Iterator[tuple[list[int], list[float | None]]]:
     """Yields the numbers of rows and the amounts in them; `told` is why they are no plain numbers."""
     any_found = False
     for rows, (texts,) in source.pieces([source.texts(item.column, item.expression)]):

@@ -13,7 +13,7 @@ from scalelab.store.connection import Database
 from scalelab.store.files import reading
 from scalelab.store.imports import parts
 from scalelab.store.journal import Journal, resolve
-from scalelab.store.kind import Kind, Text
+from scalelab.store.kind import Kind, Text, as_bytes
 from scalelab.store.kinds import IMPORTS, KINDS, REGISTRATIONS
 from scalelab.store.salvage import contents, only_in_database
 
@@ -87,7 +87,7 @@ class Other:
         for name in self._filed(files, REGISTRATIONS):
             text = self._whole(REGISTRATIONS, name)
             if text is not None:
-                own = json.loads(REGISTRATIONS.unsealed(text)[0].text)
+                own = json.loads(REGISTRATIONS.unsealed(as_bytes(text))[0].text)
                 found[own["study"]] = max(found.get(own["study"], ("", "")), (name, own["text"]))
         return found
 

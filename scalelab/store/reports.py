@@ -72,9 +72,9 @@ class Reports:
         trials, steps = source.texts(_TRIAL, quoted(_TRIAL)), source.numbers(step, quoted(step))
         source.query(
             "create table reports as select place, trial, step, "
-            "last_value(place) over (partition by trial order by step, place rows between unbounded preceding "
-            "and unbounded following) as last, count(*) over (partition by trial) as n_reports from "
-            f"(select t.place, t.value as trial, s.value as step from ({trials.query}) t "
+            "last_value(place) over (partition by trial order by step, place rows between unbounded "
+            "preceding and unbounded following) as last, count(*) over (partition by trial) as n_reports "
+            f"from (select t.place, t.value as trial, s.value as step from ({trials.query}) t "
             f"join ({steps.query}) s using (place) where t.value is not null) qualify n_reports > 1"
         )
         wrong = source.query(

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -72,13 +73,12 @@ class Rows:
         """
         layout = {name: [_sql_type(name)] for name in content}
         columns = ", ".join(f"unnest(item.{quoted(name)}) as {quoted(name)}" for name in content)
-        with _connected(self.folder) as connection:
-            # Read once, before it is taken apart: a million rows take seconds so, and hours in one statement.
-            connection.execute(
-                "create temp table staged as select from_json(?, ?) as item",
-                [json.dumps(content, allow_nan=False), json.dumps(layout)],
-            )
-            self.add_query(connection, f"select {columns} from staged")
+        # Read once, before it is taken apart: a million rows take seconds so, and hours in one statement.
+        self._connection.execute(
+            "create or replace temp table staged as select from_json(?, ?) as item",
+            [json.dumps(content, allow_nan=False, ensure_ascii=False), json.dumps(layout)],
+        )
+        self.add_query(self._connection, f"select {columns} from staged")
 
     def add_query(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
         """Adds what a query gives, in the columns' types.
@@ -98,7 +98,9 @@ class Rows:
             StoreError: There is no room for it.
         """
         source = f"read_parquet([{', '.join(literal(str(piece)) for piece in self._pieces)}])"
-        with _connected(self.folder) as connection, _space(self.path):
+        connection = self._connection
+        with _space(self.path):
+            connection.execute("drop table if exists staged")
             names = [row[0] for row in connection.execute(f"describe from {source}").fetchall()]
             counts = ", ".join(f"count({quoted(name)})" for name in names)
             found = connection.execute(f"select {counts} from {source}").fetchall()[0]
@@ -120,9 +122,8 @@ class Rows:
         import duckdb
 
         try:
-            with _connected(self.folder) as connection:
-                query = f"select count(*), bit_xor(hash(t)) from read_parquet({literal(str(self.path))}) t"
-                ((n_rows, _),) = connection.execute(query).fetchall()
+            query = f"select count(*), bit_xor(hash(t)) from {self._source} t"
+            ((n_rows, _),) = self._connection.execute(query).fetchall()
         except duckdb.Error as error:
             raise ValueError(f"its rows cannot be read: {str(error).splitlines()[0][:200]}") from error
         if n_rows != n_runs:
@@ -130,16 +131,26 @@ class Rows:
 
     def names(self) -> list[str]:
         """Returns the names of the columns."""
-        with _connected(self.folder) as connection:
-            query = f"describe from read_parquet({literal(str(self.path))})"
-            return [row[0] for row in connection.execute(query).fetchall()]
+        return [row[0] for row in self._connection.execute(f"describe from {self._source}").fetchall()]
 
     def values(self, name: str) -> Iterator[list[Any]]:
-        """Yields the values of a column, piece by piece."""
-        with _connected(self.folder) as connection:
-            result = connection.execute(f"select {quoted(name)} from read_parquet({literal(str(self.path))})")
-            while rows := result.fetchmany(PIECE_ROWS):
-                yield [value for (value,) in rows]
+        """Yields the values of a column, piece by piece; one column at a time."""
+        result = self._connection.execute(f"select {quoted(name)} from {self._source}")
+        while rows := result.fetchmany(PIECE_ROWS):
+            yield [value for (value,) in rows]
+
+    @property
+    def _source(self) -> str:
+        return f"read_parquet({literal(str(self.path))})"
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """A database in memory for queries over Parquet files, whose rows come in their order."""
+        import duckdb
+
+        spilled = str(self.folder / "spilled")
+        config = {**CONFIG, "threads": 1, "memory_limit": MEMORY, "temp_directory": spilled}
+        return duckdb.connect(":memory:", config=config)
 
 
 def digest_of(rows: Rows | None, head: Sequence[str], *, canonical: bool = True) -> str:
@@ -175,21 +186,8 @@ def _again(texts: list[str | None]) -> str:
 
 
 def sorted_json(value: Any) -> str:
-    """Returns the text of facts as it is in files and digests: keys in order, numbers as Python writes them."""
+    """Returns the text of facts in files and digests: keys in order, numbers as Python writes them."""
     return _ENCODER.encode(value)
-
-
-@contextmanager
-def _connected(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens a database in memory for a query over Parquet files, whose rows come in their order."""
-    import duckdb
-
-    config = {**CONFIG, "threads": 1, "memory_limit": MEMORY, "temp_directory": str(folder / "spilled")}
-    connection = duckdb.connect(":memory:", config=config)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager

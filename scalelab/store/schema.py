@@ -21,10 +21,12 @@ from scalelab.version import __version__
 if TYPE_CHECKING:
     import duckdb
 
-# An extension that DuckDB would fetch from the network is never what a store needs.
+# What a store never needs: an extension that DuckDB would fetch from the network, and a cache of the Parquet
+# files that it reads once.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
+    "enable_external_file_cache": False,
 }
 
 FIRST = """

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from store_samples import rows_of
 
 from scalelab.errors import InputError
 from scalelab.store.foreign import opened
-from scalelab.store.mapping import KNOWN_AS, TARGETS, Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import KNOWN_AS, TARGETS, Wanted
 
 TABLE = pd.DataFrame(
     {"N": [10, 20, 40], "D": [100.0, 200.0, 400.5], "loss": [3.0, 2.5, 2.25], "lr": [0.1, 0.2, 0.3]}

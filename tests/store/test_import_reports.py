@@ -8,7 +8,8 @@ from store_samples import rows_of
 
 import scalelab
 from scalelab.errors import InputError
-from scalelab.store.mapping import Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import Wanted
 
 
 def read(table, **options):
