@@ -12,21 +12,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import InputError, brief, plain_line, suggest
 from scalelab.store.connection import load_duckdb
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
-from scalelab.store.rows import MAX_ROWS, MEMORY, PIECE_VALUES
+from scalelab.store.rows import MAX_ROWS, MEMORY, lists
 from scalelab.store.schema import CONFIG, one, quoted
+from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
 THREADS = 2
+PIECE_VALUES = 200_000
+"""Values that are held as Python's objects at once, of all columns."""
 FRAME = "DataFrame"
 _ROW = "row of the foreign table"
 PLACE = quoted(_ROW)
@@ -159,12 +161,12 @@ class Source:
             values: list[list[Any]] = [[]] * len(columns)
             rows: list[int] = []
             for table, places in tables.items():
-                shown = ", ".join([PLACE, *(columns[at].shown for at in places)])
+                shown = ", ".join(f"{columns[at].shown} as value_{at}" for at in places)
                 found = self.query(
-                    f"select {shown} from {table} where {PLACE} >= {start} and {PLACE} < {start + n_rows} "
-                    f"order by {PLACE}"
-                ).fetchall()
-                rows, *own = map(list, zip(*found, strict=True)) if found else ([], *([[]] * len(places)))
+                    f"select {PLACE} as place{', ' if shown else ''}{shown} from {table} "
+                    f"where {PLACE} >= {start} and {PLACE} < {start + n_rows} order by {PLACE}"
+                )
+                rows, *own = lists(found)
                 for at, column_values in zip(places, own, strict=True):
                     values[at] = column_values
             if rows:
@@ -259,7 +261,7 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
 
     path = Path(table).expanduser() if isinstance(table, (str, Path)) else None
     name = path.name if path is not None else FRAME
-    with TemporaryDirectory(prefix="scalelab-", ignore_cleanup_errors=True) as folder:
+    with temporary() as folder:
         limits: dict[str, str | int] = {
             "memory_limit": MEMORY,
             "temp_directory": str(Path(folder, "spilled")),

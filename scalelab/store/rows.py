@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalelab.errors import StoreError, is_disk_full
-from scalelab.store.files import disk_full
+from scalelab.store.files import disk_full, writing
 from scalelab.store.schema import CONFIG, literal, quoted
+from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 1_000_000
 MEMORY = "192MB"
 """What DuckDB may hold of a table that is on its way; the rest goes to the disk."""
-PIECE_VALUES = 400_000
-"""Values that are held as Python's objects at once, of all columns."""
 PIECE_ROWS = 20_000
-"""Rows of which one column is held so."""
+"""Rows that are held as Python's objects at once, of those the store holds."""
 _TEXTS = (
     "trial_id", "dataset", "architecture", "optimizer", "metric", "direction", "status", "error", "extra",
 )  # fmt: skip
@@ -53,65 +53,13 @@ class Rows:
     """
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="scalelab-", ignore_cleanup_errors=True)
+        self._folder = temporary()
         self.path = Path(self._folder.name, "rows.parquet")
-        self._pieces: list[Path] = []
 
     @property
     def folder(self) -> Path:
         """Where the file is, and where others may be that go with it."""
         return self.path.parent
-
-    def add(self, content: Mapping[str, Sequence[Any]]) -> None:
-        """Adds rows.
-
-        Args:
-            content: By column values, equally many; `extra` as JSON text.
-
-        Raises:
-            StoreError: There is no room for them.
-        """
-        layout = {name: [_sql_type(name)] for name in content}
-        columns = ", ".join(f"unnest(item.{quoted(name)}) as {quoted(name)}" for name in content)
-        # Read once, before it is taken apart: a million rows take seconds so, and hours in one statement.
-        self._connection.execute(
-            "create or replace temp table staged as select from_json(?, ?) as item",
-            [json.dumps(content, allow_nan=False, ensure_ascii=False), json.dumps(layout)],
-        )
-        self.add_query(self._connection, f"select {columns} from staged")
-
-    def add_query(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
-        """Adds what a query gives, in the columns' types.
-
-        Raises:
-            StoreError: There is no room for it.
-        """
-        piece = self.folder / f"{len(self._pieces)}.parquet"
-        with _space(piece):
-            connection.execute(f"copy ({query}) to {literal(str(piece))} (format parquet, compression zstd)")
-        self._pieces.append(piece)
-
-    def close(self) -> None:
-        """Makes one file of all that was added, without the columns that have no values.
-
-        Raises:
-            StoreError: There is no room for it.
-        """
-        source = f"read_parquet([{', '.join(literal(str(piece)) for piece in self._pieces)}])"
-        connection = self._connection
-        with _space(self.path):
-            connection.execute("drop table if exists staged")
-            names = [row[0] for row in connection.execute(f"describe from {source}").fetchall()]
-            counts = ", ".join(f"count({quoted(name)})" for name in names)
-            found = connection.execute(f"select {counts} from {source}").fetchall()[0]
-            kept = ", ".join(quoted(name) for name, count in zip(names, found, strict=True) if count)
-            connection.execute(
-                f"copy (select {kept} from {source}) to {literal(str(self.path))} "
-                "(format parquet, compression zstd)"
-            )
-        for piece in self._pieces:
-            piece.unlink(missing_ok=True)
-        self._pieces.clear()
 
     def check(self, n_runs: int) -> None:
         """Makes sure that every value can be read, and that there are as many rows as are said.
@@ -121,68 +69,79 @@ class Rows:
         """
         import duckdb
 
+        query = f"select count(*), bit_xor(hash(t)) from read_parquet({literal(str(self.path))}) t"
         try:
-            query = f"select count(*), bit_xor(hash(t)) from {self._source} t"
-            ((n_rows, _),) = self._connection.execute(query).fetchall()
+            ((n_rows, _),) = _parquet().execute(query).fetchall()
         except duckdb.Error as error:
             raise ValueError(f"its rows cannot be read: {str(error).splitlines()[0][:200]}") from error
         if n_rows != n_runs:
             raise ValueError(f"it has {n_rows} rows, and says {n_runs}")
 
-    def names(self) -> list[str]:
-        """Returns the names of the columns."""
-        return [row[0] for row in self._connection.execute(f"describe from {self._source}").fetchall()]
 
-    def values(self, name: str) -> Iterator[list[Any]]:
-        """Yields the values of a column, piece by piece; one column at a time."""
-        result = self._connection.execute(f"select {quoted(name)} from {self._source}")
-        while rows := result.fetchmany(PIECE_ROWS):
-            yield [value for (value,) in rows]
+class Collected:
+    """Rows that come piece by piece.
 
-    @property
-    def _source(self) -> str:
-        return f"read_parquet({literal(str(self.path))})"
-
-    @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        """A database in memory for queries over Parquet files, whose rows come in their order."""
-        import duckdb
-
-        spilled = str(self.folder / "spilled")
-        config = {**CONFIG, "threads": 1, "memory_limit": MEMORY, "temp_directory": spilled}
-        return duckdb.connect(":memory:", config=config)
-
-
-def digest_of(rows: Rows | None, head: Sequence[str], *, canonical: bool = True) -> str:
-    """Returns a digest of texts and of the JSON object of all columns, sorted by name.
-
-    Args:
-        rows: The rows; `None` where there are none.
-        head: The texts.
-        canonical: Whether `extra` is as `sorted_json` gives it.
+    Each piece becomes a Parquet file, and the JSON text of each column goes into a file of its own: the
+    digest goes by columns, as the files of format 1 did.
     """
-    found = hashlib.sha256("".join(f"{text}\0" for text in head).encode() + b"{")
-    facts = _as_they_are if canonical else _again
-    for place, name in enumerate([] if rows is None else sorted(rows.names())):
-        found.update(f"{',' if place else ''}{json.dumps(name)}:[".encode())
-        for number, values in enumerate(rows.values(name) if rows is not None else ()):
-            text = facts(values) if name == "extra" else sorted_json(values)[1:-1]
-            found.update(f"{',' if number else ''}{text}".encode())
-        found.update(b"]")
-    found.update(b"}")
-    return found.hexdigest()
+
+    def __init__(self) -> None:
+        self._rows = Rows()
+        self._pieces: list[Path] = []
+        self._names: set[str] = set()
+
+    def add(self, content: Mapping[str, Sequence[Any]]) -> None:
+        """Adds rows.
+
+        Args:
+            content: By column values, equally many; `extra` as the texts of JSON objects.
+
+        Raises:
+            ValueError: A value is not of its column's type.
+            StoreError: There is no room for them.
+        """
+        arrays = {name: _array(name, values) for name, values in content.items()}
+        for name, values in content.items():
+            self._names.update({name} if any(value is not None for value in values) else ())
+            with writing(self._text(name)), self._text(name).open("a", encoding="utf-8") as file:
+                file.write(f"{',' if self._pieces else ''}{_listed(name, values)}")
+        piece = self._rows.folder / f"{len(self._pieces)}.parquet"
+        _copy(_parquet().register("piece", arrays), "piece", piece, "uncompressed")
+        self._pieces.append(piece)
+
+    def close(self, head: Sequence[str]) -> tuple[Rows | None, str]:
+        """Returns the rows, of the columns that have values; `None` where there are none; and their digest.
+
+        Args:
+            head: Texts that the digest covers, too, before the JSON object of the columns.
+
+        Raises:
+            StoreError: There is no room for them.
+        """
+        names = sorted(self._names)
+        found = hashlib.sha256("".join(f"{text}\0" for text in head).encode() + b"{")
+        for place, name in enumerate(names):
+            found.update(f"{',' if place else ''}{json.dumps(name)}:[".encode())
+            with self._text(name).open("rb") as file:
+                while chunk := file.read(2**20):
+                    found.update(chunk)
+            found.update(b"]")
+        found.update(b"}")
+        if names:
+            pieces = f"read_parquet([{', '.join(literal(str(piece)) for piece in self._pieces)}])"
+            shown = f"(select {', '.join(map(quoted, names))} from {pieces})"
+            _copy(_parquet(), shown, self._rows.path, "zstd")
+        for path in (*self._pieces, *map(self._text, COLUMNS)):
+            path.unlink(missing_ok=True)
+        return self._rows if names else None, found.hexdigest()
+
+    def _text(self, name: str) -> Path:
+        return self._rows.folder / f"{name}.json"
 
 
-def _sql_type(name: str) -> str:
-    return "VARCHAR" if name in _TEXTS else "BIGINT" if name in _WHOLE else "DOUBLE"
-
-
-def _as_they_are(texts: list[str | None]) -> str:
-    return ",".join("null" if text is None else text for text in texts)
-
-
-def _again(texts: list[str | None]) -> str:
-    return _as_they_are([text if text is None else sorted_json(json.loads(text)) for text in texts])
+def lists(result: duckdb.DuckDBPyConnection) -> list[list[Any]]:
+    """Returns the values of each column of a result, whose names differ."""
+    return [values.tolist() for values in result.fetchnumpy().values()]
 
 
 def sorted_json(value: Any) -> str:
@@ -190,16 +149,57 @@ def sorted_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-@contextmanager
-def _space(path: Path) -> Iterator[None]:
-    """Says what could not be written where DuckDB says that of a file."""
+def _listed(name: str, values: Sequence[Any]) -> str:
+    if name == "extra":
+        return ",".join("null" if text is None else text for text in values)
+    return sorted_json(values)[1:-1]
+
+
+def _array(name: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Returns the values of a column as DuckDB reads them without looking at each."""
+    kind, known = (
+        (str, {str}) if name in _TEXTS else (int, {int}) if name in _WHOLE else (float, {int, float})
+    )
+    wrong = set(map(type, values)) - known - {NoneType}
+    if wrong:
+        raise ValueError(f"{name} holds what is no {kind.__name__}: {wrong.pop().__name__}")
+    if kind is str:
+        return np.array(values, object)
+    try:
+        given = np.array([0 if value is None else value for value in values], kind)
+    except OverflowError as error:
+        raise ValueError(f"{name} holds a number that is too large") from error
+    return np.ma.masked_array(given, [value is None for value in values])
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    # What is no number is text, whatever the first values are; nothing here needs more memory than it has.
+    config = {
+        **CONFIG,
+        "threads": 1,
+        "memory_limit": MEMORY,
+        "temp_directory": "",
+        "pandas_analyze_sample": 0,
+    }
+    return duckdb.connect(":memory:", config=config)
+
+
+def _parquet() -> duckdb.DuckDBPyConnection:
+    """Returns a connection to write and read Parquet with, whose rows come in their order."""
+    return _database().cursor()
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, source: str, target: Path, compression: str) -> None:
     import duckdb
 
     try:
-        yield
+        connection.execute(
+            f"copy {source} to {literal(str(target))} (format parquet, compression {compression})"
+        )
     except duckdb.IOException as error:
         if is_disk_full(error):
-            raise StoreError(disk_full(str(path))) from error
-        if str(path) not in str(error):
-            raise
-        raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0][:200]}") from error
+            raise StoreError(disk_full(str(target))) from error
+        raise StoreError(f"{target} cannot be written: {str(error).splitlines()[0][:200]}") from error
