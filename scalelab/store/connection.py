@@ -12,6 +12,7 @@ import os
 import random
 import re
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -121,6 +122,8 @@ class Database:
         """Opens for writing like `write`, for who is `alone` already."""
         self.require()
         with open_file(self.path, False, self._deadline(wait), name=self.path) as connection:
+            # Nobody else has the file open: what DuckDB had no memory for in here is a killed process's.
+            shutil.rmtree(f"{self.path}.tmp", ignore_errors=True)
             schema.verify(connection, self.path, writing=True)
             schema.migrate(connection)
             yield connection

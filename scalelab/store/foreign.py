@@ -18,8 +18,8 @@ from scalelab.errors import InputError, brief, plain_line, suggest
 from scalelab.store.connection import load_duckdb
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
-from scalelab.store.rows import MAX_ROWS, MEMORY, lists
-from scalelab.store.schema import CONFIG, one, quoted
+from scalelab.store.rows import MAX_ROWS, lists
+from scalelab.store.schema import CONFIG, MEMORY, one, quoted
 from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from scalelab.store.files import writing
 from scalelab.store.insert import described
 from scalelab.store.kind import Latest, Text, later, timed
 from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, lists, sorted_json
-from scalelab.store.schema import create_views, literal, one, quoted, transaction
+from scalelab.store.schema import create_views, literal, one, quoted, sparing, transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -140,20 +140,15 @@ class Imports(Latest[ImportedTable]):
         last = self.last_of(connection, table.study)
         if last is not None and last >= name:
             return False
-        with transaction(connection):
-            connection.execute("delete from imported_runs where study = ?", [table.study])
-            connection.execute("delete from imports where study = ?", [table.study])
-            if table.rows is not None:
-                connection.execute(
-                    "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
-                    [
-                        table.study, table.source, table.condition, canonical_json(table.mapping),
-                        canonical_json(table.columns), table.n_runs, name + self.suffix, table.imported_at,
-                    ],
-                )  # fmt: skip
-                _insert_rows(connection, table.study, table.rows)
-            create_views(connection)
-        connection.execute("checkpoint")
+        with sparing(connection):
+            with transaction(connection):
+                connection.execute("delete from imported_runs where study = ?", [table.study])
+                connection.execute("delete from imports where study = ?", [table.study])
+                if table.rows is not None:
+                    _insert_head(connection, table, name + self.suffix)
+                    _insert_rows(connection, table.study, table.rows)
+                create_views(connection)
+            connection.execute("checkpoint")
         return True
 
     def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
@@ -205,6 +200,16 @@ def sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     kinds = described(connection, "imported_runs")
     return {name: kind for name, kind in kinds.items() if name not in ("study", "position")}
+
+
+def _insert_head(connection: duckdb.DuckDBPyConnection, table: ImportedTable, file: str) -> None:
+    connection.execute(
+        "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
+        [
+            table.study, table.source, table.condition, canonical_json(table.mapping),
+            canonical_json(table.columns), table.n_runs, file, table.imported_at,
+        ],
+    )  # fmt: skip
 
 
 def _insert_rows(connection: duckdb.DuckDBPyConnection, study: str, rows: Rows) -> None:

@@ -18,15 +18,13 @@ import numpy as np
 
 from scalelab.errors import StoreError, is_disk_full
 from scalelab.store.files import disk_full, writing
-from scalelab.store.schema import CONFIG, literal, quoted
+from scalelab.store.schema import CONFIG, MEMORY, literal, quoted
 from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
 
 MAX_ROWS = 1_000_000
-MEMORY = "192MB"
-"""What DuckDB may hold of a table that is on its way; the rest goes to the disk."""
 PIECE_ROWS = 20_000
 """Rows that are held as Python's objects at once, of those the store holds."""
 _TEXTS = (

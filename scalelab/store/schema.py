@@ -28,6 +28,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "enable_external_file_cache": False,
 }
+MEMORY = "192MB"
+"""What DuckDB may hold of a large table that is on its way; the rest goes to the disk."""
 
 FIRST = """
 create table scalelab_schema (version bigint, scalelab_version varchar, applied_at timestamp);
@@ -247,6 +249,18 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except BaseException:
         connection.execute("rollback")
         raise
+
+
+@contextmanager
+def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Keeps what DuckDB holds in memory small; one thread alone also makes the file half as large."""
+    connection.execute(f"set memory_limit = {literal(MEMORY)}")
+    connection.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        connection.execute("reset threads")
+        connection.execute("reset memory_limit")
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
