@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalelab.errors import InputError, brief, plain_line, suggest
 from scalelab.store.connection import load_duckdb
 from scalelab.store.foreign_files import load
 from scalelab.store.parameters import Kind
-from scalelab.store.rows import MAX_ROWS, lists
-from scalelab.store.schema import CONFIG, MEMORY, one, quoted
+from scalelab.store.rows import MAX_ROWS
+from scalelab.store.schema import CONFIG, one, quoted
 from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = 2
+MEMORY_MB = 192
+"""What DuckDB may hold of a table, and a quarter of a megabyte for each column; the rest goes to the disk."""
 PIECE_VALUES = 200_000
 """Values that are held as Python's objects at once, of all columns."""
 FRAME = "DataFrame"
@@ -44,10 +48,12 @@ class Values:
     Attributes:
         table: Of the source's database, with the number of the row as its first column.
         shown: Gives the value, as SQL over that table.
+        finite: Whether a number that is not finite is missing.
     """
 
     table: str
     shown: str
+    finite: bool = False
 
     @property
     def query(self) -> str:
@@ -147,9 +153,7 @@ class Source:
         """
         found = self._evaluate(f"map {column}", expression)
         kind, shown = _shown(found.shown, self._type_of(found))
-        if kind == "DOUBLE":
-            shown = f"case when isfinite({shown}) then {shown} end"
-        return kind, Values(found.table, shown)
+        return kind, Values(found.table, shown, finite=kind == "DOUBLE")
 
     def pieces(self, columns: Sequence[Values]) -> Iterator[tuple[list[int], list[list[Any]]]]:
         """Yields the numbers of some rows, from 1, and for each column their values, piece by piece."""
@@ -159,16 +163,18 @@ class Source:
             tables.setdefault(column.table, []).append(at)
         for start in range(1, self.n_rows + 1, n_rows):
             values: list[list[Any]] = [[]] * len(columns)
-            rows: list[int] = []
+            rows: list[Any] = []
             for table, places in tables.items():
-                shown = ", ".join(f"{columns[at].shown} as value_{at}" for at in places)
+                shown = [f"{PLACE} as place", *(f"{columns[at].shown} as value_{at}" for at in places)]
                 found = self.query(
-                    f"select {PLACE} as place{', ' if shown else ''}{shown} from {table} "
+                    f"select {', '.join(shown)} from {table} "
                     f"where {PLACE} >= {start} and {PLACE} < {start + n_rows} order by {PLACE}"
-                )
-                rows, *own = lists(found)
-                for at, column_values in zip(places, own, strict=True):
-                    values[at] = column_values
+                ).fetchnumpy()
+                rows = found["place"].tolist()
+                for at in places:
+                    given = found[f"value_{at}"]
+                    # As SQL, thousands of such conditions would take minutes to plan.
+                    values[at] = (np.ma.masked_invalid(given) if columns[at].finite else given).tolist()
             if rows:
                 yield rows, values
 
@@ -193,6 +199,8 @@ class Source:
         return self._connection.execute(statement, list(values))
 
     def _type_of(self, values: Values) -> str:
+        if values.table == "kept":  # to plan a query over thousands of columns takes long
+            return self.kinds[self._plain[values.shown]]
         return str(one(self.query(f"select typeof({values.shown}) from {values.table} limit 1")))
 
     def _new_table(self) -> str:
@@ -263,7 +271,6 @@ def opened(table: pd.DataFrame | Path | str) -> Iterator[Source]:
     name = path.name if path is not None else FRAME
     with temporary() as folder:
         limits: dict[str, str | int] = {
-            "memory_limit": MEMORY,
             "temp_directory": str(Path(folder, "spilled")),
             "threads": THREADS,
         }
@@ -301,6 +308,7 @@ def _first_lines(error: duckdb.Error) -> str:
 def _normalize(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the table `kept`: the rows numbered, every column of one of the types of `Kind`."""
     types = [row[:2] for row in connection.execute("describe loaded").fetchall()]
+    connection.execute(f"set memory_limit = '{MEMORY_MB + len(types) // 4}MB'")
     shown = ", ".join(f"{_shown(quoted(name), kind)[1]} as {quoted(name)}" for name, kind in types)
     connection.execute(
         f"create table kept as select row_number() over () as {PLACE}, {shown} from loaded "

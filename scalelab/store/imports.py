@@ -18,7 +18,7 @@ from scalelab.store.envelope import Member, seal_beside, unseal_beside
 from scalelab.store.files import writing
 from scalelab.store.insert import described
 from scalelab.store.kind import Latest, Text, later, timed
-from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, lists, sorted_json
+from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, sorted_json
 from scalelab.store.schema import create_views, literal, one, quoted, sparing, transaction
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Imports(Latest[ImportedTable]):
             found = connection.execute(
                 f"select {', '.join(map(quoted, names))} {mine} and {piece} order by position"
             )
-            rows.add(_canonical(dict(zip(names, lists(found), strict=True))))
+            rows.add(_canonical({name: values.tolist() for name, values in found.fetchnumpy().items()}))
         return imported(
             rows,
             mapping=json.loads(row["mapping"]),

@@ -18,14 +18,14 @@ import numpy as np
 
 from scalelab.errors import StoreError, is_disk_full
 from scalelab.store.files import disk_full, writing
-from scalelab.store.schema import CONFIG, MEMORY, literal, quoted
+from scalelab.store.schema import CONFIG, literal, quoted
 from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
 
 MAX_ROWS = 1_000_000
-PIECE_ROWS = 20_000
+PIECE_ROWS = 10_000
 """Rows that are held as Python's objects at once, of those the store holds."""
 _TEXTS = (
     "trial_id", "dataset", "architecture", "optimizer", "metric", "direction", "status", "error", "extra",
@@ -87,6 +87,7 @@ class Collected:
         self._rows = Rows()
         self._pieces: list[Path] = []
         self._names: set[str] = set()
+        self._longest = 0
 
     def add(self, content: Mapping[str, Sequence[Any]]) -> None:
         """Adds rows.
@@ -104,8 +105,9 @@ class Collected:
             with writing(self._text(name)), self._text(name).open("a", encoding="utf-8") as file:
                 file.write(f"{',' if self._pieces else ''}{_listed(name, values)}")
         piece = self._rows.folder / f"{len(self._pieces)}.parquet"
-        _copy(_parquet().register("piece", arrays), "piece", piece, "uncompressed")
+        _copy(_parquet().register("piece", arrays), "piece", piece, "compression uncompressed")
         self._pieces.append(piece)
+        self._longest = max(self._longest, len(arrays["trial_id"]))
 
     def close(self, head: Sequence[str]) -> tuple[Rows | None, str]:
         """Returns the rows, of the columns that have values; `None` where there are none; and their digest.
@@ -128,18 +130,13 @@ class Collected:
         if names:
             pieces = f"read_parquet([{', '.join(literal(str(piece)) for piece in self._pieces)}])"
             shown = f"(select {', '.join(map(quoted, names))} from {pieces})"
-            _copy(_parquet(), shown, self._rows.path, "zstd")
+            _copy(_parquet(), shown, self._rows.path, f"compression zstd, row_group_size {self._longest}")
         for path in (*self._pieces, *map(self._text, COLUMNS)):
             path.unlink(missing_ok=True)
         return self._rows if names else None, found.hexdigest()
 
     def _text(self, name: str) -> Path:
         return self._rows.folder / f"{name}.json"
-
-
-def lists(result: duckdb.DuckDBPyConnection) -> list[list[Any]]:
-    """Returns the values of each column of a result, whose names differ."""
-    return [values.tolist() for values in result.fetchnumpy().values()]
 
 
 def sorted_json(value: Any) -> str:
@@ -174,14 +171,8 @@ def _array(name: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
 def _database() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    # What is no number is text, whatever the first values are; nothing here needs more memory than it has.
-    config = {
-        **CONFIG,
-        "threads": 1,
-        "memory_limit": MEMORY,
-        "temp_directory": "",
-        "pandas_analyze_sample": 0,
-    }
+    # What is no number is text, whatever the first values are.
+    config = {**CONFIG, "threads": 1, "temp_directory": "", "pandas_analyze_sample": 0}
     return duckdb.connect(":memory:", config=config)
 
 
@@ -190,13 +181,11 @@ def _parquet() -> duckdb.DuckDBPyConnection:
     return _database().cursor()
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, source: str, target: Path, compression: str) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, source: str, target: Path, options: str) -> None:
     import duckdb
 
     try:
-        connection.execute(
-            f"copy {source} to {literal(str(target))} (format parquet, compression {compression})"
-        )
+        connection.execute(f"copy {source} to {literal(str(target))} (format parquet, {options})")
     except duckdb.IOException as error:
         if is_disk_full(error):
             raise StoreError(disk_full(str(target))) from error

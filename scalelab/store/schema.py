@@ -28,9 +28,6 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "enable_external_file_cache": False,
 }
-MEMORY = "192MB"
-"""What DuckDB may hold of a large table that is on its way; the rest goes to the disk."""
-
 FIRST = """
 create table scalelab_schema (version bigint, scalelab_version varchar, applied_at timestamp);
 
@@ -253,8 +250,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 @contextmanager
 def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Keeps what DuckDB holds in memory small; one thread alone also makes the file half as large."""
-    connection.execute(f"set memory_limit = {literal(MEMORY)}")
+    """Keeps what DuckDB holds of a large table small; one thread makes a file half as large as two, too."""
+    connection.execute("set memory_limit = '192MB'")
     connection.execute("set threads = 1")
     try:
         yield
