@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.errors import StoreError, is_disk_full
+from scalelab.errors import StoreError, brief, is_disk_full
 from scalelab.store.files import disk_full, writing
 from scalelab.store.schema import CONFIG, literal, quoted
 from scalelab.store.temporary import temporary
@@ -35,7 +35,12 @@ _NUMBERS = (
     "n_params", "n_params_body", "n_examples", "forward_flops", "train_flops", "epochs", "loss", "objective",
     "test_loss", "test_objective", "wall_seconds",
 )  # fmt: skip
-COLUMNS = (*_TEXTS, *_WHOLE, *_NUMBERS)
+_KINDS = {
+    **dict.fromkeys(_TEXTS, "VARCHAR"),
+    **dict.fromkeys(_WHOLE, "BIGINT"),
+    **dict.fromkeys(_NUMBERS, "DOUBLE"),
+}
+COLUMNS = tuple(_KINDS)
 """Of the table `imported_runs`, without study and position."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
 
@@ -63,17 +68,24 @@ class Rows:
         """Makes sure that every value can be read, and that there are as many rows as are said.
 
         Raises:
-            ValueError: It is not so.
+            ValueError: It is not so, or the file has other columns.
         """
         import duckdb
 
-        query = f"select count(*), bit_xor(hash(t)) from read_parquet({literal(str(self.path))}) t"
+        source, connection = f"read_parquet({literal(str(self.path))})", _parquet()
         try:
-            ((n_rows, _),) = _parquet().execute(query).fetchall()
+            columns = [row[:2] for row in connection.execute(f"describe from {source}").fetchall()]
+            for name, kind in columns:
+                if _KINDS.get(name) != kind:
+                    raise ValueError(f"its rows have a column {brief(name)} of type {kind[:40]}")
+            query = f"select count(*), count(trial_id), bit_xor(hash(t)) from {source} t"
+            ((n_rows, n_named, _),) = connection.execute(query).fetchall()
         except duckdb.Error as error:
             raise ValueError(f"its rows cannot be read: {str(error).splitlines()[0][:200]}") from error
         if n_rows != n_runs:
             raise ValueError(f"it has {n_rows} rows, and says {n_runs}")
+        if n_named != n_rows:
+            raise ValueError("not all of its rows have a name")
 
 
 class Collected:
@@ -152,10 +164,8 @@ def _listed(name: str, values: Sequence[Any]) -> str:
 
 def _array(name: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Returns the values of a column as DuckDB reads them without looking at each."""
-    kind, known = (
-        (str, {str}) if name in _TEXTS else (int, {int}) if name in _WHOLE else (float, {int, float})
-    )
-    wrong = set(map(type, values)) - known - {NoneType}
+    kind: Any = {"VARCHAR": str, "BIGINT": int, "DOUBLE": float}[_KINDS[name]]
+    wrong = set(map(type, values)) - {kind, int if kind is float else kind, NoneType}
     if wrong:
         raise ValueError(f"{name} holds what is no {kind.__name__}: {wrong.pop().__name__}")
     if kind is str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 
+import duckdb
 import pandas as pd
 import pytest
 from store_samples import rows_of
@@ -40,10 +42,10 @@ def read(table=TABLE):
     return read_runs(table, Wanted(study="t"))
 
 
-def old_file(table, **changed) -> bytes:
+def old_file(table, lists=None, **changed) -> bytes:
     """A table's file as it was before rows were Parquet."""
     head = {**table.model_dump(mode="json"), **changed}
-    return seal({"import": canonical_json(head), "rows": json.dumps(rows_of(table))})
+    return seal({"import": canonical_json(head), "rows": json.dumps(lists or rows_of(table))})
 
 
 def test_the_digest_of_a_table_is_what_it_was():
@@ -102,6 +104,67 @@ def test_every_byte_of_a_file_is_checked(tmp_path):
             check_file(tmp_path / "t")
         with pytest.raises(TornError):
             IMPORTS.open("00000000000000001-a-t", tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("select *, 7 as file_row_number from rows", "'file_row_number' of type INTEGER"),
+        ("select *, 'other' as study from rows", "'study'"),
+        ("select * replace ('abc' as loss) from rows", "'loss' of type VARCHAR"),
+        ("select * replace ([loss] as loss) from rows", "'loss'"),
+        ("select * exclude (trial_id) from rows", "cannot be read"),
+        ("select * replace (nullif(seed, 2) as trial_id) from rows", "'trial_id'"),
+        ("select * replace (nullif(trial_id, max(trial_id) over ()) as trial_id) from rows", "name"),
+        ("select * replace ('{' as extra) from rows", "the database refuses it"),
+    ],
+)
+def test_a_forged_table_is_set_aside_alone_with_one_line(store, caplog, query, says):
+    store.take_import(read_runs(TABLE, Wanted(study="good")))
+    table = read(TABLE.assign(seed=[1, 2, 3, 4])).table.after(None)
+    beside = table.rows.folder / "forged.parquet"
+    duckdb.sql(query.replace("rows", f"'{table.rows.path}'")).write_parquet(str(beside))
+    beside.replace(table.rows.path)
+    place = store.journal.place(table)
+    place.write_bytes(IMPORTS.seal(table).read_bytes())
+    with caplog.at_level(logging.WARNING):
+        store.ingest()
+    (said,) = caplog.messages
+    assert says in said
+    assert "\n" not in said
+    assert [path.name for path in store.journal.quarantined()] == [place.name]
+    assert len(store.runs()) == len(store.runs("good")) == 4
+    assert store.check().healthy
+
+
+FORGED = {
+    "text": {"loss": ["a"] * 4},
+    "truth": {"loss": [True] * 4},
+    "fraction": {"seed": [1.5] * 4},
+    "large": {"seed": [2**63] * 4},
+    "huge": {"n_params": [10**400] * 4},
+    "short": {"loss": [1.0]},
+    "number": {"status": [1] * 4},
+    "half a character": {"error": ["\ud800"] * 4},
+    "not finite": {"extra": [{"a": math.nan}] * 4},
+}
+
+
+@pytest.mark.parametrize("lists", FORGED.values(), ids=FORGED)
+def test_forged_lists_of_format_1_are_refused(lists):
+    table = read().table.after(None)
+    with pytest.raises(TornError) as refusal:
+        IMPORTS.open(IMPORTS.name_of(table), old_file(table, {**rows_of(table), **lists}))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_table_of_many_columns_has_small_pieces(monkeypatch):
+    monkeypatch.setattr(foreign, "PIECE_VALUES", 500)
+    facts = pd.DataFrame({f"fact_{i}": [i, math.inf, -math.inf, None] for i in range(400)})
+    wide = pd.concat([TABLE, facts], axis=1)
+    found = rows_of(read(wide).table)
+    assert [len(own) for own in found["extra"]] == [402, 402, 402, 402]
+    assert [own["feature_fact_7"] for own in found["extra"]] == [7, None, None, None]
 
 
 def test_rows_that_are_no_parquet_are_refused_though_their_checksum_is_right(tmp_path):
