@@ -11,15 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
-import duckdb
-import numpy as np
-import pandas as pd
 
+def write(folder: str, n_rows: int, n_columns: int) -> None:
+    """Writes runs of two optimizers, with further columns of numbers and one of text."""
+    import duckdb
+    import numpy as np
+    import pandas as pd
 
-def table(n_rows: int, n_columns: int) -> pd.DataFrame:
-    """Returns runs of two optimizers, with further columns of numbers and one of text."""
     draw = np.random.default_rng(0)
     columns = {
         "n_params": draw.integers(1_000, 10_000_000, n_rows),
@@ -29,7 +30,9 @@ def table(n_rows: int, n_columns: int) -> pd.DataFrame:
         "note": [f"run-{i}" for i in range(n_rows)],
     }
     columns |= {f"fact_{i}": draw.normal(size=n_rows) for i in range(n_columns)}
-    return pd.DataFrame(columns)
+    runs = pd.DataFrame(columns)
+    runs.to_csv(Path(folder, "runs.csv"), index=False)
+    duckdb.from_df(runs).write_parquet(f"{folder}/runs.parquet")
 
 
 def run(*arguments: str) -> tuple[float, float]:
@@ -51,10 +54,12 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=4)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = table(asked.rows, asked.columns)
-        runs.to_csv(Path(folder, "runs.csv"), index=False)
-        duckdb.sql(f"copy runs to '{folder}/runs.parquet'")
-        del runs
+        # In a process of its own: a command's peak counts from that of the process which starts it.
+        maker = get_context("spawn").Process(target=write, args=(folder, asked.rows, asked.columns))
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            raise SystemExit("the tables could not be made")
         for ending in ("csv", "parquet"):
             store = f"{folder}/{ending}.duckdb"
             for arguments in (

@@ -190,7 +190,8 @@ def import_runs(
         InputError: The table or an expression is wrong, or the name is taken; nothing was changed.
         StoreError: The store cannot be written.
     """
-    from scalelab.store.mapping import Wanted, read_runs
+    from scalelab.store.mapping import read_runs
+    from scalelab.store.targets import Wanted
 
     # Read before the store is opened, which makes it where it is missing.
     read = read_runs(table, Wanted(study, dict(map or {}), only, metric, direction, rest))

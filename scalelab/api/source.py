@@ -171,8 +171,8 @@ def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     from scalelab.store.foreign import opened
-    from scalelab.store.mapping import KNOWN_AS
     from scalelab.store.schema import quoted
+    from scalelab.store.targets import KNOWN_AS
 
     names = {axis: KNOWN_AS.get(axis, (axis,)) for axis in (*KNOWN_AS, *axes)}
     wanted = {name for axis in axes for name in names[axis]}
@@ -183,10 +183,10 @@ def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
                 texts = source.texts(name, quoted(name))
                 columns[name] = [
                     amount(text or "", f"row {row} of {source.name}: {name}")
-                    for row, text in enumerate(texts, 1)
+                    for row, text in enumerate(source.listed(texts), 1)
                 ]
             elif kind in ("BIGINT", "DOUBLE"):
-                columns[name] = source.numbers(name, quoted(name))
+                columns[name] = source.listed(source.numbers(name, quoted(name)))
         if not columns:
             raise InputError(f"{source.name} has no column of numbers (columns: {source.columns_named})")
     for target, known in names.items():

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StoreDamagedError
-from scalelab.regular_files import read_regular
 from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
-from scalelab.store.envelope import check_sum
+from scalelab.store.envelope import check_file
 from scalelab.store.journal import Journal
 from scalelab.store.kind import Kind
 from scalelab.store.kinds import KINDS, RECORDS
@@ -137,7 +136,7 @@ def _unreadable(journal: Journal, claims: Claims) -> Iterator[tuple[Path, str]]:
                 if path.parent == journal.new:
                     journal.examine(kind, path)
                 else:
-                    check_sum(read_regular(path))
+                    check_file(path)
             except FileNotFoundError:
                 continue  # it was taken in, or set aside, just now
             except OSError as error:

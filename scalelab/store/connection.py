@@ -12,6 +12,7 @@ import os
 import random
 import re
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -37,13 +38,8 @@ from scalelab.store.journal import Journal
 if TYPE_CHECKING:
     import duckdb
 
-# An extension that DuckDB would fetch from the network is never what a store needs.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
 # What a query can then reach: no file but the database, no network, no extension, and no setting.
-CONFINED = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
+CONFINED = {**schema.CONFIG, "enable_external_access": False, "lock_configuration": True}
 # Any DuckDB that scalelab accepts can read this layout; 2.0 would write one that only itself can read.
 STORAGE = "v1.2.0"
 FIRST_PAUSE = 0.005
@@ -126,6 +122,8 @@ class Database:
         """Opens for writing like `write`, for who is `alone` already."""
         self.require()
         with open_file(self.path, False, self._deadline(wait), name=self.path) as connection:
+            # Nobody else has the file open: what DuckDB had no memory for in here is a killed process's.
+            shutil.rmtree(f"{self.path}.tmp", ignore_errors=True)
             schema.verify(connection, self.path, writing=True)
             schema.migrate(connection)
             yield connection
@@ -251,7 +249,7 @@ def open_file(
     load_duckdb()
     import duckdb
 
-    config = CONFINED if confined else CONFIG
+    config = CONFINED if confined else schema.CONFIG
     if create:
         config = {**config, "storage_compatibility_version": STORAGE}
     pause = FIRST_PAUSE

@@ -122,12 +122,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True) -> bool:
+def put_new(target: Path, content: bytes | Path, scratch: Path, *, durable: bool = True) -> bool:
     """Writes a file whole, unless one of that name is there.
 
     Args:
         target: The file to make; its folder must exist.
-        content: What goes in.
+        content: What goes in, or a file that holds it.
         scratch: A folder on the same file system for the unfinished file.
         durable: Whether to wait until the disk has it.
 
@@ -140,7 +140,11 @@ def put_new(target: Path, content: bytes, scratch: Path, *, durable: bool = True
     part = scratch / f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         with part.open("xb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, file)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

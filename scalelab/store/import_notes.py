@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalelab.store.parameters import COMPONENTS, SCALES
+import numpy as np
+
+from scalelab.store.parameters import COMPONENTS, SCALES, Kind
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+class Distinct:
+    """Tells what was there before, of what comes piece by piece: by 64 bits of each."""
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.int64)
+
+    @property
+    def count(self) -> int:
+        """How many different ones there were."""
+        return len(self._known)
+
+    def add(self, keys: Sequence[int]) -> list[bool]:
+        """Adds some, given as signed 64-bit numbers; returns for each whether it was there before."""
+        given = np.array(keys, np.int64)
+        values, first = np.unique(given, return_index=True)
+        new = ~np.isin(values, self._known, assume_unique=True)
+        # Two runs in order are merged so; `np.union1d` takes twenty times as long.
+        self._known = np.sort(np.concatenate([self._known, values[new]]), kind="stable")
+        before = np.ones(len(given), bool)
+        before[first[new]] = False
+        told: list[bool] = before.tolist()
+        return told
 
 
 def notes_on_names(renamed: Mapping[str, str]) -> list[str]:
@@ -21,30 +44,55 @@ def notes_on_names(renamed: Mapping[str, str]) -> list[str]:
     ]
 
 
-def notes_on(columns: Mapping[str, list[Any]], extra: Mapping[str, list[Any]]) -> tuple[str, ...]:
-    """Returns what a reader should know before believing an analysis of these runs."""
-    notes = []
-    bad = sum(status == "diverged" for status in columns["status"])
-    cut = sum(status in ("failed", "interrupted") for status in columns["status"])
-    if cut:
-        notes.append(f"runs that failed or were cut short, such as pruned ones, left out of every fit: {cut}")
-    if bad:
-        notes.append(f"runs without a finite outcome, diverged and left out of every fit: {bad}")
-    if not columns.keys() & set(SCALES):
-        numbers = [name for name, values in extra.items() if any(_is_number(value) for value in values)]
-        notes.append(
-            f"no column is a scale by a known name: laws need --law or --axis over {', '.join(numbers)}, or "
-            f"map one of {', '.join(SCALES)}"
+class Notes:
+    """Counts along the rows of a table what a reader should know before believing an analysis of its runs.
+
+    Args:
+        kinds: Of the columns of facts and options.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.statuses: Counter[str] = Counter()
+        self._kinds = kinds
+        self._columns: set[str] = set()
+        self._numbers: dict[str, bool] = dict.fromkeys(
+            (name for name, kind in kinds.items() if kind in ("BIGINT", "DOUBLE")), False
         )
-    if "loss" not in columns:
-        notes.append("there is no loss: fronts and tree models can be made, laws need --map loss=…")
-    designs = [columns[name] for name in (*COMPONENTS, *SCALES) if name in columns]
-    facts_too = not columns.keys() & set(SCALES)
-    designs += [values for name, values in extra.items() if facts_too or not name.startswith("feature_")]
-    repeats = len(columns["status"]) - len(set(zip(*designs, strict=True)))
-    if repeats and "seed" not in columns:
-        notes.append(
-            f"runs with the scales and options of another one, which count as its repeats: {repeats}; "
-            "where they differ in a choice, map it, such as --map optimizer_lr=lr, or name it in a law"
-        )
-    return tuple(notes)
+        self._designs = Distinct()
+
+    def add(self, columns: Mapping[str, list[Any]], extra: Mapping[str, list[Any]]) -> None:
+        """Adds some rows: columns of `runs`, and those of facts and options."""
+        self._columns.update(columns)
+        self.statuses.update(columns["status"])
+        for name, known in self._numbers.items():
+            self._numbers[name] = known or any(value is not None for value in extra[name])
+        designs = [columns[name] for name in (*COMPONENTS, *SCALES) if name in columns]
+        facts_too = not columns.keys() & set(SCALES)
+        designs += [values for name, values in extra.items() if facts_too or not name.startswith("feature_")]
+        self._designs.add([hash(design) for design in zip(*designs, strict=True)])
+
+    def told(self) -> tuple[str, ...]:
+        """Returns what there is to know, a line each."""
+        notes = []
+        bad, cut = self.statuses["diverged"], self.statuses["failed"] + self.statuses["interrupted"]
+        if cut:
+            notes.append(
+                f"runs that failed or were cut short, such as pruned ones, left out of every fit: {cut}"
+            )
+        if bad:
+            notes.append(f"runs without a finite outcome, diverged and left out of every fit: {bad}")
+        if not self._columns & set(SCALES):
+            numbers = [name for name, known in self._numbers.items() if known]
+            notes.append(
+                f"no column is a scale by a known name: laws need --law or --axis over {', '.join(numbers)}, "
+                f"or map one of {', '.join(SCALES)}"
+            )
+        if "loss" not in self._columns:
+            notes.append("there is no loss: fronts and tree models can be made, laws need --map loss=…")
+        repeats = self.statuses.total() - self._designs.count
+        if repeats and "seed" not in self._columns:
+            notes.append(
+                f"runs with the scales and options of another one, which count as its repeats: {repeats}; "
+                "where they differ in a choice, map it, such as --map optimizer_lr=lr, or name it in a law"
+            )
+        return tuple(notes)

@@ -1,26 +1,30 @@
 """Imported tables as content of a store: file, rows and back; see `scalelab.store.kinds`.
 
 Trade-off: a table is one file of the journal and is taken in whole, so that replacing one is atomic; the file
-of an earlier version stays in the journal, as everything there does.
+of an earlier version stays in the journal, as everything there does. Its rows are Parquet, behind a line that
+says what they are: a quarter of the text that they would be, and read and written in pieces.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from scalelab.records import Frozen, canonical_json
-from scalelab.store.envelope import Member
+from scalelab.store.envelope import Member, seal_beside, unseal_beside
+from scalelab.store.files import writing
 from scalelab.store.insert import described
-from scalelab.store.kind import Latest, later, timed
-from scalelab.store.schema import create_views, transaction
+from scalelab.store.kind import Latest, Text, later, timed
+from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, sorted_json
+from scalelab.store.schema import create_views, literal, one, quoted, sparing, transaction
 
 if TYPE_CHECKING:
     import duckdb
+
+_SEALED = "table.import"
 
 
 class ImportedTable(Frozen):
@@ -34,38 +38,36 @@ class ImportedTable(Frozen):
         mapping: By column of `runs`, the expression that gave it.
         condition: Which rows of the file were taken; `None` for all.
         columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
-        rows: JSON of its columns: an object of equally long lists.
+        digest: Changes when the name, the values or the columns' types do; not with time, file, expressions.
+        rows: Its rows; `None` where there are none.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     study: str
     source: str
     imported_at: float = Field(ge=0, lt=9e10)
-    n_runs: int
+    n_runs: int = Field(ge=0, le=MAX_ROWS)
     mapping: dict[str, str]
     condition: str | None = None
     columns: dict[str, Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]]
-    rows: str = Field(repr=False)
-
-    @property
-    def digest(self) -> str:
-        """Changes when the name, the values or the columns' types do; not with time, file or expressions."""
-        content = "\0".join([self.study, canonical_json(self.columns), self.rows])
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+    digest: str = Field(exclude=True)
+    rows: Rows | None = Field(default=None, repr=False, exclude=True)
 
     def after(self, last: str | None) -> ImportedTable:
         """Returns the table with the time of its import, after that of the earlier one's file."""
         return self.model_copy(update={"imported_at": later([last])})
 
 
+def imported(rows: Collected, **head: Any) -> ImportedTable:
+    """Returns an imported table, given its rows and the other attributes."""
+    taken, digest = rows.close([head["study"], canonical_json(head["columns"])])
+    return ImportedTable(rows=taken, digest=digest[:16], **head)
+
+
 def nothing(study: str) -> ImportedTable:
     """Returns the table that takes an earlier one of its name away."""
-    return ImportedTable(study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={}, rows="{}")
-
-
-def rows_json(content: Mapping[str, Sequence[Any]]) -> str:
-    """Returns the text of an imported table's rows, column by column; columns without values are left out."""
-    given = {name: values for name, values in content.items() if any(value is not None for value in values)}
-    return json.dumps(given, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return imported(Collected(), study=study, source="", imported_at=0.0, n_runs=0, mapping={}, columns={})
 
 
 def parts(name: str) -> tuple[str, str, str]:
@@ -91,50 +93,86 @@ class Imports(Latest[ImportedTable]):
         return f"{timed(table.imported_at)}-{table.digest}-{table.study}"
 
     def members(self, table: ImportedTable) -> dict[str, str]:
-        """Returns the members of its file."""
-        head = table.model_dump(mode="json", exclude={"rows"})
-        return {"import": canonical_json(head), "rows": table.rows}
+        """Returns the members of the first line of its file; the last is how many bytes follow, if any do."""
+        size = 0 if table.rows is None else table.rows.path.stat().st_size
+        return {"import": canonical_json(table.model_dump(mode="json")), "rows": str(size) if size else "{}"}
 
     def parse(self, name: str, members: list[Member]) -> ImportedTable:
-        """Reads its file."""
+        """Reads a file of format 1, whose rows are JSON: an object of equally long lists."""
+        head, told = members
+        return self._table(name, head.value, _read_lists(json.loads(told.text)))
+
+    def seal(self, table: ImportedTable) -> Text:
+        """Returns its file, which goes with the table where it has rows."""
+        if table.rows is None:
+            return super().seal(table)
+        path = table.rows.folder / _SEALED
+        with writing(path):
+            seal_beside(path, self.members(table), table.rows.path)
+        return path
+
+    def read(self, path: Path) -> tuple[ImportedTable, int]:
+        """Reads a file; its rows become a file of their own."""
+        return self.open(path.name.removesuffix(self.suffix), path), path.stat().st_size
+
+    def open(self, name: str, text: Text) -> ImportedTable:
+        """Reads a file, or its text where it is of format 1."""
+        if isinstance(text, bytes):
+            return super().open(name, text)
+        rows = Rows()
+        members = unseal_beside(text, self.keys, self.name, rows.path)
+        if members is None:
+            return super().open(name, text)
+        with self.refusing():
+            return self._table(name, members[0].value, rows)
+
+    def _table(self, name: str, head: Any, rows: Rows | None) -> ImportedTable:
         self.check_name(name)
-        head, rows = members
-        return ImportedTable.model_validate({**head.value, "rows": rows.text})
+        table = ImportedTable.model_validate({**head, "digest": parts(name)[1], "rows": rows})
+        if rows is not None:
+            rows.check(table.n_runs)
+        elif table.n_runs:
+            raise ValueError(f"it has no rows, and says {table.n_runs}")
+        return table
 
     def apply(self, connection: duckdb.DuckDBPyConnection, table: ImportedTable, name: str) -> bool:
         """Puts a table in the place of the earlier one of its name; one that is older does nothing."""
         last = self.last_of(connection, table.study)
         if last is not None and last >= name:
             return False
-        with transaction(connection):
-            connection.execute("delete from imported_runs where study = ?", [table.study])
-            connection.execute("delete from imports where study = ?", [table.study])
-            if table.n_runs:
-                connection.execute(
-                    "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
-                    [
-                        table.study, table.source, table.condition, canonical_json(table.mapping),
-                        canonical_json(table.columns), table.n_runs, name + self.suffix, table.imported_at,
-                    ],
-                )  # fmt: skip
-                _insert_rows(connection, table)
-            create_views(connection)
-        connection.execute("checkpoint")
+        with sparing(connection):
+            with transaction(connection):
+                connection.execute("delete from imported_runs where study = ?", [table.study])
+                connection.execute("delete from imports where study = ?", [table.study])
+                if table.rows is not None:
+                    _insert_head(connection, table, name + self.suffix)
+                    _insert_rows(connection, table.study, table.rows)
+                create_views(connection)
+            connection.execute("checkpoint")
         return True
 
     def restore(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> ImportedTable:
-        """Returns the imported table of a row."""
-        names = list(_columns(connection))
-        values = connection.execute(
-            f"select {', '.join(names)} from imported_runs where study = ? order by position", [row["study"]]
-        ).fetchall()
-        content = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
-        content["extra"] = [text if text is None else json.loads(text) for text in content["extra"]]
-        return ImportedTable(
+        """Returns the imported table of a row.
+
+        Raises:
+            ValueError: It has no rows.
+        """
+        mine = f"from imported_runs where study = {literal(row['study'])}"
+        last = one(connection.execute(f"select max(position) {mine}"))
+        if last is None:
+            raise ValueError(f"the database has no rows of {row['study']}")
+        names, rows = list(_columns(connection)), Collected()
+        for start in range(0, last + 1, PIECE_ROWS):
+            piece = f"position >= {start} and position < {start + PIECE_ROWS}"
+            found = connection.execute(
+                f"select {', '.join(map(quoted, names))} {mine} and {piece} order by position"
+            )
+            rows.add(_canonical({name: values.tolist() for name, values in found.fetchnumpy().items()}))
+        return imported(
+            rows,
             mapping=json.loads(row["mapping"]),
             columns=json.loads(row["columns"]),
             imported_at=row["at"],
-            rows=rows_json(content),
             **{name: row[name] for name in ("study", "source", "n_runs", "condition")},
         )
 
@@ -164,17 +202,47 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {name: kind for name, kind in kinds.items() if name not in ("study", "position")}
 
 
-def _insert_rows(connection: duckdb.DuckDBPyConnection, table: ImportedTable) -> None:
-    kinds = _columns(connection)
-    layout = json.dumps({column: [kind] for column, kind in kinds.items()})
-    # Read once, before it is taken apart: a million rows take seconds so, and hours in one statement.
+def _insert_head(connection: duckdb.DuckDBPyConnection, table: ImportedTable, file: str) -> None:
     connection.execute(
-        "create or replace temp table staged as select from_json(?, ?) as rows", [table.rows, layout]
-    )
-    columns = ", ".join(f"unnest(rows.{column}) as {column}" for column in kinds)
+        "insert into imports values (?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::bigint))",
+        [
+            table.study, table.source, table.condition, canonical_json(table.mapping),
+            canonical_json(table.columns), table.n_runs, file, table.imported_at,
+        ],
+    )  # fmt: skip
+
+
+def _insert_rows(connection: duckdb.DuckDBPyConnection, study: str, rows: Rows) -> None:
+    there = _columns(connection)
+    file = f"read_parquet({literal(str(rows.path))}, file_row_number = true)"
+    given = [row[0] for row in connection.execute(f"describe from {file}").fetchall()]
+    shown = ", ".join(f"{quoted(name)}::{there[name]} as {quoted(name)}" for name in given if name in there)
     connection.execute(
-        "insert into imported_runs by name "
-        f"select ?::varchar as study, unnest(range({table.n_runs})) as position, {columns} from staged",
-        [table.study],
+        f"insert into imported_runs by name select {literal(study)} as study, file_row_number as position, "
+        f"{shown} from {file}"
     )
-    connection.execute("drop table staged")
+
+
+def _read_lists(content: Any) -> Rows | None:
+    """Returns rows that are given as lists, by column, with facts and options as objects.
+
+    Raises:
+        ValueError: They are not equally long.
+    """
+    content = {name: values for name, values in content.items() if name in COLUMNS}
+    lengths = {len(values) for values in content.values()}
+    if len(lengths) > 1:
+        raise ValueError("its columns are not equally long")
+    rows = Collected()
+    for start in range(0, max(lengths, default=0), PIECE_ROWS):
+        piece = {name: values[start : start + PIECE_ROWS] for name, values in content.items()}
+        if "extra" in piece:
+            piece["extra"] = [own if own is None else sorted_json(own) for own in piece["extra"]]
+        rows.add(piece)
+    return rows.close([])[0]
+
+
+def _canonical(content: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Returns rows whose facts and options are written as `sorted_json` does it, not as DuckDB did."""
+    extra = [text if text is None else sorted_json(json.loads(text)) for text in content["extra"]]
+    return {**content, "extra": extra}

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from scalelab.records import Trial
 from scalelab.store import parameters, schema
 from scalelab.store.files import writing
 from scalelab.store.parameters import COMPONENTS, Column, Holder
+from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
@@ -99,7 +99,7 @@ class Room:
         # A break between two tokens, where somebody wrote one, would end the line.
         text = "\n".join(line.replace("\n", " ") for line in lines).encode()
         longest = 4 * max(map(len, lines), default=0)  # in bytes
-        with TemporaryDirectory(prefix="scalelab-") as folder:
+        with temporary() as folder:
             path = Path(folder, "columns.json")
             with writing(path):
                 path.write_bytes(text)

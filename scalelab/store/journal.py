@@ -45,7 +45,7 @@ from scalelab.store.files import (
     writing,
 )
 from scalelab.store.imports import ImportedTable
-from scalelab.store.kind import Attempts, E, Kind, M
+from scalelab.store.kind import Attempts, E, Kind, M, Text
 from scalelab.store.kinds import KINDS, RECORDS, kind_of, kind_of_file
 from scalelab.store.registrations import Registration
 
@@ -123,7 +123,7 @@ class Journal:
         return self._put(self.place(record).name, self._sealed(RECORDS, record), durable=True)
 
     @staticmethod
-    def _sealed(kind: Kind[Any, Any], content: Any) -> bytes:
+    def _sealed(kind: Kind[Any, Any], content: Any) -> Text:
         """Returns the text of a file, and makes sure that it will not be refused once it is acknowledged."""
         name = kind.name_of(content)
         try:
@@ -138,7 +138,7 @@ class Journal:
         kind = kind_of(content)
         return self.new / f"{kind.name_of(content)}{kind.suffix}"
 
-    def _put(self, name: str, content: bytes, *, durable: bool) -> bool:
+    def _put(self, name: str, content: Text, *, durable: bool) -> bool:
         """Writes a file into `new`; returns whether the name was free there."""
         with writing(self.new):
             try:
@@ -175,7 +175,7 @@ class Journal:
                 continue  # it was moved just now
         return None
 
-    def adopt(self, name: str, text: bytes, kind: Kind[Any, Any], *, durable: bool) -> bool:
+    def adopt(self, name: str, text: Text, kind: Kind[Any, Any], *, durable: bool) -> bool:
         """Keeps the text of a file that another journal holds.
 
         Args:
@@ -249,8 +249,7 @@ class Journal:
             NotRegularError: It is no file.
             OSError: It cannot be read.
         """
-        text = read_regular(path)
-        return kind.open(path.name.removesuffix(kind.suffix), text), len(text)
+        return kind.read(path)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Moves a file that cannot be used into quarantine and says so."""

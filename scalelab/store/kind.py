@@ -9,12 +9,15 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from scalelab.errors import brief
 from scalelab.measurements import Measurement
 from scalelab.records import Record
+from scalelab.regular_files import read_regular
 from scalelab.store.envelope import Member, TornError, seal, unseal
 from scalelab.store.schema import first_column, one
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 E = TypeVar("E")
 A = TypeVar("A", Record, Measurement)
+Text = bytes | Path
+"""What is in a file: as bytes, or as another file where it may be large."""
 LATEST = 2**31
 """No attempt has such a number: the view `best_attempts` counts with it."""
 TIME_DIGITS = 17
@@ -95,7 +100,7 @@ class Kind(ABC, Generic[M, E]):
         """
         return sorted(set(taken) - (self.held(connection) if held is None else held))
 
-    def seal(self, content: M) -> bytes:
+    def seal(self, content: M) -> Text:
         """Returns the text of a file.
 
         Raises:
@@ -111,14 +116,35 @@ class Kind(ABC, Generic[M, E]):
         """
         return unseal(text, self.keys, self.name)
 
-    def open(self, name: str, text: bytes) -> E:
-        """Reads a file.
+    def read(self, path: Path) -> tuple[E, int]:
+        """Reads a file; returns what is inserted, and the file's size in bytes.
+
+        Raises:
+            TornError: It is truncated, was changed, or is something else.
+            OSError: It cannot be read.
+        """
+        text = read_regular(path)
+        return self.open(path.name.removesuffix(self.suffix), text), len(text)
+
+    def open(self, name: str, text: Text) -> E:
+        """Reads what is in a file.
 
         Raises:
             TornError: It is truncated, was changed, or is something else.
         """
+        content = as_bytes(text)
+        with self.refusing():
+            return self.parse(name, self.unsealed(content))
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Says that what is read is not valid where reading it fails.
+
+        Raises:
+            TornError: It is not.
+        """
         try:
-            return self.parse(name, self.unsealed(text))
+            yield
         except TornError:
             raise
         except RecursionError as error:
@@ -156,6 +182,15 @@ class Latest(Kind[M, M]):
         query = f"select max({self.key}) from {self.table} where study = ?"
         name: str | None = one(connection.execute(query, [study]))
         return name
+
+
+def as_bytes(text: Text) -> bytes:
+    """Returns what is in a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return text if isinstance(text, bytes) else read_regular(text)
 
 
 def later(last: Iterable[str | None]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,10 @@ def tidy(database: Database) -> None:
     """
     for path in (*built(database), *database.journal.unfinished()):
         with writing(path):
-            if path.is_dir() and not path.is_symlink():
-                continue  # nothing that scalelab makes
-            path.unlink(missing_ok=True)
+            if not path.is_dir() or path.is_symlink():
+                path.unlink(missing_ok=True)
+            elif path.suffix == ".tmp":
+                shutil.rmtree(path)  # what DuckDB had no memory for; any other folder scalelab does not make
 
 
 def _listed(folder: Path) -> list[Path]:

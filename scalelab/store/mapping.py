@@ -7,60 +7,29 @@ column with where it came from.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from scalelab.amounts import amount
 from scalelab.errors import InputError, brief, suggest
-from scalelab.records import UNSPECIFIED, Direction, Status
-from scalelab.store.foreign import Source, opened
-from scalelab.store.import_notes import notes_on, notes_on_names
-from scalelab.store.imports import ImportedTable, rows_json
+from scalelab.records import UNSPECIFIED, Direction
+from scalelab.store.foreign import Source, Values, opened
+from scalelab.store.import_notes import notes_on_names
+from scalelab.store.import_rows import Reading
+from scalelab.store.imports import ImportedTable
 from scalelab.store.parameters import COMPONENTS, PREFIXES, SCALES, Kind, free_name
-from scalelab.store.reports import join_reports, status_of, tells_status
-from scalelab.store.schema import COUNTED, quoted
+from scalelab.store.reports import tells_status
+from scalelab.store.schema import quoted
+from scalelab.store.targets import KNOWN_AS, OPTION, OUTCOMES, TARGETS, TEXTS, Wanted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OUTCOMES = ("loss", "objective")
-TESTED = ("test_loss", "test_objective")
-WHOLE = ("seed", "n_steps", "batch_size")
-TEXTS = (*COMPONENTS, "metric", "direction", "status", "error")
-TARGETS = (*OUTCOMES, *TESTED, *SCALES, *WHOLE, "wall_seconds", *TEXTS)
-KNOWN_AS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in TARGETS},
-    "loss": ("loss", "val_loss", "final_loss"),
-    "n_params": ("n_params", "params", "num_params", "parameters", "N"),
-    "n_examples": ("n_examples", "examples", "n_tokens", "tokens", "D"),
-    "train_flops": ("train_flops", "flops", "FLOPs", "compute", "C"),
-    "wall_seconds": ("wall_seconds", "time_total_s"),
-    "status": ("status", "state", "done"),
-}
-"""By column of `runs`, the names under which it is known in tables from elsewhere."""
-_OPTION = re.compile(rf"({'|'.join(PREFIXES)})_\w+")
 _NUMBERS = ("BIGINT", "DOUBLE")
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_COMPACT = (",", ":")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How a foreign table is to be read; see `scalelab.import_runs`."""
-
-    study: str | None = None
-    map: Mapping[str, str] = field(default_factory=dict)
-    only: str | None = None
-    metric: str | None = None
-    direction: str | None = None
-    rest: str = "feature"
 
 
 @dataclass(frozen=True)
@@ -124,37 +93,26 @@ def read_runs(table: pd.DataFrame | Path | str, wanted: Wanted) -> Import:
         if wanted.only is not None:
             source.keep(wanted.only)
         columns, extra, kinds = _values(source, mapped)
-        rows, renamed = source.rows(), source.renamed
-        where = f"of {source.name}"
-        _check_scales(columns, rows, where)
-        rows, curves = join_reports(source, columns, extra, rows, upward=wanted.direction == "maximize")
-    _complete(columns, rows, where, wanted)
-    kinds |= {name: _count_kind(columns[name]) for name in COUNTED if name in columns}
-    imported = ImportedTable(
-        study=study,
-        source=source.name,
-        imported_at=0.0,
-        n_runs=len(rows),
-        mapping={item.column: item.expression for item in mapped},
-        condition=wanted.only,
-        columns=kinds,
-        rows=rows_json(_content(columns, extra, curves)),
-    )
-    return Import(
-        study,
-        source.name,
-        source.n_rows,
-        len(rows),
-        tuple(mapped),
-        dict(Counter(columns["status"])),
-        (*notes_on_names(renamed), *notes_on(columns, extra)),
-        table=imported,
-    )
+        reading = Reading(source, columns, extra, kinds, wanted)
+        for rows, values in source.pieces([*columns.values(), *extra.values()]):
+            reading.add(rows, values)
+        table_read = reading.table(study, {item.column: item.expression for item in mapped})
+        notes = (*notes_on_names(source.renamed), *reading.notes.told())
+        return Import(
+            study,
+            source.name,
+            source.n_rows,
+            table_read.n_runs,
+            tuple(mapped),
+            dict(reading.notes.statuses),
+            notes,
+            table=table_read,
+        )
 
 
 def _check(wanted: Wanted) -> None:
     for name in wanted.map:
-        if name not in TARGETS and not _OPTION.fullmatch(name):
+        if name not in TARGETS and not OPTION.fullmatch(name):
             raise InputError(
                 f"map {name}: runs has no such column{suggest(name, TARGETS)}; there are "
                 f"{', '.join(TARGETS)}, and {', '.join(f'{p}_…' for p in PREFIXES)} for options and facts"
@@ -218,7 +176,7 @@ def _mapped(source: Source, wanted: Wanted, study: str) -> list[Mapped]:
     taken = [item.column for item in found]
     for name in source.kinds:
         if name not in used:
-            own = bool(_OPTION.fullmatch(name))
+            own = bool(OPTION.fullmatch(name))
             column = free_name(name if own else f"{wanted.rest}_{name}", taken)
             taken.append(column)
             found.append(Mapped(column, quoted(name), "by name" if own else "kept"))
@@ -242,13 +200,12 @@ def _require(source: Source, there: set[str], used: set[str]) -> None:
         )
 
 
-Columns = dict[str, list[Any]]
-
-
-def _values(source: Source, mapped: Sequence[Mapped]) -> tuple[Columns, Columns, dict[str, Kind]]:
+def _values(
+    source: Source, mapped: Sequence[Mapped]
+) -> tuple[dict[str, Values], dict[str, Values], dict[str, Kind]]:
     """Calculates all columns: those of `runs`, those of options and facts, and the types of the latter."""
-    columns: Columns = {}
-    extra: Columns = {}
+    columns: dict[str, Values] = {}
+    extra: dict[str, Values] = {}
     kinds: dict[str, Kind] = {}
     for item in mapped:
         if item.column in TEXTS:
@@ -262,128 +219,25 @@ def _values(source: Source, mapped: Sequence[Mapped]) -> tuple[Columns, Columns,
     return columns, extra, kinds
 
 
-def _amounts(source: Source, item: Mapped) -> list[float | None]:
+def _amounts(source: Source, item: Mapped) -> Values:
     """Returns a scale of every row; a text such as `10M` is a number, too."""
     try:
         return source.numbers(item.column, item.expression)
     except InputError as error:
+        return source.put(_read_amounts(source, item, str(error)))
+
+
+def _read_amounts(source: Source, item: Mapped, told: str) -> Iterator[tuple[list[int], list[float | None]]]:
+    """Yields the numbers of rows and the amounts in them; `told` is why they are no plain numbers."""
+    any_found = False
+    for rows, (texts,) in source.pieces([source.texts(item.column, item.expression)]):
         found: list[float | None] = []
-        for row, text in zip(source.rows(), source.texts(item.column, item.expression), strict=True):
+        for row, text in zip(rows, texts, strict=True):
             try:
                 found.append(None if text is None else amount(text, item.column))
             except InputError as wrong:
                 # Where no text before is an amount that is no number, this one is what is told already.
-                told = str(error) if not any(found) else f"row {row} of {source.name}: {wrong}"
-                raise InputError(told) from None
-        return found
-
-
-def _check_scales(columns: Columns, rows: Sequence[int], where: str) -> None:
-    """Makes sure that scales are positive and whole numbers whole, which they are made in place."""
-    for name in (*SCALES, *WHOLE, "wall_seconds"):
-        for row, value in zip(rows, columns.get(name, ()), strict=False):
-            if value is None:
-                continue
-            wrong = None
-            if not math.isfinite(value):
-                wrong = "must be finite"
-            elif name in SCALES and value <= 0:
-                wrong = "must be above zero"
-            elif name in WHOLE and not (value.is_integer() and 0 <= value < 2**63):
-                wrong = "must be a whole number, zero or more"
-            if wrong:
-                raise InputError(
-                    f"row {row} {where}: {name} = {value:g} {wrong}; fix it, or leave the row out with --only"
-                )
-    for name in WHOLE:
-        if name in columns:
-            columns[name] = [None if value is None else int(value) for value in columns[name]]
-    given = [columns[name] for name in SCALES if name in columns]
-    for row, *values in zip(rows, *given, strict=True):
-        if values and all(value is None for value in values):
-            raise InputError(f"row {row} {where} has no scale at all; leave it out with --only")
-
-
-def _complete(columns: Columns, rows: Sequence[int], where: str, wanted: Wanted) -> None:
-    """Fills in what follows from other columns: names, status, objective."""
-    for name in COMPONENTS:
-        columns[name] = [value or UNSPECIFIED for value in columns[name]]
-    columns["status"] = _statuses(columns, rows, where)
-    for name in (*OUTCOMES, *TESTED):
-        if name in columns:
-            columns[name] = [v if v is not None and math.isfinite(v) else None for v in columns[name]]
-    metric, direction = wanted.metric, wanted.direction
-    if "objective" not in columns:
-        columns["objective"] = columns["loss"]
-        metric, direction = "loss", "minimize"
-    if metric is not None:
-        columns |= {"metric": [metric] * len(rows), "direction": [direction] * len(rows)}
-    for name in ("metric", "direction"):
-        if None in columns.get(name, [None]):
-            raise InputError("the objective has no name or no direction; say --metric NAME and --direction …")
-    wrong = set(columns["direction"]) - set(get_args(Direction))
-    if wrong:
-        raise InputError(
-            f"direction {brief(min(wrong))} {where} is not one of {', '.join(get_args(Direction))}"
-        )
-
-
-def _statuses(columns: Columns, rows: Sequence[int], where: str) -> list[str]:
-    """Returns every run's status; one that is not given follows from the outcome."""
-    outcomes = {name: columns[name] for name in OUTCOMES if name in columns}
-    statuses = [status_of(word) for word in columns.get("status", [None] * len(rows))]
-    result = []
-    for i, (row, status) in enumerate(zip(rows, statuses, strict=True)):
-        if status not in (None, *get_args(Status)):
-            raise InputError(
-                f"row {row} {where}: status {brief(status)} is not one of {', '.join(get_args(Status))}; "
-                "map it with --map status=\"case … when … then 'done' … end\""
-            )
-        for name, values in outcomes.items():
-            value = values[i]
-            if value is None and status in (None, "done"):
-                raise InputError(
-                    f"row {row} {where} has no {name}; leave such rows out with --only, or say that they "
-                    f"diverged: --map {name}=\"coalesce(…, 'nan'::double)\""
-                )
-            if value is not None and not math.isfinite(value):
-                if status == "done":
-                    raise InputError(
-                        f"row {row} {where} is done, but its {name} is {value:g}; call it diverged"
-                    )
-                status = status or "diverged"
-        result.append(status or "done")
-    return result
-
-
-def _count_kind(values: Sequence[float | None]) -> Kind:
-    whole = all(value is None or (value.is_integer() and value < 2**63) for value in values)
-    return "BIGINT" if whole else "DOUBLE"
-
-
-def _content(columns: Columns, extra: Columns, curves: Sequence[list[dict[str, Any]] | None]) -> Columns:
-    """Returns the rows as the journal holds them, named by their content.
-
-    The curve of a run is among its facts, as `curve`; the names of the others all have a prefix. Rows of the
-    same content have the same id in every table; repeats within one table get different ids.
-    """
-    n_runs = len(curves)
-    facts: list[dict[str, Any] | None] = [None] * n_runs
-    if extra:
-        keys = [name.lower() for name in extra]
-        facts = [dict(zip(keys, values, strict=True)) for values in zip(*extra.values(), strict=True)]
-    facts = [
-        own if curve is None else {**(own or {}), "curve": curve}
-        for own, curve in zip(facts, curves, strict=True)
-    ]
-    names = sorted(columns)
-    encode = json.JSONEncoder(separators=_COMPACT, allow_nan=False).encode
-    seen: Counter[str] = Counter()
-    ids = []
-    for i in range(n_runs):
-        row = [[name, columns[name][i]] for name in names if columns[name][i] is not None]
-        text = encode([row, facts[i]])
-        seen[text] += 1
-        ids.append(hashlib.sha256(f"{seen[text]} {text}".encode()).hexdigest()[:16])
-    content: Columns = {"trial_id": ids, **{name: columns[name] for name in names}}
-    return {**content, "extra": facts} if any(facts) else content
+                any_found = any_found or any(found)
+                raise InputError(f"row {row} of {source.name}: {wrong}" if any_found else told) from None
+        any_found = any_found or any(found)
+        yield rows, found

@@ -26,7 +26,7 @@ from scalelab.store.envelope import TornError
 from scalelab.store.files import copy_new, locked, writing
 from scalelab.store.imports import nothing, parts
 from scalelab.store.ingest import ingest
-from scalelab.store.kind import Attempts
+from scalelab.store.kind import Attempts, as_bytes
 from scalelab.store.kinds import IMPORTS, MEASUREMENTS, RECORDS, REGISTRATIONS
 from scalelab.store.other import Other, by_study, registered, trained
 from scalelab.store.salvage import PIECE, salvage
@@ -215,7 +215,7 @@ class _Merge:
         names: dict[str, str] = {}
         new: list[str] = []
         wanted = {f"{owner}-{number}" for owner, numbers in theirs.items() for number in numbers}
-        for name, text in self.other.contents(kind, wanted):
+        for name, sealed in self.other.contents(kind, wanted):
             owner, number = _split(name)
             if owner not in owners:
                 texts = {
@@ -224,6 +224,7 @@ class _Merge:
                     if (path := self.journal.find(f"{owner}-{one}", kind)) is not None
                 }
                 owners[owner] = _Owner(kind, owner, texts, taken.get(owner, set()), theirs[owner])
+            text = as_bytes(sealed)
             try:
                 here = owners[owner].find(number, text)
             except TornError as error:

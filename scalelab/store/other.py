@@ -13,7 +13,7 @@ from scalelab.store.connection import Database
 from scalelab.store.files import reading
 from scalelab.store.imports import parts
 from scalelab.store.journal import Journal, resolve
-from scalelab.store.kind import Kind
+from scalelab.store.kind import Kind, Text, as_bytes
 from scalelab.store.kinds import IMPORTS, KINDS, REGISTRATIONS
 from scalelab.store.salvage import contents, only_in_database
 
@@ -59,7 +59,7 @@ class Other:
         """Returns the names of all contents of a kind."""
         return self._held[kind.table].union(self._filed(self.journal.files(kind), kind))
 
-    def contents(self, kind: Kind[Any, Any], wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    def contents(self, kind: Kind[Any, Any], wanted: set[str]) -> Iterator[tuple[str, Text]]:
         """Yields name and text of contents: first those of the journal, by name, then of the database.
 
         Files that cannot be read are left where they are and noted in `unreadable`.
@@ -87,7 +87,7 @@ class Other:
         for name in self._filed(files, REGISTRATIONS):
             text = self._whole(REGISTRATIONS, name)
             if text is not None:
-                own = json.loads(REGISTRATIONS.unsealed(text)[0].text)
+                own = json.loads(REGISTRATIONS.unsealed(as_bytes(text))[0].text)
                 found[own["study"]] = max(found.get(own["study"], ("", "")), (name, own["text"]))
         return found
 
@@ -104,18 +104,18 @@ class Other:
     def _filed(self, paths: Iterable[Path], kind: Kind[Any, Any]) -> list[str]:
         return [path.name.removesuffix(kind.suffix) for path in paths]
 
-    def _whole(self, kind: Kind[Any, Any], name: str) -> bytes | None:
-        """Returns the text of a file of the journal, `None` where it is not what a store wrote."""
+    def _whole(self, kind: Kind[Any, Any], name: str) -> Text | None:
+        """Returns what is in a file of the journal, `None` where it is not what a store wrote."""
         path = self.journal.find(name, kind)
         if path is None:
             return None
         with reading(path):
-            text = path.read_bytes()
-        try:
-            kind.open(name, text)
-        except ValueError as error:
-            self.unreadable[path] = str(error)
-            return None
+            text: Text = path if kind is IMPORTS else path.read_bytes()
+            try:
+                kind.open(name, text)
+            except ValueError as error:
+                self.unreadable[path] = str(error)
+                return None
         return text
 
 

@@ -8,12 +8,12 @@ done, and the reports of a run are its learning curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalelab.errors import InputError
 from scalelab.records import Status
-from scalelab.store.foreign import Source
+from scalelab.store.foreign import Source, Values
 from scalelab.store.schema import quoted
 
 _WORDS: dict[Status, tuple[str, ...]] = {
@@ -28,6 +28,7 @@ _WORDS: dict[Status, tuple[str, ...]] = {
 """By status, what trackers call it; in small letters."""
 _STATUS_OF = {word: status for status, words in _WORDS.items() for word in words}
 _TRIAL = "trial_id"
+_TOLD = ("loss", "objective", "train_flops", "wall_seconds")
 _STEPS = ("training_iteration", "step", "iteration", "epoch")
 
 
@@ -38,76 +39,99 @@ def status_of(word: str | None) -> str | None:
 
 def tells_status(source: Source, column: str) -> bool:
     """Returns whether a column holds a word for the end of a run in any of its rows."""
-    return any(word.strip().lower() in _STATUS_OF for word in source.texts(column, quoted(column)) if word)
+    words = source.query(f"select distinct value from ({source.texts(column, quoted(column)).query})")
+    while row := words.fetchone():
+        if row[0] and row[0].strip().lower() in _STATUS_OF:
+            return True
+    return False
 
 
-def join_reports(
-    source: Source,
-    columns: dict[str, list[Any]],
-    extra: dict[str, list[Any]],
-    rows: Sequence[int],
-    *,
-    upward: bool,
-) -> tuple[list[int], list[list[dict[str, Any]] | None]]:
-    """Makes one run of the rows that are reports of one: those of the same `trial_id`, at ever other steps.
+class Reports:
+    """The rows that are reports of one run: those of the same `trial_id`, at ever other steps.
 
     A run is what its last report says, and its loss and objective are the best of all, as those of runs made
-    here; one that ends without a finite loss has none. Changes the columns in place.
+    here; one that ends without a finite loss has none.
 
     Args:
         source: The table.
-        columns: Columns of `runs`, a value for each row.
-        extra: Options and facts, likewise.
-        rows: The rows' numbers.
+        columns: Columns of `runs`.
         upward: Whether a higher objective is better.
-
-    Returns:
-        The numbers of the rows that are left, and for each of them its curve, a point for each report; none
-        where it has one report alone.
 
     Raises:
         InputError: A report has no step, or two of a run have the same one.
     """
-    step_name = next((name for name in _STEPS if name in source.kinds), None)
-    curves: list[list[dict[str, Any]] | None] = [None] * len(rows)
-    if _TRIAL not in source.kinds or step_name is None:
-        return list(rows), curves
-    trials, steps = source.texts(_TRIAL, quoted(_TRIAL)), source.numbers(step_name, quoted(step_name))
-    reports: dict[str, list[int]] = {}
-    for place, trial in enumerate(trials):
-        reports.setdefault(f"{place}" if trial is None else f" {trial}", []).append(place)
-    kept = []
-    for places in reports.values():
-        if len(places) > 1:
-            _in_order(places, steps, f"{source.name}: run {trials[places[0]]}", step_name)
-            curves[places[-1]] = [_point(columns, place, steps[place]) for place in places]
-            for name in ("loss", "objective"):
-                if name in columns:
-                    own = [columns[name][place] for place in places]
-                    columns[name][places[-1]] = _best(own, max if upward and name == "objective" else min)
-        kept.append(places[-1])
-    kept.sort()
-    for table in (columns, extra):
-        for name, values in table.items():
-            table[name] = [values[place] for place in kept]
-    return [rows[place] for place in kept], [curves[place] for place in kept]
 
-
-def _in_order(places: list[int], steps: Sequence[float | None], run: str, step_name: str) -> None:
-    """Sorts the places of a run's reports by their steps."""
-    own = [steps[place] for place in places]
-    if None in own or len(set(own)) < len(own):
-        raise InputError(
-            f"{run} has several rows, and {step_name} does not tell them apart; give each of them a trial_id "
-            "of its own, or leave all but one out with --only"
+    def __init__(self, source: Source, columns: Mapping[str, Values], *, upward: bool) -> None:
+        self._source = source
+        self._best = {"loss": min, "objective": max if upward else min}
+        self._told = [name for name in _TOLD if name in columns]
+        step = next((name for name in _STEPS if name in source.kinds), None)
+        self._there = _TRIAL in source.kinds and step is not None
+        if not self._there or step is None:
+            return
+        trials, steps = source.texts(_TRIAL, quoted(_TRIAL)), source.numbers(step, quoted(step))
+        source.query(
+            "create table reports as select place, trial, step, "
+            "last_value(place) over (partition by trial order by step, place rows between unbounded "
+            "preceding and unbounded following) as last, count(*) over (partition by trial) as n_reports "
+            f"from (select t.place, t.value as trial, s.value as step from ({trials.query}) t "
+            f"join ({steps.query}) s using (place) where t.value is not null) qualify n_reports > 1"
         )
-    places.sort(key=lambda place: steps[place] or 0.0)
+        wrong = source.query(
+            "select trial from reports group by trial "
+            "having count(distinct case when isfinite(step) then step end) < count(*) "
+            "order by min(place) limit 1"
+        ).fetchone()
+        if wrong:
+            raise InputError(
+                f"{source.name}: run {wrong[0]} has several rows, and {step} does not tell them apart; give "
+                "each of them a trial_id of its own, or leave all but one out with --only"
+            )
+        joins = "".join(f" join ({columns[name].query}) as {name} using (place)" for name in self._told)
+        values = "".join(f", {name}.value as {name}" for name in self._told)
+        source.query(f"create table points as select last, place, step{values} from reports{joins}")
+
+    def join(
+        self, rows: list[int], tables: Sequence[dict[str, list[Any]]]
+    ) -> tuple[list[int], list[list[dict[str, Any]] | None]]:
+        """Makes one run of its reports among some rows, where the last of them is; changes the columns.
+
+        Args:
+            rows: The rows' numbers, in order.
+            tables: Columns by name, a value for each row.
+
+        Returns:
+            The numbers of the rows that are left, and for each of them its curve, a point for each report;
+            none where it has one report alone.
+        """
+        if not self._there:
+            return rows, [None] * len(rows)
+        span = f"between {rows[0]} and {rows[-1]}"
+        query = f"select place from reports where place <> last and place {span}"
+        earlier = {place for (place,) in self._source.query(query).fetchall()}
+        kept = [at for at, row in enumerate(rows) if row not in earlier]
+        for table in tables:
+            for name, values in table.items():
+                table[name] = [values[at] for at in kept]
+        left = [rows[at] for at in kept]
+        shown = ", ".join(["last", "step", *self._told])
+        found = self._source.query(f"select {shown} from points where last {span} order by last, step")
+        points: dict[int, list[dict[str, Any]]] = {}
+        for last, *values in found.fetchall():
+            points.setdefault(last, []).append(dict(zip(("step", *self._told), values, strict=True)))
+        at = {row: place for place, row in enumerate(left)}
+        for last, own in points.items():
+            for name, choose in self._best.items():
+                for table in tables:
+                    if name in table and name in self._told:
+                        table[name][at[last]] = _best([point[name] for point in own], choose)
+        return left, [[_point(one) for one in points[row]] if row in points else None for row in left]
 
 
-def _point(columns: dict[str, list[Any]], place: int, step: float | None) -> dict[str, Any]:
-    point: dict[str, Any] = {"step": int(step or 0)}
+def _point(told: Mapping[str, float | None]) -> dict[str, Any]:
+    point: dict[str, Any] = {"step": int(told["step"] or 0)}
     for name in ("loss", "train_flops", "wall_seconds"):
-        value = columns[name][place] if name in columns else None
+        value = told.get(name)
         if value is not None and math.isfinite(value):
             point[name] = value
     return point

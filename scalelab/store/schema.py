@@ -21,6 +21,13 @@ from scalelab.version import __version__
 if TYPE_CHECKING:
     import duckdb
 
+# What a store never needs: an extension that DuckDB would fetch from the network, and a cache of the Parquet
+# files that it reads once.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "enable_external_file_cache": False,
+}
 FIRST = """
 create table scalelab_schema (version bigint, scalelab_version varchar, applied_at timestamp);
 
@@ -239,6 +246,18 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except BaseException:
         connection.execute("rollback")
         raise
+
+
+@contextmanager
+def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Keeps what DuckDB holds of a large table small; one thread makes a file half as large as two, too."""
+    connection.execute("set memory_limit = '192MB'")
+    connection.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        connection.execute("reset threads")
+        connection.execute("reset memory_limit")
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scalelab.store.mapping import KNOWN_AS, PREFIXES, TARGETS
+from scalelab.store.parameters import PREFIXES
+from scalelab.store.targets import KNOWN_AS, TARGETS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")

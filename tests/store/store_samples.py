@@ -12,10 +12,22 @@ from hypothesis import strategies as st
 
 from scalelab.measurements import Benchmark, Footprint, Measurement
 from scalelab.records import Calibration, ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
+from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal
 from scalelab.store.kinds import RECORDS
 
 STARTED = 1.8e9
+
+
+def rows_of(table: ImportedTable) -> dict[str, list]:
+    """The rows of an imported table, by column."""
+    import duckdb
+
+    found = duckdb.read_parquet(str(table.rows.path))
+    rows = dict(zip(found.columns, map(list, zip(*found.fetchall(), strict=True)), strict=True))
+    if "extra" in rows:
+        rows["extra"] = [own if own is None else json.loads(own) for own in rows["extra"]]
+    return rows
 
 
 def a_trial(seed: int = 0, *, architecture: str = "net", optimizer: str = "adamw", **params: object) -> Trial:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_samples import rows_of
 
 from scalelab.errors import InputError
 from scalelab.store.foreign import opened
-from scalelab.store.mapping import KNOWN_AS, TARGETS, Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import KNOWN_AS, TARGETS, Wanted
 
 TABLE = pd.DataFrame(
     {"N": [10, 20, 40], "D": [100.0, 200.0, 400.5], "loss": [3.0, 2.5, 2.25], "lr": [0.1, 0.2, 0.3]}
@@ -19,7 +19,7 @@ TABLE = pd.DataFrame(
 
 
 def columns_of(read) -> dict[str, list]:
-    return json.loads(read.table.rows)
+    return rows_of(read.table)
 
 
 def read(table=TABLE, **options):
@@ -281,7 +281,7 @@ def test_a_table_without_a_known_scale_keeps_its_numbers_and_says_what_they_are_
 def test_amounts_are_numbers_in_a_column_of_scales(tmp_path):
     file = tmp_path / "runs.csv"
     file.write_text("params,tokens,loss\n10M,1e9,3.1\n1.2B,5B,2.4\n300k,,3.9\n")
-    table = json.loads(read_runs(file, Wanted()).table.rows)
+    table = columns_of(read_runs(file, Wanted()))
     assert table["n_params"] == [1e7, 1.2e9, 3e5]
     assert table["n_examples"] == [1e9, 5e9, None]
     file.write_text("params,loss\n10M,3.1\nmany,2.4\n")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
+from store_samples import rows_of
 
 import scalelab
 from scalelab.errors import InputError
-from scalelab.store.mapping import Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import Wanted
 
 
 def read(table, **options):
     found = read_runs(pd.DataFrame(table), Wanted(study="t", **options))
-    return found, json.loads(found.table.rows)
+    return found, rows_of(found.table)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from store_samples import a_record, a_trial
 
 from scalelab.errors import InputError, StoreError
 from scalelab.store import open_store
-from scalelab.store.mapping import Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import Wanted
 from scalelab.train.checkpoint import save_weights
 
 

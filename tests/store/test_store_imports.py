@@ -14,7 +14,8 @@ from store_samples import a_record, a_trial
 from scalelab.errors import InputError
 from scalelab.store import Store, open_store, schema
 from scalelab.store.kinds import IMPORTS
-from scalelab.store.mapping import Wanted, read_runs
+from scalelab.store.mapping import read_runs
+from scalelab.store.targets import Wanted
 
 TABLE = pd.DataFrame(
     {"N": [10, 20, 40], "D": [100.0, 200.0, 400.5], "loss": [3.0, 2.5, 2.25], "lr": [0.1, 0.2, 0.3]}
