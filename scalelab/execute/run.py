@@ -318,6 +318,8 @@ class Run(Ledger):
         if self.ended:
             self.store.claims.turn_over(self.ended, [], self.study.name, workers=[])
             self.ended.clear()
+        if not self.left:
+            self.store.claims.rest()
         try:
             self.store.ingest()
             self.count_elsewhere()

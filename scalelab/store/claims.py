@@ -19,23 +19,25 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Annotated
+
+from pydantic import Field
 
 from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
-from scalelab.regular_files import read_regular
 from scalelab.store.files import locked, replace_whole, set_aside, writing
-from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet
+from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, Pid, read_note
 from scalelab.store.journal import Journal
+from scalelab.store.kind import LATEST
 from scalelab.store.processes import is_alive, is_here, own_start, started, this_place, was_here
 
 HEARTBEAT_SECONDS = 30.0
 LOCK_SECONDS = 30.0
-CLAIM_BYTES = 100_000
 log = logging.getLogger(__name__)
 
 
@@ -58,14 +60,14 @@ class Claim:
 
     trial_id: str
     study: str
-    attempt: int
+    attempt: Annotated[int, Field(ge=1, lt=LATEST)]
     host: str
-    pid: int
+    pid: Pid
     pid_start: str | None
-    worker_pid: int | None
+    worker_pid: Pid | None
     worker_start: str | None
-    started_at: float
-    run: str | None = None
+    started_at: Annotated[float, Field(allow_inf_nan=False)]
+    run: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]+$")] | None = None
 
     def record(self, trial: Trial, status: Status, error: str) -> Record:
         """Returns the record of this attempt, made now because it could not write its own."""
@@ -179,7 +181,7 @@ class Claims:
         if there is not None:
             if self._is_live(there):
                 return False
-            self._bury(there)
+            self._bury([there])
         return not self._journal.has(f"{trial_id}-{attempt}")
 
     def _write(self, claim: Claim) -> None:
@@ -268,9 +270,14 @@ class Claims:
                     target = set_aside(path, self._journal.quarantine)
                     log.warning("warning: claim %s cannot be read; it was moved to %s", path, target)
             dead = self.dead()
-            for claim in dead:
-                self._bury(claim)
+            self._bury(dead)
         return dead
+
+    def rest(self) -> None:
+        """Shows that this process, which has no claims any more, coordinates nothing."""
+        with suppress(OSError):
+            self._heart(this_place(), os.getpid()).unlink(missing_ok=True)
+        self._beaten = float("-inf")
 
     def beat(self) -> None:
         """Shows other hosts that this process is alive; costs nothing between two beats."""
@@ -283,12 +290,15 @@ class Claims:
             share(heart)
         self._beaten = time.monotonic()
 
-    def _bury(self, claim: Claim) -> None:
-        if self._settle is not None and not self._journal.has(claim.record_id):
-            self._settle(claim)
-        self._path(claim.trial_id).unlink(missing_ok=True)
-        if not any((other.host, other.pid) == (claim.host, claim.pid) for other in self._all()):
-            self._heart(claim.host, claim.pid).unlink(missing_ok=True)
+    def _bury(self, dead: Sequence[Claim]) -> None:
+        """Settles and removes dead claims, and the hearts of coordinators that have no other."""
+        for claim in dead:
+            if self._settle is not None and not self._journal.has(claim.record_id):
+                self._settle(claim)
+            self._path(claim.trial_id).unlink(missing_ok=True)
+        silent = {(claim.host, claim.pid) for claim in dead}
+        for host, pid in silent - {(claim.host, claim.pid) for claim in self._all()}:
+            self._heart(host, pid).unlink(missing_ok=True)
 
     def _is_live(self, claim: Claim, runs: dict[str, bool] | None = None) -> bool:
         """Whether somebody is at a claim's trial; runs on clusters are looked at once for many claims."""
@@ -350,11 +360,9 @@ class Claims:
 
     @staticmethod
     def _read(path: Path) -> Claim | None:
-        """Returns the claim in a file; `None` where the file no longer exists or holds none."""
-        try:
-            return Claim(**json.loads(read_regular(path, CLAIM_BYTES)))
-        except (OSError, ValueError, TypeError, RecursionError):
-            return None
+        """Returns the claim in a file; `None` where the file no longer exists or holds none of its name."""
+        claim = read_note(Claim, path)
+        return claim if claim is not None and claim.trial_id == path.stem else None
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -12,15 +12,56 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, cast
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from scalelab.permissions import make_folder
+from scalelab.regular_files import read_regular
 from scalelab.store.files import replace_whole, writing
 from scalelab.store.journal import Journal
 from scalelab.store.processes import is_alive, is_here, own_start, this_place
 
 HEARTBEAT_LIMIT = 600.0
 QUEUE = "queue"
+NOTE_BYTES = 1_000_000
+Pid = Annotated[int, Field(gt=0, lt=2**31)]
+NoteT = TypeVar("NoteT")
+
+
+@cache
+def _notes(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read_note(kind: type[NoteT], path: Path) -> NoteT | None:
+    """Returns what a small file notes; `None` where there is none, or it notes nothing of that kind."""
+    notes = _notes(cast(Any, kind))
+    try:
+        return cast(NoteT, notes.validate_json(read_regular(path, NOTE_BYTES), strict=True))
+    except (OSError, ValueError):
+        return None
+
+
+class Facts(TypedDict, total=False):
+    """What a coordinator notes of its run in `run.json`; what `status` shows and others go by."""
+
+    run: str
+    study: str
+    on: str
+    cluster: dict[str, Any]
+    address: str
+    host: str
+    place: str
+    pid: Pid | None
+    pid_start: str | None
+    began: float
+    standing: str
+    waiting: int
+    at: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +83,7 @@ class Heart:
     job: str = ""
     host: str = ""
     place: str = ""
-    pid: int | None = None
+    pid: Pid | None = None
     pid_start: str | None = None
     device: str = ""
     began: float = 0.0
@@ -79,13 +120,9 @@ class Fleet:
             make_folder(self._hearts)
             replace_whole(self.folder / "run.json", json.dumps(facts))
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Facts:
         """Returns what a coordinator noted; empty where that is gone or cannot be read."""
-        try:
-            facts = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return facts if isinstance(facts, dict) else {}
+        return read_note(Facts, self.folder / "run.json") or {}
 
     def coordinated(self, now: float) -> bool:
         """Whether the run has a coordinator that lives.
@@ -123,9 +160,10 @@ class Fleet:
         """Returns the jobs that live or did, each with its last beat by the file system's clock."""
         found = []
         for path in sorted(self._hearts.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                heart = Heart(**json.loads(path.read_text(encoding="utf-8")))
-                found.append((heart, path.stat().st_mtime))
+            heart = read_note(Heart, path)
+            if heart is not None and heart.agent == path.stem:
+                with contextlib.suppress(OSError):
+                    found.append((heart, path.stat().st_mtime))
         return found
 
     def living(self, now: float) -> list[Heart]:
@@ -214,13 +252,13 @@ def _seen(fleet: Fleet, now: float) -> ClusterRun | None:
     )
     return ClusterRun(
         run=fleet.run,
-        study=str(facts.get("study", "")),
-        on=str(facts.get("on", "")),
+        study=facts.get("study", ""),
+        on=facts.get("on", ""),
         coordinator=f"{facts.get('host', '')}, process {facts.get('pid')}"
         if fleet.coordinated(now)
         else None,
-        standing=str(facts.get("standing", "")),
-        waiting=len(list(inbox.glob("*.json"))) if inbox.is_dir() else int(facts.get("waiting", 0)),
+        standing=facts.get("standing", ""),
+        waiting=len(list(inbox.glob("*.json"))) if inbox.is_dir() else facts.get("waiting", 0),
         jobs=jobs,
     )
 

@@ -290,6 +290,59 @@ def test_a_claim_that_cannot_be_read_is_set_aside(store, content, caplog):
     assert store.claims.claim(TRIAL.id, "s", 1) is not None
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"host": 5},
+        {"started_at": "now"},
+        {"started_at": float("nan")},
+        {"run": [1]},
+        {"run": "../../elsewhere"},
+        {"attempt": 0},
+        {"attempt": "1"},
+        {"pid": -1},
+        {"pid": 2**70},
+        {"worker_pid": True},
+        {"trial_id": "../../victim"},
+        {"trial_id": "0" * 16},
+    ],
+    ids=str,
+)
+def test_a_forged_claim_is_set_aside_and_touches_nothing_else(store, forged, caplog):
+    victim = store.path.parent / "victim.json"
+    victim.write_text("mine")
+    kept = store.claims.claim(a_trial(1).id, "s", 1)
+    content = asdict(a_claim(pid=2**22, pid_start="boot:1.00")) | forged
+    (store.claims.folder / f"{TRIAL.id}.json").write_text(json.dumps(content))
+    assert store.claims.live() == [kept]
+    assert len(store.claims.unreadable()) == 1
+    assert store.claims.reap() == []
+    assert "cannot be read" in caplog.text
+    assert victim.read_text() == "mine"
+    assert store.claims.claim(TRIAL.id, "s", 1) is not None
+
+
+def test_many_dead_claims_are_read_a_few_times_each(store, monkeypatch):
+    dead = [a_claim(trial_id=a_trial(seed).id, pid_start="boot:1.00") for seed in range(40)]
+    for claim in dead:
+        put(store.claims, claim)
+    store.claims.beat()
+    read, count = Claims._read, []
+    monkeypatch.setattr(Claims, "_read", staticmethod(lambda path: count.append(path) or read(path)))
+    assert {claim.trial_id for claim in store.claims.reap()} == {claim.trial_id for claim in dead}
+    assert len(count) <= 5 * len(dead)
+    assert list(store.claims.folder.glob("*.beat")) == [], "its claims were its last"
+
+
+def test_who_rests_leaves_no_heart(store):
+    claim = store.claims.claim(TRIAL.id, "s", 1)
+    store.claims.release(claim)
+    store.claims.rest()
+    assert list(store.claims.folder.glob("*.beat")) == []
+    store.claims.claim(TRIAL.id, "s", 1)
+    assert len(list(store.claims.folder.glob("*.beat"))) == 1
+
+
 def test_looking_at_claims_makes_no_folders(tmp_path):
     store = Store(tmp_path / "x.duckdb")
     assert store.claims.live() == store.claims.dead() == store.claims.reap() == []
