@@ -14,8 +14,6 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scalelab.errors import StoreError, brief, is_disk_full
 from scalelab.store.files import disk_full, writing
 from scalelab.store.schema import CONFIG, literal, quoted
@@ -23,6 +21,7 @@ from scalelab.store.temporary import temporary
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
 
 MAX_ROWS = 1_000_000
 PIECE_ROWS = 10_000
@@ -164,6 +163,8 @@ def _listed(name: str, values: Sequence[Any]) -> str:
 
 def _array(name: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Returns the values of a column as DuckDB reads them without looking at each."""
+    import numpy as np
+
     kind: Any = {"VARCHAR": str, "BIGINT": int, "DOUBLE": float}[_KINDS[name]]
     wrong = set(map(type, values)) - {kind, int if kind is float else kind, NoneType}
     if wrong:
