@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from scalelab.study import Study
 
 if TYPE_CHECKING:
     from scalelab.store import Claim
+    from scalelab.store.answers import Outcome
 
 
 @dataclass(kw_only=True)
@@ -89,27 +90,30 @@ class Ledger:
             else:
                 self.pending.append(trial_id)
 
-    def count_elsewhere(self) -> None:
-        """Takes note of what other coordinators finished by now."""
-        finished = self.store.reached(self.elsewhere)
+    def count_elsewhere(self) -> Mapping[str, Outcome]:
+        """Takes note of what other coordinators finished by now; returns the outcomes of all they were at."""
+        outcomes = self.store.outcomes(self.elsewhere)
+        finished = reached_of(outcomes)
         self.reached.update(finished)
         self.count["kept"] += len(finished)
         self.elsewhere -= finished.keys()
+        return outcomes
 
     def look_elsewhere(self) -> None:
         """Takes note of what other coordinators finished by now, and takes up what they gave back."""
         self.store.claims.reap()
-        self.count_elsewhere()
         busy = {claim.trial_id for claim in self.store.claims.live()}
+        outcomes = self.count_elsewhere()  # one look: what is finished between two would be attempted again
         free = sorted(self.elsewhere - busy)
-        for trial_id, outcome in self.store.outcomes(free).items():
-            self.attempts[trial_id] = outcome.attempts
-            if outcome.status == "failed":
-                self.failed[trial_id] = outcome.error or "no reason recorded"
-                free.remove(trial_id)
-                self.elsewhere.discard(trial_id)
         self.elsewhere -= set(free)
-        self.pending.extend(free)
+        for trial_id in free:
+            outcome = outcomes.get(trial_id)
+            if outcome is not None:
+                self.attempts[trial_id] = outcome.attempts
+            if outcome is not None and outcome.status == "failed":
+                self.failed[trial_id] = outcome.error or "no reason recorded"
+            else:
+                self.pending.append(trial_id)
 
     def take_back(self) -> None:
         """Before the run ends, takes up trials that another coordinator held and gave back."""
