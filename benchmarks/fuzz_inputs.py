@@ -237,12 +237,14 @@ def journals(rng: random.Random, folder: Path, template: Path) -> list[list[str]
 
     shutil.copytree(template / "store", folder, dirs_exist_ok=True)
     journal = folder / "s.duckdb.journal"
-    files = sorted(path for path in journal.rglob("*.json") if "claims" not in path.parts)
+    files = sorted(path for path in journal.rglob("*.*") if {"kept", "new"} & set(path.parts))
+    if rng.random() < 0.2:
+        _forge_notes(rng, journal)
     for path in rng.sample(files, rng.choice([1, 1, 2, 4])):
         content = path.read_bytes()
         name = path.name
-        if rng.random() < 0.7:
-            members = json.loads(content)
+        members = _members(content)
+        if members and rng.random() < 0.7:
             names = [key for key in members if key not in ("format", "sha256")]
             tree = changed({key: members[key] for key in names}, rng)
             if rng.random() < 0.8:
@@ -276,14 +278,43 @@ def journals(rng: random.Random, folder: Path, template: Path) -> list[list[str]
     commands = [
         ["store", "check"],
         run,
+        ["status"],
         ["store", "rebuild"],
         ["store", "merge", str(template / "store" / "s.duckdb")],
-        ["status"],
         ["export", "out", *rng.choice([[], ["--anonymous"]])],
         ["analyze", "--json"],
     ]
-    chosen = [*rng.sample(commands[:4], 2), *(commands[4:] if rng.random() < 0.05 else [])]
+    chosen = [*rng.sample(commands[:5], 2), *(commands[5:] if rng.random() < 0.05 else [])]
     return [[*command, "--store", "s.duckdb"] for command in chosen]
+
+
+def _members(content: bytes) -> dict[str, object]:
+    """Returns the members of a file that is JSON as a whole, which the rows of an imported table are not."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return {}
+
+
+def _forge_notes(rng: random.Random, journal: Path) -> None:
+    """Writes a claim, and what a run on a cluster notes of itself and its jobs, each with a value changed."""
+    trial_id = f"{rng.randrange(16**16):016x}"
+    process = {"host": "h/b/p", "pid": 77, "pid_start": "b:1.00"}
+    claim = {
+        "trial_id": trial_id, "study": "toys", "attempt": 1, **process, "worker_pid": None,
+        "worker_start": None, "started_at": 1.0, "run": rng.choice([None, "r"]),
+    }  # fmt: skip
+    facts = {
+        "run": "r", "study": "toys", "on": "ray", "cluster": {"on": "ray"}, "address": "", "place": "h/b/p",
+        "host": "h", "pid": 77, "pid_start": "b:1.00", "began": 1.0, "standing": "", "waiting": 3, "at": {},
+    }  # fmt: skip
+    heart = {"agent": "j", "job": "j", "host": "h", "place": "h/b/p", "pid": 77, "began": 1.0}
+    notes = {f"claims/{trial_id}.json": claim, "cluster/r/run.json": facts, "cluster/r/hearts/j.json": heart}
+    for name, note in notes.items():
+        path = journal / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(changed(note, rng) if rng.random() < 0.7 else note).encode()
+        path.write_bytes(damaged(text, rng) if rng.random() < 0.2 else text)
 
 
 KINDS = {
