@@ -117,15 +117,17 @@ class Names:
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._used = {name.lower() for name in taken}
+        self._numbers: dict[str, int] = {}
 
     def free(self, wanted: str) -> str:
         """Returns a plain name like the wanted one, and takes it; DuckDB does not tell cases apart."""
         base = re.sub(r"\W+", "_", wanted)
-        name, number = base, 1
+        name, number = base, self._numbers.get(base.lower(), 1)
         while name.lower() in self._used:
             number += 1
             name = f"{base}_{number}"
         self._used.add(name.lower())
+        self._numbers[base.lower()] = number
         return name
 
 

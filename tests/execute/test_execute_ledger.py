@@ -19,9 +19,7 @@ def finished(lab, tmp_path):
 
 
 @pytest.mark.parametrize("ingested", [True, False])
-def test_what_another_finishes_while_one_looks_is_not_made_again(
-    lab, finished, monkeypatch, ingested
-):
+def test_what_another_finishes_while_one_looks_is_not_made_again(lab, finished, monkeypatch, ingested):
     name, text = finished
     trial_id = name.rpartition("-")[0]
     store = open_store(lab.store, create=True)
