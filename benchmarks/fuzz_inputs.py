@@ -249,7 +249,7 @@ def journals(rng: random.Random, folder: Path, template: Path) -> list[list[str]
             tree = changed({key: members[key] for key in names}, rng)
             if rng.random() < 0.8:
                 tree = {key: tree.get(key) for key in names}
-            content = seal({key: json.dumps(item) for key, item in tree.items()})
+            content = seal({json.dumps(key)[1:-1]: json.dumps(item) for key, item in tree.items()})
             if path.suffixes == [".json"] and rng.random() < 0.7:
                 name = (
                     f"{tree.get('trial_id')}-{tree.get('attempt')}.json"[:200]
