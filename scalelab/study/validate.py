@@ -10,7 +10,8 @@ from pydantic_core import InitErrorDetails
 
 from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.errors import in_words
-from scalelab.params import Params
+from scalelab.params import Params, identity_of
+from scalelab.records import canonical_json
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.model import located
 
@@ -31,6 +32,7 @@ def validated(component: Dataset | Architecture | Optimizer, options: Mapping[st
         raise _refusal(component.name, f"cannot read its options: {in_words(error)}", options) from error
     try:
         resolved = params.model_dump(mode="json")
+        canonical_json(identity_of(params)).encode()
     except (ValueError, RecursionError) as error:
         raise _refusal(component.name, f"has options that are no JSON: {in_words(error)}", options) from error
     for name, value in options.items():
