@@ -8,6 +8,7 @@ a wrong ranking.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter, defaultdict
@@ -109,8 +110,8 @@ def bench_study(
         InputError: The study, a target or an option is wrong; nothing was measured.
         StoreError: The store or its journal cannot be written.
     """
-    if not batch_sizes or min(batch_sizes) < 1 or time_limit <= 0:
-        raise InputError("batch sizes must be 1 or more and the time limit positive")
+    if not batch_sizes or min(batch_sizes) < 1 or not 0 < time_limit < math.inf:
+        raise InputError("batch sizes must be 1 or more, and the time limit positive and finite")
     catalog = catalog or load_plugins()
     study, store = load_study(study, catalog), open_store(store, create=True)
     networks, threads = networks_of(study, catalog, store, top=top), asked_threads(threads) or usable_cores()

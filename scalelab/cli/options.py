@@ -197,7 +197,9 @@ Threads = Annotated[
     int | None, _option("--threads", "CPU threads, instead of OMP_NUM_THREADS or all usable cores.", min=1)
 ]
 BackendOptions = Annotated[list[str] | None, _option("--option -o", "Another option of backends, KEY=VALUE.")]
-TimeLimit = Annotated[float, _option("--time-limit", "Seconds of timing per network and target.", min=0.01)]
+TimeLimit = Annotated[
+    float, _option("--time-limit", "Seconds of timing per network and target.", min=0.01, max=1e9)
+]
 Retry = Annotated[bool, _option("--retry", "Measure again what failed before.")]
 BenchStall = Annotated[
     float, _option("--stall-seconds", "Seconds of silence after which a runtime counts as hung.", min=1.0)

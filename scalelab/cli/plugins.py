@@ -66,10 +66,20 @@ def _options_table(kind: Kind, name: str, component: Provided) -> Table:
 
 def _option_line(option: Option) -> str:
     """Returns an option as it appears in a study file, its type and bounds, and its line of help."""
-    value = "none" if option.default is None else json_module.dumps(option.default, default=str)
-    default = "" if option.required else f" = {value}"
+    default = "" if option.required else f" = {_default(option.default)}"
     facts = ", ".join(filter(None, (option.type, option.bounds, "required" if option.required else "")))
     return f"  {option.name}{default}  ({facts}): {option.help}"
+
+
+def _default(value: Any) -> str:
+    from scalelab.errors import brief, text_of
+
+    if value is None:
+        return "none"
+    try:
+        return json_module.dumps(value, default=text_of)
+    except (TypeError, ValueError, RecursionError):  # what is foreign need be no JSON
+        return brief(value)
 
 
 def _components(catalog: Catalog) -> list[tuple[Kind, str, Provided]]:

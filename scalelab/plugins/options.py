@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from scalelab.errors import in_words
 from scalelab.params import Params
 
 _BOUNDS = {
@@ -46,12 +47,19 @@ def options_of(params: type[Params]) -> tuple[Option, ...]:
             name=name,
             type=_type_text(field.annotation),
             required=field.is_required(),
-            default=None if field.is_required() else field.get_default(call_default_factory=True),
+            default=None if field.is_required() else _default(field),
             bounds=", ".join(_bounds(field)),
             help=" ".join((field.description or "").split()),
         )
         for name, field in params.model_fields.items()
     )
+
+
+def _default(field: FieldInfo) -> Any:
+    try:
+        return field.get_default(call_default_factory=True)
+    except Exception as error:  # a factory that fails, or what cannot be copied
+        return in_words(error)
 
 
 def _type_text(annotation: Any) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scalelab.cache import file_digest
 from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.constraints import Constraint
-from scalelab.errors import PluginError, StudyError, brief, suggest
+from scalelab.errors import PluginError, StudyError, brief, in_words, suggest
 from scalelab.params import Params, identity_of, locations
 from scalelab.records import ComponentRef
 from scalelab.space import Dimension
@@ -171,12 +171,16 @@ class Resolved(Generic[ComponentT]):
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
-        fields = self.component.params.model_fields.items()
-        return {
-            name: info.get_default(call_default_factory=True)
-            for name, info in fields
-            if not info.is_required()
-        }
+        defaults = {}
+        for name, info in self.component.params.model_fields.items():
+            if info.is_required():
+                continue
+            try:
+                defaults[name] = info.get_default(call_default_factory=True)
+            except Exception as error:  # a factory of a plugin, or what cannot be copied
+                what = f"{self.component.name}: the default of option {name!r} cannot be had"
+                raise PluginError(f"{what}: {in_words(error)}") from error
+        return defaults
 
 
 @dataclass(frozen=True)

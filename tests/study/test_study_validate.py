@@ -28,3 +28,14 @@ def test_options_that_no_json_can_say_are_refused(odd):
 
 def test_a_location_is_no_part_of_it():
     assert validated(ODD, {"odd": {"é": [1.5]}, "folder": "\udcff"}).odd == {"é": [1.5]}
+
+
+def test_a_default_that_cannot_be_copied_is_refused_and_shown():
+    from scalelab.cli.plugins import _option_line
+    from scalelab.plugins import options_of
+
+    class Lazy(Params):
+        odd: Any = (x for x in [1])
+
+    (option,) = options_of(Lazy)
+    assert "cannot pickle 'generator' object" in _option_line(option)
