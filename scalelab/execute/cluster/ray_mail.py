@@ -15,7 +15,7 @@ from scalelab.errors import StoreError
 from scalelab.execute.cluster.folder import DESERTED_SECONDS
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wish, message_from_json
 from scalelab.execute.cluster.ray_office import Files, Posted
-from scalelab.execute.jobs import FINAL, Job, Requeued
+from scalelab.execute.jobs import FINAL, Job, Progressed, Requeued
 from scalelab.permissions import make_folder
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
@@ -192,6 +192,8 @@ class RayMail:
         elif isinstance(message, Bye):
             self._ask(self._office.tell, text)
             self._ask(self._office.leave, True, message.reason)
+        elif isinstance(message, Told) and isinstance(message.event, Progressed):
+            self._office.progress.remote(self._heart.agent, text, message.record_id)
         else:
             self._office.tell.remote(self._heart.agent, text)
 
