@@ -223,9 +223,9 @@ class ClusterExecutor:
         Raises:
             InputError: All of its jobs complain.
         """
-        complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
-        if self._over or self._able:
+        if self._over or any(hello.complaint is None for hello in self._agents.values()):
             return
+        complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
         if len(complaints) >= min(self._n_jobs, STILLBORN):
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
@@ -236,8 +236,11 @@ class ClusterExecutor:
         events: list[Event] = []
         if gone:
             events += self._heard()  # what they said before they ended
-        for one in gone:
-            events += self._buried(one)
+            leased: dict[str, list[str]] = {}
+            for record_id, agent in self._machines.post.leases().items():
+                leased.setdefault(agent, []).append(record_id)
+            for one in gone:
+                events += self._buried(one, leased.get(one.agent, []))
         if self._standing.queued and self._machines.lasting:
             self._fleet.beat(Heart(QUEUE, job=self._standing.why))
         else:
@@ -266,7 +269,8 @@ class ClusterExecutor:
             if not self._standing.alive and time.monotonic() - self._refused > REFUSED_SECONDS:
                 raise
 
-    def _buried(self, gone: Gone) -> list[Event]:
+    def _buried(self, gone: Gone, leased: list[str]) -> list[Event]:
+        """Takes note of a job's end, and of the loss of what it had leased."""
         known = self._agents.get(gone.agent)
         if known is not None and known.complaint is None:
             del self._agents[gone.agent]  # a complaint stays, for its like not to be asked for again
@@ -275,12 +279,11 @@ class ClusterExecutor:
         if gone.agent not in self._busy and not gone.expected:
             self._count_stillborn(gone.reason)
         events: list[Event] = []
-        for record_id, agent in self._machines.post.leases().items():
-            if agent == gone.agent:
-                trial_id = record_id.rpartition("-")[0]
-                lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
-                events += self._told(record_id, lost)
-                self._machines.post.end_lease(record_id)
+        for record_id in leased:
+            trial_id = record_id.rpartition("-")[0]
+            lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
+            events += self._told(record_id, lost)
+            self._machines.post.end_lease(gone.agent, record_id)
         return events
 
     def _strays(self) -> list[Event]:

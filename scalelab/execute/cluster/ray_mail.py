@@ -126,8 +126,9 @@ class RayPost:
         """Returns the attempts that are leased, each with the job that has it."""
         return dict(answer(self.office.leases.remote()))
 
-    def end_lease(self, record_id: str) -> None:
+    def end_lease(self, agent: str, record_id: str) -> None:
         """Frees an attempt whose job is gone."""
+        del agent
         answer(self.office.end_lease.remote(record_id))
 
     def withdraw(self) -> list[str]:
