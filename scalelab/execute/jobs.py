@@ -30,6 +30,8 @@ class Job(Frozen):
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         crew: The workers that it is one of, with the CPU threads that there are for it.
         precision: What a trial of precision `"auto"` is trained in; `None` for what suits the device.
+        sharers: How many jobs of a cluster share what it is trained on; 1 where it has that for itself, 0
+            where nobody can say.
         keep_weights: Whether the trained weights go into the journal.
         plugins: Which plugins to load.
     """
@@ -43,6 +45,7 @@ class Job(Frozen):
     crew: Crew
     precision: Literal["fp32", "bf16"] | None = None
     device: str = "auto"
+    sharers: int = Field(1, ge=0)
     keep_weights: bool = False
     plugins: Selection = Selection()
 

@@ -197,13 +197,14 @@ class LocalExecutor:
     def _ran_out(self, seat: _Seat, attempt: _Attempt, event: Lost) -> list[Event]:
         """Takes a slot of the device away, or fails a trial that had the device for itself."""
         device, trial_id = seat.device, event.trial_id
+        lost = event.model_copy(update={"reason": attempt.named(event.reason)})
         if seat.slots == 1:
             device.too_small(trial_id)
             self._fit(device)
-            return [failed_alone(attempt.job, event, attempt.began)]
+            alone = attempt.job.sharers == 1
+            return [failed_alone(attempt.job, event, attempt.began) if alone else lost]
         fewer = device.ran_out(trial_id, seat.slots)
         self._fit(device)
-        lost = event.model_copy(update={"reason": attempt.named(event.reason)})
         if not fewer:
             return [lost]
         where = ", ".join(f"{name}={value}" for name, value in device.choice.items()) or "this machine"

@@ -174,7 +174,7 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     torch.set_num_threads(threads)
     optimizer_params = params_of(optimizer, options_with_files(trial.optimizer, job.files))
     device = resolve_device(job.device)
-    leave_others_room(device)
+    leave_others_room(device, job.sharers)
     module.to(device)
     evaluations = optimizer.gradients(optimizer_params)
     flops = evaluations * cost.train_flops_at(trial.training.batch_size)
@@ -244,6 +244,8 @@ def attempt_job(
     on_traceback: Callable[[str], object] | None = None,
 ) -> None:
     """Runs a job and reports it as events: progress at most twice a second, then how it ended."""
+    from scalelab.train.device import give_back_memory
+
     last = 0.0
 
     def report(progress: Progress) -> None:
@@ -255,6 +257,8 @@ def attempt_job(
 
     try:
         record = run_job(job, bench, on_progress=report, should_stop=should_stop, on_traceback=on_traceback)
+        if job.sharers != 1:
+            give_back_memory()
     except MemoryRanOutError as error:
         send(Lost(trial_id=job.trial.id, reason=str(error), out_of_memory=True))
         return

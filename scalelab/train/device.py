@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -143,15 +143,29 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def leave_others_room(device: torch.device) -> None:
-    """Limits this process to its part of a GPU's memory, where several workers share the GPU."""
+def leave_others_room(device: torch.device, sharers: int = 1) -> None:
+    """Limits this process to its part of a GPU's memory, where several workers share the GPU.
+
+    Args:
+        device: What it trains on.
+        sharers: How many jobs of a cluster share that, each with so many workers as this one; 0 where nobody
+            can say.
+    """
     import torch
 
-    slots = int(os.environ.get(GPU_SLOTS, "1"))
-    if device.type == "cuda" and slots > 1:
+    slots = int(os.environ.get(GPU_SLOTS, "1")) * max(1, sharers)
+    if device.type == "cuda":
         whole = torch.cuda.get_device_properties(device).total_memory
-        part = max(1 / slots - _CONTEXT_BYTES / whole, 0.5 / slots)
-        torch.cuda.set_per_process_memory_fraction(part, device)
+        part = max(1 / slots - _CONTEXT_BYTES / whole, 0.5 / slots) if slots > 1 else 1.0
+        torch.cuda.set_per_process_memory_fraction(part, device)  # the trial before may have had less
+
+
+def give_back_memory() -> None:
+    """Lets go of memory of a GPU that torch keeps for later, so that others may have it."""
+    import torch
+
+    with suppress(RuntimeError):  # of a kernel that failed, which the record tells
+        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from memory_toys import crowd_of, notes
 
-from scalelab import plan_study, run_study
-from scalelab.execute import devices
+from scalelab import plan_study
+from scalelab.execute import devices, worker
 from scalelab.execute.devices import Device, devices_for
 from scalelab.execute.events import Retried
 from scalelab.execute.jobs import Finished, Warned
@@ -17,132 +18,10 @@ from scalelab.train.device import GPU_SLOTS, leave_others_room
 
 GPUS = ({"CUDA_VISIBLE_DEVICES": "GPU-a"}, {"CUDA_VISIBLE_DEVICES": "MIG-b"})
 
-PLUGIN = """
-import json
-import os
-import time
-import uuid
-from pathlib import Path
-
-import scalelab
-from scalelab.testing.toys import build_conv, toy_dataset, toy_optimizer
-
-
-class NetParams(scalelab.Params):
-    width: int = 2
-    folder: str
-    does: str = "note"
-    size: int = 0
-
-
-def build(params, input_shape, n_outputs):
-    import torch
-
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = build_conv(params, input_shape, n_outputs)
-            self.acted = False
-
-        def forward(self, x):
-            if x.device.type != "meta" and self.training and len(x) > 2 and not self.acted:
-                self.acted = True
-                act(params)
-            return self.conv(x)
-
-    return Net()
-
-
-def act(params):
-    import torch
-
-    folder = Path(params.folder)
-    if params.does == "note":
-        names = ("CUDA_VISIBLE_DEVICES", "SCALELAB_GPU_SLOTS")
-        note = {"pid": os.getpid(), **{name: os.environ.get(name) for name in names}}
-        (folder / f"{uuid.uuid4().hex}.note").write_text(json.dumps(note))
-    if params.does == "crowd":
-        # As a GPU of so much memory: whoever would take more than is left runs out.
-        mine, ran_out = folder / f"{os.getpid()}.size", folder / "ran-out"
-        mine.write_text(str(params.size))
-        while True:
-            taken = sum(int(path.read_text() or 0) for path in folder.glob("*.size") if lives(path.stem))
-            if taken > 4:
-                print("there are", taken)
-                ran_out.touch()
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            if params.size == 0 or ran_out.exists():
-                break
-            time.sleep(0.02)  # until the other one is there
-        mine.write_text("0")
-    if params.does == "allocator":
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory")
-    if params.does == "python":
-        raise MemoryError
-
-
-def lives(pid):
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@scalelab.hookimpl
-def scalelab_architectures():
-    return [scalelab.Architecture(name="net", summary="N", build=build, params=NetParams)]
-
-
-@scalelab.hookimpl
-def scalelab_datasets():
-    return [toy_dataset]
-
-
-@scalelab.hookimpl
-def scalelab_optimizers():
-    return [toy_optimizer]
-"""
-
-STUDY = """
-name = "devices"
-seeds = [{seeds}]
-[dataset]
-name = "toy-blobs"
-[data]
-sizes = [64]
-[[architecture]]
-name = "net"
-options = {{ folder = "{folder}", does = "{does}" }}
-space = {{ size = {sizes} }}
-[[optimizer]]
-name = "toy-sgd"
-[training]
-length = {{ steps = 4 }}
-batch_size = 16
-validations = 1
-"""
-
 
 @pytest.fixture
 def crowd(lab):
-    (lab.plugins / "toys.py").write_text(PLUGIN)
-
-    def run(does, *, sizes=(1,), seeds=1, **options):
-        study = lab.folder / "devices.toml"
-        numbers = ", ".join(map(str, range(seeds)))
-        study.write_text(STUDY.format(seeds=numbers, folder=lab.folder, does=does, sizes=list(sizes)))
-        events = []
-        summary = run_study(
-            study, lab.store, threads=1, catalog=lab.catalog(), on_event=events.append, **options
-        )
-        return summary, events
-
-    return run
-
-
-def notes(lab):
-    return [json.loads(path.read_text()) for path in lab.folder.glob("*.note")]
+    return crowd_of(lab)
 
 
 def test_workers_take_gpus_in_turn(monkeypatch):
@@ -244,7 +123,23 @@ def test_a_part_of_a_gpus_memory_leaves_room_for_the_others(monkeypatch):
         monkeypatch.setenv(GPU_SLOTS, slots)
         leave_others_room(gpu)
         leave_others_room(torch.device("cpu"))
-    assert parts == [0.5 - 0.75 / 16, 0.25 - 0.75 / 16, 0.5 / 64]
+    assert parts == [1.0, 0.5 - 0.75 / 16, 0.25 - 0.75 / 16, 0.5 / 64]
+    parts.clear()
+    monkeypatch.setenv(GPU_SLOTS, "1")
+    for sharers in (0, 1, 2, 1):
+        leave_others_room(gpu, sharers)
+    assert parts == [1.0, 1.0, 0.5 - 0.75 / 16, 1.0], (
+        "one that has a GPU for itself after others may take it all"
+    )
+
+
+@pytest.mark.parametrize(("sharers", "n_calls"), [(0, 1), (1, 0), (2, 1)])
+def test_an_idle_job_keeps_no_memory_of_a_gpu_that_others_may_share(monkeypatch, sharers, n_calls):
+    calls, ended = [], SimpleNamespace(status="done", wall_seconds=1.0)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    monkeypatch.setattr(worker, "run_job", lambda *_given, **_options: ended)
+    worker.attempt_job(SimpleNamespace(trial=SimpleNamespace(id="t"), sharers=sharers), None, print, None)
+    assert len(calls) == n_calls
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

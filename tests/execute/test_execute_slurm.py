@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scalelab.errors import InputError
 from scalelab.execute.cluster import slurm_commands
 from scalelab.execute.cluster.agent import TAKEN_AWAY
+from scalelab.execute.cluster.machines import Gone
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.slurm import LOOK_SECONDS, Slurm, check_slurm
@@ -45,6 +46,12 @@ class Fakes:
         path = self.folder / command
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+
+
+def end_of(log: Path) -> Gone:
+    """Returns how the job 11_0 ended."""
+    (told,) = gone(["11_0"], lambda _job: log)
+    return told
 
 
 @pytest.fixture
@@ -108,7 +115,7 @@ def test_an_end_is_told_by_scontrol_while_that_knows_the_job(
     fakes, state, reason, code, counts, said, tmp_path
 ):
     fakes.say("scontrol", SHOWN.format(state=state, reason=reason, code=code))
-    told = gone("11_0", tmp_path / "no.log")
+    told = end_of(tmp_path / "no.log")
     assert told.reason.startswith(said)
     assert (told.counts, told.expected) == (counts, state == "COMPLETED")
 
@@ -116,22 +123,23 @@ def test_an_end_is_told_by_scontrol_while_that_knows_the_job(
 @pytest.mark.parametrize(
     ("printed", "said", "counts"),
     [
-        ("FAILED|1:0\n", "ended FAILED (exit code 1:0)", True),
-        ("CANCELLED by 1000|0:15\n", "ended CANCELLED (exit code 0:15)", False),
-        ("NODE_FAIL|0:0\n", "ended NODE_FAIL", False),
-        ("TIMEOUT+|0:0\n", "ended TIMEOUT", True),
+        ("11_0|FAILED|1:0\n", "ended FAILED (exit code 1:0)", True),
+        ("11_0|CANCELLED by 1000|0:15\n", "ended CANCELLED (exit code 0:15)", False),
+        ("11_0|NODE_FAIL|0:0\n", "ended NODE_FAIL", False),
+        ("11_0|TIMEOUT+|0:0\n", "ended TIMEOUT", True),
+        ("11_[1-3]|PENDING|0:0\n11_4|FAILED|1:0\nnonsense\n", "ended UNKNOWN", False),
         ("", "ended UNKNOWN", False),
     ],
 )
 def test_an_end_is_told_by_accounting_later(fakes: Fakes, printed: str, said: str, counts: bool, tmp_path):
     fakes.say("sacct", printed)
-    told = gone("11_0", tmp_path / "no.log")
+    told = end_of(tmp_path / "no.log")
     assert told.reason == f"job 11_0 {said}"
     assert told.counts is counts
 
 
 def test_an_end_that_nobody_knows_is_not_the_trials_failure(fakes: Fakes, tmp_path: Path):
-    assert not gone("11_0", tmp_path / "no.log").counts
+    assert not end_of(tmp_path / "no.log").counts
 
 
 def test_a_failed_job_is_told_with_the_last_thing_that_it_printed(fakes: Fakes, tmp_path: Path):
@@ -140,9 +148,51 @@ def test_a_failed_job_is_told_with_the_last_thing_that_it_printed(fakes: Fakes, 
     log.write_bytes(
         b"Traceback\nModuleNotFoundError: No module named \xff'scalelab'\x1b[0m\nsrun: error: n1: task 0\n\n"
     )
-    assert gone("11_0", log).reason.endswith(
+    assert end_of(log).reason.endswith(
         "(exit code 1:0): ModuleNotFoundError: No module named �'scalelab' [0m"
     )
+
+
+def test_the_end_of_a_log_is_read_however_long_it_is(fakes: Fakes, tmp_path: Path):
+    fakes.say("scontrol", SHOWN.format(state="FAILED", reason="None", code="1:0"))
+    log = tmp_path / "job.log"
+    with log.open("wb") as file:
+        file.truncate(2**36)  # a sparse file, which nobody could read whole
+        file.seek(2**36)
+        file.write(b"\nlast words\n")
+    assert end_of(log).reason.endswith("(exit code 1:0): last words")
+
+
+def test_jobs_are_asked_for_by_array_and_what_scontrol_forgot_at_once(fakes: Fakes, tmp_path: Path):
+    shown = [
+        SHOWN.format(state="NODE_FAIL", reason="None", code="0:0").replace("TaskId=0", f"TaskId={n}")
+        for n in range(3)
+    ]
+    fakes.say("shown", "".join(shown))
+    note = f'echo "$@" >> "{tmp_path}/asked"'
+    fakes.do("scontrol", f'{note}; [ "$4" = 11 ] && cat "{tmp_path}/bin/shown.txt"')
+    fakes.do("sacct", f"{note}; echo '12_0|FAILED|2:0'; echo '13|COMPLETED|0:0'")
+    ends = gone(["11_0", "12_0", "11_2", "13", "11_3"], lambda job: tmp_path / job)
+    assert {end.agent: end.reason.partition(" ended ")[2] for end in ends} == {
+        "11_0": "NODE_FAIL",
+        "11_2": "NODE_FAIL",
+        "11_3": "UNKNOWN",
+        "12_0": "FAILED (exit code 2:0)",
+        "13": "COMPLETED",
+    }
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[:3] == ["show job -o 11", "show job -o 12", "show job -o 13"]
+    assert [line.rpartition(" ")[2] for line in asked[3:]] == ["11,12,13"]
+
+
+def test_a_controller_that_is_slow_is_asked_for_the_rest_at_the_next_look(fakes, tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm_commands, "ASKING_SECONDS", 0.0)
+    slurm = slurm_of(tmp_path)
+    fakes.say("squeue", "".join(f"{n}_0|RUNNING|n1|None\n" for n in (7, 8, 9)))
+    slurm.look()
+    fakes.say("squeue", "")
+    looks = [[end.agent for end in slurm.look()[1]] for _ in range(4)]
+    assert looks == [["7_0"], ["8_0"], ["9_0"], []]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ TAKEN_AWAY = "its machine is taken away"
 class Agent:
     """Serves the trials of a run.
 
+    It ends also where memory ran out that others may share, so that there is more for them.
+
     Args:
         mail: To and from the coordinator.
         orders: What the run is about.
@@ -155,7 +157,11 @@ class Agent:
 
     def _end(self, job: Job, event: Event, interrupted: str) -> None:
         """Tells how an attempt ended; one that ended because its job does is put back."""
-        stopped = isinstance(event, Lost) or (isinstance(event, Finished) and event.status == "interrupted")
+        ran_out = isinstance(event, Lost) and event.out_of_memory
+        if ran_out:
+            self._reason = self._reason or "memory ran out, and others may share it"
+        stopped = isinstance(event, Lost) and not ran_out
+        stopped |= isinstance(event, Finished) and event.status == "interrupted"
         if not (stopped and interrupted and self._mail.wish() == "go on"):
             self._mail.say(Told(record_id=job.record_id, event=event))
         elif self._too_slow(interrupted):

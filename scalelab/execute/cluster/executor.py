@@ -14,8 +14,9 @@ from scalelab.execute.cluster.ended import finished_of
 from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
 from scalelab.execute.cluster.options import Cluster
+from scalelab.execute.cluster.room import Room
 from scalelab.execute.crew import Crew
-from scalelab.execute.jobs import FINAL, Begun, Event, Finished, Job, Lost, Requeued, Withdrawn
+from scalelab.execute.jobs import FINAL, Begun, Event, Finished, Job, Lost, Requeued, Warned, Withdrawn
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
 
@@ -56,7 +57,7 @@ class ClusterExecutor:
         self.run: str | None = fleet.run
         self._machines, self._cluster, self._fleet, self._journal = machines, cluster, fleet, journal
         self._facts = facts
-        self._n_jobs = crew.workers
+        self._room = Room(crew.workers, cluster)
         self._jobs: dict[str, Job] = {}
         self._unposted: list[Job] = []
         self._agents: dict[str, Hello] = {}
@@ -114,9 +115,15 @@ class ClusterExecutor:
             self._post()
 
     def _post(self) -> None:
-        if self._unposted:
-            self._machines.post.post(self._unposted)
-            self._unposted = []
+        if self._left:
+            ready = [self._room.shared(job) for job in self._unposted]
+        else:
+            under_way = len(self._jobs) - len(self._unposted)
+            ready = self._room.ready(self._unposted, under_way=under_way)
+        if ready:
+            self._machines.post.post(ready)
+            posted = {job.trial.id for job in ready}
+            self._unposted = [job for job in self._unposted if job.trial.id not in posted]
 
     def adopt(self, job: Job) -> None:
         """Takes over a trial that an earlier coordinator put there."""
@@ -169,9 +176,11 @@ class ClusterExecutor:
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
         elif isinstance(message, Taken):
+            trial_id = message.record_id.rpartition("-")[0]
             self._busy.add(agent)
             self._stillborn.clear()
-            return self._told(message.record_id, Begun(trial_id=message.record_id.rpartition("-")[0]))
+            self._room.began(trial_id)
+            return self._told(message.record_id, Begun(trial_id=trial_id))
         return []
 
     def _left_by(self, agent: str, reason: str) -> None:
@@ -208,10 +217,23 @@ class ClusterExecutor:
         if isinstance(event, Finished) and event.status == "interrupted" and not self._over:
             reason = "interrupted as an earlier coordinator asked"
             event = Lost(trial_id=trial_id, reason=reason, counts=False)
+        if isinstance(event, Lost) and event.out_of_memory:
+            events += self._ran_out(trial_id)
+        elif isinstance(event, Finished) and event.status == "failed":
+            self._room.too_large(trial_id)
         if event.kind in FINAL:
             del self._jobs[trial_id]
             self._ended.append(time.monotonic())
         return [*events, event]
+
+    def _ran_out(self, trial_id: str) -> list[Event]:
+        """Has one job less from now on, unless that was said since the trial was begun."""
+        before = self._room.n_jobs
+        if not self._room.ran_out(trial_id):
+            return []
+        now = "one job" if self._room.n_jobs == 1 else f"{self._room.n_jobs} jobs"
+        said = f"memory ran out with {before} jobs at a time; from now on {now} at a time"
+        return [Warned(trial_id=trial_id, place=f"memory of jobs: {self._room.n_jobs}", message=said)]
 
     def _moved_on(self, job: Job, attempt: int, reason: str) -> Requeued:
         self._jobs[job.trial.id] = job.model_copy(update={"attempt": attempt})
@@ -223,10 +245,10 @@ class ClusterExecutor:
         Raises:
             InputError: All of its jobs complain.
         """
-        complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
-        if self._over or self._able:
+        if self._over or any(hello.complaint is None for hello in self._agents.values()):
             return
-        if len(complaints) >= min(self._n_jobs, STILLBORN):
+        complaints = [hello.complaint for hello in self._agents.values() if hello.complaint]
+        if len(complaints) >= min(self._room.n_jobs, STILLBORN):
             raise InputError(f"{self._cluster.on}: {complaints[0]}")
 
     def _look(self) -> list[Event]:
@@ -236,13 +258,17 @@ class ClusterExecutor:
         events: list[Event] = []
         if gone:
             events += self._heard()  # what they said before they ended
-        for one in gone:
-            events += self._buried(one)
+            leased: dict[str, list[str]] = {}
+            for record_id, agent in self._machines.post.leases().items():
+                leased.setdefault(agent, []).append(record_id)
+            for one in gone:
+                events += self._buried(one, leased.get(one.agent, []))
         if self._standing.queued and self._machines.lasting:
             self._fleet.beat(Heart(QUEUE, job=self._standing.why))
         else:
             self._fleet.stop(QUEUE)
-        wanted = min(self._n_jobs, len(self._jobs)) if self._agents else self._n_jobs
+        n_jobs = self._room.n_jobs
+        wanted = min(n_jobs, len(self._jobs)) if self._agents else n_jobs
         wanted -= len(self._agents) - self._able
         alive = self._standing.queued + len(self._standing.running.keys() - self._leaving)
         if not self._over and alive < wanted:
@@ -266,7 +292,8 @@ class ClusterExecutor:
             if not self._standing.alive and time.monotonic() - self._refused > REFUSED_SECONDS:
                 raise
 
-    def _buried(self, gone: Gone) -> list[Event]:
+    def _buried(self, gone: Gone, leased: list[str]) -> list[Event]:
+        """Takes note of a job's end, and of the loss of what it had leased."""
         known = self._agents.get(gone.agent)
         if known is not None and known.complaint is None:
             del self._agents[gone.agent]  # a complaint stays, for its like not to be asked for again
@@ -275,12 +302,11 @@ class ClusterExecutor:
         if gone.agent not in self._busy and not gone.expected:
             self._count_stillborn(gone.reason)
         events: list[Event] = []
-        for record_id, agent in self._machines.post.leases().items():
-            if agent == gone.agent:
-                trial_id = record_id.rpartition("-")[0]
-                lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
-                events += self._told(record_id, lost)
-                self._machines.post.end_lease(record_id)
+        for record_id in leased:
+            trial_id = record_id.rpartition("-")[0]
+            lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
+            events += self._told(record_id, lost)
+            self._machines.post.end_lease(gone.agent, record_id)
         return events
 
     def _strays(self) -> list[Event]:
@@ -290,6 +316,7 @@ class ClusterExecutor:
         """
         before = list(self._jobs.values())
         there = {*self._machines.post.waiting(), *self._machines.post.leases()}
+        there |= {job.record_id for job in self._unposted}
         heard = self._heard()  # a job may have ended one just now
         missing = {job.record_id: job for job in before if job.record_id not in there}
         now = time.monotonic()
@@ -303,13 +330,15 @@ class ClusterExecutor:
 
     def interrupt(self) -> bool:
         """Has trials write a checkpoint and jobs end, or leaves them everything and lets them go on."""
-        self._post()
         if self._cluster.at_stop == "leave":
             self._left = True
+            self._post()
             return False
         self._over = True
         self._machines.post.want("interrupt")
         taken_back = [record_id.rpartition("-")[0] for record_id in self._machines.post.withdraw()]
+        taken_back += [job.trial.id for job in self._unposted]
+        self._unposted.clear()
         self._withdrawn += [trial_id for trial_id in taken_back if self._jobs.pop(trial_id, None)]
         return True
 

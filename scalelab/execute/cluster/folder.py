@@ -30,6 +30,8 @@ from scalelab.store.files import replace_whole, writing
 from scalelab.store.fleet import Fleet, Heart
 
 DESERTED_SECONDS = 120.0
+OPEN_SECONDS = 5.0
+"""How often files of jobs are opened that seem not to have grown."""
 
 
 def _names(folder: Path) -> list[str]:
@@ -63,6 +65,8 @@ class FolderPost:
         self.fleet = fleet
         self._read: dict[str, int] = {}
         self._heard: list[tuple[str, Message]] = []
+        self._ended: set[str] = set()
+        self._opened = float("-inf")
         with writing(fleet.folder):
             for name in ("inbox", "leases", "told"):
                 make_folder(fleet.folder / name)
@@ -80,7 +84,7 @@ class FolderPost:
     def hear(self) -> list[tuple[str, Message]]:
         """Returns what jobs said since the last call."""
         heard, self._heard = self._heard, []
-        for name in _names(self.fleet.folder / "told"):
+        for name in self._grown():
             at = self._read.get(name, 0)
             with (self.fleet.folder / "told" / name).open("rb") as file:
                 file.seek(at)
@@ -90,8 +94,30 @@ class FolderPost:
             agent = name.removesuffix(".jsonl")
             for line in whole.splitlines():
                 with contextlib.suppress(ValueError):
-                    heard.append((agent, message_from_json(line)))
+                    message = message_from_json(line)
+                    heard.append((agent, message))
+                    over = message.kind == "bye" and not message.again
+                    (self._ended.add if over else self._ended.discard)(name)
         return heard
+
+    def _grown(self) -> list[str]:
+        """Returns the files to which jobs may have added something.
+
+        Now and then that is all of them, because NFS may show a size of a while ago until a file is opened.
+        One whose job has ended is looked at as seldom, and by its size: somebody may start that job again.
+        """
+        thorough = time.monotonic() - self._opened > OPEN_SECONDS
+        if thorough:
+            self._opened = time.monotonic()
+        grown = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.fleet.folder / "told") as entries:
+            for entry in entries:
+                ended = entry.name in self._ended
+                if entry.name[0] == "." or (ended and not thorough):
+                    continue
+                if (thorough and not ended) or entry.stat().st_size > self._read.get(entry.name, 0):
+                    grown.append(entry.name)
+        return sorted(grown)
 
     def waiting(self) -> list[str]:
         """Returns the record ids of the attempts in the inbox."""
@@ -101,10 +127,9 @@ class FolderPost:
         """Returns the attempts that are leased, each with the job that has it."""
         return _leased(self.fleet.folder / "leases")
 
-    def end_lease(self, record_id: str) -> None:
+    def end_lease(self, agent: str, record_id: str) -> None:
         """Frees an attempt whose job is gone."""
-        for agent in _names(self.fleet.folder / "leases"):
-            end_lease(self.fleet.folder / "leases" / agent, record_id)
+        end_lease(self.fleet.folder / "leases" / agent, record_id)
 
     def withdraw(self) -> list[str]:
         """Empties the inbox."""
@@ -144,7 +169,9 @@ class FolderMail:
         self._seen: tuple[float, float] = (0.0, time.monotonic())
 
     def say(self, message: Message) -> None:
-        """Tells the coordinator something."""
+        """Tells the coordinator something; how far a trial is only where there is one."""
+        if message.kind == "told" and message.event.kind == "progressed" and self.deserted():
+            return
         with writing(self.fleet.folder):
             self._told.write(message.model_dump_json().encode() + b"\n")
         if message.kind == "told" and message.event.kind in FINAL:

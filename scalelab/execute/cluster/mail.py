@@ -179,7 +179,7 @@ class Post(Protocol):
     def leases(self) -> dict[str, str]:
         """Returns the attempts that are leased, by record id, each with the job that has it."""
 
-    def end_lease(self, record_id: str) -> None:
+    def end_lease(self, agent: str, record_id: str) -> None:
         """Frees an attempt whose job is gone."""
 
     def withdraw(self) -> list[str]:

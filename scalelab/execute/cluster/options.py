@@ -97,6 +97,12 @@ class Cluster(Frozen):
             return asked
         return "cuda" if self.gpus_per_trial else "cpu"
 
+    def sharers(self, device: str) -> int:
+        """Returns how many jobs share what they train on: 1 with whole GPUs, 0 where nobody can say."""
+        if device == "cpu" or not self.gpus_per_trial:
+            return 0
+        return max(1, int(1 / self.gpus_per_trial + 1e-9))
+
     @field_validator("on")
     @classmethod
     def _known(cls, on: str) -> str:

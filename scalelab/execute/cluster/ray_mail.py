@@ -15,7 +15,7 @@ from scalelab.errors import StoreError
 from scalelab.execute.cluster.folder import DESERTED_SECONDS
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wish, message_from_json
 from scalelab.execute.cluster.ray_office import Files, Posted
-from scalelab.execute.jobs import FINAL, Job, Requeued
+from scalelab.execute.jobs import FINAL, Job, Progressed, Requeued
 from scalelab.permissions import make_folder
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
@@ -126,8 +126,9 @@ class RayPost:
         """Returns the attempts that are leased, each with the job that has it."""
         return dict(answer(self.office.leases.remote()))
 
-    def end_lease(self, record_id: str) -> None:
+    def end_lease(self, agent: str, record_id: str) -> None:
         """Frees an attempt whose job is gone."""
+        del agent
         answer(self.office.end_lease.remote(record_id))
 
     def withdraw(self) -> list[str]:
@@ -192,6 +193,8 @@ class RayMail:
         elif isinstance(message, Bye):
             self._ask(self._office.tell, text)
             self._ask(self._office.leave, True, message.reason)
+        elif isinstance(message, Told) and isinstance(message.event, Progressed):
+            self._office.progress.remote(self._heart.agent, text, message.record_id)
         else:
             self._office.tell.remote(self._heart.agent, text)
 

@@ -8,7 +8,7 @@ records, checkpoints, weights and logs wait in Ray's object store until a coordi
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,12 +51,18 @@ def _stored(files: Files) -> Files:
 
 
 class Office:
-    """Keeps the mail of one run; an actor, so that one call is answered at a time."""
+    """Keeps the mail of one run; an actor, so that one call is answered at a time.
+
+    What was said and is not heard yet is kept by its number, in order; `_unheard` has the numbers of the last
+    checkpoint at each path, `_progress` those of the last progress of each attempt.
+    """
 
     def __init__(self) -> None:
-        self._inbox: dict[str, str] = {}
+        self._inbox: OrderedDict[str, str] = OrderedDict()
         self._leases: dict[str, tuple[str, str]] = {}
-        self._said: deque[Said] = deque()
+        self._said: dict[int, Said] = {}
+        self._unheard: dict[str, int] = {}
+        self._progress: dict[str, int] = {}
         self._n_said = 0
         self._jobs: list[str] = []
         self._hellos: dict[str, str] = {}
@@ -102,8 +108,7 @@ class Office:
         """Leases the trial that has waited longest: its record id, job, and checkpoint if there is one."""
         if not self._inbox:
             return None
-        record_id = next(iter(self._inbox))
-        job = self._inbox.pop(record_id)
+        record_id, job = self._inbox.popitem(last=False)
         self._leases[record_id] = agent, job
         return record_id, job, self._checkpoints.get(record_id.rpartition("-")[0])
 
@@ -111,7 +116,8 @@ class Office:
         """Ends a lease and puts the next attempt at the head of the inbox."""
         self._leases.pop(record_id, None)
         self.hand_in(agent, files)
-        self._inbox = {following: job, **self._inbox}
+        self._inbox[following] = job
+        self._inbox.move_to_end(following, last=False)
 
     def hand_in(self, agent: str, files: Files) -> None:
         """Keeps files of a job until the coordinator takes them."""
@@ -125,30 +131,46 @@ class Office:
             self._checkpoints.pop(ended.rpartition("-")[0], None)
         self._say(agent, message, files or {})
 
+    def progress(self, agent: str, message: str, record_id: str) -> None:
+        """Likewise how far an attempt is, in place of what was said of that and not heard yet."""
+        self._said.pop(self._progress.get(record_id, 0), None)
+        self._say(agent, message, {})
+        self._progress[record_id] = self._n_said
+
     def greet(self, agent: str, message: str) -> None:
         """Likewise the first message of a job, which later coordinators hear as well."""
         self._hellos[agent] = message
         self._say(agent, message, {})
 
     def _say(self, agent: str, message: str | None, files: Files) -> None:
-        for _, _, _, others in self._said:  # a later checkpoint makes an earlier one needless
-            for path in others.keys() & files.keys():
-                if path.startswith("checkpoints/"):
-                    del others[path]
+        checkpoints = [path for path in files if path.startswith("checkpoints/")]
+        for path in checkpoints:
+            self._forget(path)
         self._n_said += 1
-        self._said.append((self._n_said, agent, message, _stored(files)))
-        for path in files:
-            if path.startswith("checkpoints/"):
-                self._checkpoints[Path(path).stem] = self._said[-1][3][path]
+        stored = _stored(files)
+        self._said[self._n_said] = self._n_said, agent, message, stored
+        for path in checkpoints:
+            self._unheard[path] = self._n_said
+            self._checkpoints[Path(path).stem] = stored[path]
+
+    def _forget(self, path: str) -> None:
+        """Lets go of a checkpoint that a later one makes needless, and of a message that only brought it."""
+        number = self._unheard.pop(path, 0)
+        if number in self._said:
+            _, _, message, files = self._said[number]
+            del files[path]
+            if message is None and not files:
+                del self._said[number]
 
     def _keep_checkpoint(self, record_id: str, content: bytes) -> None:
         self._checkpoints[record_id.rpartition("-")[0]] = _stored({"": content})[""]
 
     def hear(self, heard: int) -> list[Said]:
         """Returns what was said after that number, and lets go of what was said up to it."""
-        while self._said and self._said[0][0] <= heard:
-            self._said.popleft()
-        return list(self._said)
+        self._said = {number: said for number, said in self._said.items() if number > heard}
+        self._progress = {name: number for name, number in self._progress.items() if number > heard}
+        self._unheard = {path: number for path, number in self._unheard.items() if number > heard}
+        return list(self._said.values())
 
     def waiting(self) -> list[str]:
         """Returns the attempts in the inbox."""
@@ -164,7 +186,7 @@ class Office:
 
     def withdraw(self) -> list[str]:
         """Empties the inbox."""
-        withdrawn, self._inbox = list(self._inbox), {}
+        withdrawn, self._inbox = list(self._inbox), OrderedDict()
         return withdrawn
 
     def want(self, wish: Wish) -> None:

@@ -168,11 +168,16 @@ class Slurm:
         ]
         for name in rows:  # also what an earlier coordinator submitted
             self._submitted.setdefault(name, float("-inf"))
-        for name, since in list(self._submitted.items()):
-            if name not in rows and time.monotonic() - since > LOOK_SECONDS[0]:
-                del self._submitted[name]
-                self._running.discard(name)
-                ended.append(gone(name, self._log(name)))
+        now = time.monotonic()
+        over = [
+            name
+            for name, since in self._submitted.items()
+            if name not in rows and now - since > LOOK_SECONDS[0]
+        ]
+        for one in gone(over, self._log):
+            del self._submitted[one.agent]
+            self._running.discard(one.agent)
+            ended.append(one)
         return Standing(running, len(waiting), ", ".join(sorted(set(waiting) - {""}))), ended
 
     def _pace(self, rows: dict[str, Row]) -> None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.execute.cluster.machines import Gone
-from scalelab.supervise.process import last_words
+from scalelab.supervise.process import TAIL_BYTES, last_words
 
 ANSWER_SECONDS = 30.0
+ASKING_SECONDS = 5.0
+"""How long one asks how jobs ended, before the run is looked after again."""
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+UNKNOWN = "UNKNOWN"
 ALIVE = WAITING | {"RUNNING", "SUSPENDED", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"}
 # What says nothing about the trial that the job was at. A time limit does: asked, it wrote no checkpoint.
 _NOT_ITS_FAULT = {
-    "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "CANCELLED", "REVOKED", "REQUEUED", "UNKNOWN"
+    "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "CANCELLED", "REVOKED", "REQUEUED", UNKNOWN
 }  # fmt: skip
 _FORMATS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_")
 
@@ -38,6 +43,15 @@ class Row:
     state: str
     node: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a job ended, in SLURM's words; empty where it says nothing."""
+
+    state: str
+    reason: str = ""
+    code: str = ""
 
 
 def asked(*command: str) -> str | None:
@@ -67,28 +81,59 @@ def queue(job_name: str) -> dict[str, Row] | None:
     }
 
 
-def gone(job: str, log: Path) -> Gone:
-    """Returns how a job ended, as far as SLURM still knows.
+def gone(jobs: Iterable[str], log_of: Callable[[str], Path]) -> list[Gone]:
+    """Returns how jobs ended, as far as SLURM still knows.
+
+    It is asked for a few seconds at most; jobs that are not among the answers are to be asked for again.
 
     Args:
-        job: Its id.
-        log: What it printed.
+        jobs: Their ids.
+        log_of: Returns where a job printed to.
     """
-    shown = asked("scontrol", "show", "job", "-o", job) or ""
-    state, reason, code = (_field(shown, name) for name in ("JobState", "Reason", "ExitCode"))
-    if not state:
-        listed = (asked("sacct", "-n", "-X", "-P", "-o", "State,ExitCode", "-j", job) or "").splitlines()
-        said, _, code = (listed or ["UNKNOWN|"])[0].partition("|")
-        state = (said.split() or ["UNKNOWN"])[0].rstrip("+")  # CANCELLED by 1000
-    details = [f"exit code {code}"] if code not in ("", "0:0") else []
-    details += [reason] if reason not in ("", "None", "NonZeroExitCode") else []
-    words = _last_words(log) if state == "FAILED" else ""
-    said = f"job {job} ended {state}" + (f" ({', '.join(details)})" if details else "")
+    arrays: dict[str, list[str]] = {}
+    for job in jobs:
+        arrays.setdefault(_array(job), []).append(job)
+    ends: dict[str, _End] = {}
+    told: list[str] = []
+    deadline = time.monotonic() + ASKING_SECONDS
+    for array, its_jobs in arrays.items():  # one question each: scontrol takes no list of ids
+        if told and time.monotonic() > deadline:
+            break
+        told += its_jobs
+        for line in (asked("scontrol", "show", "job", "-o", array) or "").splitlines():
+            state, reason, code = (_field(line, name) for name in ("JobState", "Reason", "ExitCode"))
+            ends[_job_of(line)] = _End(state, reason, code)
+    left = dict.fromkeys(_array(job) for job in told if job not in ends)
+    listed = (
+        asked("sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(left)) if left else ""
+    )
+    for line in (listed or "").splitlines():
+        job, said, code = [*line.split("|"), "", ""][:3]
+        state = (said.split() or [UNKNOWN])[0].rstrip("+")  # CANCELLED by 1000
+        ends.setdefault(job, _End(state, code=code))
+    return [_gone(job, ends.get(job, _End(UNKNOWN)), log_of(job)) for job in told]
+
+
+def _array(job: str) -> str:
+    return job.partition("_")[0]
+
+
+def _job_of(shown: str) -> str:
+    """Returns the id of a job that `scontrol` shows, `7_0` in an array."""
+    array = _field(shown, "ArrayJobId")
+    return f"{array}_{_field(shown, 'ArrayTaskId')}" if array else _field(shown, "JobId")
+
+
+def _gone(job: str, end: _End, log: Path) -> Gone:
+    details = [f"exit code {end.code}"] if end.code not in ("", "0:0") else []
+    details += [end.reason] if end.reason not in ("", "None", "NonZeroExitCode") else []
+    words = _last_words(log) if end.state == "FAILED" else ""
+    said = f"job {job} ended {end.state}" + (f" ({', '.join(details)})" if details else "")
     return Gone(
         job,
         said + (f": {words}" if words else ""),
-        counts=state not in _NOT_ITS_FAULT,
-        expected=state == "COMPLETED",
+        counts=end.state not in _NOT_ITS_FAULT,
+        expected=end.state == "COMPLETED",
     )
 
 
@@ -100,7 +145,9 @@ def _field(shown: str, name: str) -> str:
 def _last_words(log: Path) -> str:
     """Returns the last line of a job's log, remarks of srun and submitit left out."""
     try:
-        return last_words(log.read_bytes()[-4000:], without=("srun:", "submitit "))
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return last_words(file.read(TAIL_BYTES), without=("srun:", "submitit "))
     except OSError:
         return ""
 
