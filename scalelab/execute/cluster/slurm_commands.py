@@ -67,6 +67,13 @@ def queue(job_name: str) -> dict[str, Row] | None:
     }
 
 
+def cluster_name() -> str:
+    """Returns what the cluster is called; empty where SLURM does not say."""
+    said = asked("scontrol", "show", "config") or ""
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", said, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def gone(job: str, log: Path) -> Gone:
     """Returns how a job ended, as far as SLURM still knows.
 
