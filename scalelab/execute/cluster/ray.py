@@ -136,7 +136,7 @@ class RaySite:
         """Has the run's office give what it still has, and ends it."""
         import ray
 
-        with contextlib.suppress(ValueError):  # there is none
+        if self.knows(fleet.run):
             office = ray.get_actor(_office(fleet.run), namespace=NAMESPACE)
             RayPost(office, fleet, journal, travels=True).hear()
             ray.kill(office)
@@ -237,7 +237,7 @@ class Ray:
 
         with contextlib.suppress(ValueError):
             self._actors[name] = ray.get_actor(name, namespace=NAMESPACE)
-            self._ends[name] = self._actors[name].ready.remote()
+            self._ends[name] = self._actors[name].serve.remote()
             return
         self._ends[name] = None
 
