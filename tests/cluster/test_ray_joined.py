@@ -44,7 +44,7 @@ def names_of(nodes: Nodes, run: str) -> list[str]:
     """Returns the actors of a run."""
     connect(Cluster.of(nodes.on))
     try:
-        return [name for name in actors() if run in name]
+        return sorted(name for name in actors() if run in name)
     finally:
         disconnect()
 

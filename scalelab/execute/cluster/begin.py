@@ -95,10 +95,11 @@ class Engagement:
             return
         try:
             self._site.clear(fleet, self._store.journal)
-            self._store.claims.end_run(fleet.run)
         except StoreError as error:
             fleet.leave()
             log.warning("warning: run %s is over and stays: %s", fleet.run, error)
+        else:
+            self._store.claims.end_run(fleet.run)
 
     def __enter__(self) -> Self:
         return self

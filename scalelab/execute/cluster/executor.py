@@ -344,7 +344,9 @@ class ClusterExecutor:
                 self._machines.cancel()
             else:
                 self._facts["pid"] = None  # nobody coordinates it from here on, though this process may live
-                if not self._standing.running:
+                if self._standing.running:
+                    self._fleet.stop(QUEUE)  # their own hearts tell
+                else:
                     self._fleet.beat(Heart(QUEUE, job=self._standing.why))
                 self._renew(force=True)
             self._machines.close(leave=self._left)
