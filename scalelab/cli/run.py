@@ -66,7 +66,7 @@ def run(
     )
     catalog = ctx.obj.catalog(plugins_dir)
     loaded = _load(study, catalog)
-    with _display() as display:
+    with _display(leaves=cluster is not None and cluster.at_stop == "leave") as display:
         summary = scalelab.run_study(
             loaded,
             store,
@@ -96,14 +96,14 @@ def _exit(summary: RunSummary) -> None:
         raise SystemExit(130)
 
 
-def _display() -> RunDisplay:
+def _display(*, leaves: bool) -> RunDisplay:
     from scalelab.report.progress import LiveDisplay, PlainDisplay
 
     if not sys.stderr.isatty():
-        return PlainDisplay(sys.stderr)
+        return PlainDisplay(sys.stderr, leaves=leaves)
     from rich.console import Console
 
-    return LiveDisplay(Console(stderr=True))
+    return LiveDisplay(Console(stderr=True), leaves=leaves)
 
 
 def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> None:

@@ -111,6 +111,8 @@ def _conduct(
                 executor = _executor(engaged, crew, stall_seconds, run)
                 ends.callback(executor.close)
             run.work(executor)
+        elif engaged and engaged.joined:  # what earlier coordinators left has nothing more to do
+            _executor(engaged, crew, stall_seconds, run).close()
 
 
 def _crew(

@@ -21,15 +21,22 @@ STOPPING = {
     1: "stopping: running trials write a checkpoint and end; Ctrl-C again stops at once",
     2: "stopped at once; trials resume from their last checkpoint when the study is run again",
 }
+LEAVING = (
+    "leaving: jobs of the cluster get all trials that are left and go on; run the same command again later"
+)
 
 
 class RunDisplay:
     """Says each event of a run; a context manager that is called with them.
 
     A subclass says lines its own way, and may show what is under way between its beginning and its end.
+
+    Args:
+        leaves: Whether Ctrl-C leaves trials to the jobs of a cluster, instead of stopping them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, leaves: bool = False) -> None:
+        self._leaves = leaves
         self._names = TrialNames()
         self._said: tuple[Trial, ...] = ()
         self._n_pending = 0
@@ -104,7 +111,7 @@ class RunDisplay:
 
     def stopping(self, level: int) -> None:
         """Says what a Ctrl-C will do."""
-        self.say(STOPPING[level], "yellow")
+        self.say(LEAVING if self._leaves else STOPPING[level], "yellow")
 
     def __enter__(self) -> Self:
         return self
@@ -118,10 +125,11 @@ class PlainDisplay(RunDisplay):
 
     Args:
         stream: Where the lines go.
+        leaves: See `RunDisplay`.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO, *, leaves: bool = False) -> None:
+        super().__init__(leaves=leaves)
         self._stream = stream
         self._n_ended = 0
 
@@ -146,12 +154,13 @@ class LiveDisplay(RunDisplay):
 
     Args:
         console: A rich console on standard error.
+        leaves: See `RunDisplay`.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, leaves: bool = False) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        super().__init__()
+        super().__init__(leaves=leaves)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -31,7 +31,7 @@ from pydantic import Field
 from scalelab.permissions import make_folder, share
 from scalelab.records import Record, Status, Trial
 from scalelab.store.files import locked, replace_whole, set_aside, writing
-from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, Pid, read_note
+from scalelab.store.fleet import HEARTBEAT_LIMIT, Fleet, Pid, coordinator_here, read_note
 from scalelab.store.journal import Journal
 from scalelab.store.kind import LATEST
 from scalelab.store.processes import is_alive, is_here, own_start, started, this_place, was_here
@@ -192,6 +192,23 @@ class Claims:
         if self.stands(claim):
             self._path(claim.trial_id).unlink()
 
+    def lead(self, run: str) -> bool:
+        """Makes this process the coordinator of a run on a cluster, unless another one is by now.
+
+        Returns:
+            Whether it is; not where the run has been cleared away, either.
+
+        Raises:
+            StoreError: The journal's folder cannot be written.
+        """
+        fleet = Fleet(self._journal, run)
+        with self._lock():
+            facts = fleet.read()
+            if not facts or fleet.coordinated(self.now()):
+                return False
+            fleet.write({**facts, **coordinator_here()})
+        return True
+
     def take_over(self, run: str) -> list[Claim]:
         """Makes this process the coordinator of all that a run on a cluster is at; returns those claims.
 
@@ -205,6 +222,15 @@ class Claims:
                     taken.append(replace(claim, host=this_place(), pid=pid, pid_start=own_start()))
                     self._write(taken[-1])
         return taken
+
+    def end_run(self, run: str) -> None:
+        """Removes the claims of a run on a cluster that is over, whoever made them; see `reap`.
+
+        Raises:
+            StoreError: The journal's folder cannot be written, or an attempt could not be recorded.
+        """
+        with self._lock():
+            self._bury([claim for claim in self._all() if claim.run == run])
 
     def advance(self, run: str, trial_id: str, attempt: int) -> bool:
         """Turns a run's claim of an attempt into that of the next one.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -62,6 +63,7 @@ class Facts(TypedDict, total=False):
     standing: str
     waiting: int
     at: dict[str, str]
+    lasting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,37 @@ class Fleet:
         except OSError:
             return False
         facts = self.read()
+        if facts.get("pid") is None:
+            return False  # left, which holds on every host at once
         return _lives(facts.get("place"), facts.get("pid"), facts.get("pid_start"), now - noted)
+
+    def led_elsewhere(self) -> str:
+        """Returns the coordinator that is noted, for people, where it is another process; else nothing."""
+        facts, here = self.read(), coordinator_here()
+        if facts.get("pid") is None or all(
+            facts.get(key) == here[key] for key in ("place", "pid", "pid_start")
+        ):
+            return ""
+        return f"{facts.get('host', '')}, process {facts['pid']}"
+
+    def leave(self) -> None:
+        """Notes that nobody coordinates the run from here on, though this process may live.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        self.write({**self.read(), "pid": None})
+
+    def unfinished(self, now: float) -> bool:
+        """Whether another process may be making the folder: it has no `run.json`, and is young.
+
+        Args:
+            now: By the file system's clock.
+        """
+        try:
+            return now - self.folder.stat().st_mtime < HEARTBEAT_LIMIT
+        except OSError:
+            return False
 
     def beat(self, heart: Heart) -> None:
         """Shows that a job lives.
@@ -150,6 +182,8 @@ class Fleet:
             except FileNotFoundError:
                 make_folder(self._hearts)
                 replace_whole(path, json.dumps(asdict(heart)))
+                if heart.agent != QUEUE:
+                    self.stop(QUEUE)  # from here on the job tells; who watches the queue beats for it again
 
     def stop(self, agent: str) -> None:
         """Shows that a job has ended."""
@@ -169,14 +203,23 @@ class Fleet:
     def living(self, now: float) -> list[Heart]:
         """Returns the jobs that live, the queue among them while somebody watches it.
 
+        The queue of a run that was left lives until a job has come, however long that takes, or until the
+        cluster says that there is none.
+
         Args:
             now: By the file system's clock.
         """
+        left = self.read().get("pid", 0) is None
         return [
             heart
             for heart, beat in self.hearts()
-            if _lives(heart.place, heart.pid, heart.pid_start, now - beat)
+            if (left and heart.agent == QUEUE) or _lives(heart.place, heart.pid, heart.pid_start, now - beat)
         ]
+
+
+def coordinator_here() -> dict[str, Any]:
+    """Returns how `run.json` names this process as the coordinator."""
+    return {"place": this_place(), "pid": os.getpid(), "pid_start": own_start(), "host": platform.node()}
 
 
 class ClusterJob(NamedTuple):
@@ -204,7 +247,7 @@ class ClusterRun(NamedTuple):
         run: Its name.
         study: The study.
         on: The cluster, as `--on` named it.
-        coordinator: Where its coordinator is, as host and process id; `None` where that has died.
+        coordinator: Where its coordinator is, as host and process id; `None` where that has died or left.
         standing: Where its jobs stood when the coordinator last looked.
         waiting: Trials that wait for a job.
         jobs: The jobs that live.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import signal
 import socket
@@ -14,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ray_lab import Coordinator, Lab, Nodes, check_settled, jobs_of, losses, run, wait_for, worker_of
@@ -50,32 +48,6 @@ if os.getpid() != {coordinator}:
 """
 """Follows what processes other than the coordinator do with the store's files."""
 FOLDER = pytest.mark.parametrize("shared", [True, False], ids=["shared", "scratch"])
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Nodes]:
-    wanted = os.environ.get("SCALELAB_RAY", "")
-    reason = "" if wanted else "a Ray cluster is started by: make test-ray"
-    if wanted and importlib.util.find_spec("ray") is None:
-        reason = "ray is not installed: make test-ray"
-    if reason and wanted == "must":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    cluster = Nodes()
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def nodes(started: Nodes) -> Nodes:
-    started.add()
-    return started
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
 
 
 @FOLDER

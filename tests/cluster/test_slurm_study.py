@@ -104,5 +104,27 @@ def test_ctrl_c_leaves_the_jobs_where_that_is_asked_for(slurm: SlurmCluster, lab
         lambda: len(list(journal.new.glob("*"))) + len(one.events("Finished")) >= 8, "jobs did not go on"
     )
     again = Coordinator(lab, study, slurm.environment)
-    again.end()
+    assert again.end()["done"] == 0
     check_settled(lab, study, one, again)
+    slurm.wait(lambda: not slurm.jobs(), "jobs live on")
+    assert not list((journal.folder / "cluster").glob("*"))
+
+
+def test_jobs_that_wait_are_not_lost_to_another_study(slurm: SlurmCluster, lab: Lab):
+    study = lab.study(seeds=2)
+    one = Coordinator(lab, study, slurm.environment, at_stop="leave", sbatch={"begin": "now+1hour"})
+    one.wait_for(lambda: slurm.jobs("pending"), "submitted")
+    one.interrupt()
+    assert one.end()["left"] == 8
+    jobs = slurm.jobs("pending")
+    other = lab.study(name="other", steps=5)
+    other.write_text(other.read_text().replace('"tiny"', '"other"'))
+    assert Coordinator(lab, other, slurm.environment).end()["done"] == 4
+    assert slurm.jobs("pending") == jobs
+    slurm.ask("scontrol", "update", f"JobId={','.join(jobs)}", "StartTime=now")
+    journal = open_store(lab.store).journal
+    slurm.wait(lambda: len(list(journal.new.glob("*"))) >= 8, "jobs did not begin")
+    again = Coordinator(lab, study, slurm.environment)
+    assert again.end()["kept"] == 8
+    slurm.wait(lambda: not slurm.jobs(), "jobs live on")
+    assert not list((journal.folder / "cluster").glob("*"))

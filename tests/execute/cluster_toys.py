@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
@@ -14,12 +15,14 @@ from scalelab.store.fleet import Heart
 
 
 class Threads:
-    """`Machines` whose jobs are threads; `stop` and `vanish` are what a cluster does to them."""
+    """`Machines` whose jobs are threads; `restart` and `free` are what a cluster does to them."""
 
     look_seconds = 0.1
     lasting = True
 
-    def __init__(self, fleet, orders):
+    def __init__(self, fleet, orders, *, full=False):
+        assert fleet.read(), "a run's folder has run.json before anything else"
+        self.full, self.queued = full, 0
         self.fleet, self.orders = fleet, orders
         self.prefix = "later-job" if fleet.hearts() else "job"  # as no cluster gives a name twice
         self.post = FolderPost(fleet, orders)
@@ -31,6 +34,9 @@ class Threads:
 
     def start(self, n):
         for _ in range(n):
+            if self.full:
+                self.queued += 1
+                continue
             self.started += 1
             self._serve(f"{self.prefix}{self.started}")
 
@@ -46,6 +52,11 @@ class Threads:
         self.threads[name] = threading.Thread(target=serve, daemon=True)
         self.threads[name].start()
 
+    def free(self):
+        """Starts the jobs that wait for a machine."""
+        self.full, n, self.queued = False, self.queued, 0
+        self.start(n)
+
     def restart(self, name):
         """Ends a job and starts it again, as a cluster does that preempts it."""
         self.stops[name] = f"{TAKEN_AWAY} (SIGTERM)"
@@ -59,15 +70,18 @@ class Threads:
         ]
         self.threads = {name: self.threads[name] for name in running}
         gone, self.gone = gone + self.gone, []
-        return Standing(running), gone
+        return Standing(running, self.queued), gone
 
     def cancel(self):
         self.cancelled += 1
+        self.queued = 0
         for name in self.threads:
             self.stops[name] = "cancelled"
 
     def close(self, *, leave):
         self.left = leave
+        if not leave:
+            shutil.rmtree(self.fleet.folder, ignore_errors=True)
 
 
 class ThreadSite:
@@ -75,12 +89,15 @@ class ThreadSite:
 
     Attributes:
         begun: `Threads` of each coordinator.
+        full: Whether jobs have to wait for a machine.
+        cleared: Runs that were cleared away when they were over.
     """
-
-    address = ""
 
     def __init__(self):
         self.begun: list[Threads] = []
+        self.address = "here"
+        self.full = False
+        self.cleared: list[str] = []
 
     def room(self):
         return 8
@@ -88,11 +105,21 @@ class ThreadSite:
     def knows(self, run):
         return True
 
+    def over(self, run):
+        jobs = [one for one in self.begun if one.fleet.run == run]
+        running = [thread for one in jobs for thread in one.threads.values() if thread.is_alive()]
+        return not running and not any(one.queued for one in jobs)
+
+    def clear(self, fleet, journal):
+        self.cleared.append(fleet.run)
+        shutil.rmtree(fleet.folder)
+
     def machines(self, fleet, journal, orders, *, joined):
-        new = Threads(fleet, orders)
+        new = Threads(fleet, orders, full=self.full)
         if joined:
-            last = self.begun[-1]
+            last = next(one for one in reversed(self.begun) if one.fleet.run == fleet.run)
             new.threads, new.stops, new.started = last.threads, last.stops, last.started
+            new.queued, last.queued = last.queued, 0
         self.begun.append(new)
         return new
 
@@ -101,7 +128,7 @@ class ThreadSite:
 
 
 def threads_for(monkeypatch):
-    """Has runs on `slurm` use threads; returns the list of those that were begun."""
+    """Has runs on `slurm` use threads; returns their cluster."""
     site = ThreadSite()
     monkeypatch.setattr("scalelab.execute.cluster.begin._reach", lambda cluster: site)
-    return site.begun
+    return site

@@ -15,9 +15,14 @@ from scalelab.supervise.stop import StopSignal
 
 
 @pytest.fixture
-def begun(monkeypatch):
+def site(monkeypatch):
     monkeypatch.setattr(agent, "BEAT_SECONDS", 0.2)
     return threads_for(monkeypatch)
+
+
+@pytest.fixture
+def begun(site):
+    return site.begun
 
 
 def losses(store):

@@ -16,7 +16,7 @@ from scalelab.execute.cluster.agent import TAKEN_AWAY
 from scalelab.execute.cluster.machines import Gone
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
-from scalelab.execute.cluster.slurm import LOOK_SECONDS, Slurm, check_slurm
+from scalelab.execute.cluster.slurm import LOOK_SECONDS, Slurm, SlurmSite, check_slurm
 from scalelab.execute.cluster.slurm_commands import Row, gone, queue, refusal, seconds_left
 from scalelab.execute.cluster.slurm_job import Stop
 from scalelab.store import Journal
@@ -260,6 +260,38 @@ def test_a_controller_that_is_away_ends_no_job(fakes: Fakes, tmp_path: Path):
     standing, ended = slurm.look()
     assert (standing.alive, ended) == (1, [])
     assert "does not answer" in str(standing)
+
+
+def site_of(fakes: Fakes) -> SlurmSite:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'scalelab[slurm]'")
+    for name in ("sbatch", "squeue", "scancel"):
+        fakes.do(name, "exit 1")
+    fakes.say("sinfo", "cpu\n")
+    fakes.say("scontrol", "Configuration data as of 2026-11-30\nCacheGroups = 0\nClusterName      = tiny\n")
+    return SlurmSite(Cluster(on="slurm"))
+
+
+def test_a_run_is_over_when_squeue_lists_no_job_of_it_and_not_when_that_fails(fakes: Fakes):
+    site = site_of(fakes)
+    assert site.address == "tiny"
+    assert not site.over("x")
+    fakes.say("squeue", "7_0|PENDING||Priority\n")
+    assert not site.over("x")
+    fakes.say("squeue", "7_0|COMPLETED|n1|None\n")
+    assert site.over("x")
+
+
+def test_the_folder_of_a_run_stays_where_slurm_hears_of_no_end(fakes: Fakes, tmp_path: Path):
+    slurm, fleet = slurm_of(tmp_path), Fleet(Journal(tmp_path / "store.duckdb"), "x")
+    fleet.write({"study": "tiny", "pid": os.getpid()})
+    for command in ("squeue", "scancel"):
+        fakes.do(command, "exit 1")
+    slurm.cancel()
+    slurm.close(leave=False)
+    assert fleet.read() == {"study": "tiny", "pid": None}
+    fakes.say("squeue", "")
+    slurm.close(leave=False)
+    assert not fleet.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,15 @@ def test_plain_lines_say_what_a_log_needs():
     assert lines[-1].startswith("stopping: running trials write a checkpoint")
 
 
+def test_ctrl_c_that_leaves_trials_to_a_cluster_does_not_speak_of_their_end():
+    stream = io.StringIO()
+    with PlainDisplay(stream, leaves=True) as display:
+        display.stopping(1)
+        display.stopping(2)
+    for line in stream.getvalue().splitlines():
+        assert "leaving: jobs of the cluster get all trials that are left and go on" in line
+
+
 def test_the_live_display_shows_bars_and_keeps_what_ended():
     from rich.console import Console
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import platform
+import contextlib
+import logging
 import secrets
 import shutil
 import time
 from typing import Any, Self
 
+from scalelab.errors import StoreError
 from scalelab.execute.cluster.executor import ClusterExecutor
 from scalelab.execute.cluster.machines import Site
 from scalelab.execute.cluster.mail import Needs, Orders
 from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.crew import Crew
 from scalelab.store import Store
-from scalelab.store.fleet import Fleet, fleets
-from scalelab.store.processes import own_start, this_place
+from scalelab.store.fleet import QUEUE, Facts, Fleet, Heart, coordinator_here, fleets
 
 GRACE_SECONDS = 45.0
+log = logging.getLogger(__name__)
 _SAME = ("on", "cpus_per_trial", "gpus_per_trial", "shared_folder")
 """What a run must have been begun with for another coordinator to join it."""
 
 
 class Engagement:
-    """A cluster that was reached, for one study; nothing is asked of it yet.
+    """A cluster that was reached, for one study; no job is asked of it yet.
+
+    A run that nobody coordinates is joined where it is one of this study, and cleared away where its cluster
+    says that no job of it waits or runs. Who does either becomes its coordinator first, which only one can.
 
     Args:
         cluster: What the user asked for.
@@ -40,30 +44,70 @@ class Engagement:
         self._store = store
         self._study = study
         self._site = _reach(cluster)
-        self.joined = self._find()
+        self.joined: Fleet | None = None
+        self._handed_on = False
+        with contextlib.ExitStack() as undone:
+            undone.callback(self.__exit__)
+            for fleet in fleets(store.journal):
+                self._consider(fleet)
+            undone.pop_all()
 
-    def _find(self) -> Fleet | None:
-        """Returns the run that is to be joined, and clears dead ones away."""
-        found = None
-        now = self._store.claims.now()
-        for fleet in fleets(self._store.journal):
-            facts = fleet.read()
-            if fleet.coordinated(now):
-                continue
-            before = facts.get("cluster", {})
-            mine = self._cluster.model_dump(mode="json")
-            same = facts.get("study") == self._study and all(before.get(key) == mine[key] for key in _SAME)
-            known = self._site.knows(fleet.run)
-            if same and found is None and known:
-                found = fleet
-            elif (facts.get("address") == self._site.address and not known) or not fleet.living(now):
+    def _consider(self, fleet: Fleet) -> None:
+        """Joins a run, clears it away, or leaves it alone."""
+        claims = self._store.claims
+        now, facts = claims.now(), fleet.read()
+        if fleet.coordinated(now):
+            return
+        if not facts:
+            if not (fleet.unfinished(now) or fleet.living(now)):
                 shutil.rmtree(fleet.folder, ignore_errors=True)
-        return found
+        elif not facts.get("lasting", True):  # its cluster ended with its coordinator
+            if not fleet.living(now) and claims.lead(fleet.run):
+                shutil.rmtree(fleet.folder, ignore_errors=True)
+                claims.end_run(fleet.run)
+        elif not self._reaches(facts):
+            log.warning(
+                "warning: run %s of study %s on %s is left alone, as that is another cluster; "
+                "run that study there again, or remove %s if there is no such cluster any more",
+                fleet.run, facts.get("study"), facts.get("on"), fleet.folder,
+            )  # fmt: skip
+        elif self.joined is None and self._same(facts) and self._site.knows(fleet.run):
+            self.joined = fleet if claims.lead(fleet.run) else None
+        elif self._site.over(fleet.run):
+            self._clear(fleet)
+        elif not fleet.living(now):
+            fleet.beat(Heart(QUEUE))  # its jobs wait, and their trials' claims with them
+
+    def _reaches(self, facts: Facts) -> bool:
+        """Whether a run is on the cluster that was reached."""
+        kind = str(facts.get("on")).partition(":")[0]
+        return (kind, facts.get("address")) == (self._cluster.kind, self._site.address)
+
+    def _same(self, facts: Facts) -> bool:
+        """Whether a run is one of this study with the same options."""
+        before, mine = facts.get("cluster"), self._cluster.model_dump(mode="json")
+        if facts.get("study") != self._study or before is None:
+            return False
+        return all(before.get(key) == mine[key] for key in _SAME)
+
+    def _clear(self, fleet: Fleet) -> None:
+        if not self._store.claims.lead(fleet.run):
+            return
+        try:
+            self._site.clear(fleet, self._store.journal)
+        except StoreError as error:
+            fleet.leave()
+            log.warning("warning: run %s is over and stays: %s", fleet.run, error)
+        else:
+            self._store.claims.end_run(fleet.run)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        if self.joined and not self._handed_on:
+            with contextlib.suppress(StoreError):
+                self.joined.leave()
         self._site.leave()
 
     def crew(self, n_trials: int, threads: int | None) -> Crew:
@@ -98,19 +142,20 @@ class Engagement:
             time_limit=self._cluster.time_limit,
             grace_seconds=min(GRACE_SECONDS, (self._cluster.time_limit or float("inf")) / 4),
         )
-        machines = self._site.machines(fleet, journal, orders, joined=self.joined is not None)
         facts: dict[str, Any] = {
             "run": fleet.run,
             "study": self._study,
             "on": self._cluster.on,
             "cluster": self._cluster.model_dump(mode="json"),
-            "place": this_place(),
-            "pid": os.getpid(),
-            "pid_start": own_start(),
-            "host": platform.node(),
             "began": time.time(),
             "address": self._site.address,
+            **coordinator_here(),
         }
+        if self.joined is None:
+            fleet.write(facts)  # before anything else of it is there
+        machines = self._site.machines(fleet, journal, orders, joined=self.joined is not None)
+        facts["lasting"] = machines.lasting
+        self._handed_on = True
         return ClusterExecutor(
             machines, self._cluster, fleet, journal, facts, crew, joined=self.joined is not None
         )

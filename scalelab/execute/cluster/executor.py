@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Any
 
-from scalelab.errors import InputError
+from scalelab.errors import InputError, StoreError
 from scalelab.execute.cluster.ended import finished_of
 from scalelab.execute.cluster.machines import Gone, Machines, Standing
 from scalelab.execute.cluster.mail import Bye, Hello, Message, Taken, Told
@@ -193,7 +193,7 @@ class ClusterExecutor:
 
     def _count_stillborn(self, reason: str) -> None:
         self._stillborn.append(reason)
-        if len(self._stillborn) >= STILLBORN:
+        if len(self._stillborn) >= STILLBORN and not self._over:
             raise InputError(
                 f"{self._cluster.on}: {len(self._stillborn)} jobs ended before they took a trial ({reason}); "
                 "see that the machines there have this Python, the store's folder, and time for a start"
@@ -343,12 +343,25 @@ class ClusterExecutor:
         return True
 
     def _renew(self, *, force: bool = False) -> None:
+        """Shows that there is a coordinator.
+
+        Raises:
+            StoreError: It is another one by now, which took this one for dead.
+        """
         if force or time.monotonic() - self._renewed > RENEW_SECONDS:
             self._renewed = time.monotonic()
+            if other := self._fleet.led_elsewhere():
+                raise StoreError(
+                    f"the run on {self._cluster.on} has another coordinator by now ({other}), "
+                    "which took this one for dead; it goes on there, see scalelab status"
+                )
             self._machines.post.renew({**self._facts, "standing": str(self._standing)})
 
     def close(self) -> None:
-        """Ends the jobs, unless they are left."""
+        """Ends the jobs, unless they are left or another coordinator's."""
+        if self._fleet.led_elsewhere():
+            self._machines.close(leave=True)
+            return
         try:
             if self._left:
                 self._post()
@@ -360,12 +373,19 @@ class ClusterExecutor:
                 self._machines.cancel()
             else:
                 self._facts["pid"] = None  # nobody coordinates it from here on, though this process may live
+                if self._standing.running:
+                    self._fleet.stop(QUEUE)  # their own hearts tell
+                else:
+                    self._fleet.beat(Heart(QUEUE, job=self._standing.why))
                 self._renew(force=True)
             self._machines.close(leave=self._left)
 
     def _see_off(self) -> None:
         """Has jobs end by themselves, and waits for a while until they have."""
         self._machines.post.want("end")
+        if self._looked == float("-inf"):  # joined with nothing to do: who is there is not known yet
+            self._heard()
+            self._look()
         deadline = time.monotonic() + END_SECONDS
         while self._able and time.monotonic() < deadline:
             self._heard()

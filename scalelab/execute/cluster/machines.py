@@ -75,6 +75,16 @@ class Site(Protocol):
     def knows(self, run: str) -> bool:
         """Whether it may have jobs of a run that are still to be heard."""
 
+    def over(self, run: str) -> bool:
+        """Whether it says that no job of a run waits or runs; not where it gives no answer."""
+
+    def clear(self, fleet: Fleet, journal: Journal) -> None:
+        """Takes in what jobs of a run that is over said last, and clears it away.
+
+        Raises:
+            StoreError: What was said cannot be taken in; the run stays.
+        """
+
     def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Machines:
         """Returns what it does for a run, which an earlier coordinator may have begun."""
 

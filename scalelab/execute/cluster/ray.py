@@ -60,6 +60,11 @@ def connect(cluster: Cluster) -> None:
             except ConnectionError:
                 if address:
                     raise
+        if cluster.at_stop == "leave":
+            raise ConnectionError(
+                "there is no cluster to leave jobs to, and one that is started for the run ends with it; "
+                "start one (ray start --head), or do without --at-stop leave"
+            )
         ray.init(address="local", include_dashboard=False, **quiet)
         _begun.append("own")
     except (Exception, SystemExit) as error:
@@ -121,13 +126,21 @@ class RaySite:
 
     def knows(self, run: str) -> bool:
         """Whether it has the office of a run."""
+        return _office(run) in actors()
+
+    def over(self, run: str) -> bool:
+        """Whether it has no actor that is a job of a run, nor is to start one."""
+        return not any(name.startswith(_job(run)) for name in actors())
+
+    def clear(self, fleet: Fleet, journal: Journal) -> None:
+        """Has the run's office give what it still has, and ends it."""
         import ray
 
-        try:
-            ray.get_actor(_office(run), namespace=NAMESPACE)
-        except ValueError:
-            return False
-        return True
+        if self.knows(fleet.run):
+            office = ray.get_actor(_office(fleet.run), namespace=NAMESPACE)
+            RayPost(office, fleet, journal, travels=True).hear()
+            ray.kill(office)
+        shutil.rmtree(fleet.folder, ignore_errors=True)
 
     def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Ray:
         """Returns what it does for a run."""
@@ -159,6 +172,19 @@ def _fits(there: dict[str, float], wanted: dict[str, float]) -> int:
 
 def _office(run: str) -> str:
     return f"office-{run}"
+
+
+def _job(run: str, name: str = "") -> str:
+    return f"{run}-{name}"
+
+
+def actors() -> set[str]:
+    """Returns the names of our actors that live or wait to be started."""
+    from ray.util import list_named_actors
+
+    return {
+        actor["name"] for actor in list_named_actors(all_namespaces=True) if actor["namespace"] == NAMESPACE
+    }
 
 
 class Ray:
@@ -211,7 +237,7 @@ class Ray:
 
         with contextlib.suppress(ValueError):
             self._actors[name] = ray.get_actor(name, namespace=NAMESPACE)
-            self._ends[name] = self._actors[name].ready.remote()
+            self._ends[name] = self._actors[name].serve.remote()
             return
         self._ends[name] = None
 
@@ -219,7 +245,7 @@ class Ray:
         """Asks for further jobs."""
         import ray
 
-        names = [f"{self._fleet.run}-{secrets.token_hex(3)}" for _ in range(n)]
+        names = [_job(self._fleet.run, secrets.token_hex(3)) for _ in range(n)]
         answer(self._office.expect.remote(names))
         for name in names:
             job = ray.remote(RayJob).options(
@@ -294,7 +320,7 @@ def _gone(name: str, reference: Any, roll: Roll) -> Gone:
         in_order, reason = roll.ends[name]
         return Gone(name, reason, expected=in_order)
     if reference is None:
-        return Gone(name, f"job {name} ended before this coordinator came", counts=False)
+        return Gone(name, f"job {name} ended before this coordinator came", counts=False, expected=True)
     try:
         ray.get(reference)
     except ray.exceptions.RayError as error:

@@ -33,6 +33,8 @@ class RayJob:
     def __init__(
         self, agent: str, office: Any, orders: str, *, shared: bool, gpus: bool, python_path: str
     ) -> None:
+        import ray
+
         self._agent, self._office, self._shared = agent, office, shared
         self._orders = Orders.model_validate_json(orders)
         # Ray has set it to the GPUs that the job asked for; where it asked for none it may see all.
@@ -40,9 +42,11 @@ class RayJob:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         paths = [*python_path.split(os.pathsep), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
+        # What the coordinator asks for is lost where it ends before this has started.
+        ray.get_runtime_context().current_actor.serve.remote()
 
     def serve(self) -> None:
-        """Serves trials, says how that ended, and ends this process."""
+        """Serves trials, says how that ended, and ends this process; later calls fail by that."""
         import ray
 
         try:
@@ -72,6 +76,3 @@ class RayJob:
                 Agent(mail, self._orders, hello, lambda: "").serve()
         finally:
             mail.clear()
-
-    def ready(self) -> None:
-        """Returns once `serve` has, which it does not: a later coordinator learns of its end by that."""

@@ -7,6 +7,7 @@ records, checkpoints, weights and logs wait in Ray's object store until a coordi
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -87,8 +88,9 @@ class Office:
         self._hellos.pop(agent, None)
 
     def bury(self, agent: str) -> None:
-        """Forgets a job that the cluster no longer has."""
-        self._jobs.remove(agent)
+        """Forgets a job that the cluster no longer has, which may be told more than once."""
+        with contextlib.suppress(ValueError):
+            self._jobs.remove(agent)
         self._hearts.pop(agent, None)
         self._hellos.pop(agent, None)
         self._ends.pop(agent, None)

@@ -19,7 +19,7 @@ from scalelab.execute.cluster.folder import FolderPost
 from scalelab.execute.cluster.machines import Gone, Standing
 from scalelab.execute.cluster.mail import Orders
 from scalelab.execute.cluster.options import Cluster
-from scalelab.execute.cluster.slurm_commands import WAITING, Row, asked, gone, queue, refusal
+from scalelab.execute.cluster.slurm_commands import WAITING, Row, asked, cluster_name, gone, queue, refusal
 from scalelab.execute.cluster.slurm_job import SIGNAL_SECONDS, serve_job
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet
@@ -39,11 +39,10 @@ class SlurmSite:
         InputError: It cannot be reached, or has no such partition.
     """
 
-    address = ""
-
     def __init__(self, cluster: Cluster) -> None:
         check_slurm(cluster)
         self._cluster = cluster
+        self.address = cluster_name()
 
     def room(self) -> int:
         """Returns a modest number: SLURM's queue decides when they run."""
@@ -53,6 +52,15 @@ class SlurmSite:
         """Always: what jobs said stands in the run's folder."""
         del run
         return True
+
+    def over(self, run: str) -> bool:
+        """Whether `squeue` answers and lists no job of a run."""
+        return queue(_job_name(run)) == {}
+
+    def clear(self, fleet: Fleet, journal: Journal) -> None:
+        """Removes the run's folder: what jobs said that counts are records in the journal."""
+        del journal
+        shutil.rmtree(fleet.folder, ignore_errors=True)
 
     def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Slurm:
         """Returns what it does for a run."""
@@ -82,7 +90,7 @@ class Slurm:
         self.look_seconds = LOOK_SECONDS[0]
         self._cluster = cluster
         self._fleet = fleet
-        self._job_name = f"scalelab-{fleet.run}"
+        self._job_name = _job_name(fleet.run)
         self._submitted: dict[str, float] = {}
         self._running: set[str] = set()
         self._rows: dict[str, Row] = {}
@@ -195,9 +203,17 @@ class Slurm:
         asked("scancel", "-n", self._job_name)
 
     def close(self, *, leave: bool) -> None:
-        """Clears the run's folder away, unless jobs are left."""
-        if not leave:
+        """Clears the run's folder away, unless jobs are left or may be: SLURM heard of no end."""
+        if leave:
+            return
+        if queue(self._job_name) is None:
+            self._fleet.leave()
+        else:
             shutil.rmtree(self._fleet.folder, ignore_errors=True)
+
+
+def _job_name(run: str) -> str:
+    return f"scalelab-{run}"
 
 
 def check_slurm(cluster: Cluster) -> None:

@@ -81,6 +81,13 @@ def queue(job_name: str) -> dict[str, Row] | None:
     }
 
 
+def cluster_name() -> str:
+    """Returns what the cluster is called; empty where SLURM does not say."""
+    said = asked("scontrol", "show", "config") or ""
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", said, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def gone(jobs: Iterable[str], log_of: Callable[[str], Path]) -> list[Gone]:
     """Returns how jobs ended, as far as SLURM still knows.
 

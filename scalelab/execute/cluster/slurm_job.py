@@ -10,12 +10,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from scalelab.errors import StoreError
 from scalelab.execute.cluster.agent import TAKEN_AWAY, Agent
 from scalelab.execute.cluster.folder import FolderMail
 from scalelab.execute.cluster.mail import Hello, Orders
 from scalelab.execute.cluster.slurm_commands import ANSWER_SECONDS, seconds_left
 from scalelab.store import Journal
-from scalelab.store.fleet import Heart
+from scalelab.store.fleet import QUEUE, Heart
 
 SIGNAL_SECONDS = 60
 """Before its time limit, SLURM sends a job SIGUSR1, and that up to a minute too soon."""
@@ -78,8 +79,9 @@ def serve_job(folder: str) -> str:
         # After SIGTERM it is for SLURM, which preempts, or for whoever cancels it, to start the job again.
         taken = stop.reason.startswith(TAKEN_AWAY)
         if not taken and mail.wish() == "go on" and mail.waits() and mail.deserted():
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(["scontrol", "requeue", name], timeout=ANSWER_SECONDS, check=False)
+            with contextlib.suppress(OSError, StoreError, subprocess.SubprocessError):
+                subprocess.run(["scontrol", "requeue", name], timeout=ANSWER_SECONDS, check=True)
+                mail.fleet.beat(Heart(QUEUE))  # trials wait for it, however long that takes
         return reason
     finally:
         mail.fleet.stop(name)
