@@ -173,13 +173,12 @@ class Resolved(Generic[ComponentT]):
     def _defaults(self) -> dict[str, Any]:
         defaults = {}
         for name, info in self.component.params.model_fields.items():
-            if info.is_required():
-                continue
             try:
-                defaults[name] = info.get_default(call_default_factory=True)
+                if not info.is_required():
+                    defaults[name] = info.get_default(call_default_factory=True)
             except Exception as error:  # a factory of a plugin, or what cannot be copied
-                what = f"{self.component.name}: the default of option {name!r} cannot be had"
-                raise PluginError(f"{what}: {in_words(error)}") from error
+                what = f"{self.component.name}: the default of option {name!r}"
+                raise PluginError(f"{what} cannot be had: {in_words(error)}") from error
         return defaults
 
 
