@@ -100,7 +100,7 @@ class Run(Ledger):
         """Returns what a machine must have to train what is waiting."""
         precision = self.precision.precision if self.precision else None
         plugins = Selection.of(self.catalog)
-        return Needs.of(self.waiting, plugins=plugins, device=self.device, precision=precision)
+        return Needs.of(self.waiting, self.catalog, plugins=plugins, device=self.device, precision=precision)
 
     def _register(self) -> None:
         open_ = self.study.training.precision == "auto"

@@ -22,6 +22,7 @@ from scalelab.cache import file_digest
 
 if TYPE_CHECKING:
     from scalelab.plugins.catalog import Catalog
+    from scalelab.plugins.verify import Kind
     from scalelab.records import Trial
 
 BESIDE = frozenset({"scalelab", "pydantic", "pydantic_core", "annotated-types"})
@@ -41,6 +42,21 @@ def libraries_of_trial(catalog: Catalog, trial: Trial) -> dict[str, str]:
         catalog.optimizer(trial.optimizer.name).build,
     ):
         found |= libraries_of(component)
+    return dict(sorted(found.items()))
+
+
+def files_of(catalog: Catalog, components: Iterable[tuple[Kind, str]]) -> dict[str, str]:
+    """Returns digests of the files, of no distribution, that components are made of, by file.
+
+    Raises:
+        PluginError: A component is unknown.
+    """
+    found: dict[str, str] = {}
+    for kind, name in components:
+        component: Any = catalog.find(kind, name)
+        code = _code_of(component.open if kind == "dataset" else component.build)
+        if code is not None and code.package not in _owners():
+            found |= code.digests()
     return dict(sorted(found.items()))
 
 

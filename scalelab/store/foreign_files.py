@@ -85,6 +85,7 @@ def _csv_call(place: str, path: Path) -> tuple[str, int, dict[str, str]]:
 
 def _layout(path: Path) -> tuple[list[str], str, int]:
     """Returns a CSV file's columns, separator and number of rows, after making sure that every line fits."""
+    csv.field_size_limit(2**31 - 1)  # the whole line, by a separator that is none; 131,072 by default
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()

@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from scalelab.cache import file_digest
 from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.constraints import Constraint
-from scalelab.errors import PluginError, StudyError, brief, in_words, suggest
+from scalelab.errors import PluginError, StudyError, brief, suggest
 from scalelab.params import Params, identity_of, locations
 from scalelab.records import ComponentRef
 from scalelab.space import Dimension
 from scalelab.study.messages import first_problem, join_keys, one_line
 from scalelab.study.model import ComponentEntry, OptimizerEntry, Study, Tune
 from scalelab.study.rules import COUNTS, Rule, followed, rule_of
-from scalelab.study.validate import Key, ends_of, validated
+from scalelab.study.validate import Key, defaults_of, ends_of, validated
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -171,15 +171,7 @@ class Resolved(Generic[ComponentT]):
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
-        defaults = {}
-        for name, info in self.component.params.model_fields.items():
-            try:
-                if not info.is_required():
-                    defaults[name] = info.get_default(call_default_factory=True)
-            except Exception as error:  # a factory of a plugin, or what cannot be copied
-                what = f"{self.component.name}: the default of option {name!r}"
-                raise PluginError(f"{what} cannot be had: {in_words(error)}") from error
-        return defaults
+        return defaults_of(self.component)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
 from scalelab.components import Architecture, Dataset, Optimizer
-from scalelab.errors import in_words
+from scalelab.errors import PluginError, in_words
 from scalelab.params import Params, identity_of
 from scalelab.records import canonical_json
 from scalelab.space import Choice, Dimension, Doubling
@@ -40,6 +40,23 @@ def validated(component: Dataset | Architecture | Optimizer, options: Mapping[st
         if unfaithful:
             raise ValidationError.from_exception_data(component.name, [unfaithful])
     return params
+
+
+def defaults_of(component: Dataset | Architecture | Optimizer) -> dict[str, Any]:
+    """Returns the defaults of a component's options that have one.
+
+    Raises:
+        PluginError: One cannot be had: its factory fails, or it cannot be copied.
+    """
+    defaults = {}
+    for name, info in component.params.model_fields.items():
+        try:
+            if not info.is_required():
+                defaults[name] = info.get_default(call_default_factory=True)
+        except Exception as error:
+            what = f"{component.name}: the default of option {name!r} cannot be had"
+            raise PluginError(f"{what}: {in_words(error)}") from error
+    return defaults
 
 
 def _refusal(name: str, what: str, options: Mapping[str, Any]) -> ValidationError:

@@ -9,9 +9,12 @@ from cluster_toys import threads_for
 
 from scalelab import Cluster, InputError, open_store, run_study
 from scalelab.execute.cluster import agent
+from scalelab.execute.cluster.mail import Needs
 from scalelab.execute.events import Retried, Started
 from scalelab.store.claims import Claims
+from scalelab.study import expand, load_study
 from scalelab.supervise.stop import StopSignal
+from scalelab.supervise.workbench import Selection
 
 
 @pytest.fixture
@@ -179,6 +182,8 @@ def test_a_job_that_comes_late_leaves_a_trial_to_who_has_it_by_now(lab, begun, m
         ({"on": "slurm", "time_limit": "3s"}, "greater than or equal to 60"),
         ({"on": "slurm", "memory": "lots"}, "must be an amount"),
         ({"on": "slurm", "sbatch": {"array": "0-3"}}, "is set by scalelab"),
+        ({"on": "slurm", "sbatch": {"ntasks": "2"}}, "is set by scalelab"),
+        ({"on": "slurm", "sbatch": {"nodes": "2"}}, "is set by scalelab"),
         ({"on": "slurm", "shared_folder": False}, "SLURM needs a folder"),
         ({"on": "ray", "sbatch": {"account": "x"}}, "are of SLURM"),
         ({"on": "slurm", "gpus_per_trial": 0.5}, "whole GPUs"),
@@ -204,3 +209,14 @@ def test_wrong_options_of_a_cluster_are_refused(options, said):
 )
 def test_times_are_read(text, seconds):
     assert Cluster.of("slurm", time_limit=text).time_limit == seconds
+
+
+def test_a_machine_with_another_text_of_a_plugin_complains(lab):
+    trials = expand(load_study(lab.study(), lab.catalog()), lab.catalog()).trials
+    needs = Needs.of(trials, lab.catalog(), plugins=Selection.of(lab.catalog()))
+    assert list(needs.files) == ["toys.py"]
+    assert agent.complaint_about(needs, "s.duckdb") is None
+    toys = lab.plugins / "toys.py"
+    toys.write_text(toys.read_text() + "\nRATE = 2\n")
+    said = agent.complaint_about(needs, "s.duckdb")
+    assert said.endswith("has another toys.py than the coordinator; bring the coordinator's there")

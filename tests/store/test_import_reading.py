@@ -287,3 +287,12 @@ def test_amounts_are_numbers_in_a_column_of_scales(tmp_path):
     file.write_text("params,loss\n10M,3.1\nmany,2.4\n")
     with pytest.raises(InputError, match=r"row 2 of runs\.csv: n_params 'many': must be a positive number"):
         read_runs(file, Wanted())
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_line_may_be_long_and_a_field_too(tmp_path, separator):
+    path = tmp_path / "wide.csv"
+    names = ["n_params", "loss", *(f"x_{i}" for i in range(300))]
+    values = ["1000", "1.5", "9" * 140_000, *("8" * 500 for _ in range(299))]
+    path.write_text("\n".join(separator.join(line) for line in (names, values, values)))
+    assert read_runs(path, Wanted(study="t")).n_runs == 2

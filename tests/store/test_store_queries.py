@@ -137,3 +137,8 @@ def test_export_to_a_place_that_cannot_be_written_is_told(filled, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         filled.export(tmp_path / "file" / "out")
+
+
+def test_times_with_a_zone_are_returned(store):
+    _, ((at,),) = store.rows("select to_timestamp(0)")
+    assert at.timestamp() == 0

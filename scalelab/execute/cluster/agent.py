@@ -20,6 +20,7 @@ from scalelab.execute.cluster.mail import Bye, Hello, Mail, Needs, Orders, Taken
 from scalelab.execute.jobs import FINAL, Event, Finished, Job, Lost, Progressed, Requeued
 from scalelab.execute.local import LocalExecutor
 from scalelab.plugins import load_plugins
+from scalelab.plugins.libraries import files_of
 from scalelab.store import Journal
 from scalelab.supervise.workbench import one_line
 from scalelab.version import __version__
@@ -198,6 +199,10 @@ def complaint_about(needs: Needs, store: str) -> str | None:
                     f"{here} has {kind} {name!r} of version {found}, the coordinator {version}; "
                     "install the same plugin on both"
                 )
+        own = files_of(catalog, [(kind, name) for kind, name, _ in needs.components])
+        for file, digest in needs.files.items():
+            if own.get(file) != digest:
+                return f"{here} has another {file} than the coordinator; bring the coordinator's there"
         if needs.device not in ("auto", "cpu") or needs.precision == "bf16":  # else torch is not needed
             from scalelab.train.device import resolve_device, resolve_precision
 

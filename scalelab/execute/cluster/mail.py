@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import Field, TypeAdapter
 
 from scalelab.execute.jobs import Event, Job
-from scalelab.plugins import Kind
+from scalelab.plugins import Catalog, Kind
+from scalelab.plugins.libraries import files_of
 from scalelab.records import Frozen, Trial
 from scalelab.supervise.workbench import Selection
 from scalelab.version import __version__
@@ -32,6 +33,7 @@ class Needs(Frozen):
     Attributes:
         plugins: Which plugins to load.
         components: Kind, name and version of what the study's trials are made of.
+        files: Digests of the loose files that these are made of, such as a plugin of `--plugins-dir`.
         scalelab_version: The coordinator's, whose records have the same form.
         device: Where to train, see `Job.device`.
         precision: What in; `None` for what suits the device.
@@ -39,19 +41,21 @@ class Needs(Frozen):
 
     plugins: Selection = Selection()
     components: tuple[tuple[Kind, str, int], ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
     scalelab_version: str = ""
     device: str = "auto"
     precision: Literal["fp32", "bf16"] | None = None
 
     @classmethod
-    def of(cls, trials: Iterable[Trial], **rest: Any) -> Self:
+    def of(cls, trials: Iterable[Trial], catalog: Catalog, **rest: Any) -> Self:
         """Returns what jobs must find to train trials; `rest` are the other attributes."""
         found = {
             (kind, spec.name, spec.version)
             for trial in trials
             for kind, spec in zip(_KINDS, (trial.dataset, trial.architecture, trial.optimizer), strict=True)
         }
-        return cls(components=tuple(sorted(found)), scalelab_version=__version__, **rest)
+        files = files_of(catalog, [(kind, name) for kind, name, _ in found])
+        return cls(components=tuple(sorted(found)), files=files, scalelab_version=__version__, **rest)
 
 
 class Orders(Frozen):
