@@ -116,7 +116,7 @@ def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> N
         "running elsewhere": summary.elsewhere,
         "left to the cluster": summary.left,
     }
-    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "none begun"
     said = f"; the plan said {span(*summary.forecast)}" if summary.forecast else ""
     print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)}{said})")
     if summary.sweeping:

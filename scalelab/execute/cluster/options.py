@@ -80,8 +80,10 @@ class Cluster(Frozen):
             first = error.errors()[0]
             name = "on" if not first["loc"] else str(first["loc"][0])
             said = first["msg"].removeprefix("Value error, ")
-            shown = "" if name == "on" else f" = {brief(str(rest.get(name)))}"
-            raise InputError(f"--{name.replace('_', '-')}{shown}: {said}") from error
+            given = rest.get(name)
+            shown = "" if name == "on" or isinstance(given, (dict, list)) else f" = {brief(str(given))}"
+            unit = " seconds" if name == "time_limit" and said[-1].isdigit() else ""
+            raise InputError(f"--{name.replace('_', '-')}{shown}: {said}{unit}") from error
 
     @property
     def kind(self) -> str:
@@ -156,7 +158,7 @@ class Cluster(Frozen):
         if slurm and not self.shared_folder:
             raise ValueError("SLURM needs a folder that its machines share; only Ray can do without")
         if slurm and self.gpus_per_trial % 1:
-            raise ValueError("gpus_per_trial: SLURM gives whole GPUs")
+            raise ValueError("SLURM gives whole GPUs: --gpus-per-trial must be a whole number")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError("gpus_per_trial: above 1 it must be a whole number")
         return self
