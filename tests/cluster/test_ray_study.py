@@ -238,6 +238,14 @@ def test_what_no_machine_has_is_waited_for_with_the_reason(nodes, lab):
     check_untouched(lab)
 
 
+def test_what_a_cluster_of_its_own_can_never_have_ends_the_run(nodes, lab):
+    coordinator = Coordinator(lab, lab.study(), "local", on="ray", gpus_per_trial=3)
+    assert coordinator.process.wait(200) == 2
+    (line,) = [one for one in coordinator.log.read_text().splitlines() if one.startswith("error: ")]
+    assert "no machine of the cluster has 1 CPU, 3 GPU, which was started for this run" in line
+    check_untouched(lab)
+
+
 def test_a_cluster_that_was_started_for_a_run_dies_with_it(nodes, lab):
     study = lab.study(**SLOW)
     first = Coordinator(lab, study, "local", on="ray")

@@ -242,9 +242,17 @@ class Ray:
         self._ends[name] = None
 
     def start(self, n: int) -> None:
-        """Asks for further jobs."""
+        """Asks for further jobs.
+
+        Raises:
+            InputError: They could never start, in a cluster that was started for the run and does not grow.
+        """
         import ray
 
+        if not self.lasting and (lacking := self._lacking()):
+            raise InputError(
+                f"--on {self._cluster.on}: {lacking}, which was started for this run; ask for less"
+            )
         names = [_job(self._fleet.run, secrets.token_hex(3)) for _ in range(n)]
         answer(self._office.expect.remote(names))
         for name in names:
@@ -278,14 +286,22 @@ class Ray:
         queued = sum(name not in roll.hearts and name not in roll.ends for name in self._ends)
         return Standing(running, queued, self._why() if queued else ""), gone
 
+    def _lacking(self) -> str:
+        """Returns what no machine has that a job needs; empty where one has it."""
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(_fits(node, self._wanted) for node in nodes):
+            return ""
+        asked = ", ".join(f"{amount:g} {name}" for name, amount in self._wanted.items())
+        return f"no machine of the cluster has {asked}"
+
     def _why(self) -> str:
         """Returns what jobs wait for."""
         import ray
 
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(_fits(node, self._wanted) for node in nodes):
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in self._wanted.items())
-            return f"no machine of the cluster has {asked}"
+        if lacking := self._lacking():
+            return lacking
         there, free = ray.cluster_resources(), ray.available_resources()
         scarce = [name for name, amount in self._wanted.items() if free.get(name, 0.0) < amount]
         said = [f"{free.get(name, 0.0):g} of {there.get(name, 0.0):g} {name} free" for name in scarce]
