@@ -273,6 +273,7 @@ class TestVerify:
             ("optimizer", {"evaluations": 2}, "evaluations must be a function or None"),
             ("architecture", {"features": {}}, "features must be a function or None"),
             ("architecture", {"head": 1}, "head must be the name of a submodule or None"),
+            ("architecture", {"head": "\udcff"}, "head must be the name of a submodule or None"),
             ("optimizer", {"build": None}, "build must be a function, got None"),
             ("backend", {"devices": ["cpu"]}, "devices must be a function"),
             ("backend", {"load": 1}, "load must be a function"),

@@ -24,6 +24,7 @@ from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
 from scalelab.law import Law
 from scalelab.params import Params
+from scalelab.records import is_sayable
 from scalelab.space import Dimension
 
 Kind = Literal["dataset", "architecture", "optimizer", "backend", "law"]
@@ -126,8 +127,9 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
     if kind == "architecture":
         if component.features is not None and not callable(component.features):
             yield f"features must be a function or None, got {_describe(component.features)}"
-        if component.head is not None and not isinstance(component.head, str):
-            yield f"head must be the name of a submodule or None, got {_describe(component.head)}"
+        head = component.head
+        if head is not None and not (isinstance(head, str) and is_sayable(head)):
+            yield f"head must be the name of a submodule or None, got {_describe(head)}"
     if kind == "optimizer":
         if component.closure not in (None, "whole", "after"):
             yield f"closure must be 'whole', 'after' or None, got {_describe(component.closure)}"
