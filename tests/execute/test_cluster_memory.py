@@ -13,7 +13,6 @@ from memory_toys import crowd_of
 
 from scalelab import Cluster, open_store
 from scalelab.execute.cluster import agent
-from scalelab.execute.cluster.mail import message_from_json
 from scalelab.execute.cluster.room import Room
 from scalelab.execute.events import Retried
 from scalelab.execute.jobs import Warned
@@ -28,7 +27,7 @@ ALONE = (
 @pytest.fixture
 def begun(monkeypatch):
     monkeypatch.setattr(agent, "BEAT_SECONDS", 0.2)
-    return threads_for(monkeypatch)
+    return threads_for(monkeypatch).begun
 
 
 @pytest.fixture
@@ -45,12 +44,6 @@ def warned(events):
     return [event.message for event in events if isinstance(event, Warned)]
 
 
-def goodbyes(begun):
-    said = [path.read_bytes() for path in (begun[0].fleet.folder / "told").glob("*.jsonl")]
-    messages = [message_from_json(line) for text in said for line in text.splitlines()]
-    return [message.reason for message in messages if message.kind == "bye"]
-
-
 def test_trials_that_have_no_room_together_are_trained_in_fewer_jobs(lab, crowd, begun):
     summary, events = crowd("crowd", sizes=(3,), seeds=3, slots=2)
     assert (summary.done, summary.failed) == (3, {})
@@ -61,7 +54,6 @@ def test_trials_that_have_no_room_together_are_trained_in_fewer_jobs(lab, crowd,
         )
         assert reason.endswith("-1.txt)"), "its log is named"
     assert warned(events) == ["memory ran out with 2 jobs at a time; from now on one job at a time"]
-    assert goodbyes(begun).count("memory ran out, and others may share it") == len(lost(events))
     assert begun[0].started == 1 + len(lost(events)), "of two that ended one was asked for again"
     attempts = [outcome.attempts for outcome in open_store(lab.store).outcomes().values()]
     assert sum(attempts) == 3 + len(lost(events))
