@@ -61,10 +61,14 @@ class Ledger:
         Args:
             asked: The trials that it asks for.
         """
-        for trial_id, claim in list(self.under_way.items()):
-            if trial_id not in asked or self.store.journal.has(claim.record_id):
-                del self.under_way[trial_id]
-                self.store.claims.release(claim)
+        settled = [
+            claim
+            for trial_id, claim in self.under_way.items()
+            if trial_id not in asked or self.store.journal.has(claim.record_id)
+        ]
+        for claim in settled:
+            del self.under_way[claim.trial_id]
+        self.store.claims.release(*settled)
 
     def take(self, trials: Sequence[Trial], retry_failed: bool, redo_changed: bool) -> None:
         """Sorts trials by what is known of them."""

@@ -315,9 +315,8 @@ class Run(Ledger):
             self._record(claim, "interrupted", "stopped before it finished")
             self.ended.append(claim)
         self.under_way.clear()
-        if self.ended:
-            self.store.claims.turn_over(self.ended, [], self.study.name, workers=[])
-            self.ended.clear()
+        self.store.claims.release(*self.ended)
+        self.ended.clear()
         if not self.left:
             self.store.claims.rest()
         try:

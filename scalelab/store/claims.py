@@ -152,8 +152,7 @@ class Claims:
         claims: list[Claim] = []
         host, pid, pid_start, pids = this_place(), os.getpid(), own_start(), iter(workers)
         with self._lock():
-            for claim in ended:
-                self._remove(claim)
+            self._remove(ended)
             for trial_id, attempt in wanted:
                 if not self._is_free(trial_id, attempt):
                     continue
@@ -188,8 +187,8 @@ class Claims:
         content = {name: getattr(claim, name) for name in _FIELDS}
         replace_whole(self._path(claim.trial_id), json.dumps(content))
 
-    def _remove(self, claim: Claim) -> None:
-        if self.stands(claim):
+    def _remove(self, claims: Iterable[Claim]) -> None:
+        for claim in filter(self.stands, claims):
             self._path(claim.trial_id).unlink()
 
     def lead(self, run: str) -> bool:
@@ -253,14 +252,15 @@ class Claims:
         there = self._read(self._path(trial_id))
         return there is not None and (there.run, there.attempt) == (run, attempt)
 
-    def release(self, claim: Claim) -> None:
-        """Gives a claim back; nothing happens where another process holds it by now.
+    def release(self, *claims: Claim) -> None:
+        """Gives claims back; nothing happens to one that another process holds by now.
 
         Raises:
             StoreError: The journal's folder cannot be written.
         """
-        with self._lock():
-            self._remove(claim)
+        if claims:
+            with self._lock():
+                self._remove(claims)
 
     def stands(self, claim: Claim) -> bool:
         """Whether a claim is still what was claimed: nobody took its process for dead meanwhile."""
@@ -288,13 +288,12 @@ class Claims:
         Raises:
             StoreError: The journal's folder cannot be written, or an attempt could not be recorded.
         """
-        if not self.dead() and not any(self._read(path) is None for path in self._paths()):
+        if not self.dead() and not self.unreadable():
             return []
         with self._lock():
-            for path in self._paths():
-                if self._read(path) is None:
-                    target = set_aside(path, self._journal.quarantine)
-                    log.warning("warning: claim %s cannot be read; it was moved to %s", path, target)
+            for path in self.unreadable():
+                target = set_aside(path, self._journal.quarantine)
+                log.warning("warning: claim %s cannot be read; it was moved to %s", path, target)
             dead = self.dead()
             self._bury(dead)
         return dead

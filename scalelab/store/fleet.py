@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -157,6 +158,10 @@ class Fleet:
             StoreError: The journal cannot be written.
         """
         self.write({**self.read(), "pid": None})
+
+    def remove(self) -> None:
+        """Clears the run away, once it is over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def unfinished(self, now: float) -> bool:
         """Whether another process may be making the folder: it has no `run.json`, and is young.

@@ -81,7 +81,7 @@ class Threads:
     def close(self, *, leave):
         self.left = leave
         if not leave:
-            shutil.rmtree(self.fleet.folder, ignore_errors=True)
+            self.fleet.remove()
 
 
 class ThreadSite:

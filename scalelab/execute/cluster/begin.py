@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import shutil
 import time
 from typing import Any, Self
 
@@ -60,10 +59,10 @@ class Engagement:
             return
         if not facts:
             if not (fleet.unfinished(now) or fleet.living(now)):
-                shutil.rmtree(fleet.folder, ignore_errors=True)
+                fleet.remove()
         elif not facts.get("lasting", True):  # its cluster ended with its coordinator
             if not fleet.living(now) and claims.lead(fleet.run):
-                shutil.rmtree(fleet.folder, ignore_errors=True)
+                fleet.remove()
                 claims.end_run(fleet.run)
         elif not self._reaches(facts):
             log.warning(

@@ -60,7 +60,7 @@ class SlurmSite:
     def clear(self, fleet: Fleet, journal: Journal) -> None:
         """Removes the run's folder: what jobs said that counts are records in the journal."""
         del journal
-        shutil.rmtree(fleet.folder, ignore_errors=True)
+        fleet.remove()
 
     def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Slurm:
         """Returns what it does for a run."""
@@ -209,7 +209,7 @@ class Slurm:
         if queue(self._job_name) is None:
             self._fleet.leave()
         else:
-            shutil.rmtree(self._fleet.folder, ignore_errors=True)
+            self._fleet.remove()
 
 
 def _job_name(run: str) -> str:
