@@ -68,6 +68,11 @@ def is_sayable(text: str) -> bool:
         return False
 
 
+def trial_of(record_id: str) -> str:
+    """Returns the trial whose attempt a record is of."""
+    return record_id.rpartition("-")[0]
+
+
 def _none_if_not_finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

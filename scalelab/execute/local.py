@@ -152,12 +152,12 @@ class LocalExecutor:
 
     def submit(self, job: Job) -> None:
         """Hands a job to an idle worker."""
-        free = self._free()
-        if not free:
+        worker = next(iter(self._free()), None)
+        if worker is None:
             raise RuntimeError("submit() without a free slot")
-        attempt = self._workers[free[0]].attempt = _Attempt(job)
-        free[0].redirect(attempt.log.write)
-        free[0].send(job)
+        attempt = self._workers[worker].attempt = _Attempt(job)
+        worker.redirect(attempt.log.write)
+        worker.send(job)
 
     def poll(self, timeout: float) -> list[Event]:
         """Returns what the workers said, the loss of a worker among it."""

@@ -55,8 +55,7 @@ def files_of(catalog: Catalog, components: Iterable[tuple[Kind, str]]) -> dict[s
     for kind, name in components:
         component: Any = catalog.find(kind, name)
         code = _code_of(component.open if kind == "dataset" else component.build)
-        if code is not None and code.package not in _owners():
-            found |= code.digests()
+        found |= {} if code is None else code.loose()
     return dict(sorted(found.items()))
 
 
@@ -73,7 +72,7 @@ def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
     names = {one for name in code.names - sys.stdlib_module_names for one in owners.get(name, ())}
     versions = {name: _version(name) for name in names - BESIDE}
     found = {name: known for name, known in versions.items() if known is not None}
-    return found if code.package in owners else found | code.digests()
+    return found | code.loose()
 
 
 def sources_of(function: Callable[..., Any]) -> Mapping[str, str]:
@@ -117,6 +116,10 @@ class _Code:
     def digests(self) -> dict[str, str]:
         """Returns what names each file by its content."""
         return {file.relative_to(self.root).as_posix(): file_digest(file)[:12] for file in self.files}
+
+    def loose(self) -> dict[str, str]:
+        """Returns likewise the files that no distribution brought."""
+        return {} if self.package in _owners() else self.digests()
 
 
 _READ: dict[Path, _Code] = {}

@@ -17,6 +17,7 @@ from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.room import Room
 from scalelab.execute.crew import Crew
 from scalelab.execute.jobs import FINAL, Begun, Event, Finished, Job, Lost, Requeued, Warned, Withdrawn
+from scalelab.records import trial_of
 from scalelab.store import Journal
 from scalelab.store.fleet import QUEUE, Fleet, Heart
 
@@ -176,7 +177,7 @@ class ClusterExecutor:
         elif isinstance(message, Told):
             return self._told(message.record_id, message.event)
         elif isinstance(message, Taken):
-            trial_id = message.record_id.rpartition("-")[0]
+            trial_id = trial_of(message.record_id)
             self._busy.add(agent)
             self._stillborn.clear()
             self._room.began(trial_id)
@@ -303,7 +304,7 @@ class ClusterExecutor:
             self._count_stillborn(gone.reason)
         events: list[Event] = []
         for record_id in leased:
-            trial_id = record_id.rpartition("-")[0]
+            trial_id = trial_of(record_id)
             lost = Lost(trial_id=trial_id, reason=gone.reason, counts=gone.counts)
             events += self._told(record_id, lost)
             self._machines.post.end_lease(gone.agent, record_id)
@@ -336,7 +337,7 @@ class ClusterExecutor:
             return False
         self._over = True
         self._machines.post.want("interrupt")
-        taken_back = [record_id.rpartition("-")[0] for record_id in self._machines.post.withdraw()]
+        taken_back = [trial_of(record_id) for record_id in self._machines.post.withdraw()]
         taken_back += [job.trial.id for job in self._unposted]
         self._unposted.clear()
         self._withdrawn += [trial_id for trial_id in taken_back if self._jobs.pop(trial_id, None)]

@@ -24,11 +24,10 @@ _BYTES = {
     "TB": 10**12,
 }
 _SBATCH_NAME = re.compile(r"[a-z][a-z-]*")
-# What scalelab asks for itself, or cannot work without.
 _OWN = ("array", "job-name", "output", "error", "signal", "requeue", "no-requeue", "time", "mem", "partition",
         "cpus-per-task", "open-mode", "wait", "wrap", "parsable", "nodes", "ntasks", "ntasks-per-node",
         "ntasks-per-socket", "ntasks-per-core", "ntasks-per-gpu")  # fmt: skip
-"""What scalelab sets; of tasks and nodes a job has one, since each task would take itself for the job."""
+"""What scalelab asks for itself or cannot work without: each of several tasks would act as the job."""
 
 
 class Cluster(Frozen):

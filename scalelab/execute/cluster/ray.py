@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 from typing import Any
 
@@ -122,7 +121,11 @@ class RaySite:
 
     def room(self) -> int:
         """Returns how many jobs it has room for now, at least 1."""
-        return room(self._cluster)
+        import ray
+
+        free, wanted = ray.available_resources(), _resources(self._cluster)
+        machines = sum(_fits(node["Resources"], wanted) for node in ray.nodes() if node["Alive"])
+        return max(1, min(machines, _fits(free, wanted)))
 
     def knows(self, run: str) -> bool:
         """Whether it has the office of a run."""
@@ -140,7 +143,7 @@ class RaySite:
             office = ray.get_actor(_office(fleet.run), namespace=NAMESPACE)
             RayPost(office, fleet, journal, travels=True).hear()
             ray.kill(office)
-        shutil.rmtree(fleet.folder, ignore_errors=True)
+        fleet.remove()
 
     def machines(self, fleet: Fleet, journal: Journal, orders: Orders, *, joined: bool) -> Ray:
         """Returns what it does for a run."""
@@ -149,15 +152,6 @@ class RaySite:
     def leave(self) -> None:
         """Ends the connection that was made, and the cluster that was started."""
         disconnect()
-
-
-def room(cluster: Cluster) -> int:
-    """Returns how many jobs the cluster has room for now, at least 1."""
-    import ray
-
-    free, wanted = ray.available_resources(), _resources(cluster)
-    machines = sum(_fits(node["Resources"], wanted) for node in ray.nodes() if node["Alive"])
-    return max(1, min(machines, _fits(free, wanted)))
 
 
 def _resources(cluster: Cluster) -> dict[str, float]:
@@ -325,7 +319,7 @@ class Ray:
         with contextlib.suppress(StoreError):  # the office is gone, and so what it had
             self.post.hear()
         ray.kill(self._office)
-        shutil.rmtree(self._fleet.folder, ignore_errors=True)
+        self._fleet.remove()
 
 
 def _gone(name: str, reference: Any, roll: Roll) -> Gone:

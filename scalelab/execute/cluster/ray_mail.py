@@ -17,6 +17,7 @@ from scalelab.execute.cluster.mail import Bye, Hello, Message, Orders, Told, Wis
 from scalelab.execute.cluster.ray_office import Files, Posted
 from scalelab.execute.jobs import FINAL, Job, Progressed, Requeued
 from scalelab.permissions import make_folder
+from scalelab.records import trial_of
 from scalelab.store import Journal
 from scalelab.store.claims import Claims
 from scalelab.store.files import replace_whole, writing
@@ -199,7 +200,7 @@ class RayMail:
             self._office.tell.remote(self._heart.agent, text)
 
     def _paths(self, record_id: str) -> list[Path]:
-        journal, trial_id = self._scratch, record_id.rpartition("-")[0]
+        journal, trial_id = self._scratch, trial_of(record_id)
         if journal is None:
             return []
         record = journal.new / f"{record_id}{RECORDS.suffix}"

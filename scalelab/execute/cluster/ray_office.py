@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scalelab.execute.cluster.mail import Wish
+from scalelab.records import trial_of
 
 NAMESPACE = "scalelab"
 STORED_BYTES = 100_000
@@ -112,7 +113,7 @@ class Office:
             return None
         record_id, job = self._inbox.popitem(last=False)
         self._leases[record_id] = agent, job
-        return record_id, job, self._checkpoints.get(record_id.rpartition("-")[0])
+        return record_id, job, self._checkpoints.get(trial_of(record_id))
 
     def put_back(self, agent: str, record_id: str, following: str, job: str, files: Files) -> None:
         """Ends a lease and puts the next attempt at the head of the inbox."""
@@ -130,7 +131,7 @@ class Office:
         """Keeps what a job said until the coordinator hears it, and ends a lease."""
         if ended is not None:
             self._leases.pop(ended, None)
-            self._checkpoints.pop(ended.rpartition("-")[0], None)
+            self._checkpoints.pop(trial_of(ended), None)
         self._say(agent, message, files or {})
 
     def progress(self, agent: str, message: str, record_id: str) -> None:
@@ -165,7 +166,7 @@ class Office:
                 del self._said[number]
 
     def _keep_checkpoint(self, record_id: str, content: bytes) -> None:
-        self._checkpoints[record_id.rpartition("-")[0]] = _stored({"": content})[""]
+        self._checkpoints[trial_of(record_id)] = _stored({"": content})[""]
 
     def hear(self, heard: int) -> list[Said]:
         """Returns what was said after that number, and lets go of what was said up to it."""
