@@ -144,6 +144,12 @@ def jobs_of(lab: Lab) -> list[int]:
     return [heart.pid for heart in hearts if heart.agent != QUEUE and psutil.pid_exists(heart.pid)]
 
 
+def jobs_shown(lab: Lab) -> list[int]:
+    """Waits until `status` shows two jobs; returns their processes."""
+    wait_for(lambda: len(jobs_of(lab)) == 2, "jobs that status shows")
+    return jobs_of(lab)
+
+
 def worker_of(job: int) -> int | None:
     """Returns the process in which a job trains, once there is one."""
     children = psutil.Process(job).children()

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from ray_lab import Coordinator, Lab, Nodes, check_settled, jobs_of, run, wait_for
+from ray_lab import Coordinator, Lab, Nodes, check_settled, jobs_shown, run, wait_for
 
 from scalelab import open_store
 from scalelab.errors import InputError
@@ -89,8 +89,7 @@ def test_what_the_office_of_a_dead_run_has_is_taken_in_by_another_study(nodes, l
     study = lab.study(**SLOW)
     first = Coordinator(lab, study, on=nodes.on, shared_folder=False)
     first.wait_done(1)
-    wait_for(lambda: len(jobs_of(lab)) == 2, "jobs that status shows")
-    jobs = jobs_of(lab)
+    jobs = jobs_shown(lab)
     first.kill()
     (fleet,) = fleets(open_store(lab.store).journal)
     connect(Cluster.of(nodes.on))

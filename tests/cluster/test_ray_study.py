@@ -15,7 +15,18 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ray_lab import Coordinator, Lab, Nodes, check_settled, jobs_of, losses, run, wait_for, worker_of
+from ray_lab import (
+    Coordinator,
+    Lab,
+    Nodes,
+    check_settled,
+    jobs_of,
+    jobs_shown,
+    losses,
+    run,
+    wait_for,
+    worker_of,
+)
 
 from scalelab import open_store
 from scalelab.errors import InputError
@@ -66,8 +77,7 @@ def test_jobs_outlive_their_coordinator_and_the_next_one_joins_them(nodes, lab, 
     study = lab.study(**SLOW)
     first = Coordinator(lab, study, on=nodes.on, shared_folder=shared)
     first.wait_done(2)
-    wait_for(lambda: len(jobs_of(lab)) == 2, "jobs that status shows")
-    jobs = jobs_of(lab)
+    jobs = jobs_shown(lab)
     first.kill()
     assert jobs_of(lab) == jobs
     joined = []

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
-from scalelab import run_study
+from scalelab import open_store, run_study
+from scalelab.execute.events import Retried
+from scalelab.execute.jobs import Warned
+
+ALONE = (
+    "memory ran out on cpu with batch_size = 16, though no other trial shared it; "
+    "a smaller batch or model would help, or a device with more memory"
+)
 
 PLUGIN = """
 import json
@@ -126,6 +133,29 @@ def crowd_of(lab):
         return run_study(study, lab.store, **options), events
 
     return run
+
+
+def lost(events):
+    """Returns why trials were lost that are tried again."""
+    return [event.reason for event in events if isinstance(event, Retried)]
+
+
+def warned(events):
+    """Returns what a run warned of."""
+    return [event.message for event in events if isinstance(event, Warned)]
+
+
+def check_all_found_room(lab, summary, events):
+    """Makes sure that three trials, two of which have no room together, are done, none tried for nothing."""
+    assert (summary.done, summary.failed) == (3, {})
+    assert 1 <= len(lost(events)) <= 2, "those that were under way together"
+    for reason in lost(events):
+        assert reason.startswith(
+            "memory ran out on cpu with batch_size = 16; use a smaller batch or model, or "
+        )
+        assert reason.endswith("-1.txt)"), "its log is named"
+    attempts = [outcome.attempts for outcome in open_store(lab.store).outcomes().values()]
+    assert sum(attempts) == 3 + len(lost(events))
 
 
 def notes(lab):

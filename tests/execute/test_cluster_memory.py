@@ -9,19 +9,12 @@ import pytest
 from cluster_toys import threads_for
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_toys import crowd_of
+from memory_toys import ALONE, check_all_found_room, crowd_of, lost, warned
 
 from scalelab import Cluster, open_store
 from scalelab.execute.cluster import agent
 from scalelab.execute.cluster.room import Room
-from scalelab.execute.events import Retried
-from scalelab.execute.jobs import Warned
 from scalelab.supervise.stop import StopSignal
-
-ALONE = (
-    "memory ran out on cpu with batch_size = 16, though no other trial shared it; "
-    "a smaller batch or model would help, or a device with more memory"
-)
 
 
 @pytest.fixture
@@ -36,27 +29,11 @@ def crowd(lab, begun):
     return lambda does, *, slots, **options: run(does, on=Cluster(on="slurm", slots=slots), **options)
 
 
-def lost(events):
-    return [event.reason for event in events if isinstance(event, Retried)]
-
-
-def warned(events):
-    return [event.message for event in events if isinstance(event, Warned)]
-
-
 def test_trials_that_have_no_room_together_are_trained_in_fewer_jobs(lab, crowd, begun):
     summary, events = crowd("crowd", sizes=(3,), seeds=3, slots=2)
-    assert (summary.done, summary.failed) == (3, {})
-    assert 1 <= len(lost(events)) <= 2, "those that were under way together"
-    for reason in lost(events):
-        assert reason.startswith(
-            "memory ran out on cpu with batch_size = 16; use a smaller batch or model, or "
-        )
-        assert reason.endswith("-1.txt)"), "its log is named"
+    check_all_found_room(lab, summary, events)
     assert warned(events) == ["memory ran out with 2 jobs at a time; from now on one job at a time"]
     assert begun[0].started == 1 + len(lost(events)), "of two that ended one was asked for again"
-    attempts = [outcome.attempts for outcome in open_store(lab.store).outcomes().values()]
-    assert sum(attempts) == 3 + len(lost(events))
 
 
 def test_a_trial_that_has_no_room_alone_fails_and_leaves_the_jobs_to_the_others(lab, crowd, monkeypatch):

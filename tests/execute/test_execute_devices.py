@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from memory_toys import crowd_of, notes
+from memory_toys import ALONE, check_all_found_room, crowd_of, lost, notes, warned
 
 from scalelab import plan_study
 from scalelab.execute import devices, worker
 from scalelab.execute.devices import Device, devices_for
-from scalelab.execute.events import Retried
-from scalelab.execute.jobs import Finished, Warned
+from scalelab.execute.jobs import Finished
 from scalelab.store import open_store
 from scalelab.train.device import GPU_SLOTS, leave_others_room
 
@@ -56,35 +55,19 @@ def test_the_processes_that_time_for_a_plan_share_them_likewise(lab, crowd, monk
     assert {note["CUDA_VISIBLE_DEVICES"] for note in after} == {"GPU-a", "MIG-b"}
 
 
-def lost(events):
-    return [event.reason for event in events if isinstance(event, Retried)]
-
-
 def test_trials_that_have_no_room_together_are_trained_one_at_a_time(lab, crowd):
     summary, events = crowd("crowd", sizes=(3,), seeds=3, workers=2)
-    assert (summary.done, summary.failed) == (3, {})
-    assert 1 <= len(lost(events)) <= 2, "those that were under way together"
-    for reason in lost(events):
-        assert reason.startswith(
-            "memory ran out on cpu with batch_size = 16; use a smaller batch or model, or "
-        )
-        assert reason.endswith("-1.txt)"), "its log is named"
-    (warned,) = [event.message for event in events if isinstance(event, Warned)]
-    assert warned == (
+    check_all_found_room(lab, summary, events)
+    assert warned(events) == [
         "memory ran out on this machine with 2 trials at a time; from now on one trial at a time there"
-    )
-    attempts = [outcome.attempts for outcome in open_store(lab.store).outcomes().values()]
-    assert sum(attempts) == 3 + len(lost(events))
+    ]
 
 
 def test_a_trial_that_has_no_room_alone_fails_and_leaves_the_slots_to_the_others(lab, crowd):
     summary, events = crowd("crowd", sizes=(0, 9), seeds=2, workers=2)
     assert (summary.done, len(summary.failed)) == (2, 2)
     for trial_id, reason in summary.failed.items():
-        assert reason == (
-            "memory ran out on cpu with batch_size = 16, though no other trial shared it; "
-            "a smaller batch or model would help, or a device with more memory"
-        )
+        assert reason == ALONE
         assert open_store(lab.store).outcomes()[trial_id][0] == "failed"
         assert summary.logs[trial_id].exists()
     assert all(event.status in ("done", "failed") for event in events if isinstance(event, Finished))
