@@ -184,6 +184,8 @@ def test_a_job_that_comes_late_leaves_a_trial_to_who_has_it_by_now(lab, begun, m
         ({"on": "slurm", "sbatch": {"array": "0-3"}}, "is set by scalelab"),
         ({"on": "slurm", "sbatch": {"ntasks": "2"}}, "is set by scalelab"),
         ({"on": "slurm", "sbatch": {"nodes": "2"}}, "is set by scalelab"),
+        ({"on": "slurm", "sbatch": {"ntasks-per-n": "2"}}, "is set by scalelab"),
+        ({"on": "slurm", "sbatch": {"tasks-per-node": "2"}}, "is set by scalelab"),
         ({"on": "slurm", "shared_folder": False}, "SLURM needs a folder"),
         ({"on": "ray", "sbatch": {"account": "x"}}, "are of SLURM"),
         ({"on": "slurm", "gpus_per_trial": 0.5}, "whole GPUs"),

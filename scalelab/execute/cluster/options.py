@@ -26,7 +26,7 @@ _BYTES = {
 _SBATCH_NAME = re.compile(r"[a-z][a-z-]*")
 _OWN = ("array", "job-name", "output", "error", "signal", "requeue", "no-requeue", "time", "mem", "partition",
         "cpus-per-task", "open-mode", "wait", "wrap", "parsable", "nodes", "ntasks", "ntasks-per-node",
-        "ntasks-per-socket", "ntasks-per-core", "ntasks-per-gpu")  # fmt: skip
+        "ntasks-per-socket", "ntasks-per-core", "ntasks-per-gpu", "tasks-per-node")  # fmt: skip
 """What scalelab asks for itself or cannot work without: each of several tasks would act as the job."""
 
 
@@ -141,7 +141,7 @@ class Cluster(Frozen):
                 raise ValueError(
                     f"{brief(name)} is not an option of sbatch: give NAME=VALUE, such as account=ecg"
                 )
-            if name in _OWN:
+            if any(own.startswith(name) for own in _OWN):  # sbatch takes beginnings of names, too
                 raise ValueError(
                     f"{name} is set by scalelab; see --slots, --time-limit, --memory, --cpus-per-trial, --on"
                 )
