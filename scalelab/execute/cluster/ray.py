@@ -56,9 +56,12 @@ def connect(cluster: Cluster) -> None:
                 ray.init(address=address or "auto", **quiet)
                 _begun.append("joined")
                 return
-            except ConnectionError:
+            except ConnectionError as error:
                 if address:
-                    raise
+                    hint = (
+                        "where `ray start` said that token authentication is enabled, set RAY_AUTH_MODE=token"
+                    )
+                    raise ConnectionError(f"{error}; {hint}") from error
         if cluster.at_stop == "leave":
             raise ConnectionError(
                 "there is no cluster to leave jobs to, and one that is started for the run ends with it; "
