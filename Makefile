@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLUSTERS := $(VENV)/.clusters
+IMPORTS := build/imports/.ready
+PAGE := build/page/.ready
 MITDB ?= ../shared/data/mitdb
-# Whether test-ray and test-slurm skip their tests (try) or fail (must) where no cluster can be started.
+# Whether these tests are skipped (try) or fail (must) where no cluster or no browser can be started.
 RAY ?= try
 SLURM ?= try
+BROWSER ?= try
 # What test-python installs of PyTorch; other versions may bring gigabytes of CUDA.
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint test-wheel test-third-party test-ray test-slurm test-lowest test-python reference clean
+.PHONY: demo test lint test-wheel test-third-party test-imports test-page test-ray test-slurm test-lowest test-python reference clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +49,22 @@ test-wheel:
 test-third-party: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/third-party -r .ci/third-party.txt
 	PYTHONPATH="$(CURDIR)/build/third-party" OMP_NUM_THREADS=1 $(BIN)/pytest tests/third_party
+
+$(IMPORTS): $(CLUSTERS) .ci/imports.txt
+	rm -rf build/imports
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/imports -r .ci/imports.txt
+	touch $(IMPORTS)
+
+## test-imports: files that other trackers write (Optuna, MLflow, Lightning, …), installed into build/imports
+test-imports: $(IMPORTS)
+	SCALELAB_IMPORTS=must PYTHONPATH="$(CURDIR)/build/imports" OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/imports
+
+$(PAGE): $(READY) .ci/page.sh .ci/page.txt .ci/page/package-lock.json
+	PIP=$(BIN)/pip .ci/page.sh
+
+## test-page: the HTML page in Debian's chromium, driven by Playwright from build/page; BROWSER=must fails where it is missing
+test-page: $(PAGE)
+	SCALELAB_PAGE=$(BROWSER) PYTHONPATH="$(CURDIR)/build/page/python" OMP_NUM_THREADS=1 $(BIN)/pytest -rs tests/page
 
 ## test-ray: studies on a Ray cluster of two nodes that is started here; RAY=must fails where it cannot be
 test-ray: $(CLUSTERS)

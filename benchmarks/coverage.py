@@ -2,13 +2,16 @@
 
     python benchmarks/coverage.py [--draws 500] [--method auto] [--law power-offset chinchilla] [--noise
     0.003 ...]
+    python benchmarks/coverage.py --plentiful [--draws 500]
     python benchmarks/coverage.py --averaged [--draws 300] [--points 4 8 15 30] [--against OTHER_CHECKOUT]
 
 For each law and noise level as many data sets as asked for are drawn, fitted with the default estimator,
 and the intervals of the exponents and of the loss at ten times the largest scale compared with the truth.
-With `--averaged` nobody knows the law: runs are those of `simulated_runs.py`, `auto` is fitted, and its
-interval of that loss is counted; laws of two axes are left out where the rows are too few for any form. With
-`--against` the other program does the same draws, and its coverage and score stand beside.
+With `--plentiful` the same for hundreds of rows, whose intervals are limits of large samples, also where the
+law misses something at each scale that all seeds of it share. With `--averaged` nobody knows the law: runs
+are those of `simulated_runs.py`, `auto` is fitted, and its interval of that loss is counted; laws of two axes
+are left out where the rows are too few for any form. With `--against` the other program does the same draws,
+and its coverage and score stand beside.
 Prints a Markdown table; docs/laws.md shows it.
 """
 
@@ -36,33 +39,55 @@ from scalelab.errors import FitError
 NOISES = (0.003, 0.01, 0.03)
 LEVEL = 0.9
 KNOWN = ("power-offset", "chinchilla")
+PLENTIFUL = (
+    ("power-offset, 400 sizes", 0.0),
+    ("chinchilla, 400 cells", 0.0),
+    ("chinchilla, 100 cells of 10 seeds", 0.0),
+    ("chinchilla, 100 cells of 10 seeds", 0.01),
+)
+"""Designs, and the standard deviation of what the law misses at a scale."""
 
 
 def designs() -> dict[str, tuple[dict, dict, dict]]:
     """Truth, rows and the point ten times beyond them, by law."""
-    n, d = np.meshgrid(np.geomspace(1e7, 1e9, 7), np.geomspace(2e8, 2e10, 7))
-    line, tenfold = {"n_params": np.geomspace(1e6, 1e9, 30)}, {"n_params": np.array([1e10])}
-    return {
-        "power-offset": ({"E": 1.5, "A": 281.8, "alpha": 0.35}, line, tenfold),
-        "chinchilla": (
-            {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37},
-            {"n_params": n.ravel(), "n_examples": d.ravel()},
-            {"n_params": np.array([1e10]), "n_examples": np.array([2e11])},
-        ),
+    line = {"E": 1.5, "A": 281.8, "alpha": 0.35}, {"n_params": np.array([1e10])}
+    plane = (
+        {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37},
+        {"n_params": np.array([1e10]), "n_examples": np.array([2e11])},
+    )
+
+    def sizes(n: int) -> dict:
+        return {"n_params": np.geomspace(1e6, 1e9, n)}
+
+    def grid(n: int, seeds: int = 1) -> dict:
+        cells = np.meshgrid(np.geomspace(1e7, 1e9, n), np.geomspace(2e8, 2e10, n))
+        return dict(zip(plane[1], (np.tile(axis.ravel(), seeds) for axis in cells), strict=True))
+
+    runs = {
+        "power-offset": (*line, sizes(30)),
+        "chinchilla": (*plane, grid(7)),
+        "power-offset, 400 sizes": (*line, sizes(400)),
+        "chinchilla, 400 cells": (*plane, grid(20)),
+        "chinchilla, 100 cells of 10 seeds": (*plane, grid(10, 10)),
     }
+    return {name: (params, x, beyond) for name, (params, beyond, x) in runs.items()}
 
 
-def simulate(name: str, sigma: float, draws: int, method: str) -> dict[str, tuple[float, float]]:
+def simulate(
+    name: str, sigma: float, draws: int, method: str, missed: float = 0.0
+) -> dict[str, tuple[float, float]]:
     """Returns coverage and median width of each quantity's interval."""
     from scalelab.analysis.laws import get_law
 
     params, x, beyond = designs()[name]
-    law = get_law(name)
+    law = get_law(name.split(",")[0])
+    _, cells = np.unique(np.stack(list(x.values())), axis=1, return_inverse=True)
     clean, truth = law.predict(params, x), law.predict(params, beyond)[0]
     inside, widths = defaultdict(list), defaultdict(list)
     for draw in range(draws):
         rng = np.random.default_rng([draw, round(sigma * 1e6)])
-        fit = fit_law(name, x, clean * np.exp(rng.normal(0.0, sigma, clean.size)), seed=draw)
+        noise = rng.normal(0.0, sigma, clean.size) + missed * rng.normal(size=cells.max() + 1)[cells]
+        fit = fit_law(law, x, clean * np.exp(noise), seed=draw)
         ends = {
             quantity: (*fit.interval(quantity, LEVEL, method=method), params[quantity])
             for quantity in law.exponents
@@ -154,6 +179,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--method", default="auto", help="of the interval, one of those in docs/laws.md")
     parser.add_argument("--law", nargs="+", choices=list(designs()))
+    parser.add_argument("--plentiful", action="store_true", help="hundreds of rows")
     parser.add_argument("--averaged", action="store_true")
     parser.add_argument("--points", nargs="+", type=int, default=[4, 8, 15, 30])
     parser.add_argument("--noise", nargs="+", type=float, default=list(NOISES))
@@ -167,16 +193,18 @@ def main() -> None:
         unknown(options.points, options.draws, options.against)
         return
     columns = f"coverage of 90% ({options.draws} draws) | median width | s a draw"
-    print(f"| law | noise of the log loss | quantity | {columns} |")
-    print("|---|---|---|---|---|---|")
-    for name in options.law or KNOWN:
-        for sigma in options.noise:
-            start = time.perf_counter()
-            found = simulate(name, sigma, options.draws, options.method)
-            seconds = (time.perf_counter() - start) / options.draws
-            for quantity, (coverage, width) in found.items():
-                line = f"| {name} | {sigma:g} | {quantity} | {coverage:.1%} | {width:.3g} | {seconds:.2f} |"
-                print(line, flush=True)
+    print(f"| law | noise of the log loss | missed at a scale | quantity | {columns} |")
+    print("|---|---|---|---|---|---|---|")
+    cases = product(options.law or KNOWN, (0.0,), options.noise)
+    if options.plentiful:
+        cases = ((name, missed, 0.01) for name, missed in PLENTIFUL)
+    for name, missed, sigma in cases:
+        start = time.perf_counter()
+        found = simulate(name, sigma, options.draws, options.method, missed)
+        seconds = (time.perf_counter() - start) / options.draws
+        for quantity, (coverage, width) in found.items():
+            line = f"| {name} | {sigma:g} | {missed:g} | {quantity} | {coverage:.1%} | {width:.3g} |"
+            print(line, f"{seconds:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ QUESTIONS = (
     ("predict", "--at", "n_params=1e7", "--at", "n_examples=1e5"),
     ("predict", "--at", "train_flops=1e14", "--law", "auto"),
     ("predict", "--reach", "0.06"),
-    ("advise", "--budget", "1e13"),
+    ("advise", "--budget", "1e12"),
 )
 LATENCY = ("advise", "--max-latency", "0.3ms", "--device", "openvino:CPU:f32")
 

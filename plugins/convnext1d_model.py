@@ -3,7 +3,8 @@
 Activations are (batch, time, channels) throughout: LayerNorm and the linear layers then work on contiguous
 memory without a permutation in any block. The depthwise convolution sees the same memory as a (batch,
 channels, 1, time) image in PyTorch's channels-last format, again without a copy; a whole training step is
-about a tenth faster on a CPU than with `Conv1d` and permutations (`benchmarks/train_step.py`).
+about a tenth faster on a CPU than with `Conv1d` and permutations (`benchmarks/train_step.py`). In bf16 a
+block on a CPU is the function in `scalelab_plugins.convnext1d_mixed`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch  # noqa: TID253 - imported by scalelab_plugins.convnext1d when a network is built
+from scalelab_plugins.convnext1d_mixed import as_image, as_signal, is_mixed, mixed_block
 from torch import nn  # noqa: TID253
 from torch.nn.functional import gelu  # noqa: TID253
 
@@ -97,11 +99,20 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (batch, time, dim) to the same shape."""
-        image = x.transpose(1, 2).unsqueeze(2)
-        branch = self.depthwise(image).squeeze(2).transpose(1, 2)
+        if is_mixed(x):
+            x = x.float()
+            scale = self.branch_scale(x)
+            layers = (self.depthwise, self.norm, self.expand, self.project)
+            parameters = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+            mixed: torch.Tensor = mixed_block(
+                x, LAYER_NORM_EPS, *parameters, *([] if scale is None else [scale])
+            )
+            return mixed
+        branch = as_signal(self.depthwise(as_image(x)))
         branch = self.project(gelu(self.expand(self.norm(branch))))
         scale = self.branch_scale(x)
-        return x + branch if scale is None else torch.addcmul(x, branch.to(x.dtype), scale)
+        outputs: torch.Tensor = x + branch if scale is None else torch.addcmul(x, branch.to(x.dtype), scale)
+        return outputs
 
     def branch_scale(self, x: torch.Tensor) -> torch.Tensor | None:
         """Returns LayerScale times the mask of stochastic depth, which is tiny beside the branch itself.

@@ -4,12 +4,12 @@ from scalelab.analysis.estimate import Estimate as Estimate
 from scalelab.analysis.estimate import Refusal as Refusal
 from scalelab.analysis.families.advice import Advice as Advice
 from scalelab.analysis.families.advice import FamilyAdvice as FamilyAdvice
-from scalelab.analysis.families.advice import price_of as price_of
 from scalelab.analysis.families.fitted import FittedLaw as FittedLaw
 from scalelab.analysis.families.pairs import Group as Group
 from scalelab.analysis.families.pairs import Pair as Pair
 from scalelab.analysis.families.prediction import Forecast as Forecast
 from scalelab.analysis.families.prediction import Target as Target
+from scalelab.analysis.families.price import price_of as price_of
 from scalelab.analysis.fits.budget import budget_table as budget_table
 from scalelab.analysis.fits.chain import chain as chain
 from scalelab.analysis.fits.checklist import checklist as checklist
@@ -58,14 +58,15 @@ from scalelab.api.files import merge_stores as merge_stores
 from scalelab.api.files import new_plugin as new_plugin
 from scalelab.api.files import plan_download as plan_download
 from scalelab.api.files import synthesize_data as synthesize_data
+from scalelab.api.filters import Filters as Filters
+from scalelab.api.filters import finished_runs as finished_runs
 from scalelab.api.latency import advise_latency as advise_latency
 from scalelab.api.latency import draw_latencies as draw_latencies
 from scalelab.api.latency import propose_network as propose_network
+from scalelab.api.next import next_studies as next_studies
 from scalelab.api.proposals import expected_loss as expected_loss
 from scalelab.api.proposals import propose_run as propose_run
 from scalelab.api.proposals import propose_space as propose_space
-from scalelab.api.source import Filters as Filters
-from scalelab.api.source import finished_runs as finished_runs
 from scalelab.api.source import stored_study as stored_study
 from scalelab.bench.coordinator import BenchSummary as BenchSummary
 from scalelab.bench.coordinator import bench_study as bench_study
@@ -92,6 +93,7 @@ from scalelab.errors import BackendError as BackendError
 from scalelab.errors import DataError as DataError
 from scalelab.errors import FitError as FitError
 from scalelab.errors import InputError as InputError
+from scalelab.errors import KilledError as KilledError
 from scalelab.errors import MemoryRanOutError as MemoryRanOutError
 from scalelab.errors import PluginError as PluginError
 from scalelab.errors import ScalelabError as ScalelabError
@@ -104,6 +106,7 @@ from scalelab.errors import TrainingError as TrainingError
 from scalelab.execute.cluster.options import Cluster as Cluster
 from scalelab.execute.coordinator import run_study as run_study
 from scalelab.execute.events import RunSummary as RunSummary
+from scalelab.execute.logged import run as run
 from scalelab.execute.plan import Plan as Plan
 from scalelab.execute.plan import plan_study as plan_study
 from scalelab.hookspecs import hookimpl as hookimpl
@@ -131,6 +134,8 @@ from scalelab.records import Record as Record
 from scalelab.records import TrainingOptions as TrainingOptions
 from scalelab.records import Trial as Trial
 from scalelab.report.files import write_report as write_report
+from scalelab.report.sections.answer import NextStudy as NextStudy
+from scalelab.script_log import log as log
 from scalelab.space import Choice as Choice
 from scalelab.space import Doubling as Doubling
 from scalelab.space import Float as Float
@@ -143,11 +148,15 @@ from scalelab.store.merge import MergeReport as MergeReport
 from scalelab.study import Study as Study
 from scalelab.study import embedded_study_path as embedded_study_path
 from scalelab.study import load_study as load_study
+from scalelab.train.bundled import bundled_trainer as bundled_trainer
 from scalelab.train.device import seed_everything as seed_everything
 from scalelab.train.groups import parameter_groups as parameter_groups
 from scalelab.train.loop import train_model as train_model
 from scalelab.train.losses import constant_loss as constant_loss
 from scalelab.train.optimizers import composed as composed
-from scalelab.train.results import TrainResult as TrainResult
+from scalelab.trainers import Score as Score
+from scalelab.trainers import Trainer as Trainer
+from scalelab.trainers import TrainerRun as TrainerRun
+from scalelab.trainers import TrainResult as TrainResult
 
 __version__: str

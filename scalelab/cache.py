@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from scalelab.errors import DataError
-from scalelab.regular_files import open_regular
+from scalelab.regular_files import expanded, open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def cache_dir() -> Path:
     """Returns the cache folder: `$SCALELAB_CACHE` or the platform's cache folder for scalelab."""
     chosen = os.environ.get("SCALELAB_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("scalelab", appauthor=False))

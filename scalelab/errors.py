@@ -11,7 +11,8 @@
     │   ├── StoreNewerError           a newer scalelab wrote it
     │   └── StoreDamagedError         its file is not what DuckDB or scalelab wrote
     ├── TrainingError             exit code 1   one trial could not be trained
-    │   └── MemoryRanOutError         where it was trained, memory ran out
+    │   ├── MemoryRanOutError         where it was trained, memory ran out
+    │   └── KilledError               its command was killed, which says nothing about it
     └── BackendError              exit code 1   one model could not be run on one device
 
 Every message is one line that says *what* is wrong, *where*, and *what to do*. The command line prints it
@@ -86,6 +87,10 @@ class TrainingError(ScalelabError):
 
 class MemoryRanOutError(TrainingError):
     """Memory ran out while a trial was trained, which may have enough of it among fewer workers."""
+
+
+class KilledError(TrainingError):
+    """The command of a trial was killed by somebody else, which is not the trial's fault."""
 
 
 class BackendError(ScalelabError):

@@ -1,4 +1,4 @@
-"""The whole extension surface: five hooks, each returning frozen descriptors.
+"""The whole extension surface: six hooks, each returning frozen descriptors.
 
 A plugin is a module that implements one or more of these functions, marked with `scalelab.hookimpl` and
 named by an entry point of the group `scalelab`, or one file in a folder given as `--plugins-dir`. A hook
@@ -16,6 +16,7 @@ from scalelab.components import Architecture, Backend, Dataset, Optimizer
 
 if TYPE_CHECKING:
     from scalelab.law import Law
+    from scalelab.trainers import Trainer
 
 hookspec = pluggy.HookspecMarker("scalelab")
 hookimpl = pluggy.HookimplMarker("scalelab")
@@ -173,4 +174,45 @@ def scalelab_laws() -> list[Law]:  # type: ignore[empty-body]
         @scalelab.hookimpl
         def scalelab_laws():
             return [Logarithmic()]
+    """
+
+
+@hookspec
+def scalelab_trainers() -> list[Trainer]:  # type: ignore[empty-body]
+    """Ways to train, beside scalelab's own loop.
+
+    Example:
+        import math
+        from pydantic import Field
+        import scalelab
+
+        class SmoothedParams(scalelab.Params):
+            smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the training loss")
+
+        def train_smoothed(params, run):
+            from torch.nn.functional import cross_entropy
+            step, _ = run.resume()
+            while step < run.n_steps:
+                stop = run.should_stop()
+                run.save(step)  # now and then, and always before a stop
+                if stop:
+                    return run.result("interrupted", step)
+                step += 1
+                run.begin(step)
+                inputs, targets = run.batch(step)
+                run.optimizer.zero_grad()
+                loss = cross_entropy(run.module(inputs), targets, label_smoothing=params.smoothing)
+                loss.backward()
+                run.optimizer.step()
+                if step in run.validations and not math.isfinite(run.report(step, loss.item()).loss):
+                    return run.result("diverged", step)
+            return run.result("done", step)
+
+        @scalelab.hookimpl
+        def scalelab_trainers():
+            summary = "Cross-entropy with smoothed labels"
+            return [scalelab.Trainer(
+                name="smoothed", summary=summary, train=train_smoothed, params=SmoothedParams,
+                ignores=("ema", "class_weights", "clip_norm", "precision"),  # options of [training]
+            )]
     """

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from operator import gt
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,8 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -204,6 +206,9 @@ class ComponentRef(Frozen):
     content: dict[str, str] = Field(default_factory=dict, exclude_if=lambda own: not own)
 
 
+DEFAULT_TRAINER = ComponentRef(name="scalelab")
+
+
 class Identified(Frozen):
     """Base of what is named by its content."""
 
@@ -214,72 +219,72 @@ class Identified(Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Script(Frozen):
+    """What trains a trial that scalelab does not: somebody's own command, or a loop that logs."""
+
+    name: str = Field(min_length=1, description="of the family of runs")
+    command: tuple[str, ...] = Field(
+        (), description="its words, parameters in braces, the program without its folder; none of a loop"
+    )
+    version: int | str | None = Field(None, description="another one makes other trials")
+    files: dict[str, str] = Field(default_factory=dict, description="digests of its files by name")
+    axes: dict[str, str] = Field(
+        default_factory=dict, description="by column of `runs` the parameter that gives it"
+    )
+
+
 class Trial(Identified):
     """One fully resolved point of a study.
 
     Attributes:
         dataset: Component and options; locations stay outside.
-        fingerprint: The dataset's content.
-        architecture: Component and options.
+        fingerprint: The dataset's content; empty where a script knows its data.
+        architecture: Component and options; of a script all of its parameters.
         optimizer: Component and options.
-        n_examples: Unique training examples, the first of the permutation drawn with `data_seed`.
+        n_examples: Unique training examples, the first of the permutation drawn with `data_seed`; 0 where a
+            script says how many.
         data_seed: Seed of that permutation; the same for all trials of a study, so that subsets are nested.
-        training: Options of the training loop.
+        training: Options of the training loop; no part of a trial that has a script.
         seed: Seed of initialization, batch order, dropout and augmentation.
+        script: What trains it; `None` for a loop that scalelab runs.
+        trainer: The loop that scalelab runs; its own is not in the identity.
     """
 
     dataset: ComponentRef
     fingerprint: str
     architecture: ComponentRef
     optimizer: ComponentRef
-    n_examples: int = Field(ge=1)
+    n_examples: int = Field(ge=0)
     data_seed: int = 0
     training: TrainingOptions = TrainingOptions()
     seed: int = Field(0, ge=0, lt=2**63)
+    script: Script | None = Field(None, exclude_if=lambda script: script is None)
+    trainer: ComponentRef = Field(DEFAULT_TRAINER, exclude_if=lambda own: own == DEFAULT_TRAINER)
 
+    @model_validator(mode="after")
+    def _has_examples(self) -> Self:
+        if self.n_examples == 0 and self.script is None:
+            raise ValueError("n_examples must be at least 1")
+        return self
 
-class Reached(NamedTuple):
-    """What a finished trial reached on validation.
-
-    Attributes:
-        loss: Its loss, infinite where it diverged.
-        objective: Its objective; `None` where it diverged or has none.
-        direction: Which way the objective is better.
-    """
-
-    loss: float
-    objective: float | None
-    direction: Direction
-
-    @property
-    def score(self) -> float:
-        """The objective, negated where a higher one is better; infinite where there is none."""
-        if self.objective is None:
-            return math.inf
-        return self.objective if self.direction == "minimize" else -self.objective
-
-    @classmethod
-    def of(
-        cls, status: Status, loss: float | None, objective: float | None, direction: Direction
-    ) -> Reached | None:
-        """Returns it for the record of a trial; `None` where that is not final."""
-        if status not in FINAL_STATUSES:
-            return None
-        if status == "diverged":
-            return cls(math.inf, None, direction)
-        return cls(math.inf if loss is None else loss, objective, direction)
+    @model_serializer(mode="wrap")
+    def _without_what_it_lacks(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        if self.script is not None:
+            del content["training"], content["data_seed"]
+        return content
 
 
 class CurvePoint(Frozen):
-    """The state of a run at one validation."""
+    """The state of a run at one validation; of a script what it reported."""
 
     step: int
-    n_seen: int = Field(description="training examples seen, repeats counted")
-    train_flops: float
-    wall_seconds: float
-    lr: float = Field(description="learning rate of the first parameter group")
-    train_loss: Measured = Field(description="mean over the steps since the last point")
-    loss: Measured = Field(description="validation loss")
+    n_seen: int | None = Field(None, description="training examples seen, repeats counted")
+    train_flops: float | None = None
+    wall_seconds: float | None = None
+    lr: float | None = Field(None, description="learning rate of the first parameter group")
+    train_loss: Measured = Field(None, description="mean over the steps since the last point")
+    loss: Measured = Field(None, description="validation loss")
     metrics: dict[str, Measured] = Field(default_factory=dict, description="validation metrics by name")
     n_validated: int | None = Field(None, description="validation examples that both were measured on")
 
@@ -371,6 +376,7 @@ class Record(Attempted):
         None, description="of the weights of the best step; of classifiers"
     )
     curve: tuple[CurvePoint, ...] = ()
+    n_examples: int | None = Field(None, ge=1, description="where a script, not the trial, says how many")
     n_params: int | None = None
     n_params_body: int | None = Field(None, description="parameters without the head")
     forward_flops: float | None = Field(None, description="of one example; a multiply-add is two")

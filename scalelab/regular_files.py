@@ -8,12 +8,27 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from scalelab.errors import InputError
+
 LARGEST = 2**31
 """Bytes that are read at once; no file that is read so comes near."""
 
 
 class NotRegularError(OSError):
     """What has the name of a file is none that can be read; `strerror` says what it is."""
+
+
+def expanded(path: Path | str) -> Path:
+    """Returns a path whose `~` or `~user` is that home folder.
+
+    Raises:
+        InputError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        home = Path(path).parts[0]
+        raise InputError(f"{path}: no home folder is known for {home}; write the folder out") from error
 
 
 def open_regular(path: Path | str) -> BufferedReader:

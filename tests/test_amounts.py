@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalelab.amounts import amount
+from scalelab.amounts import amount, rounded_down
 from scalelab.errors import InputError
+from scalelab.report.numbers import short
 
-POWERS = {"k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12}
+POWERS = {"k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,42 @@ POWERS = {"k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12}
 )  # fmt: skip
 def test_what_people_write(text, number):
     assert amount(text, "--at n_params") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("7.68 EFLOP", 7.68e18), ("7.68E", 7.68e18), ("768P", 7.68e17), ("2.42 TFLOP", 2.42e12),
+        ("2.42TFLOPs", 2.42e12), ("10M FLOP", 1e7), ("1e15 FLOPs", 1e15), ("5.76e+23 FLOP", 5.76e23),
+        ("480 FLOP", 480.0), ("1E9", 1e9),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["--budget", "--at train_flops"])
+def test_flops_may_be_written_as_they_are_printed(text, number, what):
+    assert amount(text, what) == number
+
+
+@given(flops=st.floats(1.0, 1e30))
+def test_flops_that_are_printed_can_be_given(flops):
+    assert amount(short(flops, "FLOP"), "--budget") == pytest.approx(flops, rel=0.006)
+
+
+@given(value=st.floats(1e-3, 1e30))
+def test_a_number_rounded_down_is_three_digits_and_no_more_than_it_was(value):
+    found = rounded_down(value)
+    assert 0.99 * value < found <= value * (1 + 1e-9)
+    assert float(f"{found:.2e}") == found == rounded_down(found)
+
+
+@pytest.mark.parametrize("text", ["10M MFLOP", "1e9 GFLOP", "2 FLOP/s", "2.4 T FLOP", "TFLOP", "5 tflop"])
+def test_a_unit_that_counts_twice_or_is_none_is_refused(text):
+    with pytest.raises(InputError, match=r"such as .*TFLOP"):
+        amount(text, "--budget")
+
+
+def test_only_flops_have_that_unit():
+    with pytest.raises(InputError, match="--at n_params '5 TFLOP'"):
+        amount("5 TFLOP", "--at n_params")
 
 
 @given(number=st.floats(1e-300, 1e300))

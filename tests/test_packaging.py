@@ -30,6 +30,17 @@ CORE = names(PROJECT["dependencies"])
 RUNTIMES = names([*EXTRAS["openvino"], *EXTRAS["onnx"]])
 
 
+def listed(file):
+    """The distributions that a file of .ci pins."""
+    lines = (ROOT / ".ci" / file).read_text(encoding="utf-8").splitlines()
+    return names(line for line in lines if not line.startswith("#"))
+
+
+# The trackers whose files tests/imports and a benchmark write; two are modules of another name.
+TRACKERS = listed("imports.txt") | {"hydra", "mlflow"}
+BROWSER = listed("page.txt")
+
+
 def imported(path):
     """Names and lines of the modules outside the standard library that a file imports, wherever it does."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -48,8 +59,11 @@ def imported(path):
         ("scalelab", CORE | names([*EXTRAS["ray"], *EXTRAS["slurm"]])),
         ("scalelab/testing", CORE | names(EXTRAS["test"])),
         ("plugins", CORE | RUNTIMES),
-        ("tests", CORE | RUNTIMES | names(EXTRAS["test"]) | names(EXTRAS["ray"])),
-        ("benchmarks", CORE | RUNTIMES | names([*EXTRAS["benchmark"], *EXTRAS["ray"], *EXTRAS["slurm"]])),
+        ("tests", CORE | RUNTIMES | TRACKERS | BROWSER | names([*EXTRAS["test"], *EXTRAS["ray"]])),
+        (
+            "benchmarks",
+            CORE | RUNTIMES | TRACKERS | names([*EXTRAS["benchmark"], *EXTRAS["ray"], *EXTRAS["slurm"]]),
+        ),
         (".ci", set()),
     ],
 )
@@ -83,3 +97,16 @@ def test_every_pin_of_a_dependency_is_allowed_by_it():
             assert [int(n) for n in pins[name].split(".")[:2]] >= [int(n) for n in lowest.split(".")[:2]], (
                 name
             )
+
+
+def test_the_citation_is_of_this_version():
+    import yaml
+
+    from scalelab import __version__
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert set(cited) >= {"message", "title", "authors", "version", "license"}
+    assert cited["authors"] == [{"name": "The scalelab authors"}]
+    assert cited["version"] == __version__
+    assert cited["license"] == "MIT"

@@ -20,8 +20,8 @@ from scalelab.study import parse_study
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def blocks(language):
-    text = (DOCS / "writing-a-plugin.md").read_text(encoding="utf-8")
+def blocks(language, page="writing-a-plugin.md"):
+    text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -83,7 +83,7 @@ def test_architecture_of_the_page_loads_and_keeps_its_contract(tmp_path):
 
 def test_segments_of_the_page_are_learned_at_every_step(tmp_path):
     """Padded signals with a mask, and a class at every step: the accuracy per step rises far above chance."""
-    code = next(block for block in blocks("python") if "open_segments" in block)
+    code = next(block for block in blocks("python", "plugin-datasets.md") if "open_segments" in block)
     catalog = loaded(tmp_path, "segments.py", code)
     study = """
 name = "segments"
@@ -120,6 +120,7 @@ HOOKS = {
     "scalelab_optimizers": ("optimizer", "rmsprop"),
     "scalelab_backends": ("backend", "torch-f64"),
     "scalelab_laws": ("law", "logarithmic"),
+    "scalelab_trainers": ("trainer", "smoothed"),
 }
 
 
@@ -167,6 +168,12 @@ class TestExampleBackend(testing.BackendContract):
     @pytest.fixture
     def backend(self, from_docs):
         return from_docs("scalelab_backends")
+
+
+class TestExampleTrainer(testing.TrainerContract):
+    @pytest.fixture
+    def trainer(self, from_docs):
+        return from_docs("scalelab_trainers")
 
 
 class TestExampleLaw(testing.LawContract):

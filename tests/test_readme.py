@@ -1,4 +1,4 @@
-"""What README says is what a reader gets."""
+"""What README and the tutorial say is what a reader gets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 STORE = ROOT / "experiments.duckdb"
 
 
@@ -38,24 +39,64 @@ def close(shown: list[float], printed: list[float]) -> bool:
     )
 
 
-@pytest.fixture(scope="module")
-def analysis() -> str:
-    before = hashlib.sha256(STORE.read_bytes()).hexdigest()
-    command = [sys.executable, "-m", "scalelab.cli", "--plain", "analyze", "--store", str(STORE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
-    assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analyzing changed the store"
-    return done.stdout
+def command_line(*arguments: object) -> str:
+    command = [sys.executable, "-m", "scalelab.cli", "--plain", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
 
 
-def test_the_output_shown_is_the_output_printed(analysis):
-    shown = README.split("<!-- real output: begin -->")[1].split("<!-- real output: end -->")[0]
+def refuse_other_output(page: str, printed_text: str, at_least: int, at_most: int) -> None:
+    """Makes sure that each line of the output that a page shows was printed."""
+    shown = page.split("<!-- real output: begin -->")[1].split("<!-- real output: end -->")[0]
     lines = [line for line in shown.splitlines() if line.strip() and line not in ("```", "…")]
-    assert len(lines) > 20
+    assert at_least <= len(lines) <= at_most
     printed: dict[str, list[list[float]]] = {}
-    for line in analysis.splitlines():
+    for line in printed_text.splitlines():
         printed.setdefault(words(line), []).append(numbers(line))
     for line in lines:
         assert any(close(numbers(line), found) for found in printed.get(words(line), [])), line
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Path:
+    """The folder of somebody who follows README."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+def test_the_first_minutes_print_what_readme_shows(first):
+    store = first / "first.duckdb"
+    command_line("import", first / "examples/runs.csv", "--store", store)
+    refuse_other_output(README, command_line("analyze", "--store", store), 8, 15)
+
+
+def test_the_python_of_readme_runs(first, monkeypatch, capsys):
+    monkeypatch.chdir(first)
+    (code,) = blocks(README, "python")
+    exec(code, {})
+    *laws, loss, size = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in laws] == ["n_params", "n_examples", "train_flops", "joint"]
+    assert "lower=" in loss
+    assert "lower=" in size
+
+
+def test_the_runs_of_readme_were_made_as_it_says():
+    import numpy as np
+    import pandas as pd
+
+    runs = pd.read_csv(ROOT / "examples/runs.csv")
+    made = 1.69 + 406.4 * runs.n_params**-0.34 + 410.7 * runs.n_examples**-0.28
+    noise = np.log(runs.loss / made)
+    assert len(runs) == 20
+    assert noise.std() == pytest.approx(0.005, rel=0.5)
+    assert abs(noise.mean()) < 0.003
+
+
+def test_the_tutorial_shows_what_the_committed_store_says():
+    before = hashlib.sha256(STORE.read_bytes()).hexdigest()
+    printed = command_line("analyze", "--store", STORE)
+    assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analyzing changed the store"
+    refuse_other_output(TUTORIAL, printed, 20, 200)
 
 
 def test_the_committed_store_is_a_small_real_study():
@@ -86,9 +127,8 @@ def test_the_studies_shown_are_studies():
     from scalelab import load_plugins
     from scalelab.study import parse_study
 
-    for page in ("README.md", "docs/tutorial.md"):
-        (text,) = blocks((ROOT / page).read_text(encoding="utf-8"), "toml")
-        assert parse_study(text, page, load_plugins()).name == "beats"
+    (text,) = blocks(TUTORIAL, "toml")
+    assert parse_study(text, "docs/tutorial.md", load_plugins()).name == "beats"
 
 
 def test_the_reference_study_is_the_one_in_examples():

@@ -14,8 +14,9 @@ from house import CORE, EXAMPLES, FILES, PLUGINS, ROOT, circles, file_of, graph,
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FLOORS = {
     "errors": 0, "constraints": 0, "space": 0, "params": 0, "components": 0, "records": 0, "cache": 0,
-    "law": 0, "lazy": 0, "arrays": 0, "version": 0, "jsonable": 0, "schedules": 0, "subsets": 0,
+    "law": 0, "lazy": 0, "heap": 0, "arrays": 0, "version": 0, "jsonable": 0, "schedules": 0, "subsets": 0,
     "permissions": 0, "amounts": 0, "measurements": 0, "file_plugins": 0, "regular_files": 0,
+    "reached": 0, "script_log": 0, "script_reports": 0, "script_files": 0, "trainers": 0,
     "hookspecs": 1,
     "plugins": 2, "study": 2,
     "train": 3, "measure": 3, "store": 3,
@@ -27,7 +28,7 @@ FLOORS = {
 }  # fmt: skip
 """The floor of each room. A room imports from floors below its own; floor 0 is one room."""
 ANALYSIS = {
-    "estimate": 0, "laws": 0, "fitting": 1, "inference": 2, "fits": 3,
+    "estimate": 0, "cores": 0, "kept": 0, "laws": 0, "fitting": 1, "inference": 2, "fits": 3,
     "runs": 4, "families": 5, "latency": 5, "trees": 5, "designspace": 6,
     "analyze": 7,
 }  # fmt: skip

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scalelab.analysis.cores import Progress
 from scalelab.analysis.designspace.whole import DesignSpace, design_space
 from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.ahead import Ahead, ahead
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
+from scalelab.analysis.families.bought import bought
 from scalelab.analysis.families.fitted import FittedLaw
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
@@ -22,6 +25,7 @@ from scalelab.analysis.runs.designs import (
     SCALES,
     Family,
     design_ids,
+    designs,
     families,
     finished_runs,
     seed_spread,
@@ -36,11 +40,14 @@ from scalelab.analysis.trees.fit import tree_models
 from scalelab.analysis.trees.leakage import OUTCOME_WORDS
 from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import InputError
+from scalelab.heap import kept_memory
 from scalelab.law import Law
 from scalelab.records import Charge, On
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from scalelab.analysis.families.advice import Advice
 
 MAX_GRID = 16
 
@@ -93,6 +100,8 @@ class Analysis:
         seed: Seed of everything random.
         on: Which losses and objectives all this is about, see `scalelab.analysis.runs.outcomes`.
         charge: Which training FLOPs, likewise.
+        only: Which of all runs these are, in words; empty for all of them.
+        along: Axes beside the usual scales that were asked for.
     """
 
     studies: pd.DataFrame
@@ -113,11 +122,13 @@ class Analysis:
     seed: int
     on: On = "validation"
     charge: Charge = "last"
+    only: str = ""
+    along: tuple[str, ...] = ()
 
     json_fields: ClassVar = (
-        "level", "estimator", "seed", "on", "charge", "studies", "warnings", "refits", "loss_by_scale=scales",
-        "laws", "sweeps", "comparisons", "compute_optimal=optima", "fronts", "calibration=calibrations",
-        "trees", "design",
+        "level", "estimator", "seed", "on", "charge", "only", "ahead", "studies", "warnings", "refits",
+        "loss_by_scale=scales", "laws", "sweeps", "comparisons", "compute_optimal=optima", "fronts",
+        "calibration=calibrations", "trees", "design",
     )  # fmt: skip
 
     @property
@@ -135,12 +146,29 @@ class Analysis:
         """How far the probabilities of each family's best run are right, of classifiers that record it."""
         return reliabilities(self.runs, self.level)
 
+    @cached_property
+    def ahead(self) -> tuple[Ahead, ...]:
+        """What the runs on each dataset say to somebody who decides."""
+        how: Any = {"estimator": self.estimator, "level": self.level, "seed": self.seed}
+        # Designs of other axes are other designs.
+        return ahead(self.runs, self._designs, **how, optima=() if self.along else self.optima)
+
+    @cached_property
+    def bought(self) -> dict[str, tuple[Advice, ...]]:
+        """What a row of training budgets buys, by dataset; nothing where no advice is possible."""
+        return {one.dataset: bought(one, self._designs) for one in self.ahead}
+
+    @cached_property
+    def _designs(self) -> pd.DataFrame:
+        return designs(self.runs)
+
     @property
     def forests(self) -> tuple[TreeModel, ...]:
         """The tree models that were not refused."""
         return tuple(tree for tree in self.trees if isinstance(tree, TreeModel))
 
 
+@kept_memory()
 def analyze(
     runs: pd.DataFrame,
     *,
@@ -149,57 +177,55 @@ def analyze(
     law: str | Law | None = None,
     axes: Sequence[str] | None = None,
     estimator: str = "log-huber",
-    level: float = 0.9,
-    trees: bool = True,
-    design: bool = False,
-    seed: int = 0,
-    on: On = "validation",
-    charge: Charge = "last",
-) -> Analysis:
+    level: float = 0.9, trees: bool = True, design: bool = False, seed: int = 0,
+    on: On = "validation", charge: Charge = "last", only: str = "", progress: Progress | None = None,
+) -> Analysis:  # fmt: skip
     """Analyzes a table of runs; what they cannot support is refused with the reason within the result.
 
     Args:
-        runs: One row per trial with the columns of the store's `runs`; of imported tables `status`,
-            `dataset`, `architecture`, `optimizer`, `loss` and the scales are enough.
+        runs: One row per trial, of the columns of the store's `runs` those that `finished_runs` asks for.
         curves: Learning curves, to be drawn; they are not analyzed.
-        planned: How many trials each study asks for, where that is more than were attempted.
+        planned: How many trials each study asks for.
         law: A form or its name, see `scalelab.analysis.families.laws.fit_families`.
-        axes: Which axes to fit along: scales, `joint`, or any other numeric column of the runs.
+        axes: Which axes to fit along: scales, `joint`, or any other numeric column.
         estimator: What the fits minimize.
         level: Coverage of all intervals, between 0 and 1.
         trees: Whether to fit a tree model of the design.
-        design: Whether to analyze the design space: every kind of tree model, distributions, ranges.
+        design: Whether to analyze the design space, with every kind of tree model.
         seed: Seed of everything random.
-        on: Which losses and objectives are meant, see `scalelab.analysis.runs.outcomes`.
+        on: Which losses and objectives, see `scalelab.analysis.runs.outcomes`.
         charge: Which training FLOPs, likewise.
+        only: Which of all runs these are, in words.
+        progress: Is told what is being made, how many pieces of it are done, and how many there are.
 
     Raises:
-        InputError: No run is finished, an option is wrong, or runs do not record what is meant.
+        InputError: No run is finished, an option is wrong, or runs lack what is meant.
     """
     check_level(level)
     done, along = with_axes(taken(_finished(runs), on, charge), law, axes or ())
     swept, table = sweeps_and_designs(done, along)
     studies = _studies(runs, done, planned or {})
-    given: Any = {"curves": curves, "on": on, "charge": charge}
     how: Any = {"estimator": estimator, "level": level, "seed": seed}
-    laws = fit_families(table, law=law, axes=axes, **how)
-    optima = family_optima(table, **how) if axes is None or JOINT in axes else ()
-    space = design_space(done, level=level, seed=seed) if design else None
+    laws = fit_families(table, law=law, axes=axes, **how, progress=progress)
+    optima = (
+        family_optima(table, **how, laws=laws, progress=progress) if axes is None or JOINT in axes else ()
+    )
+    space = design_space(done, level=level, seed=seed, progress=progress) if design else None
+    given: Any = {**how, "curves": curves, "on": on, "charge": charge, "only": only, "along": along}
     return Analysis(
         studies=studies,
-        warnings=(*_warnings(studies, runs, done, table, along), *_impossible(laws)),
+        warnings=(*_warnings(studies, runs, done, table, along, only), *_impossible(laws)),
         refits=refits(runs, done, level),
         scales=_scale_tables(table),
         laws=laws,
         sweeps=swept,
-        comparisons=compare_families(laws, optima if law is None else (), level),
+        comparisons=compare_families(laws, optima if law is None else (), level, progress),
         optima=optima,
         fronts=pareto_fronts(table),
-        trees=_trees(space, done, level, seed) if trees else (),
+        trees=_trees(space, done, level, seed, progress) if trees else (),
         design=space,
         runs=done,
         **given,
-        **how,
     )
 
 
@@ -213,10 +239,10 @@ def _finished(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trees(
-    space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int
+    space: DesignSpace | None, done: pd.DataFrame, level: float, seed: int, progress: Progress | None
 ) -> tuple[TreeModel | Refusal, ...]:
     if space is None:
-        return tree_models(done, level=level, seed=seed)
+        return tree_models(done, level=level, seed=seed, progress=progress)
     return tuple(one for one in space.trees.results if isinstance(one, Refusal) or one.learner == "forest")
 
 
@@ -250,9 +276,14 @@ def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int])
 
 
 def _warnings(
-    studies: pd.DataFrame, raw: pd.DataFrame, done: pd.DataFrame, table: pd.DataFrame, along: Sequence[str]
+    studies: pd.DataFrame,
+    raw: pd.DataFrame,
+    done: pd.DataFrame,
+    table: pd.DataFrame,
+    along: Sequence[str],
+    only: str,
 ) -> tuple[str, ...]:
-    lines = []
+    lines = [only] if only else []
     trials, diverged, failed, unfinished = (
         int(studies[name].sum()) for name in ("trials", "diverged", "failed", "unfinished")
     )
@@ -263,11 +294,16 @@ def _warnings(
         )
     if failed:
         lines.append(f"{failed} of {trials} trials failed and are left out; see: scalelab status")
-    if unfinished:
-        lines.append(f"{unfinished} of {trials} trials are not finished yet; the numbers below will change")
+    cut = _cut_short(raw)
+    if cut:
+        lines.append(f"{cut} of {trials} runs made elsewhere were cut short, such as pruned ones; left out")
+    if unfinished > cut:
+        lines.append(
+            f"{unfinished - cut} of {trials} trials are not finished yet; the numbers below will change"
+        )
     if (table["n_runs"] == 1).all():
         lines.append(
-            "no design was run with two seeds: noise between seeds is not distinguishable from an effect"
+            "no design was run with two seeds: how much of a difference is noise between seeds is not known"
         )
     lines += _no_scales(raw, done)
     lines += _repeats_that_differ(done, along)
@@ -281,6 +317,12 @@ def _warnings(
             "them, such as --law 'E + A*n_params^-alpha'"
         )
     return tuple(lines)
+
+
+def _cut_short(runs: pd.DataFrame) -> int:
+    """Returns how many runs were cut short that no run of a study here takes up again."""
+    ended = runs[runs["status"] == "interrupted"]
+    return int(ended["scalelab_version"].isna().sum()) if "scalelab_version" in ended.columns else len(ended)
 
 
 def _no_scales(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
@@ -318,7 +360,8 @@ def _repeats_that_differ(done: pd.DataFrame, along: Sequence[str]) -> list[str]:
         return []
     return [
         f"runs that count as repeats of one design differ in {', '.join(differ)}: if that is no outcome, "
-        "import it as an option (--rest architecture) or ask along it (--axis)"
+        "import it as what it is (--map architecture=COLUMN for families of their own, --rest architecture "
+        "for options) or ask along it (--axis)"
     ]
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from scalelab.amounts import amount
-from scalelab.api.source import (
-    Filters,
-    finished_runs,
-    law_named,
-    opened,
-    planned_trials,
-    scale_table,
-)
+from scalelab.api.filters import Chosen, Filters, chosen_runs, finished_runs, studies_named
+from scalelab.api.source import law_named, opened, scale_table
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,13 +23,11 @@ if TYPE_CHECKING:
     from scalelab.api.source import Source
     from scalelab.law import Law
     from scalelab.plugins import Catalog
-    from scalelab.records import Charge, On
 
 
 def analyze(
     source: Source,
     *,
-    study: str | None = None,
     law: str | Law | None = None,
     axes: Sequence[str] | None = None,
     estimator: str = "log-huber",
@@ -44,16 +36,15 @@ def analyze(
     design: bool = False,
     curves: bool = True,
     seed: int = 0,
-    on: On = "validation",
-    charge: Charge = "last",
     catalog: Catalog | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **only: Unpack[Filters],
 ) -> Analysis:
     """Analyzes finished runs: laws, comparisons, compute-optimal splits, fronts, trees, the design space.
 
     Args:
         source: A store, its file, or a table of runs: one row per trial; `status`, `dataset`, `architecture`,
             `optimizer`, `loss` and the scales are enough.
-        study: Only this study; all by default.
         law: A form, its name or a formula, see `AskedOfLaw`; by default `power-offset` and `chinchilla`.
         axes: `joint` or numeric columns; by default those of the law, or `joint` and the usual three.
         estimator: What the fits minimize.
@@ -62,22 +53,24 @@ def analyze(
         design: Whether to analyze the design space: every kind of tree model, distributions, ranges.
         curves: Whether to read the learning curves too, for figures.
         seed: Seed of everything random.
-        on: Losses and objectives of the best `validation`, of the best step's weights on the `test` split,
-            or of the `last` step.
-        charge: Whether training FLOPs count all steps (`last`) or those to the `best` one.
         catalog: Where a plugin's law is looked up; the installed plugins by default.
+        progress: Is called with what is being made, how many pieces of it are done, and how many there are.
+        only: Which runs are meant, and which of their losses, see `Filters`; the result's `only` and its
+            first warning say what was left out.
 
     Returns:
         The analysis; what the runs cannot support is refused, with the reason, within it.
 
     Raises:
-        InputError: No run is finished, a column is missing, or an option is wrong.
+        InputError: No run is finished, a column is missing, an option is wrong, or a filter names what is not
+            there or leaves nothing.
         StoreError: The store cannot be read.
     """
     from scalelab.analysis.analyze import analyze as analyze_runs
 
+    chosen = chosen_runs(source, **only)
     return analyze_runs(
-        **_read(source, study, curves=curves),
+        chosen.runs,
         law=law_named(law, catalog),
         axes=axes,
         estimator=estimator,
@@ -85,21 +78,24 @@ def analyze(
         trees=trees,
         design=design,
         seed=seed,
-        on=on,
-        charge=charge,
+        on=only.get("on") or "validation",
+        charge=only.get("charge") or "last",
+        only=chosen.said,
+        progress=progress,
+        planned=chosen.planned,
+        curves=_curves(source, chosen, only.get("study")) if curves else None,
     )
 
 
-def _read(source: Source, study: str | None, *, curves: bool) -> dict[str, Any]:
-    """Returns runs, learning curves and planned trials of a source, as the analysis takes them."""
+def _curves(source: Source, chosen: Chosen, study: str | Sequence[str] | None) -> pd.DataFrame | None:
+    """Returns the learning curves of the runs that were chosen; a table of runs has none."""
     import pandas as pd
 
     if isinstance(source, pd.DataFrame):
-        return {"runs": source if study is None else source[source["study"] == study]}
-    store = opened(source)
-    planned = planned_trials(store, study)
-    found = {"planned": planned, "runs": store.runs(study)}
-    return found | {"curves": store.curves(study)} if curves else found
+        return None
+    names = studies_named(study) or []
+    few = chosen.runs["trial_id"] if chosen.said or len(names) > 1 else None
+    return opened(source).curves(names[0] if len(names) == 1 else None, few)
 
 
 class Asked(Filters, total=False):
@@ -238,7 +234,7 @@ def compare(
     laws = fit_families(table, axes=along, **how)
     usual = axes is None and asked.get("law") is None
     others = {name: value for name, value in how.items() if name != "law"}
-    optima = family_optima(table, **others) if usual else ()
+    optima = family_optima(table, **others, laws=laws) if usual else ()
     return compare_families(laws, optima, asked.get("level", 0.9))
 
 

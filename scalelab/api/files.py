@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from scalelab.api.source import installed, opened
 from scalelab.errors import InputError, suggest
+from scalelab.regular_files import expanded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,9 +130,13 @@ def _params(command: FileCommand, dataset: str, values: Mapping[str, Any]) -> Pa
             shown = suggest(key, known) or f"; its options: {', '.join(known)}"
             raise InputError(f"dataset {dataset!r} has no option {key!r} here{shown}")
     try:
-        return command.params.model_validate(given)
+        params = command.params.model_validate(given)
     except ValidationError as error:
         raise InputError(f"dataset {dataset!r}: {describe(error, command.params)}") from None
+    for value in vars(params).values():
+        if isinstance(value, Path):
+            expanded(value)
+    return params
 
 
 def new_plugin(name: str, kind: str, to: Path | str = ".", *, catalog: Catalog | None = None) -> Path:
@@ -139,7 +144,7 @@ def new_plugin(name: str, kind: str, to: Path | str = ".", *, catalog: Catalog |
 
     Args:
         name: What the component will be called, such as `wavelet-net`.
-        kind: `dataset`, `architecture`, `optimizer`, `backend` or `law`.
+        kind: `dataset`, `architecture`, `optimizer`, `backend`, `law` or `trainer`.
         to: The folder to put it into; made where it is missing.
         catalog: What is installed: a name that is taken would make both plugins useless.
 
@@ -156,7 +161,7 @@ def new_plugin(name: str, kind: str, to: Path | str = ".", *, catalog: Catalog |
 
 
 def import_runs(
-    table: pd.DataFrame | Path | str,
+    table: pd.DataFrame | Path | str | Sequence[pd.DataFrame | Path | str],
     store: Store | Path | str,
     *,
     study: str | None = None,
@@ -164,22 +169,30 @@ def import_runs(
     only: str | None = None,
     metric: str | None = None,
     direction: Direction | None = None,
-    rest: str = "feature",
+    rest: str | None = None,
+    join: str | None = None,
+    kind: str | None = None,
+    experiment: str | None = None,
     replace: bool = False,
     dry_run: bool = False,
 ) -> Import:
     """Takes runs that were made elsewhere into a store, so that they can be analyzed like its own.
 
     Args:
-        table: A DataFrame, or a CSV, Parquet or JSON-lines file.
+        table: A DataFrame, a CSV, Parquet or JSON-lines file, or the file or folder of a tool that tracks
+            runs, such as an Optuna database; several are joined.
         store: The store, or the path of its file, which is made where it is missing.
-        study: The name to analyze them by; by default the file's.
+        study: The name to analyze them by; by default the file's or the experiment's.
         map: By column of `runs`, an SQL expression over the table's columns.
         only: An SQL condition: which rows to take.
         metric: Name of the objective, where it is not the loss.
         direction: `minimize` or `maximize`; said with `metric`.
         rest: What columns that were not mapped are: `feature` (a fact), or `architecture`, `optimizer`,
-            `training` or `dataset` (options of the design).
+            `training` or `dataset` (options of the design). By default those of a table are facts, and the
+            parameters of a tracker's runs options of the architecture; all else of such runs is a fact.
+        join: The column whose values say which rows of several tables belong together.
+        kind: What wrote the source, where it is not recognized, such as `optuna`; or `table`.
+        experiment: Which study or experiment of a tracker to take, where it has several.
         replace: Whether to replace what was imported under that name before.
         dry_run: Whether to read and check the table only; the store is not touched.
 
@@ -194,7 +207,8 @@ def import_runs(
     from scalelab.store.targets import Wanted
 
     # Read before the store is opened, which makes it where it is missing.
-    read = read_runs(table, Wanted(study, dict(map or {}), only, metric, direction, rest))
+    wanted = Wanted(study, dict(map or {}), only, metric, direction, rest, join, kind, experiment)
+    read = read_runs(table, wanted)
     return read if dry_run else opened(store, create=True).take_import(read, replace=replace)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def draw_latencies(latencies: pd.DataFrame, folder: Path | str) -> list[Path]:
-    """Draws what measurements say, as PNG and SVG.
+    """Draws what measurements say, as PNG, SVG and PDF.
 
     Args:
         latencies: One row per measurement, as `Store.latencies` gives them.

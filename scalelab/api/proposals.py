@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scalelab.analysis.families.advice import Advice
     from scalelab.plugins import Catalog
     from scalelab.propose.budget import Proposal
+    from scalelab.propose.script import ScriptProposal
     from scalelab.propose.space import Narrowed
     from scalelab.store import Store
     from scalelab.study import Study
@@ -40,7 +41,7 @@ def propose_run(
     *,
     study_file: Path | None = None,
     catalog: Catalog | None = None,
-) -> Proposal:
+) -> Proposal | ScriptProposal:
     """Writes the run that an advice recommends, of its best family, as a study file.
 
     Args:
@@ -56,15 +57,42 @@ def propose_run(
             for one step.
         StudyError: The study does not name the run's components, or the size cannot be reached.
     """
+    refuse_existing(path)
+    proposal = proposal_of(advice, runs, store, path, study_file=study_file, catalog=catalog)
+    write_study(path, proposal.text)
+    return proposal
+
+
+def proposal_of(
+    advice: Advice,
+    runs: pd.DataFrame,
+    store: Store | Path | str,
+    path: Path,
+    *,
+    study_file: Path | None = None,
+    catalog: Catalog | None = None,
+) -> Proposal | ScriptProposal:
+    """Returns the run that an advice recommends as `propose_run` writes it, without writing it."""
     from scalelab.analysis.families.advice import best_run
     from scalelab.propose.budget import known_run, propose
+    from scalelab.propose.script import of_script, propose_script
 
-    refuse_existing(path)
     best = advice.families[0]
     if "trial_id" not in runs.columns:
         raise InputError("these runs have no trials to take settings from; --write needs runs of a study")
     start, study = known_run(opened(store), best_run(best, runs), path.absolute().parent, study_file)
-    proposal = propose(
+    if start.script is not None:
+        return propose_script(
+            start,
+            of_script(start, study),
+            runs,
+            path,
+            n_params=best.n_params.value,
+            n_examples=best.n_examples,
+            n_seen=best.n_seen.value,
+            budget=advice.budget,
+        )
+    return propose(
         start,
         study,
         path,
@@ -73,13 +101,11 @@ def propose_run(
         budget=advice.budget,
         catalog=catalog or installed(),
     )
-    write_study(path, proposal.text)
-    return proposal
 
 
-def expected_loss(advice: Advice, proposal: Proposal) -> Estimate:
+def expected_loss(advice: Advice, proposal: Proposal | ScriptProposal) -> Estimate:
     """Returns the loss that an advice's best family is expected to reach with a proposed run."""
-    n_params, n_seen, flops = proposal.cost.n_params, proposal.n_seen, proposal.train_flops
+    n_params, n_seen, flops = proposal.n_params, proposal.n_seen, proposal.train_flops
     return advice.families[0].expect(n_params, n_seen, flops, advice.level)
 
 

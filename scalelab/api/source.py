@@ -1,48 +1,25 @@
-"""Where a question's runs come from: a store, its file, or a table; and which of its runs are meant."""
+"""Where a question's runs come from, and what else it names: plugins, laws, scales, studies."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from scalelab.amounts import amount
-from scalelab.errors import InputError, suggest
-from scalelab.records import UNSPECIFIED
+from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.law import Law
     from scalelab.plugins import Catalog
-    from scalelab.records import Charge, On
     from scalelab.store import Store
     from scalelab.study import Study
 
     Source = Store | Path | str | pd.DataFrame
     """A store, the path of its file, or a table with the columns of a store's `runs`."""
-
-
-class Filters(TypedDict, total=False):
-    """Which runs are meant, and which of their losses; what is left out or `None` filters nothing.
-
-    Attributes:
-        study: Only this study.
-        dataset: Only this dataset; it may be named with the options that set it apart from another one.
-        architecture: Only this architecture.
-        optimizer: Only this optimizer.
-        on: Losses and objectives of the best `validation` (the default), of the best step's weights on the
-            `test` split, or of the `last` step.
-        charge: Whether training FLOPs count all steps (`last`, the default) or those to the `best` one.
-    """
-
-    study: str | None
-    dataset: str | None
-    architecture: str | None
-    optimizer: str | None
-    on: On | None
-    charge: Charge | None
 
 
 def opened(store: Store | Path | str, *, create: bool = False) -> Store:
@@ -58,78 +35,6 @@ def opened(store: Store | Path | str, *, create: bool = False) -> Store:
     from scalelab.store import open_store
 
     return open_store(store, create=create) if isinstance(store, (str, Path)) else store
-
-
-def planned_trials(store: Store, study: str | None) -> dict[str, int]:
-    """Returns how many trials each study asks for, after making sure that there is something to analyze.
-
-    Raises:
-        InputError: The store has no such study, or none of its runs is finished.
-    """
-    path = store.path
-    known = {summary.study: summary for summary in store.studies()}
-    if study is not None and study not in known:
-        raise InputError(
-            f"{path} has no study {study!r}{suggest(study, known)}; it has {', '.join(known) or 'none'}"
-        )
-    wanted = known if study is None else {study: known[study]}
-    if not any(summary.done for summary in wanted.values()):
-        what = f"study {study!r} in {path}" if study else str(path)
-        raise InputError(f"{what} has no finished runs yet; next: scalelab run STUDY.toml --store {path}")
-    return {name: summary.planned for name, summary in wanted.items()}
-
-
-def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
-    """Returns the finished runs with a finite loss, one row per trial.
-
-    Args:
-        source: A store, its file, or a table of runs.
-        only: Which runs are meant: `study`, `dataset` (which may be named with the options that set it apart
-            from another one), `architecture`, `optimizer`; `on` and `charge` say which of their losses.
-
-    Raises:
-        InputError: There are none, or none of that name, or they do not record the loss that is meant.
-        StoreError: The store cannot be read.
-    """
-    from scalelab.analysis.runs import designs
-    from scalelab.analysis.runs.outcomes import taken
-
-    runs, where = all_runs(source, only.pop("study", None))
-    on, charge = only.pop("on", None), only.pop("charge", None)
-    runs = taken(_of_names(designs.finished_runs(runs), only), on, charge)
-    if runs.empty:
-        raise InputError(f"{where} has no finished run with a finite loss that matches all of these filters")
-    return runs
-
-
-def all_runs(source: Source, study: str | None) -> tuple[pd.DataFrame, str]:
-    """Returns the runs of a source, finished or not, one row per trial, and what the source is called.
-
-    Raises:
-        InputError: It has no such study, or none of the study's runs is finished.
-        StoreError: The store cannot be read.
-    """
-    import pandas as pd
-
-    if isinstance(source, pd.DataFrame):
-        return source if study is None else source[source["study"] == study], "the table"
-    store = opened(source)
-    planned_trials(store, study)
-    return store.runs(study), str(store.path)
-
-
-def _of_names(runs: pd.DataFrame, only: Mapping[str, object]) -> pd.DataFrame:
-    for kind, name in only.items():
-        if name is None:
-            continue
-        columns = ["dataset", "dataset_label"] if kind == "dataset" else [kind]
-        found = {str(value) for column in columns for value in runs[column].unique()}
-        known = sorted(found - {UNSPECIFIED})
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else f"the runs name no {kind}"
-            raise InputError(f"no finished run has the {kind} {name!r}{suggest(str(name), known)}; {there}")
-        runs = runs[(runs[columns].astype(str) == name).any(axis=1)]
-    return runs
 
 
 def installed(plugins_dirs: Sequence[Path | str] = ()) -> Catalog:
@@ -176,7 +81,7 @@ def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
 
     names = {axis: KNOWN_AS.get(axis, (axis,)) for axis in (*KNOWN_AS, *axes)}
     wanted = {name for axis in axes for name in names[axis]}
-    with opened(file) as source:
+    with opened([file]) as source:
         columns: dict[str, list[float | None]] = {}
         for name, kind in source.kinds.items():
             if name in wanted:

@@ -19,9 +19,11 @@ from scalelab.errors import InputError, suggest
 from scalelab.measure.costs import Costs
 from scalelab.measure.targets import Target
 from scalelab.measurements import Benchmark
-from scalelab.records import ComponentRef, Reached, Trial, canonical_json
+from scalelab.reached import Reached
+from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study import Study, expand
 from scalelab.study.opened import Opened
+from scalelab.study.resolve import refuse_command
 from scalelab.supervise.workbench import Selection
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ def networks_of(study: Study, catalog: Catalog, store: Store, *, top: int | None
         InputError: The study is wrong, or the best were asked for and none is trained.
         StoreError: The store cannot be read.
     """
+    refuse_command(study)
     expansion = expand(study, catalog, cost=Costs(catalog), reached=store.reached)
     groups: dict[str, list[Trial]] = {}
     for trial in expansion.trials:

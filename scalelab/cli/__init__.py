@@ -6,8 +6,13 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 _NOT_OURS = {
     errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS,
@@ -18,6 +23,39 @@ _NOT_OURS = {
 
 def main() -> None:
     """Runs the `scalelab` command; every error that is expected ends in one line and its exit code."""
+    with _interrupts() as pressed:
+        try:
+            _main()
+        except KeyboardInterrupt:
+            _end("stopped", 130)
+        except Exception:
+            # A library that Ctrl-C met half imported fails in ways of its own.
+            if not pressed:
+                raise
+            _end("stopped", 130)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Gives a list that gets an entry where Ctrl-C is pressed, unless something else hears it."""
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    if before is not signal.default_int_handler:
+        yield pressed
+        return
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _main() -> None:
     from scalelab.cli.app import app
     from scalelab.cli.usage import UsageError, one_line_of
     from scalelab.errors import ScalelabError, plain_line
@@ -29,12 +67,10 @@ def main() -> None:
         _refuse_undecoded()
         code = app(standalone_mode=False)
     except UsageError as error:
-        print(one_line_of(error), file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(one_line_of(error), error.exit_code)
     except ScalelabError as error:
         # What a file, a plugin or a server says may hold anything.
-        print(f"error: {plain_line(str(error), 4000)}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(f"error: {plain_line(str(error), 4000)}", error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe (head, less) went away; that is not an error.
         sys.stderr.close()
@@ -43,18 +79,20 @@ def main() -> None:
         if error.errno not in _NOT_OURS:
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"error: {plain_line(f'{where}{error.strerror}', 4000)}; give another path", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        _stopped()
+        _end(f"error: {plain_line(f'{where}{error.strerror}', 4000)}; give another path", 2)
     if code == 130:  # how Typer ends on Ctrl-C
-        _stopped()
+        _end("stopped", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _stopped() -> NoReturn:
-    print("stopped", file=sys.stderr)
-    sys.exit(130)
+def _end(line: str, code: int) -> NoReturn:
+    """Ends with a line on standard error and, with `--json`, a document on standard output."""
+    from scalelab.cli.context import print_json, say
+
+    say(line)
+    if "--json" in sys.argv[1:]:
+        print_json("error", {"error": {"message": line.removeprefix("error: "), "code": code}})
+    sys.exit(code)
 
 
 def _refuse_undecoded() -> None:

@@ -11,13 +11,14 @@ import typer
 
 from scalelab.amounts import amount
 from scalelab.cli import options as opt
-from scalelab.cli.context import Context, duration, print_json, say
+from scalelab.cli.context import Context, filters_of, print_json, say, tell
 from scalelab.errors import InputError, brief
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
     from scalelab.analysis.families.advice import Advice
     from scalelab.propose.budget import Proposal
+    from scalelab.propose.script import ScriptProposal
 
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
@@ -29,10 +30,11 @@ def advise(
     device: opt.LimitDevice = None,
     batch_size: opt.LimitBatch = 1,
     store: opt.Store = opt.DEFAULT_STORE,
-    study: opt.Study = None,
+    study: opt.Studies = None,
     dataset: opt.Dataset = None,
     architecture: opt.Architecture = None,
     optimizer: opt.Optimizer = None,
+    where: opt.Where = None,
     estimator: opt.Estimator = "log-huber",
     level: opt.Level = 0.9,
     on: opt.On = "validation",
@@ -59,9 +61,7 @@ def advise(
         refuse_existing(write)
     if (budget is None) == (max_latency is None):
         raise InputError("give either --budget FLOPS or --max-latency TIME with --device TARGET")
-    only = scalelab.Filters(
-        study=study, dataset=dataset, architecture=architecture, optimizer=optimizer, on=on, charge=charge
-    )
+    only = filters_of(study, dataset, architecture, optimizer, where, on, charge)
     runs = scalelab.finished_runs(store, **only)
     if max_latency is not None:
         given = {"store": store, "runs": runs, "study_file": source, "catalog": ctx.obj.catalog(plugins_dir)}
@@ -83,52 +83,69 @@ def advise(
         _print_proposal(proposal, advice, store)
 
 
-def _print_json(advice: Advice, cost: dict[str, float | None], proposal: Proposal | None) -> None:
+def _print_json(
+    advice: Advice, cost: dict[str, float | None], proposal: Proposal | ScriptProposal | None
+) -> None:
     import scalelab
 
     written = None
     if proposal is not None:
         written = {**json_object(proposal), "loss": scalelab.expected_loss(advice, proposal)}
-    print_json({**json_object(advice), "cost": cost, "study": written})
+    print_json("advise", {**json_object(advice), "cost": cost, "study": written})
 
 
 def _print(context: Context, advice: Advice, cost: dict[str, float | None], meant: Iterable[str]) -> None:
+    from scalelab.report.numbers import duration
     from scalelab.report.sections.advise import advice_tables
 
     context.show(*advice_tables(advice))
     for words in meant:
-        print(words)
+        tell(words)
     if cost["seconds"] is not None:
-        print(f"about {duration(cost['seconds'])} at the pace of the runs nearest in compute")
+        tell(f"about {duration(cost['seconds'])} at the pace of the runs nearest in compute")
     if cost["price"] is not None:
-        print(f"cost: {cost['price']:.3g}")
+        tell(f"cost: {cost['price']:.3g}")
 
 
-def _print_proposal(proposal: Proposal, advice: Advice, store: Path) -> None:
+def _print_proposal(proposal: Proposal | ScriptProposal, advice: Advice, store: Path) -> None:
     import scalelab
-    from scalelab.report.numbers import interval
+    from scalelab.propose.script import ScriptProposal
+    from scalelab.report.numbers import interval, short
 
+    if isinstance(proposal, ScriptProposal):
+        chosen = ", ".join(f"{name} = {value:,}" for name, value in proposal.chosen.items())
+        tell(
+            f"{proposal.path}: {proposal.trial.dataset.name} with {chosen}: about {short(proposal.n_params)} "
+            f"parameters, {short(proposal.n_seen)} examples seen; "
+            f"loss {interval(scalelab.expected_loss(advice, proposal))}"
+        )
+        if proposal.passes is not None:
+            times = f"{proposal.passes:.3g} pass{'es' * (proposal.passes != 1)} over its examples"
+            say(f"no parameter decides how long it trains: {times}, as all runs made")
+        say("its other parameters are those of the best run; the best of them may change with size")
+        tell(f"next: scalelab plan {proposal.path} --store {store}")
+        return
     trial, best = proposal.trial, advice.families[0]
     passes = proposal.n_seen / proposal.an_epoch
-    print(
+    tell(
         f"{proposal.path}: {trial.architecture.name} of {proposal.cost.n_params:,} parameters with "
         f"{trial.optimizer.name}, {proposal.n_seen:,} examples seen ({passes:.3g} passes over "
         f"{trial.n_examples:,}), {proposal.train_flops:.3g} training FLOPs; "
         f"loss {interval(scalelab.expected_loss(advice, proposal))}"
     )
     if best.n_examples > proposal.available:
-        print(
+        tell(
             f"the optimum needs {best.n_examples:,.0f} distinct examples and the dataset has "
             f"{proposal.available:,}: they are repeated, and the loss will be higher than the law says"
         )
     if proposal.tuned:
-        print(
+        tell(
             f"{proposal.tuned} is tuned there, as it was in the study: {proposal.n_trials} runs of the "
             "budget to begin with, more until the best value is bracketed"
         )
     else:
         say("optimizer settings are those of the best run; the best learning rate may change with size")
-    print(f"next: scalelab plan {proposal.path} --store {store}")
+    tell(f"next: scalelab plan {proposal.path} --store {store}")
 
 
 def seconds_of(text: str) -> float:
@@ -172,8 +189,8 @@ def _within(
         text = scalelab.propose_network(advice, path=write, limit=limit, **given)
         written = {"path": write, "text": text}
     if json:
-        print_json({**json_object(advice), "study": written})
+        print_json("advise-latency", {**json_object(advice), "study": written})
         return
     context.show(within_table(advice, limit))
     if write is not None:
-        print(f"next: scalelab plan {write} --store {given['store']}")
+        tell(f"next: scalelab plan {write} --store {given['store']}")

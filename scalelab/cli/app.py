@@ -16,13 +16,13 @@ from scalelab.cli.new_plugin import new_plugin
 from scalelab.cli.plugins import plugins
 from scalelab.cli.predict import predict
 from scalelab.cli.run import plan, run, status
+from scalelab.cli.schema import schema
 from scalelab.cli.store import export, store_app
 
 app = typer.Typer(
     name="scalelab",
     help="Train families of models, keep every run, fit scaling laws with honest uncertainty.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,7 +50,7 @@ def _options(
     ctx.obj = Context(plain=plain or not sys.stdout.isatty())
 
 
-for command in (run, plan, status, analyze, predict, advise, bench, plugins, new_plugin):
+for command in (run, plan, status, analyze, predict, advise, bench, plugins, new_plugin, schema):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)

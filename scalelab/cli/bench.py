@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import Context, duration, names, pairs, print_json, require_folder, say
+from scalelab.cli.context import Context, names, pairs, print_json, require_folder, say, tell
 from scalelab.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def bench(
         asks |= {"time_limit": time_limit, "stall_seconds": stall_seconds}
         summary = _measure(loaded, opened, targets, asks, catalog)
         latencies, facts = opened.latencies(benchmark_ids=summary.ids), asdict(summary)
+    _draw(latencies, figures)
     _show(ctx.obj, latencies, facts, json=json)
     if summary is not None and not json:
         _say_what_was_done(summary, store, dry_run=dry_run)
-    _draw(latencies, figures)
     if summary is not None:
         _exit(summary, latencies)
 
@@ -87,7 +87,7 @@ def _list(context: Context, catalog: Catalog, threads: int | None, *, json: bool
 
     rows = scalelab.list_devices(catalog, threads=threads or 1)
     if json:
-        print_json(rows)
+        print_json("bench-devices", {"devices": rows})
     else:
         context.show(devices_table(rows))
 
@@ -166,19 +166,21 @@ def _show(context: Context, latencies: pd.DataFrame, facts: dict[str, Any], *, j
 
     laws = fit_laws(latencies)
     if json:
-        print_json({**facts, "laws": laws, "latencies": latencies})
+        print_json("bench", {**facts, "laws": laws, "latencies": latencies})
     else:
         context.show(*bench_tables(latencies, laws))
 
 
 def _say_what_was_done(summary: BenchSummary, store: Path, *, dry_run: bool) -> None:
+    from scalelab.report.numbers import duration
+
     counts = {"measured": summary.ok, "kept": summary.kept, "pending": summary.pending}
     counts["not measured"] = sum(sum(reasons.values()) for reasons in summary.problems.values())
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing to measure"
-    print(f"{summary.study}: {len(summary.ids)} benchmarks: {words} ({duration(summary.seconds)})")
+    tell(f"{summary.study}: {len(summary.ids)} benchmarks: {words} ({duration(summary.seconds)})")
     if summary.pending:
         again = "run without --dry-run to measure" if dry_run else "run the same command again to continue"
-        print(f"next: {again}, into {store}")
+        tell(f"next: {again}, into {store}")
 
 
 def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import names, pairs, print_json, say
+from scalelab.cli.context import confirm, names, pairs, print_json, say, tell
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def download(
     for note in plan.notes:
         say(f"  {note}")
     if not plan.n_files:
-        print(f"nothing to fetch: {to} is complete")
+        tell(f"nothing to fetch: {to} is complete")
         return
     _ask(plan, to, yes=yes)
     with _resumable(), work_display(sys.stderr, "B") as progress:
@@ -59,7 +59,7 @@ def download(
             f"{len(problems):,} of {plan.n_files:,} files were not downloaded; run the command again to retry"
         )
         raise typer.Exit(1)
-    print(f"{plan.n_files:,} files fetched; next: scalelab data inspect {dataset} --folder {to}")
+    tell(f"{plan.n_files:,} files fetched; next: scalelab data inspect {dataset} --folder {to}")
 
 
 def _ask(plan: Download, to: Path, *, yes: bool) -> None:
@@ -74,10 +74,8 @@ def _ask(plan: Download, to: Path, *, yes: bool) -> None:
     how_much = f"{plan.n_files:,} files, {'' if plan.exact or plan.n_bytes is None else 'about '}{size}"
     if yes:
         say(f"  {how_much}")
-    elif not sys.stdin.isatty():
-        raise InputError(f"{how_much} would be written to {to}; add --yes to continue")
-    elif not typer.confirm(f"{how_much}. Continue?", err=True):
-        raise typer.Exit(1)
+    unasked = f"{how_much} would be written to {to}; add --yes to continue"
+    confirm(f"{how_much}. Continue?", unasked, yes=yes)
 
 
 @data_app.command()
@@ -98,14 +96,14 @@ def inspect(
         inspection = scalelab.inspect_data(dataset, folder, **asked)
     if json:
         shown = ("title", "tables", "notes", *(["records"] if records else []))
-        print_json({name: getattr(inspection, name) for name in shown})
+        print_json("inspect", {name: getattr(inspection, name) for name in shown})
         return
-    print(f"{inspection.title}\n")
+    tell(f"{inspection.title}\n")
     ctx.obj.show(*(_table(title, rows) for title, rows in inspection.tables.items()))
     if records:
         ctx.obj.show(_table("Records", inspection.records))
     for note in inspection.notes:
-        print(note)
+        tell(note)
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
@@ -145,7 +143,7 @@ def synthesize(
     given = {"wfdb": wfdb, "seed": seed, "rate": rate, "seconds": seconds, "source": source, "jobs": jobs}
     with _resumable(), _asked(ctx, plugins_dir, option, **given) as asked:
         written = scalelab.synthesize_data(dataset, to, records, **asked)
-    print(written)
+    tell(written)
 
 
 @contextmanager

@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
+from scalelab.cli.completion import kinds
+from scalelab.cli.context import tell
+
 
 def new_plugin(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="What it will be called, such as wavelet-net.")],
     kind: Annotated[
         str,
-        typer.Option("--kind", help="dataset, architecture, optimizer, backend or law.", show_default=False),
+        typer.Option(
+            "--kind",
+            help="dataset, architecture, optimizer, backend, law or trainer.",
+            show_default=False,
+            autocompletion=kinds,
+        ),
     ],
     to: Annotated[Path, typer.Option("--to", help="Folder to put it into.", show_default="here")] = Path(),
 ) -> None:
@@ -23,4 +31,4 @@ def new_plugin(
     import scalelab
 
     folder = scalelab.new_plugin(name, kind, to, catalog=ctx.obj.catalog())
-    print(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
+    tell(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import records
-
-DEFAULT_STORE = Path("experiments.duckdb")
+from scalelab.cli import completion as shell
+from scalelab.cli.context import DEFAULT_STORE as DEFAULT_STORE
 
 
 def _option(names: str, help: str, **more: Any) -> Any:
@@ -22,14 +22,38 @@ PluginsDir = Annotated[
     list[Path] | None, _option("--plugins-dir", "Folder of single-file plugins; may be given more than once.")
 ]
 Json = Annotated[bool, _option("--json", "Print one JSON document instead.")]
-Figures = Annotated[Path | None, _option("--figures", "Write every figure into this folder, as PNG and SVG.")]
+Figures = Annotated[Path | None, _option("--figures", "Write every figure into this folder: PNG, SVG, PDF.")]
+TableFiles = Annotated[
+    Path | None, _option("--tables", "Write every table into this folder: Markdown, LaTeX, CSV.")
+]
 Workers = Annotated[int, _option("--workers", "Worker processes; 0 trains in this one.", min=0)]
 
 # Which runs, and how they are fitted.
-Study = Annotated[str | None, _option("--study", "Only this study; all by default.")]
-Dataset = Annotated[str | None, _option("--dataset", "Only this dataset.")]
-Architecture = Annotated[str | None, _option("--architecture", "Only this architecture.")]
-Optimizer = Annotated[str | None, _option("--optimizer", "Only this optimizer.")]
+Study = Annotated[
+    str | None, _option("--study", "Only this study; all by default.", autocompletion=shell.studies)
+]
+Studies = Annotated[
+    list[str] | None,
+    _option(
+        "--study",
+        "Only this study; may be given more than once; all by default.",
+        autocompletion=shell.studies,
+    ),
+]
+Where = Annotated[
+    str | None,
+    _option("--where", "Only runs for which this SQL condition over the columns of runs is true."),
+]
+Dataset = Annotated[
+    str | None, _option("--dataset", "Only this dataset.", autocompletion=shell.used("dataset"))
+]
+Architecture = Annotated[
+    str | None,
+    _option("--architecture", "Only this architecture.", autocompletion=shell.used("architecture")),
+]
+Optimizer = Annotated[
+    str | None, _option("--optimizer", "Only this optimizer.", autocompletion=shell.used("optimizer"))
+]
 Estimator = Annotated[str, _option("--estimator", "What the fits minimize.")]
 Level = Annotated[float, _option("--level", "Coverage of the intervals.")]
 On = Annotated[
@@ -43,7 +67,12 @@ Charge = Annotated[
     records.Charge, _option("--charge", "Training FLOPs count the steps to the last one, or to the best.")
 ]
 StudyFile = Annotated[
-    Path | None, _option("--from", "The runs' study file, where the store's copy cannot find its dataset.")
+    Path | None,
+    _option(
+        "--from",
+        "The runs' study file, where the store's copy cannot find its dataset.",
+        autocompletion=shell.study_files,
+    ),
 ]
 
 # analyze and predict
@@ -53,6 +82,7 @@ Law = Annotated[
         "--law",
         "Form to fit, such as power-offset, m4, chinchilla, auto; or a formula, such as "
         "'E + A*n_params^-alpha*width^-beta', in which names of columns are axes.",
+        autocompletion=shell.laws,
     ),
 ]
 Axes = Annotated[
@@ -98,12 +128,13 @@ PredictLaw = Annotated[
         "--law",
         "Form to fit, or a formula; by default power-offset along one axis, chinchilla on two. auto averages "
         "forms.",
+        autocompletion=shell.laws,
     ),
 ]
 
 # advise
 Budget = Annotated[
-    str | None, _option("--budget", "Training FLOPs of the run to make, such as 1e15.", show_default=False)
+    str | None, _option("--budget", "Training FLOPs of the run, such as 1e15 or 100T.", show_default=False)
 ]
 MaxLatency = Annotated[
     str | None,
@@ -122,7 +153,10 @@ Write = Annotated[
 ]
 
 # run
-Trained = Annotated[Path | None, typer.Argument(help="The study's TOML file.", show_default=False)]
+Trained = Annotated[
+    Path | None,
+    typer.Argument(help="The study's TOML file.", show_default=False, autocompletion=shell.study_files),
+]
 TrainDevice = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.")]
 RedoChanged = Annotated[
     bool, _option("--redo-changed", "Run done trials again that were made with other versions of libraries.")
@@ -171,10 +205,16 @@ AtStop = Annotated[
 
 # bench
 Benched = Annotated[
-    Path | None, typer.Argument(metavar="[STUDY]", help="The study's TOML file.", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="[STUDY]", help="The study's TOML file.", show_default=False, autocompletion=shell.study_files
+    ),
 ]
 BenchedName = Annotated[
-    str | None, _option("--study", "A study of the store, whose own copy of the file is used.")
+    str | None,
+    _option(
+        "--study", "A study of the store, whose own copy of the file is used.", autocompletion=shell.studies
+    ),
 ]
 Targets = Annotated[
     str | None,
@@ -211,7 +251,14 @@ Measured = Annotated[
 ]
 
 # import
-Table = Annotated[Path | None, typer.Argument(help="CSV, Parquet or JSON lines.", show_default=False)]
+Tables = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="CSV, Parquet, JSON lines, or what a tool that tracks runs wrote; several are joined.",
+        metavar="[SOURCE]...",
+        show_default=False,
+    ),
+]
 ImportedName = Annotated[
     str | None, _option("--study", "Study name of the runs; the file's name by default.")
 ]
@@ -224,16 +271,24 @@ Metric = Annotated[str | None, _option("--metric", "Column of the objective, if 
 MetricDirection = Annotated[
     str | None, _option("--direction", "Direction of the metric: minimize or maximize.")
 ]
+Join = Annotated[str | None, _option("--join", "Column that joins the rows of several files.")]
+SourceKind = Annotated[str | None, _option("--kind", "What wrote the source, if it is not recognized.")]
+Experiment = Annotated[str | None, _option("--experiment", "Which study or experiment of a tracker to take.")]
 Rest = Annotated[
-    str,
+    str | None,
     _option("--rest", "What other columns are: feature (a fact), or options of architecture, optimizer, …"),
 ]
 Replace = Annotated[bool, _option("--replace", "Replace an earlier import of that name.")]
-Remove = Annotated[str | None, _option("--remove", "Remove the imported table of this name.")]
+Remove = Annotated[
+    str | None, _option("--remove", "Remove the imported table of this name.", autocompletion=shell.studies)
+]
 DryImport = Annotated[bool, _option("--dry-run", "Read and check the file, show the mapping, store nothing.")]
 
 # data
-DatasetName = Annotated[str, typer.Argument(help="The dataset's name; scalelab plugins lists them.")]
+DatasetName = Annotated[
+    str,
+    typer.Argument(help="The dataset's name; scalelab plugins lists them.", autocompletion=shell.datasets),
+]
 To = Annotated[Path, _option("--to", "Folder to write to; created if missing.")]
 Folder = Annotated[Path, _option("--folder", "Folder with the dataset's files.")]
 Sources = Annotated[str | None, _option("--sources", "Only these parts of the dataset, as a,b.")]

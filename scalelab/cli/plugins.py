@@ -27,7 +27,7 @@ def plugins(
     """List the plugins: who provides them, their hooks, components and laws, and whether they are healthy."""
     catalog = ctx.obj.catalog(plugins_dir)
     if json:
-        print_json(_document(catalog))
+        print_json("plugins", _document(catalog))
         return
     ctx.obj.show(_plugins_table(catalog))
     if verbose:
@@ -50,7 +50,8 @@ def _plugins_table(catalog: Catalog) -> Table:
     )
     notes = tuple(f"{info.name}: {info.problem}" for info in catalog.plugins if info.problem)
     columns = ("plugin", "distribution", "version", "hooks", "components", "health")
-    return Table("", columns, rows, notes=notes or (() if rows else ("no plugin is installed",)))
+    notes = notes or (() if rows else ("no plugin is installed",))
+    return Table("", columns, rows, notes=notes, optional=("hooks",))
 
 
 def _options_table(kind: Kind, name: str, component: Provided) -> Table:

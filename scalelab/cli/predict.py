@@ -8,7 +8,7 @@ import typer
 
 from scalelab.amounts import amount
 from scalelab.cli import options as opt
-from scalelab.cli.context import pairs, print_json
+from scalelab.cli.context import filters_of, pairs, print_json
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def predict(
     rows: opt.Rows = None,
     reach: opt.Reach = None,
     axis: opt.ReachAxes = None,
-    study: opt.Study = None,
+    study: opt.Studies = None,
     dataset: opt.Dataset = None,
     architecture: opt.Architecture = None,
     optimizer: opt.Optimizer = None,
+    where: opt.Where = None,
     law: opt.PredictLaw = None,
     estimator: opt.Estimator = "log-huber",
     level: opt.Level = 0.9,
@@ -53,9 +54,7 @@ def predict(
         raise InputError("--axis goes with --reach; with --at the axes are those that it names")
     scale = _scale(at) if rows is None else rows
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
-    only = scalelab.Filters(
-        study=study, dataset=dataset, architecture=architecture, optimizer=optimizer, on=on, charge=charge
-    )
+    only = filters_of(study, dataset, architecture, optimizer, where, on, charge)
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
     found: Sequence[Forecast | Target | Refusal]
     if reach is None:
@@ -68,7 +67,10 @@ def predict(
     if all(isinstance(one, Refusal) for one in found):
         raise InputError(f"the runs support no prediction: {'; '.join(sorted(refusals))}")
     if json:
-        print_json(found)
+        if reach is None:
+            print_json("predict", {"forecasts": found})
+        else:
+            print_json("reach", {"targets": found})
     else:
         ctx.obj.show(table)
 

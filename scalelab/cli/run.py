@@ -10,7 +10,7 @@ import typer
 
 from scalelab.cli import options as opt
 from scalelab.cli.cluster import cluster_of
-from scalelab.cli.context import duration, print_json, say, span
+from scalelab.cli.context import print_json, say, tell
 from scalelab.jsonable import json_object
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(
             on_event=display,
         )
     if json:
-        print_json({**json_object(summary), "complete": summary.complete})
+        print_json("run", {**json_object(summary), "complete": summary.complete})
     else:
         _print_summary(summary, store, redo_changed=redo_changed)
     _exit(summary)
@@ -107,6 +107,8 @@ def _display(*, leaves: bool) -> RunDisplay:
 
 
 def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> None:
+    from scalelab.report.numbers import counted, duration, span
+
     counts = {
         "kept": summary.kept,
         "done": summary.done,
@@ -118,24 +120,26 @@ def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> N
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "none begun"
     said = f"; the plan said {span(*summary.forecast)}" if summary.forecast else ""
-    print(f"{summary.study}: {summary.n_trials} trials: {words} ({duration(summary.seconds)}{said})")
+    tell(
+        f"{summary.study}: {counted(summary.n_trials, 'trials')}: {words} ({duration(summary.seconds)}{said})"
+    )
     if summary.sweeping:
-        print(f"  {summary.sweeping}")
+        tell(f"  {summary.sweeping}")
     if summary.refitting:
-        print(f"  {summary.refitting}")
+        tell(f"  {summary.refitting}")
     for trial_id, reason in list(summary.failed.items())[:10]:
         log = summary.logs.get(trial_id)
         where = f" (log: {log})" if log else ""
-        print(f"  failed {trial_id}: {reason.removesuffix(f' (log: {log.name})') if log else reason}{where}")
+        tell(f"  failed {trial_id}: {reason.removesuffix(f' (log: {log.name})') if log else reason}{where}")
     if len(summary.failed) > 10:
-        print(f"  … and {len(summary.failed) - 10} more; see: scalelab status --store {store}")
+        tell(f"  … and {len(summary.failed) - 10} more; see: scalelab status --store {store}")
     if summary.complete:
-        print(f"next: scalelab analyze --store {store} --study {summary.study}")
+        tell(f"next: scalelab analyze --store {store} --study {summary.study}")
     elif summary.failed:
         again = "--redo-changed" if redo_changed else "--retry-failed"
-        print(f"next: fix the cause, then run the study again with {again}")
+        tell(f"next: fix the cause, then run the study again with {again}")
     else:
-        print("next: run the same command again to continue")
+        tell("next: run the same command again to continue")
 
 
 def plan(
@@ -163,8 +167,9 @@ def plan(
         on_timing=lambda: say("timing some of the study's networks here"),
     )
     if json:
-        print_json(planned)
+        print_json("plan", planned)
         return
+    from scalelab.report.numbers import counted, duration, span
     from scalelab.report.sections.studies import at_least, plan_table
 
     ctx.obj.show(plan_table(planned))
@@ -179,12 +184,13 @@ def plan(
     if planned.refitting:
         say(planned.refitting)
     uncounted = [name for row in planned.pending for name in row.uncounted]
-    flops = at_least(f"{sum(row.train_flops for row in planned.pending):.3g} FLOPs", uncounted)
+    known = [row.train_flops for row in planned.pending if row.train_flops is not None]
+    flops = at_least(f"{sum(known):.3g} FLOPs, ", uncounted) if known else ""
     if planned.seconds is None:
         time = f"time unknown: {planned.unknown}"
     else:
         time = f"{span(planned.seconds.low, planned.seconds.high)} with {planned.crew} on this machine"
-    print(f"{len(planned.trials)} trials, {len(planned.pending)} to do: {flops}, {time}")
+    tell(f"{counted(len(planned.trials), 'trials')}, {len(planned.pending)} to do: {flops}{time}")
 
 
 def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
@@ -194,13 +200,13 @@ def status(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.J
     opened = scalelab.open_store(store)
     studies, clusters = opened.studies(), opened.cluster_runs()
     if json:
-        print_json({"studies": studies, "clusters": clusters})
+        print_json("status", {"studies": studies, "clusters": clusters})
         return
     from scalelab.report.sections.studies import cluster_lines, studies_table
 
     if not studies:
-        print(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")
+        tell(f"{store} holds no studies yet; next: scalelab run STUDY.toml --store {store}")
         return
     ctx.obj.show(studies_table(studies))
     for line in cluster_lines(clusters):
-        print(line)
+        tell(line)

@@ -1,17 +1,18 @@
-"""`scalelab store` (check, rebuild, merge, migrate, sql) and `scalelab export`."""
+"""`scalelab store` (check, rebuild, merge, drop, migrate, sql) and `scalelab export`."""
 
 from __future__ import annotations
 
 import csv
-import json as json_module
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalelab.cli import options as opt
-from scalelab.cli.context import print_json, say, warn
+from scalelab.cli.completion import studies
+from scalelab.cli.context import Context, confirm, print_json, say, tell, warn
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from scalelab.store.check import CheckReport
 
 store_app = typer.Typer(
-    help="Look after a store: check, rebuild, merge, migrate, query.", no_args_is_help=True
+    help="Look after a store: check, rebuild, merge, drop, migrate, query.", no_args_is_help=True
 )
 
 
@@ -30,7 +31,7 @@ def check(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
 
     report = Store(store).check()
     if json:
-        print_json({**json_object(report), "healthy": report.healthy})
+        print_json("store-check", {**json_object(report), "healthy": report.healthy})
     else:
         _print_report(report)
     if not report.healthy:
@@ -38,9 +39,9 @@ def check(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
 
 
 def _print_report(report: CheckReport) -> None:
-    print(f"{report.path}: {'healthy' if report.healthy else 'NOT healthy'}")
+    tell(f"{report.path}: {'healthy' if report.healthy else 'NOT healthy'}")
     if report.schema_version is not None:
-        print(
+        tell(
             f"  schema {report.schema_version}; "
             + ", ".join(f"{n} {table}" for table, n in report.rows.items())
         )
@@ -59,36 +60,38 @@ def _print_report(report: CheckReport) -> None:
     }
     for what, count in notes.items():
         if count:
-            print(f"  {count} {what}")
+            tell(f"  {count} {what}")
     if report.wal is not None:
-        print(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
+        tell(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
     for path in (*report.quarantined, *report.leftovers):
-        print(f"    {path}")
+        tell(f"    {path}")
     for problem in report.problems:
-        print(f"  problem: {problem}")
+        tell(f"  problem: {problem}")
 
 
 @store_app.command()
 def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """Rebuild the database from its journal; the old file is set aside. Exit code 3 if anything is lost."""
+    from scalelab.report.numbers import counted
     from scalelab.store import Store
 
     report = Store(store).rebuild()
     if report.problem:
         say(f"warning: {report.problem}")
     if json:
-        print_json(report)
+        print_json("store-rebuild", report)
         if report.lost:
             raise typer.Exit(3)
         return
-    tables = f", {report.imports} imported tables" if report.imports else ""
-    tables += f", {report.measurements} measurements" if report.measurements else ""
-    counts = f"{report.records} records of {report.studies} studies, {report.salvaged} salvaged"
-    print(f"{store}: {counts}{tables}")
+    tables = f", {counted(report.imports, 'imported tables')}" if report.imports else ""
+    tables += f", {counted(report.measurements, 'measurements')}" if report.measurements else ""
+    of_studies = counted(report.studies, "studies")
+    counts = f"{counted(report.records, 'records')} of {of_studies}, {report.salvaged} salvaged"
+    tell(f"{store}: {counts}{tables}")
     for path in report.set_aside:
-        print(f"  set aside: {path}")
+        tell(f"  set aside: {path}")
     for name in report.lost:
-        print(f"  lost: {name} is neither in the old database nor in the journal, as far as they can be read")
+        tell(f"  lost: {name} is neither in the old database nor in the journal, as far as they can be read")
     if report.lost:
         raise typer.Exit(3)
 
@@ -105,21 +108,50 @@ def merge(
 ) -> None:
     """Take over what another store holds, each record once: of two machines, a copy, a backup."""
     import scalelab
+    from scalelab.report.numbers import counted
 
     report = scalelab.merge_stores(store, other, replace=replace)
     for path, reason in report.unreadable.items():
         warn(f"{path} cannot be used: {reason}; it was left out")
     if json:
-        print_json(report)
+        print_json("store-merge", report)
         return
-    counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
-    print(f"{store}: {counts} new from {other}" if counts else f"{store}: nothing new in {other}")
+    counts = ", ".join(counted(count, what) for what, count in report.counts.items())
+    tell(f"{store}: {counts} new from {other}" if counts else f"{store}: nothing new in {other}")
     for name, here in report.renumbered.items():
-        print(f"  {name} is {here} here: another attempt of that number was there")
+        tell(f"  {name} is {here} here: another attempt of that number was there")
     for study in report.changed:
-        print(f"  study {study}: its file is not the same in both; the one that was run last holds")
+        tell(f"  study {study}: its file is not the same in both; the one that was run last holds")
     for study in report.replaced:
-        print(f"  imported table {study}: replaced, the other one was imported later")
+        tell(f"  imported table {study}: replaced, the other one was imported later")
+
+
+@store_app.command()
+def drop(
+    study: Annotated[str, typer.Argument(help="The study's name.", autocompletion=studies)],
+    store: opt.Store = opt.DEFAULT_STORE,
+    yes: opt.Yes = False,
+    json: opt.Json = False,
+) -> None:
+    """Take a study out of a store: records, curves, measurements, registrations, weights, checkpoints, logs.
+
+    Trials that another study has, too, stay. Nothing can bring back what goes.
+    """
+    import scalelab
+    from scalelab.report.numbers import counted
+
+    opened = scalelab.open_store(store)
+    going = opened.drop(study, dry_run=True)
+    counts = ", ".join(counted(count, what) for what, count in going.counts.items()) or "nothing but its name"
+    stay = "stays" if going.shared == 1 else "stay"
+    shared = f"; {counted(going.shared, 'trials')} of other studies {stay}" if going.shared else ""
+    unasked = f"{counts} of {study} would go from {store}{shared}; add --yes to drop them"
+    confirm(f"{counts} of {study} go from {store}{shared}. Continue?", unasked, yes=yes)
+    going = opened.drop(study)
+    if json:
+        print_json("store-drop", going)
+    else:
+        tell(f"{store}: study {study} is dropped: {counts}{shared}")
 
 
 @store_app.command()
@@ -129,13 +161,14 @@ def migrate(store: opt.Store = opt.DEFAULT_STORE) -> None:
 
     before, after = Store(store).migrate()
     if before == after:
-        print(f"{store} already has schema {after}")
+        tell(f"{store} already has schema {after}")
     else:
-        print(f"{store}: schema {before} is schema {after} now")
+        tell(f"{store}: schema {before} is schema {after} now")
 
 
 @store_app.command()
 def sql(
+    ctx: typer.Context,
     query: Annotated[str, typer.Argument(help="One SQL statement; - reads it from standard input.")],
     store: opt.Store = opt.DEFAULT_STORE,
     json: opt.Json = False,
@@ -148,7 +181,6 @@ def sql(
 
     For example: scalelab store sql "select optimizer, min(loss) from runs group by all"
     """
-    from scalelab.report.terminal import aligned
     from scalelab.store import open_store
 
     if json and as_csv:
@@ -156,14 +188,35 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     names, rows = open_store(store).rows(text, files="any" if unsafe else "none")
     if json:
-        print(json_module.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, default=str))
+        print_json("store-sql", {"rows": [_record(names, row) for row in rows]})
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(rows)
     else:
-        right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(names))]
-        print("\n".join(aligned([names, *(list(map(_cell, row)) for row in rows)], right)))
+        numeric = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(names))]
+        _print_rows(ctx.obj, names, [tuple(map(_cell, row)) for row in rows], numeric)
+
+
+def _print_rows(
+    context: Context, names: Sequence[str], rows: Sequence[tuple[str, ...]], numeric: Sequence[bool]
+) -> None:
+    from scalelab.report.parts import Table
+    from scalelab.report.terminal import aligned
+
+    if context.plain:
+        print("\n".join(aligned([names, *rows], numeric)))
+    else:
+        right = frozenset(name for name, is_number in zip(names, numeric, strict=True) if is_number)
+        context.show(Table("", tuple(names), tuple(rows), right, notes=() if rows else ("no rows",)))
+
+
+def _record(names: Sequence[str], row: Sequence[object]) -> dict[str, object]:
+    """Returns a row as JSON values; what JSON has no value for, such as a time, is its text."""
+    plain = (
+        value if isinstance(value, (int, float, str, list, dict, type(None))) else str(value) for value in row
+    )
+    return dict(zip(names, plain, strict=True))
 
 
 def _cell(value: object) -> str:
@@ -177,7 +230,7 @@ def _cell(value: object) -> str:
 def export(
     folder: Annotated[str, typer.Argument(help="Folder to write to; created if missing.")],
     store: opt.Store = opt.DEFAULT_STORE,
-    study: Annotated[str | None, typer.Option("--study", help="Only this study.")] = None,
+    study: opt.Study = None,
     anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out hosts, users and paths.")] = False,
     json: opt.Json = False,
 ) -> None:
@@ -186,6 +239,6 @@ def export(
 
     files = scalelab.export_runs(store, folder, study, anonymous=anonymous)
     if json:
-        print_json(files)
+        print_json("export", {"files": files})
     else:
         print("\n".join(str(path) for path in files))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from scalelab.plugins import Catalog
 from scalelab.plugins.libraries import libraries_of_trial
 from scalelab.records import Trial
+from scalelab.trainers import components_of
 
 
 def changed(
@@ -23,12 +24,12 @@ def changed(
         catalog: The plugins.
     """
     found = {}
-    known: dict[tuple[str, str, str], dict[str, str]] = {}
+    known: dict[tuple[str, ...], dict[str, str]] = {}
     for trial in trials:
         before = libraries.get(trial.id)
         if not before:
             continue
-        components = trial.dataset.name, trial.architecture.name, trial.optimizer.name
+        components = tuple(own.name for own in components_of(trial).values())
         if components not in known:
             known[components] = libraries_of_trial(catalog, trial)
         now = known[components]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
-from scalelab.errors import DataError, InputError, ScalelabError, in_words
+from scalelab.errors import DataError, InputError, ScalelabError, StudyError, brief, in_words
 from scalelab.measure.models import check_files
 from scalelab.plugins import Catalog
 from scalelab.records import Trial
 from scalelab.study import Expansion, Study
+from scalelab.study.expansion import Place
 from scalelab.study.messages import one_line
 from scalelab.train.classes import check_classes
 from scalelab.train.metrics import objective_of
@@ -27,6 +31,9 @@ def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, ca
     Raises:
         InputError: One cannot be trained.
     """
+    if expansion.place is not None:
+        check_program(study, expansion.place)
+        return
     for opened in {id(found): found for found in map(expansion.opened, trials)}.values():
         try:
             check_data(opened.data)
@@ -41,3 +48,16 @@ def check_trials(study: Study, trials: Sequence[Trial], expansion: Expansion, ca
             what = f"{study.source}: dataset {study.dataset.name!r} cannot be looked at"
             raise DataError(f"{what}: {in_words(error)}") from error
     check_files(trials, expansion, catalog)
+
+
+def check_program(study: Study, place: Place) -> None:
+    """Makes sure that a study's command can be started here.
+
+    Raises:
+        StudyError: There is no such program.
+    """
+    beside = Path(place.folder, place.program)
+    if "{" not in place.program and not shutil.which(beside if os.sep in place.program else place.program):
+        what = f"{study.source}: command.run[0] = {brief(place.program)}: there is no such program"
+        remedy = "give one in PATH, a path, or '{python}' for the Python that runs scalelab"
+        raise StudyError(one_line(f"{what}; {remedy}"))

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from scalelab.errors import InputError
 from scalelab.execute.jobs import Job
 from scalelab.execute.timing import time_jobs
 from scalelab.execute.work import Span, Work
 from scalelab.measure.machine import machine_facts
-from scalelab.records import Trial
+from scalelab.records import DEFAULT_TRAINER, Trial, canonical_json
 from scalelab.schedules import Validations
 from scalelab.store import Timing
 
@@ -31,8 +32,8 @@ NEAR = 1.5
 SIZES, FURTHER = 3, 2
 """Sizes of an architecture that are timed at most, with the first optimizer and with each further one."""
 
-Family = tuple[str, str]
-"""An architecture and the optimizer that trains it."""
+Family = tuple[str, ...]
+"""An architecture, its optimizer, and a trainer with its options where that is not scalelab's own loop."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,11 @@ def make_clock(
     Args:
         pending: The trials.
         known: What the store has of trials on the same data.
-        job_of: Returns a trial as a worker would get it.
+        job_of: Returns a trial as a worker would get it, with its precision.
         on_timing: Called before trials are timed, if any are.
 
     Raises:
-        InputError: A trial cannot be trained here.
+        InputError: A trial cannot be trained here, or only its trainer knows how long it takes.
     """
     alike = _alike(known, job_of(pending[0].trial))
     rates = _recorded(alike)
@@ -119,6 +120,12 @@ def make_clock(
     overheads = sorted(timing.overhead for timing in alike) or [0.0]
     setup = overheads[len(overheads) // 2]
     opening = overheads[-1] - setup
+    for work in unknown:
+        if work.trial.trainer != DEFAULT_TRAINER:
+            raise InputError(
+                f"trainer {work.trial.trainer.name!r} trains its own way, and the store has no runs of such "
+                "trials by it on such a machine to tell their time from"
+            )
     if unknown:
         on_timing()
         times = time_jobs([job_of(work.trial) for work in unknown])
@@ -138,7 +145,9 @@ def make_clock(
 
 
 def _family(trial: Trial) -> Family:
-    return trial.architecture.name, trial.optimizer.name
+    guest = trial.trainer if trial.trainer != DEFAULT_TRAINER else None
+    trainer = () if guest is None else (canonical_json(guest.model_dump(mode="json")),)
+    return trial.architecture.name, trial.optimizer.name, *trainer
 
 
 def _spread(seconds: Sequence[float]) -> float:
@@ -159,8 +168,8 @@ def _alike(known: Sequence[Timing], job: Job) -> list[Timing]:
         return (
             all(getattr(timing.machine, name) == getattr(here, name) for name in names)
             and timing.machine.threads == job.crew.threads_for(timing.step_flops)
-            and (other.batch_size, other.augment, other.precision)
-            == (training.batch_size, training.augment, training.precision)
+            and (other.batch_size, other.augment, timing.precision)
+            == (training.batch_size, training.augment, job.precision)
         )
 
     return [timing for timing in known if same(timing)]
@@ -192,7 +201,7 @@ def _unknown(pending: Sequence[Work], rates: dict[Family, list[Rate]]) -> list[W
             sizes[family].setdefault(flops, work)
     chosen = []
     seen: set[str] = set()
-    for (architecture, _), own in sizes.items():
+    for (architecture, *_), own in sizes.items():
         ordered = [own[flops] for flops in sorted(own)]
         most = FURTHER if architecture in seen else SIZES
         places = np.unique(np.linspace(0, len(ordered) - 1, most).round().astype(int))

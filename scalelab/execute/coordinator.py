@@ -103,6 +103,9 @@ def _conduct(
         run.prepare(*again, joined=engaged.joined if engaged else None)
         n_trials = len(run.waiting)
         crew = _crew(engaged, executor, workers, threads, n_trials)
+        run.decide(crew)
+        if run.study.command is not None:  # whose steps nobody knows the size of
+            crew = crew.model_copy(update={"fewer": False})
         run.announce(crew if n_trials else None)
         if n_trials:
             ends.enter_context(run.stop)

@@ -11,6 +11,10 @@ from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Frozen, Trial
 
 
+class Compared(Frozen):
+    """Some of the study's networks are timed in fp32 and in bf16, which decides what it is trained in."""
+
+
 class Planned(Frozen):
     """The study was read; this much is to be done."""
 
@@ -55,7 +59,7 @@ class Stood(Frozen):
     where: str
 
 
-RunEvent = Planned | Started | Grown | Retried | Stood | Progressed | Warned | Finished
+RunEvent = Compared | Planned | Started | Grown | Retried | Stood | Progressed | Warned | Finished
 """Of the warnings of one place, a run tells the first."""
 
 

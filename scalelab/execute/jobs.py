@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 from scalelab.execute.crew import Crew
 from scalelab.records import Direction, Frozen, Record, Status, Trial
 from scalelab.study import Expansion
+from scalelab.study.expansion import Place
 from scalelab.supervise.workbench import Selection
 
 
@@ -34,6 +35,7 @@ class Job(Frozen):
             where nobody can say.
         keep_weights: Whether the trained weights go into the journal.
         plugins: Which plugins to load.
+        place: Where the trial's command runs; `None` where scalelab trains it.
     """
 
     trial: Trial
@@ -48,6 +50,7 @@ class Job(Frozen):
     sharers: int = Field(1, ge=0)
     keep_weights: bool = False
     plugins: Selection = Selection()
+    place: Place | None = None
 
     @classmethod
     def of(cls, trial: Trial, expansion: Expansion, **rest: Any) -> Self:
@@ -58,6 +61,8 @@ class Job(Frozen):
             expansion: What it is of, which knows its data and files.
             rest: The other attributes.
         """
+        if expansion.place is not None:
+            return cls(trial=trial, dataset_options={}, place=expansion.place, **rest)
         options = expansion.opened(trial).params.model_dump(mode="json")
         return cls(trial=trial, dataset_options=options, files=expansion.files, **rest)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from scalelab.execute.changes import changed
 from scalelab.plugins import Catalog
-from scalelab.records import FINAL_STATUSES, Reached, Trial
+from scalelab.reached import Reached
+from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.store import Store, reached_of
 from scalelab.study import Study
 

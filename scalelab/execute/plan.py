@@ -6,14 +6,14 @@ now; see `scalelab.execute.clock`. It assumes that the machine stays as busy as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from scalelab.errors import InputError
-from scalelab.execute.checks import check_trials
+from scalelab.execute.checks import check_program, check_trials
 from scalelab.execute.crew import Crew, check_asked
 from scalelab.execute.forecast import remember
 from scalelab.execute.jobs import Job
@@ -24,6 +24,7 @@ from scalelab.measure.models import params_of
 from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import FINAL_STATUSES, Trial
 from scalelab.schedules import resolve_steps
+from scalelab.script_reports import script_axes
 from scalelab.store import Outcome, Store, open_store, reached_of
 from scalelab.study import Expansion, Study, expand, load_study
 from scalelab.subsets import drawn_an_epoch, windows_per_example
@@ -39,7 +40,7 @@ class PlannedTrial:
 
     Attributes:
         trial: The trial.
-        n_params: Trainable parameters.
+        n_params: Trainable parameters; of a script this and the next are `None` where no axis gives them.
         forward_flops: FLOPs of one example's forward pass.
         train_flops: FLOPs of the whole training.
         uncounted: Operators whose FLOPs nobody knows and the two leave out, such as
@@ -58,12 +59,12 @@ class PlannedTrial:
     )  # fmt: skip
 
     trial: Trial
-    n_params: int
-    forward_flops: float
-    train_flops: float
+    n_params: int | None
+    forward_flops: float | None
+    train_flops: float | None
     uncounted: tuple[str, ...]
-    n_steps: int
-    epochs: float
+    n_steps: int | None
+    epochs: float | None
     threads: int
     seconds: Span | None
     status: str
@@ -127,8 +128,7 @@ def plan_study(
 
     Args:
         study: A study, or the path of its file.
-        store: A store, or the path of its file, where to look up what is done already; `None` counts
-            everything as pending.
+        store: A store or its file's path, which knows what is done; `None` counts everything as pending.
         workers: How many workers would share the trials; 0 is this process.
         threads: CPU threads of each, see `run_study`.
         device: Where they would train; `"auto"` takes a GPU where there is one.
@@ -142,16 +142,18 @@ def plan_study(
     check_asked(workers, device)
     catalog = catalog or load_plugins()
     study = load_study(study, catalog)
-    cost = Costs(catalog)
-    opened = open_store(store) if store else None
+    cost, opened = Costs(catalog), open_store(store) if store else None
     expansion = expand(study, catalog, cost=cost, reached=opened.reached if opened else None)
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
-    finished = reached_of(outcomes)
-    works = list(_works(expansion, cost, catalog))
+    if expansion.place is not None:
+        return _of_command(study, expansion, outcomes, workers, threads)
+    finished, works = reached_of(outcomes), list(_works(expansion, cost, catalog))
     pending = [work for work in works if work.trial.id not in finished]
-    check_trials(study, [work.trial for work in pending], expansion, catalog)
-    precision = decided(study, opened, device) if pending else None
+    pending_trials = [work.trial for work in pending]
+    check_trials(study, pending_trials, expansion, catalog)
     crew = Crew.of(workers, threads, len(pending) or len(works))
+    on_timing = cache(on_timing or (lambda: None))  # called once, whatever is timed
+    precision = decided(study, opened, device, pending_trials, expansion, catalog, crew, on_timing)
     job_of = partial(
         Job.of, expansion=expansion, study=study.name, attempt=1, store="", device=device, crew=crew,
         precision=precision.precision if precision else None, plugins=Selection.of(catalog),
@@ -169,6 +171,50 @@ def plan_study(
         counting=cost.seconds,
         sweeping=expansion.sweeping(finished),
         refitting=expansion.refitting(finished),
+    )
+
+
+def _of_command(
+    study: Study, expansion: Expansion, outcomes: Mapping[str, Outcome], workers: int, threads: int | None
+) -> Plan:
+    """Returns the plan of a study of a command, which takes as long as its trials that are done took."""
+    assert expansion.place is not None, "the study has a command"
+    check_program(study, expansion.place)
+    done = sorted(one.seconds for one in outcomes.values() if one.status == "done" and one.seconds)
+    known = Span(done[0], done[len(done) // 2], done[-1]) if done else None
+    n_trials = len(expansion.trials)
+    n_pending = n_trials - len(reached_of(outcomes))
+    crew = Crew.of(workers, threads, n_pending or n_trials).model_copy(update={"fewer": False})
+    rows = []
+    for trial in expansion.trials:
+        outcome, axes = outcomes.get(trial.id), script_axes(trial)
+        status = "pending" if outcome is None else outcome.status
+        took = None if outcome is None or outcome.seconds is None else Span.exactly(outcome.seconds)
+        rows.append(
+            PlannedTrial(
+                trial=trial,
+                **{name: axes.get(name) for name in ("n_params", "forward_flops", "train_flops")},
+                **{name: axes.get(name) for name in ("n_steps", "epochs")},
+                uncounted=(),
+                threads=crew.threads,
+                seconds=took if status in FINAL_STATUSES else known,
+                status=status,
+            )
+        )
+    pending = [row for row in rows if row.status not in FINAL_STATUSES]
+    spans = [row.seconds for row in pending if row.seconds is not None]
+    unknown = None if known or not pending else "no trial of the command is done yet; some tell of the rest"
+    return Plan(
+        study=study.name,
+        trials=tuple(rows),
+        skipped=expansion.skipped,
+        crew=crew,
+        seconds=None if unknown else makespan(spans, crew, Span.exactly(0.0)),
+        unknown=unknown,
+        precision=None,
+        counting=0.0,
+        sweeping="",
+        refitting="",
     )
 
 
@@ -199,7 +245,7 @@ def _clock(
     pending: list[Work],
     store: Store | None,
     job_of: Callable[[Trial], Job],
-    on_timing: Callable[[], None] | None,
+    on_timing: Callable[[], None],
 ) -> tuple[Clock | None, str | None]:
     """Returns what says how long trials take, or why nothing can."""
     from scalelab.execute.clock import make_clock
@@ -209,7 +255,7 @@ def _clock(
     contents = dict.fromkeys(work.trial.fingerprint for work in pending)
     known = [timing for one in contents for timing in store.timings(one, batch_size)] if store else []
     try:
-        return make_clock(pending, known, job_of, on_timing or (lambda: None)), None
+        return make_clock(pending, known, job_of, on_timing), None
     except InputError as error:
         return None, str(error)
 

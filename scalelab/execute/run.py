@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalelab.errors import StoreError, StoreLockedError
+from scalelab.errors import StoreError, StoreLockedError, StudyError
 from scalelab.execute.changes import told
 from scalelab.execute.checks import check_trials
 from scalelab.execute.cluster.mail import Needs
 from scalelab.execute.crew import Crew
-from scalelab.execute.events import Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
+from scalelab.execute.events import Compared, Grown, Planned, Retried, RunEvent, RunSummary, Started, Stood
 from scalelab.execute.forecast import Forecast, recall
 from scalelab.execute.jobs import (
     Begun,
@@ -32,9 +32,10 @@ from scalelab.execute.jobs import (
     Withdrawn,
 )
 from scalelab.execute.ledger import Ledger
-from scalelab.execute.precision import Decided, decided
+from scalelab.execute.precision import Decided, decided, noted
 from scalelab.measure.costs import Costs
-from scalelab.records import Reached, Status
+from scalelab.reached import Reached
+from scalelab.records import Status
 from scalelab.study import Expansion, expand
 from scalelab.supervise.stop import StopSignal
 from scalelab.supervise.workbench import Selection
@@ -89,12 +90,32 @@ class Run(Ledger):
         self.expansion = expand(
             self.study, self.catalog, cost=Costs(self.catalog), reached=self.store.reached
         )
+        if self.expansion.place and self.keep_weights:
+            what = f"{self.study.source}: a command keeps its own weights"
+            raise StudyError(f"{what}; leave --keep-weights out")
         self.give_back_settled({trial.id for trial in self.expansion.trials})
         self.take(self.expansion.trials, retry_failed, redo_changed)
         check_trials(self.study, self.waiting, self.expansion, self.catalog)
-        if self.waiting:
-            self.precision = decided(self.study, self.store, self.device, elsewhere=self.on_cluster)
+
+    def decide(self, crew: Crew) -> None:
+        """Settles what the study is trained in, and notes it with what the study asks for.
+
+        Args:
+            crew: Who trains it; on a cluster, networks are timed by one process here.
+        """
+        timed = crew.model_copy(update={"workers": 1}) if self.on_cluster else crew
+        self.precision = self._decided(timed)
         self._register()
+        mine = self.precision.precision if self.precision else None
+        if mine and self.study.training.precision == "auto" and noted(self.study, self.store) != mine:
+            # Another coordinator decided meanwhile, and what was noted first holds.
+            self.precision = self._decided(timed)
+
+    def _decided(self, crew: Crew) -> Decided | None:
+        return decided(
+            self.study, self.store, self.device, self.waiting, self.expansion, self.catalog, crew,
+            lambda: self.on_event(Compared()), elsewhere=self.on_cluster,
+        )  # fmt: skip
 
     def needs(self) -> Needs:
         """Returns what a machine must have to train what is waiting."""
@@ -221,7 +242,6 @@ class Run(Ledger):
 
     def _job(self, trial_id: str, attempt: int) -> Job:
         assert self.crew is not None, "there are trials to do"
-        assert self.precision is not None, "likewise"
         return Job.of(
             self.trials[trial_id],
             self.expansion,
@@ -230,7 +250,7 @@ class Run(Ledger):
             store=str(self.store.path),
             device=self.device,
             crew=self.crew,
-            precision=self.precision.precision,
+            precision=self.precision.precision if self.precision else None,
             keep_weights=self.keep_weights,
             plugins=Selection.of(self.catalog),
         )
@@ -299,9 +319,11 @@ class Run(Ledger):
         if not self.store.claims.stands(claim):
             return
         journal, trial = self.store.journal, self.trials[claim.trial_id]
-        kept = journal.settle(claim.record(trial, status, reason))
+        facts = journal.reported(trial, failed=status == "failed")
+        kept = journal.settle(claim.record(trial, status, reason, **facts))
         if not kept and status == "failed":  # its worker could say that it was interrupted
-            journal.settle(replace(claim, attempt=claim.attempt + 1).record(trial, status, reason))
+            following = replace(claim, attempt=claim.attempt + 1)
+            journal.settle(following.record(trial, status, reason, **facts))
 
     def settle(self) -> None:
         """Gives claims back and ingests the last records."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import time
 import traceback
 import warnings
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from scalelab.errors import (
+    KilledError,
     MemoryRanOutError,
     ScalelabError,
     ScalelabWarning,
@@ -27,6 +29,7 @@ from scalelab.errors import (
 )
 from scalelab.execute.features import features_of
 from scalelab.execute.jobs import Broken, Event, Finished, Job, Lost, Progressed, Warned
+from scalelab.execute.script import attempt_command
 from scalelab.measure.costs import Costs
 from scalelab.measure.models import build_model, options_with_files, params_of
 from scalelab.measurements import Complexity
@@ -36,6 +39,7 @@ from scalelab.schedules import resolve_steps
 from scalelab.store import Journal
 from scalelab.subsets import drawn_an_epoch
 from scalelab.supervise.workbench import Workbench, flush_prints, one_line, serve
+from scalelab.trainers import components_of
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
@@ -44,13 +48,11 @@ if TYPE_CHECKING:
 
     from scalelab.components import OpenDataset
     from scalelab.params import Params
-    from scalelab.plugins import Kind
     from scalelab.train.results import Progress
 
 PROGRESS_SECONDS = 0.5
 TRACEBACK_LENGTH = 200_000
 """Characters that are kept of a traceback, half of them of its end."""
-_KINDS: tuple[Kind, ...] = ("dataset", "architecture", "optimizer")
 
 
 def run_job(
@@ -79,10 +81,9 @@ def run_job(
     Raises:
         MemoryRanOutError: Memory ran out, which is not the trial's fault where others share it; there is no
             record.
+        KilledError: The trial's command was killed; there is no record, either.
         StoreError: The journal cannot be written; there is no record.
     """
-    from scalelab.train.device import clear_memory_errors
-
     bench = bench or Workbench()
     journal = Journal(Path(job.store))
     started = time.time()
@@ -92,10 +93,10 @@ def run_job(
         return job.record(started, **{"wall_seconds": time.perf_counter() - clock, **facts})
 
     try:
-        with clear_memory_errors(job.device, job.trial.training.batch_size):
-            record = record_of(**_attempt(job, bench, journal, on_progress, should_stop))
-            record.model_dump_json()  # what cannot be written down is the attempt's failure, too
-    except (StoreError, MemoryRanOutError, KeyboardInterrupt):
+        make = functools.partial(_attempt, bench) if job.place is None else attempt_command
+        record = record_of(**make(job, journal, on_progress, should_stop))
+        record.model_dump_json()  # what cannot be written down is the attempt's failure, too
+    except (StoreError, MemoryRanOutError, KilledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # what a plugin ends with is not the end of its worker
         record = record_of(status="failed", error=one_line(error))
@@ -104,6 +105,8 @@ def run_job(
     record = journal.write(record)
     if record.status in ("done", "diverged"):
         journal.checkpoint(job.trial.id).unlink(missing_ok=True)
+        if job.place is not None:
+            shutil.rmtree(journal.script(job.trial.id), ignore_errors=True)
     return record
 
 
@@ -129,6 +132,7 @@ class Ready:
         optimizer: Over the module's parameters.
         closure: Whether its `step` takes a closure.
         evaluations: Gradients that its step evaluates at most.
+        n_steps: Steps of its training.
         params: Options of its architecture.
         cost: What an example costs.
         counting: Seconds that it took to count that, where the cache did not have it.
@@ -141,6 +145,7 @@ class Ready:
     optimizer: torch.optim.Optimizer
     closure: Literal["whole", "after"] | None
     evaluations: int
+    n_steps: int
     params: Params
     cost: Complexity
     counting: float
@@ -182,47 +187,64 @@ def prepare(job: Job, bench: Workbench) -> Ready:
     n_steps = resolve_steps(trial.training, an_epoch, flops)
     built = build_optimizer(optimizer, optimizer_params, module, n_steps)
     return Ready(
-        data, module, built, optimizer.closure, evaluations, params, cost, costs.seconds, device, threads
+        data=data,
+        module=module,
+        optimizer=built,
+        closure=optimizer.closure,
+        evaluations=evaluations,
+        n_steps=n_steps,
+        params=params,
+        cost=cost,
+        counting=costs.seconds,
+        device=device,
+        threads=threads,
     )
 
 
 def _attempt(
-    job: Job,
     bench: Workbench,
+    job: Job,
     journal: Journal,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> dict[str, Any]:
     """Returns the fields of the record of an attempt that got as far as training."""
     from scalelab.measure.machine import machine_facts
+    from scalelab.train.bundled import bundled_trainer
     from scalelab.train.checkpoint import save_weights
-    from scalelab.train.loop import train_model
+    from scalelab.train.device import clear_memory_errors
     from scalelab.train.metrics import objective_of
+    from scalelab.train.trainer import train_with
 
     trial = job.trial
-    ready = prepare(job, bench)
-    task = ready.data.task
-    metric, direction = objective_of(task, trial.training.objective)
-    catalog = bench.catalog(job.plugins)
-    # Before the training, which would be for nothing.
-    features = features_of(catalog.architecture(trial.architecture.name), ready.params, task)
-    flops = ready.cost.train_flops_at(trial.training.batch_size)
-    result = train_model(
-        trial,
-        ready.data,
-        ready.module,
-        ready.optimizer,
-        closure=ready.closure,
-        evaluations=ready.evaluations,
-        device=str(ready.device),
-        precision=job.precision,
-        checkpoint=journal.checkpoint(trial.id),
-        on_progress=on_progress,
-        should_stop=should_stop,
-        train_flops_per_example=flops,
-    )
-    if job.keep_weights and result.status == "done":
-        save_weights(journal.weights(trial.id), trial.id, ready.module, result.best_weights)
+    with clear_memory_errors(job.device, trial.training.batch_size):
+        ready = prepare(job, bench)
+        task = ready.data.task
+        metric, direction = objective_of(task, trial.training.objective)
+        catalog = bench.catalog(job.plugins)
+        # Before the training, which would be for nothing.
+        features = features_of(catalog.architecture(trial.architecture.name), ready.params, task)
+        flops = ready.cost.train_flops_at(trial.training.batch_size)
+        components = components_of(trial)
+        trainer = catalog.trainer(trial.trainer.name) if "trainer" in components else bundled_trainer
+        result = train_with(
+            trainer,
+            params_of(trainer, options_with_files(trial.trainer, job.files)),
+            trial,
+            ready.data,
+            ready.module,
+            ready.optimizer,
+            closure=ready.closure,
+            evaluations=ready.evaluations,
+            device=str(ready.device),
+            precision=job.precision,
+            checkpoint=journal.checkpoint(trial.id),
+            on_progress=on_progress,
+            should_stop=should_stop,
+            train_flops_per_example=flops,
+        )
+        if job.keep_weights and result.status == "done":
+            save_weights(journal.weights(trial.id), trial.id, ready.module, result.best_weights)
     return {
         **_shared(Record, ready.cost),
         **_shared(Record, result),
@@ -232,7 +254,7 @@ def _attempt(
         "machine": machine_facts(result.device, threads=ready.threads, workers=job.crew.workers),
         "scalelab_version": __version__,
         "libraries": libraries_of_trial(catalog, trial),
-        "provenance": {kind: catalog.provenance(kind, getattr(trial, kind).name) for kind in _KINDS},
+        "provenance": {kind: catalog.provenance(kind, own.name) for kind, own in components.items()},
     }
 
 
@@ -244,8 +266,6 @@ def attempt_job(
     on_traceback: Callable[[str], object] | None = None,
 ) -> None:
     """Runs a job and reports it as events: progress at most twice a second, then how it ended."""
-    from scalelab.train.device import give_back_memory
-
     last = 0.0
 
     def report(progress: Progress) -> None:
@@ -257,8 +277,13 @@ def attempt_job(
 
     try:
         record = run_job(job, bench, on_progress=report, should_stop=should_stop, on_traceback=on_traceback)
-        if job.sharers != 1:
+        if job.sharers != 1 and job.place is None:
+            from scalelab.train.device import give_back_memory
+
             give_back_memory()
+    except KilledError as error:
+        send(Lost(trial_id=job.trial.id, reason=str(error)))
+        return
     except MemoryRanOutError as error:
         send(Lost(trial_id=job.trial.id, reason=str(error), out_of_memory=True))
         return

@@ -18,13 +18,14 @@ from scalelab.plugins import Catalog, load_plugins
 from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study import Expansion
 from scalelab.study.messages import describe, one_line
+from scalelab.trainers import Trainer
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def params_of(
-    component: Dataset | Architecture | Optimizer | Backend, options: Params | Mapping[str, Any]
+    component: Dataset | Architecture | Optimizer | Backend | Trainer, options: Params | Mapping[str, Any]
 ) -> Params:
     """Returns a component's validated options.
 

@@ -14,6 +14,7 @@ from scalelab.law import Law
 from scalelab.plugins.selection import VARIABLE
 from scalelab.plugins.verify import Kind, Provided, kind_of, verify_component
 from scalelab.records import Provenance
+from scalelab.trainers import Trainer
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PluginStatus = Literal["healthy", "conflict", "broken", "blocked"]
@@ -128,6 +129,10 @@ class Catalog:
     def backend(self, name: str) -> Backend:
         """Returns a backend; see `find` for the errors."""
         return cast(Backend, self.find("backend", name))
+
+    def trainer(self, name: str) -> Trainer:
+        """Returns a trainer; see `find` for the errors."""
+        return cast(Trainer, self.find("trainer", name))
 
     def law(self, name: str) -> Law:
         """Returns a law that a plugin provides; see `find` for the errors."""

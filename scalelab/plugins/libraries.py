@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.cache import file_digest
+from scalelab.trainers import components_of
 
 if TYPE_CHECKING:
     from scalelab.plugins.catalog import Catalog
@@ -29,6 +30,10 @@ BESIDE = frozenset({"scalelab", "pydantic", "pydantic_core", "annotated-types"})
 """Distributions that are not told: records have scalelab's own version, and options compute nothing."""
 
 
+_MAKES = {"dataset": "open", "trainer": "train"}
+"""The functions of components that are not called `build`."""
+
+
 def libraries_of_trial(catalog: Catalog, trial: Trial) -> dict[str, str]:
     """Returns the versions of what the components of a trial import, by distribution.
 
@@ -36,12 +41,8 @@ def libraries_of_trial(catalog: Catalog, trial: Trial) -> dict[str, str]:
         PluginError: A component is unknown.
     """
     found: dict[str, str] = {}
-    for component in (
-        catalog.dataset(trial.dataset.name).open,
-        catalog.architecture(trial.architecture.name).build,
-        catalog.optimizer(trial.optimizer.name).build,
-    ):
-        found |= libraries_of(component)
+    for kind, own in components_of(trial).items():
+        found |= libraries_of(_made_by(catalog, kind, own.name))
     return dict(sorted(found.items()))
 
 
@@ -53,17 +54,22 @@ def files_of(catalog: Catalog, components: Iterable[tuple[Kind, str]]) -> dict[s
     """
     found: dict[str, str] = {}
     for kind, name in components:
-        component: Any = catalog.find(kind, name)
-        code = _code_of(component.open if kind == "dataset" else component.build)
+        code = _code_of(_made_by(catalog, kind, name))
         found |= {} if code is None else code.loose()
     return dict(sorted(found.items()))
+
+
+def _made_by(catalog: Catalog, kind: Kind, name: str) -> Callable[..., Any]:
+    """Returns the function of a component that makes what it is for."""
+    function: Callable[..., Any] = getattr(catalog.find(kind, name), _MAKES.get(kind, "build"))
+    return function
 
 
 def libraries_of(function: Callable[..., Any]) -> Mapping[str, str]:
     """Returns the versions of what a function's modules import, by distribution; of loose files a digest.
 
     Args:
-        function: `open` or `build` of a component.
+        function: `open`, `build` or `train` of a component.
     """
     code = _code_of(function)
     if code is None:

@@ -27,6 +27,7 @@ from scalelab.file_plugins import import_file
 from scalelab.plugins.catalog import Catalog, PluginInfo
 from scalelab.plugins.selection import VARIABLE, Selection
 from scalelab.plugins.verify import HOOKS, Provided, claimed, verify_returned
+from scalelab.regular_files import expanded
 
 GROUP = "scalelab"
 FILE = "file"
@@ -54,7 +55,7 @@ def load_plugins(*, plugins_dirs: Sequence[str | Path] = (), select: str | None 
     """
     text = os.environ.get(VARIABLE, "") if select is None else select
     selection = Selection.parse(text)
-    folders = tuple(dict.fromkeys(Path(folder).expanduser().resolve() for folder in plugins_dirs))
+    folders = tuple(dict.fromkeys(expanded(folder).resolve() for folder in plugins_dirs))
     sources = [*_installed(), *(source for folder in folders for source in _files(folder))]
     selection.check([(info.name, info.distribution) for info, _ in sources])
     loaded = [

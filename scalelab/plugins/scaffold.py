@@ -27,6 +27,7 @@ NEEDS = {
     "optimizer": "torch>=2.6",
     "backend": "torch>=2.6",
     "law": "numpy>=1.26",
+    "trainer": "torch>=2.6",
 }
 
 
@@ -35,7 +36,7 @@ def write_plugin(name: str, kind: str, to: Path, catalog: Catalog) -> Path:
 
     Args:
         name: What the component will be called, such as `"wavelet-net"`; without `scalelab-`.
-        kind: `"dataset"`, `"architecture"`, `"optimizer"`, `"backend"` or `"law"`.
+        kind: `"dataset"`, `"architecture"`, `"optimizer"`, `"backend"`, `"law"` or `"trainer"`.
         to: The folder to put it into; made where it is missing.
         catalog: What is installed: a name that is taken would make both plugins useless.
 

@@ -24,11 +24,12 @@ from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
 from scalelab.law import Law
 from scalelab.params import Params
-from scalelab.records import is_sayable
+from scalelab.records import TrainingOptions, is_sayable
 from scalelab.space import Dimension
+from scalelab.trainers import Trainer
 
-Kind = Literal["dataset", "architecture", "optimizer", "backend", "law"]
-Provided = Component | Law
+Kind = Literal["dataset", "architecture", "optimizer", "backend", "law", "trainer"]
+Provided = Component | Trainer | Law
 """What a hook gives an element of."""
 
 HOOKS: dict[str, tuple[Kind, type[Provided]]] = {
@@ -37,6 +38,7 @@ HOOKS: dict[str, tuple[Kind, type[Provided]]] = {
     "scalelab_optimizers": ("optimizer", Optimizer),
     "scalelab_backends": ("backend", Backend),
     "scalelab_laws": ("law", Law),
+    "scalelab_trainers": ("trainer", Trainer),
 }
 """The kind and the class that each hook gives."""
 
@@ -51,6 +53,7 @@ _FUNCTIONS = {
     "architecture": ("build",),
     "optimizer": ("build",),
     "backend": ("devices", "load"),
+    "trainer": ("train",),
 }
 
 
@@ -122,6 +125,8 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
         yield from _precision_problems(component)
         if not isinstance(component.packages, tuple):
             yield f"packages must be a tuple of distribution names, got {_describe(component.packages)}"
+    if kind == "trainer":
+        yield from _trainer_problems(component)
     if kind in ("architecture", "optimizer"):
         yield from _space_problems(component)
     if kind == "architecture":
@@ -135,6 +140,18 @@ def _problems(component: Any, kind: Kind) -> Iterator[str]:
             yield f"closure must be 'whole', 'after' or None, got {_describe(component.closure)}"
         if component.evaluations is not None and not callable(component.evaluations):
             yield f"evaluations must be a function or None, got {_describe(component.evaluations)}"
+
+
+def _trainer_problems(trainer: Any) -> Iterator[str]:
+    if not isinstance(trainer.ignores, tuple):
+        yield f"ignores must be a tuple of options of training, got {_describe(trainer.ignores)}"
+        return
+    for name in trainer.ignores:
+        if name not in TrainingOptions.model_fields:
+            near = suggest(str(name), TrainingOptions.model_fields)
+            yield f"ignores names {brief(name)}, which is no option of training{near}"
+    if not isinstance(trainer.exact, bool):
+        yield f"exact must be True or False, got {_describe(trainer.exact)}"
 
 
 def _precision_problems(backend: Any) -> Iterator[str]:

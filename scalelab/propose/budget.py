@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,14 @@ from scalelab.measure.costs import Costs
 from scalelab.measure.models import params_of
 from scalelab.measurements import Complexity
 from scalelab.params import locations
-from scalelab.records import Trial
+from scalelab.records import DEFAULT_TRAINER, ComponentRef, Trial
 from scalelab.space import Doubling, Float, Int
 from scalelab.study import Expansion, Study, expand, load_study, parse_study
-from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.model import TrainerEntry
+from scalelab.study.resolve import resolve
+from scalelab.study.resolved import Resolved
 from scalelab.study.rules import rule_of
-from scalelab.study.write import study_text
+from scalelab.study.write import advised_head, study_text, without_heading
 from scalelab.subsets import drawn_an_epoch
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 CLOSE = 0.02
 """A size this near (in its logarithm) is near enough."""
 
-_HEADING = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\r?\n)+")
 _TRIES = 24
 _EXACT = 1e-4
 _STRIDE = math.log(64.0)
@@ -70,9 +70,14 @@ class Proposal:
     n_trials: int
     gradients: int
     json_fields: ClassVar = (
-        "path", "text", "n_params=cost.n_params", "n_examples=trial.n_examples", "examples_seen=n_seen",
+        "path", "text", "n_params", "n_examples=trial.n_examples", "examples_seen=n_seen",
         "examples_available=available", "train_flops", "tuned", "n_trials",
     )  # fmt: skip
+
+    @property
+    def n_params(self) -> int:
+        """Parameters of its model."""
+        return self.cost.n_params
 
     @property
     def train_flops(self) -> float:
@@ -136,9 +141,7 @@ def propose(
     study = _of_run(start, study)
     own = resolve(study, catalog).architectures
     values = run_values(start, study, path, catalog)
-    values["name"] = f"{study.name[:80]}-advised-{budget:.3g}".replace("+", "")
-    spent = f"What {budget:.3g} training FLOPs are best spent on"
-    values["description"] = f"{spent}, from the runs of {study.name}"
+    values |= advised_head(study.name, budget)
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
     _, draft = written(values, study, path, catalog)
@@ -292,7 +295,7 @@ def written(values: Mapping[str, Any], study: Study, path: Path, catalog: Catalo
     Raises:
         InputError: It is not a study that can run.
     """
-    text = study_text(values, _HEADING.sub("", study.text))
+    text = study_text(values, without_heading(study.text))
     return text, expand(parse_study(text, path, catalog), catalog, cost=Costs(catalog))
 
 
@@ -318,6 +321,7 @@ def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict
         "architecture": [{"name": start.architecture.name, "options": start.architecture.params}],
         "optimizer": [_trained_by(start, study)],
         "training": start.training.model_dump(exclude_none=True),
+        "trainer": _with_rules(start.trainer, study.trainer),
     }
 
 
@@ -359,6 +363,15 @@ def _trained_by(start: Trial, study: Study) -> dict[str, Any]:
             del options[name]
         break
     return entry
+
+
+def _with_rules(trainer: ComponentRef, said: TrainerEntry | None) -> dict[str, Any] | None:
+    """Returns the trainer of a run as its study says it; `None` for scalelab's own loop."""
+    if trainer == DEFAULT_TRAINER:
+        return None
+    options = said.options if said is not None and said.name == trainer.name else {}
+    rules = {name: value for name, value in options.items() if rule_of(value, name) is not None}
+    return {"name": trainer.name, "options": {**trainer.params, **rules}}
 
 
 def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:

@@ -16,7 +16,8 @@ from scalelab.propose.budget import located, written
 from scalelab.records import canonical_json
 from scalelab.space import Choice, Dimension, Doubling, Float, Int
 from scalelab.study import Study, load_study, parse_study
-from scalelab.study.resolve import Resolved, resolve
+from scalelab.study.resolve import resolve
+from scalelab.study.resolved import Resolved
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog

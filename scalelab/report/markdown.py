@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from scalelab.report.page import made_line, with_powers
-from scalelab.report.parts import Figure, Section, Table
+from scalelab.report.parts import Figure, File, Section, Table
 
 
 def markdown_text(
@@ -35,10 +35,18 @@ def markdown_text(
         parts += [f"*{_text(section.reason[0].upper() + section.reason[1:])}.*"] if section.reason else []
         parts += ["\n".join(f"- {_text(line)}" for line in section.answer)] if section.answer else []
         parts += [f"> **Warning:** {_text(line)}" for line in section.warnings]
+        parts += [part for file in section.files for part in _file(file)]
         parts += [part for figure in section.figures for part in _figure(figure, figures)]
         parts += [part for table in section.tables for part in _table(table, section.title)]
         parts += map(_text, section.notes)
     return "\n\n".join(parts) + "\n"
+
+
+def _file(file: File) -> Iterator[str]:
+    fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", file.text)), 3)
+    yield f"<details><summary>{_text(file.title)}</summary>"
+    yield f"{fence}toml\n{file.text.rstrip()}\n{fence}"
+    yield "</details>"
 
 
 def _figure(figure: Figure, folder: str | None) -> Iterator[str]:
@@ -51,6 +59,13 @@ def _figure(figure: Figure, folder: str | None) -> Iterator[str]:
 def _table(table: Table, above: str) -> Iterator[str]:
     if table.title and table.title != above:
         yield f"### {_text(table.title)}"
+    yield from table_text(table)
+
+
+def table_text(table: Table, title: str = "") -> Iterator[str]:
+    """Yields the blocks of a table: its title in bold, where one is given, its rows and its notes."""
+    if title:
+        yield f"**{_text(title)}**"
     if table.rows:
         rule = ("---:" if name in table.numeric else "---" for name in table.columns)
         rows = [map(_text, table.columns), rule, *(map(_text, row) for row in table.rows)]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.report.runs import NO_RUN, Run
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -33,6 +35,8 @@ class Table:
         notes: Lines below it.
         optional: Columns to leave out where they do not fit, the first one first.
         folded: Whether it is long or of interest to few, so that a page shows it on request.
+        runs: For each row the key of the design that it is about (`scalelab.report.runs`); empty where rows
+            are of none.
     """
 
     title: str
@@ -42,6 +46,7 @@ class Table:
     notes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     folded: bool = False
+    runs: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -53,6 +58,7 @@ class Table:
         notes: Iterable[str] = (),
         optional: Iterable[str] = (),
         folded: bool = False,
+        runs: Iterable[Run] = (),
     ) -> Table:
         """Returns the table whose rows are given by the heads of their columns.
 
@@ -63,11 +69,14 @@ class Table:
             notes: Lines below it.
             optional: Columns to leave out where they do not fit.
             folded: Whether a page shows it on request only.
+            runs: The design that each row is about.
         """
         listed = list(rows)
         columns = tuple(listed[0]) if listed else ()
         cells = tuple(tuple(row[name] for name in columns) for row in listed)
-        return cls(title, columns, cells, frozenset(columns[numbers]), tuple(notes), tuple(optional), folded)
+        keys = tuple(run.key for run in runs)
+        numeric = frozenset(columns[numbers])
+        return cls(title, columns, cells, numeric, tuple(notes), tuple(optional), folded, keys)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -100,7 +109,7 @@ class Line(NamedTuple):
             (points, 2) or (points, 4).
         outer: Both ends of a wider, fainter band, shape (points, 2).
         steps: Whether each value holds until the next point, as on a front.
-        data_end: Where the line leaves the data; from there on it is drawn dashed.
+        data_end: Where the line leaves the data; from there on it is drawn thin.
     """
 
     values: Array
@@ -121,6 +130,10 @@ class Series:
         line: The law, the front or the curve.
         others: Faint points beside it, shape (points, 2).
         level: For what belongs to a level of another axis, its value; it decides the color.
+        family: Whose it is, the same text in all panels, however the legend words it; by default the label.
+        runs: The design of each point; empty where points are of none.
+        other_runs: The same of the faint points.
+        run: The run that a line is the curve of.
     """
 
     label: str = ""
@@ -129,6 +142,10 @@ class Series:
     line: Line | None = None
     others: Array | None = None
     level: float | None = None
+    family: str = ""
+    runs: tuple[Run, ...] = ()
+    other_runs: tuple[Run, ...] = ()
+    run: Run = NO_RUN
 
 
 def array(table: pd.DataFrame, *columns: str) -> Array:
@@ -166,7 +183,7 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """Horizontal bars; panels of one figure share their rows.
+    """Horizontal bars.
 
     Attributes:
         title: A line above it.
@@ -246,6 +263,7 @@ class Figure:
         panels: From left to right, row by row; `Bars` come first, `Boxes` and `Reliability` alone.
         legend: `panels` (one in each), `figure` (one for all), `colors` (a color bar of levels) or nothing.
         level_label: What the levels of series are.
+        apart: Whether a page leaves it to the files of figures, for others of the page show about the same.
     """
 
     name: str
@@ -254,6 +272,35 @@ class Figure:
     panels: tuple[AnyPanel, ...]
     legend: str = "panels"
     level_label: str = ""
+    apart: bool = False
+
+
+class File(NamedTuple):
+    """A text file that a reader may want to take along.
+
+    Attributes:
+        name: What to call it.
+        title: A line above it.
+        text: What is in it.
+    """
+
+    name: str
+    title: str
+    text: str
+
+
+class Stop(NamedTuple):
+    """One of a row of training budgets.
+
+    Attributes:
+        key: The budget in FLOPs as it is typed, `1e+13`.
+        words: What it buys, in a sentence.
+        notes: What else there is to know of it.
+    """
+
+    key: str
+    words: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -269,6 +316,8 @@ class Section:
         tables: In the order in which a reader wants them.
         notes: Paragraphs below all else.
         reason: Why the section is missing; empty where it is not.
+        files: Texts to be taken along.
+        stops: For each of the first tables, what the budgets buy that its rows are about; rising.
     """
 
     key: str
@@ -279,6 +328,8 @@ class Section:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    files: tuple[File, ...] = ()
+    stops: tuple[tuple[Stop, ...], ...] = ()
 
     @property
     def empty(self) -> bool:

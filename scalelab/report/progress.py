@@ -5,17 +5,22 @@ Everything here goes to standard error; results go to standard output when the r
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Self, TextIO
 
-from scalelab.execute.events import Grown, Planned, Retried, RunEvent, Started, Stood
+from scalelab.execute.events import Compared, Grown, Planned, Retried, RunEvent, Started, Stood
 from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Trial
+from scalelab.report.numbers import counted, span
+from scalelab.report.pace import Pace
 from scalelab.report.trial_names import TrialNames
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
+
+HEARTBEAT_SECONDS = 60.0
 
 STOPPING = {
     1: "stopping: running trials write a checkpoint and end; Ctrl-C again stops at once",
@@ -65,11 +70,13 @@ class RunDisplay:
 
     def __call__(self, event: RunEvent) -> None:
         """Shows an event."""
-        if isinstance(event, Planned):
+        if isinstance(event, Compared):
+            self.say("timing some of the study's networks in fp32 and in bf16")
+        elif isinstance(event, Planned):
             self._names = TrialNames(event.trials)
             elsewhere = f", {event.n_elsewhere} running elsewhere" if event.n_elsewhere else ""
             self.say(
-                f"study {event.study}: {len(event.trials)} trials, {event.n_kept} done before, "
+                f"study {event.study}: {counted(len(event.trials), 'trials')}, {event.n_kept} done before, "
                 f"{event.n_pending} to do{elsewhere}"
                 + (f"; {event.crew}" if event.crew else "")
                 + (f"; {event.precision}" if event.precision else "")
@@ -121,22 +128,45 @@ class RunDisplay:
 
 
 class PlainDisplay(RunDisplay):
-    """One line an event, no animation: for logs and pipes. Progress within a trial is not for a log.
+    """One line an event and a heartbeat with the time left, no animation: for logs and pipes.
+
+    Events and heartbeats come from two threads; lines are whole.
 
     Args:
         stream: Where the lines go.
         leaves: See `RunDisplay`.
+        every: Seconds from one heartbeat to the next.
     """
 
-    def __init__(self, stream: TextIO, *, leaves: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, leaves: bool = False, every: float = HEARTBEAT_SECONDS) -> None:
         super().__init__(leaves=leaves)
         self._stream = stream
+        self._every = every
         self._n_ended = 0
+        self._pace = Pace()
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __call__(self, event: RunEvent) -> None:
+        """Prints an event."""
+        with self._lock:
+            super().__call__(event)
 
     def say(self, line: str, style: str | None = None) -> None:
         """Prints a line with the time."""
         del style
-        print(time.strftime("%H:%M:%S"), line, file=self._stream, flush=True)
+        with self._lock:
+            print(time.strftime("%H:%M:%S"), line, file=self._stream, flush=True)
+
+    def began(self, trial_id: str, name: str) -> None:
+        """Notes it for the heartbeat."""
+        del name
+        self._pace.began(trial_id, time.monotonic())
+
+    def moved(self, event: Progressed) -> None:
+        """Notes it for the heartbeat."""
+        self._pace.moved(event.trial_id, event.step / event.n_steps if event.n_steps else 0.0)
 
     def stood(self, where: str) -> None:
         """Prints it."""
@@ -144,9 +174,36 @@ class PlainDisplay(RunDisplay):
 
     def ended(self, trial_id: str, *, for_good: bool) -> str:
         """Returns how many of all trials have ended."""
-        del trial_id
+        self._pace.ended(trial_id, time.monotonic(), for_good=for_good)
         self._n_ended += for_good
+        return self._so_far
+
+    @property
+    def _so_far(self) -> str:
         return f"[{self._n_ended}/{self._n_pending}] "
+
+    def heartbeat(self) -> str:
+        """Returns what is under way and how long the rest takes, if it takes what trials took so far."""
+        shares = self._pace.under_way
+        trials = (f"{self._trials[trial_id]} {share:.0%}" for trial_id, share in shares.items())
+        waiting = max(0, self._n_pending - self._n_ended - len(shares))
+        left = self._pace.left(waiting, time.monotonic())
+        rest = "time left not known yet" if left is None else f"{span(*left)} left"
+        return f"{self._so_far}{rest}; under way: {', '.join(trials) or 'nothing'}"
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every):
+            with self._lock:
+                if self._n_ended < self._n_pending:
+                    self.say(self.heartbeat())
+
+    def __enter__(self) -> Self:
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._heart.join()
 
 
 class LiveDisplay(RunDisplay):
@@ -174,7 +231,7 @@ class LiveDisplay(RunDisplay):
 
     def say(self, line: str, style: str | None = None) -> None:
         """Prints a line above the bars."""
-        self._progress.console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
+        self._progress.console.print(line, style=style, highlight=False, markup=False)
 
     def counted(self, study: str | None, n_pending: int) -> None:
         """Shows the study's bar."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scalelab.records import ComponentRef, ScheduleOptions, Trial, canonical_json
+from scalelab.records import DEFAULT_TRAINER, ComponentRef, ScheduleOptions, Trial, canonical_json
 
 _SCHEDULE = tuple(ScheduleOptions.model_fields)
 """Options of training that an optimizer of a study may have of its own."""
@@ -26,7 +26,7 @@ class TrialNames:
         there: Counter[str] = Counter()
         having: Counter[tuple[str, str]] = Counter()
         for trial in trials:
-            for component in (trial.dataset, trial.architecture, trial.optimizer):
+            for component in (trial.dataset, trial.architecture, trial.optimizer, trial.trainer):
                 there[component.name] += 1
                 for option, value in component.params.items():
                     seen.setdefault((component.name, option), set()).add(str(value))
@@ -45,7 +45,12 @@ class TrialNames:
 
     def describe(self, trial: Trial) -> str:
         """Returns components with the options that vary, then data size and seed where they vary."""
+        if trial.script is not None:
+            seed = [f"seed={trial.seed}"] if self._seeds else []
+            return " ".join([self.script(trial), *seed])
         words = [self.component(trial.architecture), self.optimizer(trial)]
+        if trial.trainer != DEFAULT_TRAINER:
+            words.append(self.component(trial.trainer))
         if self.datasets:
             words.insert(0, self.component(trial.dataset))
         if self._sizes:
@@ -57,6 +62,10 @@ class TrialNames:
     def component(self, component: ComponentRef) -> str:
         """Returns a component with the options that vary."""
         return _named(component.name, self._options(component))
+
+    def script(self, trial: Trial) -> str:
+        """Returns the parameters of a script that vary; its name where none does."""
+        return " ".join(self._options(trial.architecture)) or trial.dataset.name
 
     def optimizer(self, trial: Trial) -> str:
         """Returns the optimizer of a trial likewise, those of its schedule among the options."""

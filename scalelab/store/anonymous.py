@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import ipaddress
 import json
 import re
 from collections.abc import Iterable
@@ -16,7 +17,12 @@ from scalelab.store.schema import first_column, quoted
 if TYPE_CHECKING:
     import duckdb
 
-PATH, USER, HOST = "<path>", "<user>", "host-{}"
+PATH, USER, HOST, ADDRESS = "<path>", "<user>", "host-{}", "<address>"
+_ADDRESS = re.compile(
+    r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:]))"
+)
+# A version may have four numbers, too.
+_VERSIONS = ("libraries", "plugins")
 _START = r"(?:file:|~\w*|\.{1,2}|[A-Za-z]:)?[/\\]"
 _QUOTED = re.compile(rf"""(["'`]){_START}[^"'`\n]*(?=\1)""")
 _BARE = re.compile(rf"""(?<![\w./\\]){_START}[^\s"'`<>|,;:()\[\]{{}}]+""")
@@ -68,9 +74,15 @@ class Anonymous:
         """Returns a text in which nothing looks like a path."""
         return _BARE.sub(PATH, _QUOTED.sub(rf"\1{PATH}", text))
 
+    def without_places(self, text: str) -> str:
+        """Returns a text in which nothing looks like a path or an address of a network."""
+        return _ADDRESS.sub(
+            lambda found: ADDRESS if _is_address(found[0]) else found[0], self.without_paths(text)
+        )
+
     def text(self, text: str) -> str:
-        """Returns a text that names no path, host or user."""
-        return self._named.sub(lambda found: self._names[found[0].lower()], self.without_paths(text))
+        """Returns a text that names no path, address, host or user."""
+        return self._named.sub(lambda found: self._names[found[0].lower()], self.without_places(text))
 
     def study(self, text: str) -> str:
         """Returns a study file that names no path, host or user."""
@@ -82,7 +94,8 @@ class Anonymous:
         for column, kind in described(connection, name).items():
             if kind not in ("VARCHAR", "JSON"):
                 continue
-            call = "study" if column == "text" else "text" if column in _FREE else "paths"
+            call = "study" if column == "text" else "text" if column in _FREE else "places"
+            call = "paths" if column in _VERSIONS else call
             call = "host" if column == "host" else call
             value = f"anonymous_{call}{'_json' if kind == 'JSON' else ''}({quoted(column)}::varchar)"
             shown.append(f"{value}::{kind} as {quoted(column)}")
@@ -90,10 +103,21 @@ class Anonymous:
 
     def add_functions(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Makes the functions that `select` calls."""
-        calls = {"host": self.host, "text": self.text, "paths": self.without_paths, "study": self.study}
+        calls = {
+            "host": self.host, "text": self.text, "study": self.study,
+            "places": self.without_places, "paths": self.without_paths,
+        }  # fmt: skip
         for name, call in calls.items():
             connection.create_function(f"anonymous_{name}", call, ["VARCHAR"], "VARCHAR")
             connection.create_function(f"anonymous_{name}_json", _in_json(call), ["VARCHAR"], "VARCHAR")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return text != "::"
 
 
 def _in_json(call: Any) -> Any:

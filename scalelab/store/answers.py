@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from scalelab.measurements import MeasurementStatus
-from scalelab.records import Direction, Machine, Reached, Status, Trial
+from scalelab.reached import Reached
+from scalelab.records import Direction, Machine, Status, Trial
 
 
 class Outcome(NamedTuple):
@@ -20,6 +21,7 @@ class Outcome(NamedTuple):
         loss: The validation loss of that attempt.
         objective: Its objective.
         direction: Which way that is better.
+        precision: What it was trained in, where that is known.
     """
 
     status: Status
@@ -29,6 +31,7 @@ class Outcome(NamedTuple):
     loss: float | None
     objective: float | None
     direction: Direction
+    precision: str | None
 
     @property
     def reached(self) -> Reached | None:
@@ -62,6 +65,7 @@ class Timing(NamedTuple):
     Attributes:
         trial: The trial.
         machine: Where it was trained.
+        precision: What in.
         step_flops: FLOPs of a step.
         step: Seconds a step, without validation.
         validation: Seconds a validation example.
@@ -70,6 +74,7 @@ class Timing(NamedTuple):
 
     trial: Trial
     machine: Machine
+    precision: str | None
     step_flops: float
     step: float
     validation: float

@@ -12,6 +12,7 @@ from scalelab.store import schema
 from scalelab.store.claims import Claims
 from scalelab.store.connection import Database, rebuild_command
 from scalelab.store.envelope import check_file
+from scalelab.store.fleet import strangers
 from scalelab.store.journal import Journal
 from scalelab.store.kind import Kind
 from scalelab.store.kinds import KINDS, RECORDS
@@ -45,7 +46,8 @@ class CheckReport:
         duplicates: Ids of records that the database holds more than once.
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.
-        unreadable: What cannot be used in the journal's folders of contents and claims, each with the reason.
+        unreadable: What cannot be used in the journal's folders of contents, claims and runs on clusters,
+            each with the reason.
         leftovers: Half-made databases of rebuilds that were killed: the next run or rebuild removes them.
         unfinished: Files whose writing was cut off; they were never acknowledged.
         wal: Size in bytes of a WAL beside the database, `None` where there is none.
@@ -120,6 +122,7 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
         (journal.new, "the next run sets aside what can never be read"),
         (journal.kept, f"run {rebuild_command(report.path)}"),
         (claims.folder, "the next run sets them aside"),
+        (journal.folder / "cluster", "no run on a cluster reads them; delete them once none goes on"),
     ):
         told = {path: why for path, why in report.unreadable.items() if path.is_relative_to(folder)}
         if told:
@@ -145,6 +148,8 @@ def _unreadable(journal: Journal, claims: Claims) -> Iterator[tuple[Path, str]]:
                 yield path, str(error)
     for path in claims.unreadable():
         yield path, "it is no claim"
+    for path in strangers(journal):
+        yield path, "it is no run on a cluster"
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> None:

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -69,7 +69,7 @@ class Claim:
     started_at: Annotated[float, Field(allow_inf_nan=False)]
     run: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]+$")] | None = None
 
-    def record(self, trial: Trial, status: Status, error: str) -> Record:
+    def record(self, trial: Trial, status: Status, error: str, **facts: Any) -> Record:
         """Returns the record of this attempt, made now because it could not write its own."""
         return Record(
             trial=trial,
@@ -79,6 +79,7 @@ class Claim:
             error=error,
             started_at=self.started_at,
             finished_at=time.time(),
+            **facts,
         )
 
     @property
@@ -151,7 +152,7 @@ class Claims:
         """
         claims: list[Claim] = []
         host, pid, pid_start, pids = this_place(), os.getpid(), own_start(), iter(workers)
-        with self._lock():
+        with self.alone():
             self._remove(ended)
             for trial_id, attempt in wanted:
                 if not self._is_free(trial_id, attempt):
@@ -201,7 +202,7 @@ class Claims:
             StoreError: The journal's folder cannot be written.
         """
         fleet = Fleet(self._journal, run)
-        with self._lock():
+        with self.alone():
             facts = fleet.read()
             if not facts or fleet.coordinated(self.now()):
                 return False
@@ -215,7 +216,7 @@ class Claims:
             StoreError: The journal's folder cannot be written.
         """
         pid, taken = os.getpid(), []
-        with self._lock():
+        with self.alone():
             for claim in self._all():
                 if claim.run == run:
                     taken.append(replace(claim, host=this_place(), pid=pid, pid_start=own_start()))
@@ -228,7 +229,7 @@ class Claims:
         Raises:
             StoreError: The journal's folder cannot be written, or an attempt could not be recorded.
         """
-        with self._lock():
+        with self.alone():
             self._bury([claim for claim in self._all() if claim.run == run])
 
     def advance(self, run: str, trial_id: str, attempt: int) -> bool:
@@ -240,7 +241,7 @@ class Claims:
         Raises:
             StoreError: The journal's folder cannot be written.
         """
-        with self._lock():
+        with self.alone():
             there = self._read(self._path(trial_id))
             if there is None or (there.run, there.attempt) != (run, attempt):
                 return False
@@ -259,11 +260,11 @@ class Claims:
             StoreError: The journal's folder cannot be written.
         """
         if claims:
-            with self._lock():
+            with self.alone():
                 self._remove(claims)
 
     def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still what was claimed: nobody took its process for dead meanwhile."""
+        """Whether a claim is still what was claimed: nobody took its process for dead."""
         there = self._read(self._path(claim.trial_id))
         same = ("attempt", "host", "pid")
         return there is not None and all(getattr(there, name) == getattr(claim, name) for name in same)
@@ -290,7 +291,7 @@ class Claims:
         """
         if not self.dead() and not self.unreadable():
             return []
-        with self._lock():
+        with self.alone():
             for path in self.unreadable():
                 target = set_aside(path, self._journal.quarantine)
                 log.warning("warning: claim %s cannot be read; it was moved to %s", path, target)
@@ -390,10 +391,9 @@ class Claims:
         return claim if claim is not None and claim.trial_id == path.stem else None
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        refusal = (
-            f"the claims in {self.folder} were locked by another process for {LOCK_SECONDS:.0f} s; "
-            "see whether one hangs, then run again"
-        )
+    def alone(self) -> Iterator[None]:
+        """Keeps all others from claiming and releasing."""
+        held = f"the claims in {self.folder} were locked by another process for {LOCK_SECONDS:.0f} s"
+        refusal = f"{held}; see whether one hangs, then run again"
         with writing(self.folder), locked(self.folder / "claims.lock", LOCK_SECONDS, refusal):
             yield

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scalelab.errors import InputError, is_disk_full
+from scalelab.regular_files import expanded
 from scalelab.store.anonymous import anonymous
 from scalelab.store.connection import Database
 from scalelab.store.questions import require_study
@@ -36,7 +37,7 @@ def export(
         InputError: The folder cannot be written, or there is no such study.
         StoreError: The store cannot be read.
     """
-    folder = folder.expanduser()
+    folder = expanded(folder)
     names = {name: f"{name}.parquet" for name in EXPORTED}
     try:
         folder.mkdir(parents=True, exist_ok=True)

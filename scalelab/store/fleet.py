@@ -317,6 +317,14 @@ def fleets(journal: Journal) -> list[Fleet]:
     return [Fleet(journal, path.name) for path in sorted(folder.glob("*")) if path.is_dir()]
 
 
+def strangers(journal: Journal) -> list[Path]:
+    """Returns what lies among the runs on clusters and is none: no folder, or one without its `run.json`."""
+    folder = journal.folder / "cluster"
+    return [
+        path for path in sorted(folder.glob("*")) if not path.is_dir() or not Fleet(journal, path.name).read()
+    ]
+
+
 def _lives(place: str | None, pid: int | None, start: str | None, silent: float) -> bool:
     """Whether a process lives: for certain on this machine, elsewhere by the seconds since its last beat."""
     alive = is_alive(pid, start) if place and is_here(place, start) else None

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalelab.store.parameters import COMPONENTS, SCALES, Kind
+
+if TYPE_CHECKING:
+    from scalelab.store.tracked import Tracked
+
+_SHOWN = 6
 
 
 class Distinct:
@@ -35,11 +40,13 @@ class Distinct:
         return told
 
 
-def notes_on_names(renamed: Mapping[str, str]) -> list[str]:
-    """Returns what columns are called here that SQL would take for others."""
-    return [
-        f"column {name!r} differs from another one in capital letters only, which SQL does not tell apart; "
-        f"it is called {free!r} here"
+def notes_on_names(renamed: Mapping[str, str], tracked: Sequence[Tracked]) -> list[str]:
+    """Returns what columns are called here that SQL, or a reader, would take for others."""
+    met = [text for one in tracked for text in one.renamed]
+    told = "; ".join(met[:_SHOWN]) + (" …" if len(met) > _SHOWN else "")
+    return [f"parameters and metrics have the same names: {told}"] * bool(met) + [
+        f"column {name!r} has the name of another one, or differs in capital letters only, which SQL does "
+        f"not tell apart; it is called {free!r} here"
         for free, name in renamed.items()
     ]
 

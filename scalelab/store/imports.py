@@ -7,24 +7,29 @@ says what they are: a quarter of the text that they would be, and read and writt
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from scalelab.records import Frozen, canonical_json
+from scalelab.regular_files import expanded
 from scalelab.store.envelope import Member, seal_beside, unseal_beside
 from scalelab.store.files import writing
 from scalelab.store.insert import described
 from scalelab.store.kind import Latest, Text, later, timed
-from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_ROWS, Collected, Rows, sorted_json
-from scalelab.store.schema import create_views, literal, one, quoted, sparing, transaction
+from scalelab.store.rows import COLUMNS, MAX_ROWS, PIECE_BYTES, PIECE_ROWS, Collected, Rows, sorted_json
+from scalelab.store.schema import create_views, literal, quoted, sparing, transaction
 
 if TYPE_CHECKING:
     import duckdb
 
 _SEALED = "table.import"
+ORIGIN = ("experiment", "place")
+"""Of a mapping, what is no column of `runs`; see `origin`."""
 
 
 class ImportedTable(Frozen):
@@ -35,7 +40,8 @@ class ImportedTable(Frozen):
         source: The file's name, or `DataFrame`.
         imported_at: Seconds since the epoch.
         n_runs: Rows; none where the import takes an earlier one of that name away.
-        mapping: By column of `runs`, the expression that gave it.
+        mapping: By column of `runs`, the expression that gave it; and `experiment` and `place`, see
+            `origin`.
         condition: Which rows of the file were taken; `None` for all.
         columns: Names and types of the columns that `scalelab.store.schema.imported_columns` shows.
         digest: Changes when the name, the values or the columns' types do; not with time, file, expressions.
@@ -63,6 +69,21 @@ def imported(rows: Collected, **head: Any) -> ImportedTable:
     """Returns an imported table, given its rows and the other attributes."""
     taken, digest = rows.close([head["study"], canonical_json(head["columns"])])
     return ImportedTable(rows=taken, digest=digest[:16], **head)
+
+
+def origin(tables: Sequence[object], experiments: Sequence[str]) -> dict[str, str]:
+    """Returns what the mapping of an imported table says of where it came from.
+
+    Args:
+        tables: What was read.
+        experiments: The trackers' names, and those of experiments.
+
+    Returns:
+        `experiment`, and `place`: a digest, for paths name people.
+    """
+    paths = [str(expanded(one).resolve()) for one in tables if isinstance(one, (str, Path))]
+    place = hashlib.sha256(json.dumps(paths).encode()).hexdigest()[:16]
+    return dict(zip(ORIGIN, (", ".join(experiments), place), strict=True))
 
 
 def nothing(study: str) -> ImportedTable:
@@ -157,17 +178,11 @@ class Imports(Latest[ImportedTable]):
         Raises:
             ValueError: It has no rows.
         """
-        mine = f"from imported_runs where study = {literal(row['study'])}"
-        last = one(connection.execute(f"select max(position) {mine}"))
-        if last is None:
+        rows, mine = Collected(), f"(from imported_runs where study = {literal(row['study'])})"
+        for piece in pieces(connection, mine):
+            rows.add(canonical(piece))
+        if not rows.n_rows:
             raise ValueError(f"the database has no rows of {row['study']}")
-        names, rows = list(_columns(connection)), Collected()
-        for start in range(0, last + 1, PIECE_ROWS):
-            piece = f"position >= {start} and position < {start + PIECE_ROWS}"
-            found = connection.execute(
-                f"select {', '.join(map(quoted, names))} {mine} and {piece} order by position"
-            )
-            rows.add(_canonical({name: values.tolist() for name, values in found.fetchnumpy().items()}))
         return imported(
             rows,
             mapping=json.loads(row["mapping"]),
@@ -190,6 +205,29 @@ class Imports(Latest[ImportedTable]):
             if (last is None and not removed) or (last is not None and last < name):
                 wrong.add(study)
         return sorted(wrong)
+
+
+def pieces(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[dict[str, list[Any]]]:
+    """Yields rows as they are in the table `imported_runs`, a few at a time, by column.
+
+    Args:
+        connection: Of the store.
+        table: SQL of a table of such rows, with their `position`.
+    """
+    ((last, size),) = connection.execute(
+        f"select max(position), avg(length(extra::varchar)) from {table}"
+    ).fetchall()
+    n_rows = max(1, min(PIECE_ROWS, PIECE_BYTES // max(1, int(size or 0))))
+    given = [row[0] for row in connection.execute(f"describe from {table}").fetchall()]
+    shown = ", ".join(quoted(name) for name in _columns(connection) if name in given)
+    for start in range(0, -1 if last is None else last + 1, n_rows):
+        found = connection.execute(
+            f"select {shown} from {table} where position >= {start} and position < {start + n_rows} "
+            "order by position"
+        )
+        values = {name: own.tolist() for name, own in found.fetchnumpy().items()}
+        if values["trial_id"]:
+            yield values
 
 
 def sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -242,7 +280,7 @@ def _read_lists(content: Any) -> Rows | None:
     return rows.close([])[0]
 
 
-def _canonical(content: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def canonical(content: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Returns rows whose facts and options are written as `sorted_json` does it, not as DuckDB did."""
     extra = [text if text is None else sorted_json(json.loads(text)) for text in content["extra"]]
     return {**content, "extra": extra}

@@ -147,8 +147,12 @@ def _trial_row(trial_id: str, text: str, content: Row) -> Row:
     return {
         "trial_id": trial_id,
         **{name: content[name]["name"] for name in COMPONENTS},
-        **{name: content[name] for name in ("n_examples", "seed", "data_seed", "fingerprint")},
-        **{name: content["training"][name] for name in ("batch_size", "schedule")},
+        **{name: content[name] for name in ("seed", "fingerprint")},
+        # A script says what it does not know of these.
+        "n_examples": content["n_examples"] or None,
+        "data_seed": content.get("data_seed"),
+        "batch_size": parameters.batch_size_of(content),
+        "schedule": content.get("training", {}).get("schedule"),
         "content": text,
     }
 

@@ -11,6 +11,7 @@ again from them. Folders:
     quarantine/      what could not be read, and files that a rebuild replaced
     claims/          who is at which trial
     checkpoints/     states of unfinished trainings
+    scripts/         what unfinished trials of scripts reported, and their checkpoints, by trial
     weights/         trained weights, where they were asked for
     logs/            what attempts and runtimes printed, tracebacks of failed attempts
     tmp/             files that are being written
@@ -23,6 +24,7 @@ database has committed it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -33,8 +35,10 @@ from typing import Any, TypeVar
 from scalelab.errors import StoreError, plain_line
 from scalelab.measurements import Measurement
 from scalelab.permissions import make_folder, share
-from scalelab.records import Record
-from scalelab.regular_files import NotRegularError, read_regular
+from scalelab.records import Record, Trial
+from scalelab.regular_files import NotRegularError, expanded, read_regular
+from scalelab.script_files import read_reports
+from scalelab.script_reports import NO_RESULT
 from scalelab.store.files import (
     is_there,
     move_new,
@@ -56,7 +60,7 @@ log = logging.getLogger(__name__)
 
 def resolve(store: Path | str) -> Path:
     """Returns the one absolute path of a store, links followed, so that all its users share one journal."""
-    return Path(os.path.realpath(Path(store).expanduser()))
+    return Path(os.path.realpath(expanded(store)))
 
 
 class Journal:
@@ -311,6 +315,27 @@ class Journal:
         with writing(folder):
             make_folder(folder)
         return folder / f"{trial_id}.pt"
+
+    def script(self, trial_id: str) -> Path:
+        """Returns the folder of an unfinished trial of a script, if there is one."""
+        return self.folder / "scripts" / trial_id
+
+    def logged(self, trial_id: str) -> Trial | None:
+        """Returns the trial of a run that is logged from outside any study; `None` where none is."""
+        with contextlib.suppress(OSError, ValueError):
+            trial = Trial.model_validate_json(read_regular(self.script(trial_id) / "trial.json"))
+            return trial if trial.id == trial_id else None
+        return None
+
+    def reported(self, trial: Trial, *, failed: bool = False) -> dict[str, Any]:
+        """Returns what the script of an unfinished trial reported, as fields of a record."""
+        if trial.script is None:
+            return {}
+        return read_reports(self.reports(trial.id)).facts(trial) | (NO_RESULT if failed else {})
+
+    def reports(self, trial_id: str) -> Path:
+        """Returns where the script of an unfinished trial reports."""
+        return self.script(trial_id) / "reports.jsonl"
 
     def weights(self, trial_id: str) -> Path:
         """Returns where a trial's trained weights are, if they were kept."""

@@ -79,7 +79,7 @@ designs as (
     from records r join trials t using (trial_id)
     where r.status = 'done' and r.objective is not null
     group by 1, 2, 3, 4, t.n_examples, (t.content->'$.optimizer')::varchar,
-             (t.content->'$.training')::varchar),
+             (t.content->'$.training')::varchar, (t.content->'$.trainer')::varchar),
 outcomes as (
     select fingerprint, network, metric, direction,
            arg_min(trial_id, sign * objective) as trial_id, arg_min(objective, sign * objective) as objective

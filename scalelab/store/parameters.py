@@ -20,7 +20,7 @@ Kind = Literal["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"]
 COMPONENTS = ("dataset", "architecture", "optimizer")
 SCALES = ("n_params", "n_params_body", "n_examples", "forward_flops", "train_flops", "epochs")
 _KINDS: dict[type, Kind] = {type(None): "NULL", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
-PREFIXES = (*COMPONENTS, "training", "feature")
+PREFIXES = (*COMPONENTS, "trainer", "training", "feature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,31 @@ def sql_type(kind: Kind) -> str:
 
 
 def trial_values(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the columns of a trial show, by JSON pointer into its content."""
+    """Returns what the columns of a trial show, by JSON pointer into its content.
+
+    Parameters of a script that are axes have columns already.
+    """
     places = {f"/{component}/params": content[component]["params"] for component in COMPONENTS}
     places |= {f"/{component}/content": content[component].get("content", {}) for component in COMPONENTS}
-    places["/training"] = content["training"]
+    places["/training"] = content.get("training", {})
     found: dict[str, Any] = {}
+    trainer = content.get("trainer")
+    if trainer is not None:
+        found["/trainer/name"] = trainer["name"]
+        places |= {f"/trainer/{part}": trainer.get(part, {}) for part in ("params", "content")}
     for place, values in places.items():
         _flatten(values, place, found)
+    for name in content.get("script", {}).get("axes", {}).values():
+        found.pop(_pointer("/architecture/params", name), None)
     return found
+
+
+def batch_size_of(content: Mapping[str, Any]) -> int | None:
+    """Returns the batch size of a trial's content; `None` where its script does not say."""
+    if "training" in content:
+        return int(content["training"]["batch_size"])
+    given = content["architecture"]["params"].get(content["script"]["axes"].get("batch_size"))
+    return None if given is None else int(given)
 
 
 def feature_values(features: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,12 +87,17 @@ def feature_values(features: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flatten(mapping: Mapping[str, Any], pointer: str, found: dict[str, Any]) -> None:
     for key, value in mapping.items():
-        if "~" in key or "/" in key:
-            key = key.replace("~", "~0").replace("/", "~1")
         if type(value) is dict and value:
-            _flatten(value, f"{pointer}/{key}", found)
+            _flatten(value, _pointer(pointer, key), found)
         else:
-            found[f"{pointer}/{key}"] = value
+            found[_pointer(pointer, key)] = value
+
+
+def _pointer(place: str, key: str) -> str:
+    """Returns a place one level deeper."""
+    if "~" in key or "/" in key:
+        key = key.replace("~", "~0").replace("/", "~1")
+    return f"{place}/{key}"
 
 
 def kind_of(value: Any) -> Kind:
@@ -98,7 +120,7 @@ def wanted_name(holder: Holder, pointer: str) -> str:
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     if holder == "records":
         parts = ["feature", *parts]
-    elif parts[0] in COMPONENTS:
+    elif parts[0] in COMPONENTS or parts[:2] in (["trainer", "params"], ["trainer", "content"]):
         del parts[1]
     return "_".join(parts)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
-from scalelab.records import Machine, Reached, Trial
+from scalelab.reached import Reached
+from scalelab.records import Machine, Trial
 from scalelab.store.answers import (
     Outcome,
     StoredStudy,
@@ -78,7 +79,8 @@ class Questions:
 
     def studies(self) -> list[StudySummary]:
         """Returns how far all studies have come, imported ones among them, by name."""
-        rows = self._ask(_SUMMARIES, [claim.trial_id for claim in self.claims.live()])
+        live = self.claims.live()
+        rows = self._ask(_SUMMARIES, [one.trial_id for one in live], [one.study for one in live])
         return [StudySummary(*row) for row in rows]
 
     def trial(self, trial_id: str) -> Trial | None:
@@ -100,7 +102,8 @@ class Questions:
             "any_value(r.wall_seconds) filter (r.attempt = b.attempt), "
             "any_value(r.loss) filter (r.attempt = b.attempt), "
             "any_value(r.objective) filter (r.attempt = b.attempt), "
-            "any_value(r.direction) filter (r.attempt = b.attempt) "
+            "any_value(r.direction) filter (r.attempt = b.attempt), "
+            "any_value(r.precision) filter (r.attempt = b.attempt) "
             f"from records r join best_attempts b using (trial_id) {only} group by trial_id",
             *values,
         )
@@ -121,7 +124,8 @@ class Questions:
     def timings(self, fingerprint: str, batch_size: int) -> list[Timing]:
         """Returns how long the last thousand finished trials on some data took, those that say so."""
         rows = self._ask(
-            "select content, machine, train_flops / n_steps, (wall_seconds - validation_seconds) / n_steps, "
+            "select content, machine, precision, train_flops / n_steps, "
+            "(wall_seconds - validation_seconds) / n_steps, "
             "validation_seconds / passed, greatest(finished_at - started_at - wall_seconds, 0) "
             "from records semi join best_attempts using (trial_id, attempt) join trials using (trial_id) "
             "join (select trial_id, attempt, sum(n_validated) as passed from curve_points group by all) "
@@ -133,8 +137,8 @@ class Questions:
             batch_size,
         )
         return [
-            Timing(Trial.model_validate_json(content), Machine.model_validate_json(machine), *numbers)
-            for content, machine, *numbers in rows
+            Timing(Trial.model_validate_json(content), Machine.model_validate_json(machine), *rest)
+            for content, machine, *rest in rows
         ]
 
     def measurement(self, benchmark_id: str) -> Measurement | None:
@@ -202,6 +206,8 @@ class Questions:
     def rows(self, query: str, *, files: Files = "read") -> tuple[list[str], list[tuple[object, ...]]]:
         """Returns the result of a query as names of columns and rows, exactly and without pandas.
 
+        Columns of one name are told apart as DuckDB does it for dataframes: `loss`, `loss_1`.
+
         Args:
             query: One statement; the store itself is read only.
             files: What it may do with other files: `none`, `read` them, or `any`, writing included.
@@ -210,7 +216,7 @@ class Questions:
             InputError: The query is wrong, would change the store, or do more than it may.
         """
         with self._asked(query, files) as result:
-            return [column[0] for column in result.description or []], result.fetchall()
+            return distinct([column[0] for column in result.description or []]), result.fetchall()
 
     def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
@@ -283,13 +289,15 @@ _PRECISION = """coalesce(precision, (
 ))"""
 
 _SUMMARIES = """
-with members as (
-    select m.study, false as imported, r.status, m.trial_id in (select unnest(?::varchar[])) as running
+with claimed as (select unnest($1::varchar[]) as trial_id, unnest($2::varchar[]) as study),
+members as (
+    select m.study, false as imported, r.status, m.trial_id in (select trial_id from claimed) as running
     from study_trials m
     left join best_attempts b on b.trial_id = m.trial_id
     left join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
     where m.planned
-    union all select study, true, status, false from imported_runs),
+    union all select study, true, status, false from imported_runs
+    union all select study, false, null, true from claimed anti join study_trials using (study, trial_id)),
 named as (
     select study, false as imported, registered_at as since, null as source from studies
     union all select study, true, imported_at, source from imports)
@@ -318,6 +326,23 @@ def require_study(connection: duckdb.DuckDBPyConnection, study: str, path: Path)
     if study not in names:
         there = ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "none"
         raise InputError(f"the store {path} has no study {study!r}{suggest(study, names)} (studies: {there})")
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Returns names of columns, each once: where `loss` comes again it is `loss_1`, and then `loss_2`.
+
+    Example:
+        >>> distinct(["loss", "seed", "loss", "loss_1"])
+        ['loss', 'seed', 'loss_1', 'loss_1_1']
+    """
+    found: list[str] = []
+    for name in names:
+        own, number = name, 0
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
 
 
 def frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:

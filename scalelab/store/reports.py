@@ -8,12 +8,14 @@ done, and the reports of a run are its learning curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalelab.errors import InputError
 from scalelab.records import Status
 from scalelab.store.foreign import Source, Values
+from scalelab.store.joins import REPORTED, STEPS
+from scalelab.store.rows import curve_text
 from scalelab.store.schema import quoted
 
 _WORDS: dict[Status, tuple[str, ...]] = {
@@ -27,9 +29,7 @@ _WORDS: dict[Status, tuple[str, ...]] = {
 }  # fmt: skip
 """By status, what trackers call it; in small letters."""
 _STATUS_OF = {word: status for status, words in _WORDS.items() for word in words}
-_TRIAL = "trial_id"
 _TOLD = ("loss", "objective", "train_flops", "wall_seconds")
-_STEPS = ("training_iteration", "step", "iteration", "epoch")
 
 
 def status_of(word: str | None) -> str | None:
@@ -63,13 +63,13 @@ class Reports:
 
     def __init__(self, source: Source, columns: Mapping[str, Values], *, upward: bool) -> None:
         self._source = source
-        self._best = {"loss": min, "objective": max if upward else min}
+        self._upward = {"loss": False, "objective": upward}
         self._told = [name for name in _TOLD if name in columns]
-        step = next((name for name in _STEPS if name in source.kinds), None)
-        self._there = _TRIAL in source.kinds and step is not None
+        step = next((name for name in STEPS if name in source.kinds), None)
+        self._there = REPORTED in source.kinds and step is not None and not source.tracked
         if not self._there or step is None:
             return
-        trials, steps = source.texts(_TRIAL, quoted(_TRIAL)), source.numbers(step, quoted(step))
+        trials, steps = source.texts(REPORTED, quoted(REPORTED)), source.numbers(step, quoted(step))
         source.query(
             "create table reports as select place, trial, step, "
             "last_value(place) over (partition by trial order by step, place rows between unbounded "
@@ -93,7 +93,7 @@ class Reports:
 
     def join(
         self, rows: list[int], tables: Sequence[dict[str, list[Any]]]
-    ) -> tuple[list[int], list[list[dict[str, Any]] | None]]:
+    ) -> tuple[list[int], list[str | None]]:
         """Makes one run of its reports among some rows, where the last of them is; changes the columns.
 
         Args:
@@ -101,7 +101,7 @@ class Reports:
             tables: Columns by name, a value for each row.
 
         Returns:
-            The numbers of the rows that are left, and for each of them its curve, a point for each report;
+            The numbers of the rows that are left, and for each of them its curve, as `curve_text` gives it;
             none where it has one report alone.
         """
         if not self._there:
@@ -121,25 +121,23 @@ class Reports:
             points.setdefault(last, []).append(dict(zip(("step", *self._told), values, strict=True)))
         at = {row: place for place, row in enumerate(left)}
         for last, own in points.items():
-            for name, choose in self._best.items():
+            for name, upward in self._upward.items():
                 for table in tables:
                     if name in table and name in self._told:
-                        table[name][at[last]] = _best([point[name] for point in own], choose)
-        return left, [[_point(one) for one in points[row]] if row in points else None for row in left]
+                        table[name][at[last]] = best([point[name] for point in own], upward=upward)
+        return left, [_curve(points[row]) if row in points else None for row in left]
 
 
-def _point(told: Mapping[str, float | None]) -> dict[str, Any]:
-    point: dict[str, Any] = {"step": int(told["step"] or 0)}
-    for name in ("loss", "train_flops", "wall_seconds"):
-        value = told.get(name)
-        if value is not None and math.isfinite(value):
-            point[name] = value
-    return point
+def _curve(points: Sequence[Mapping[str, Any]]) -> str:
+    names = ("loss", "train_flops", "wall_seconds")
+    steps = [int(point["step"]) for point in points]
+    return curve_text({"step": steps, **{name: [point.get(name) for point in points] for name in names}})
 
 
-def _best(values: Sequence[float | None], choose: Callable[..., float | None]) -> float | None:
+def best(values: Sequence[float | None], *, upward: bool) -> float | None:
     """Returns the best of a run's values; the last one where that is not finite, for the run has diverged."""
     last = values[-1]
     if last is not None and not math.isfinite(last):
         return last
-    return choose((value for value in values if value is not None and math.isfinite(value)), default=None)
+    finite = (value for value in values if value is not None and math.isfinite(value))
+    return (max if upward else min)(finite, default=None)

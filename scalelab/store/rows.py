@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scalelab.errors import StoreError, brief, is_disk_full
 from scalelab.store.files import disk_full, writing
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 1_000_000
 PIECE_ROWS = 10_000
-"""Rows that are held as Python's objects at once, of those the store holds."""
+PIECE_BYTES = 2**24
+"""Rows that are held as Python's objects at once, of those the store holds, and bytes of their facts."""
 _TEXTS = (
     "trial_id", "dataset", "architecture", "optimizer", "metric", "direction", "status", "error", "extra",
 )  # fmt: skip
@@ -92,6 +94,9 @@ class Collected:
 
     Each piece becomes a Parquet file, and the JSON text of each column goes into a file of its own: the
     digest goes by columns, as the files of format 1 did.
+
+    Attributes:
+        n_rows: How many there are.
     """
 
     def __init__(self) -> None:
@@ -99,6 +104,7 @@ class Collected:
         self._pieces: list[Path] = []
         self._names: set[str] = set()
         self._longest = 0
+        self.n_rows = 0
 
     def add(self, content: Mapping[str, Sequence[Any]]) -> None:
         """Adds rows.
@@ -119,6 +125,7 @@ class Collected:
         _copy(_parquet().register("piece", arrays), "piece", piece, "compression uncompressed")
         self._pieces.append(piece)
         self._longest = max(self._longest, len(arrays["trial_id"]))
+        self.n_rows += len(arrays["trial_id"])
 
     def close(self, head: Sequence[str]) -> tuple[Rows | None, str]:
         """Returns the rows, of the columns that have values; `None` where there are none; and their digest.
@@ -148,6 +155,22 @@ class Collected:
 
     def _text(self, name: str) -> Path:
         return self._rows.folder / f"{name}.json"
+
+
+def curve_text(columns: Mapping[str, Sequence[float | None]]) -> str:
+    """Returns the text of a curve as files and tables have it: by column its values, equally many.
+
+    Args:
+        columns: `step`, and of `loss`, `train_flops` and `wall_seconds` those there are; what is not finite
+            is missing.
+    """
+    shown: dict[str, Sequence[float | None]] = {}
+    for name, values in columns.items():
+        if None in values or not all(map(math.isfinite, cast("Sequence[float]", values))):
+            values = [value if value is not None and math.isfinite(value) else None for value in values]
+        if any(value is not None for value in values):
+            shown[name] = values
+    return sorted_json(shown)
 
 
 def sorted_json(value: Any) -> str:

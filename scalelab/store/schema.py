@@ -112,9 +112,11 @@ alter table records add column calibration json;
 alter table study_trials add column refitted boolean;
 """
 
+SCRIPTED = "alter table records add column n_examples bigint"
+
 MIGRATIONS: list[str | Callable[[duckdb.DuckDBPyConnection], None]] = [
     FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD, MADE_WITH,
-    CALIBRATED,
+    CALIBRATED, SCRIPTED,
 ]  # fmt: skip
 """Step n makes schema n from schema n - 1: statements, or a function of the connection."""
 
@@ -136,7 +138,8 @@ RUNS = """
 create or replace view runs as
 select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
-       r.n_params, r.n_params_body, t.n_examples, r.n_windows, r.forward_flops, r.train_flops,
+       r.n_params, r.n_params_body, coalesce(t.n_examples, r.n_examples) as n_examples,
+       r.n_windows, r.forward_flops, r.train_flops,
        r.n_steps, r.epochs,
        r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated, r.constant_loss,
        r.test_loss, r.test_objective, r.n_tested{tests},
@@ -153,11 +156,11 @@ join best_attempts b on b.trial_id = m.trial_id
 join records r on r.trial_id = b.trial_id and r.attempt = b.attempt
 join trials t on t.trial_id = m.trial_id
 union all by name
-select * exclude (position, extra)
+select * exclude (position, extra, facts)
        replace (n_params::{n_params} as n_params, n_params_body::{n_params_body} as n_params_body,
                 n_examples::{n_examples} as n_examples),
        1 as attempt, 1 as attempts, loss as loss_last, objective as objective_last, true as planned{imported}
-from imported_runs
+from (select *, extra->>[{facts}]::varchar[] as facts from imported_runs)
 """
 _OF_TEST = ("test_loss", "test_objective", "test_metrics")
 COUNTED = ("n_params", "n_params_body", "n_examples")
@@ -170,11 +173,12 @@ from study_trials m
 join best_attempts b on b.trial_id = m.trial_id
 join curve_points p on p.trial_id = b.trial_id and p.attempt = b.attempt
 union all by name
-select study, trial_id, 1 as attempt, point.*
-from (select study, trial_id, unnest(from_json(extra->'curve', '[{
-                 "step": "BIGINT", "train_flops": "DOUBLE", "wall_seconds": "DOUBLE", "loss": "DOUBLE"
-             }]')) as point
-      from imported_runs where (extra->'curve') is not null)
+select study, trial_id, 1 as attempt, unnest(point.step) as step, unnest(point.train_flops) as train_flops,
+       unnest(point.wall_seconds) as wall_seconds, unnest(point.loss) as loss
+from (select study, trial_id, from_json(extra->'curve', '{
+                 "step": ["BIGINT"], "train_flops": ["DOUBLE"], "wall_seconds": ["DOUBLE"], "loss": ["DOUBLE"]
+             }') as point
+      from imported_runs where json_type(extra->'curve') = 'OBJECT')
 """
 
 
@@ -290,6 +294,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     imported = imported_columns(connection)
     counted: dict[str, Kind] = {name: imported.pop(name, (name, "BIGINT"))[1] for name in COUNTED}
     columns = here = ""
+    place = {key: at for at, key in enumerate(imported, start=1)}  # parsed once a row, not once a column
     names = {key: column.name for key, column in trained.items()}
     names |= {key: name for key, (name, _) in imported.items() if key not in names}
     for key in sorted(names, key=lambda key: order(names[key])):
@@ -298,13 +303,14 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         value = f"{tables[column.holder]}.{quoted(column.name)}" if column else "null"
         columns += f",\n       {value}::{shown} as {quoted(names[key])}"
         if key in imported:
-            here += f",\n       (extra->>{literal(key)})::{shown} as {quoted(names[key])}"
+            here += f",\n       facts[{place[key]}]::{shown} as {quoted(names[key])}"
     connection.execute(BEST_ATTEMPTS)
     tests = "".join(
         f", (r.test_metrics->>{literal('$.' + quoted(metric))})::double as {quoted(name)}"
         for metric, name in tested_metrics(connection).items()
     )
-    connection.execute(RUNS.format(columns=columns, imported=here, tests=tests, **counted))
+    facts = ", ".join(map(literal, imported))
+    connection.execute(RUNS.format(columns=columns, imported=here, facts=facts, tests=tests, **counted))
     connection.execute(CURVES)
     connection.execute(LATENCIES)
 

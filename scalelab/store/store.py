@@ -19,11 +19,13 @@ from scalelab.store.kind import later
 from scalelab.store.kinds import IMPORTS, REGISTRATIONS
 from scalelab.store.questions import Questions
 from scalelab.store.registrations import Registration
+from scalelab.store.updates import updated
 
 if TYPE_CHECKING:
     import duckdb
 
     from scalelab.store.check import CheckReport
+    from scalelab.store.drop import Dropped
     from scalelab.store.mapping import Import
     from scalelab.store.merge import MergeReport
     from scalelab.store.other import Other
@@ -96,10 +98,7 @@ class Store(Questions):
             StoreError: The journal or the database cannot be written.
         """
         with self.database.read() as connection:
-            if IMPORTS.last_of(connection, study) is not None:
-                raise InputError(
-                    f"{self.path} has an imported table of the name {study!r}; give the study another name"
-                )
+            self._refuse_imported(connection, study)
             last = REGISTRATIONS.last_of(connection, study)
         waiting = (path.name for path in self.journal.pending(REGISTRATIONS))
         registration = Registration(
@@ -115,10 +114,27 @@ class Store(Questions):
             self.journal.write(registration)
             self.ingest()
 
+    def refuse_imported(self, study: str) -> None:
+        """Makes sure that no imported table has the name of a study.
+
+        Raises:
+            InputError: One has.
+            StoreError: The database cannot be read.
+        """
+        with self.database.read() as connection:
+            self._refuse_imported(connection, study)
+
+    def _refuse_imported(self, connection: duckdb.DuckDBPyConnection, study: str) -> None:
+        if IMPORTS.last_of(connection, study) is not None:
+            raise InputError(
+                f"{self.path} has an imported table of the name {study!r}; give the study another name"
+            )
+
     def take_import(self, read: Import, *, replace: bool = False) -> Import:
         """Takes a foreign table, which `scalelab.store.mapping.read_runs` read, as runs of a study.
 
-        Nothing happens where the store holds the same runs under that name already.
+        Nothing happens where the store holds the same runs under that name already. Runs of the same source
+        that their tracker tells apart are brought up to date.
 
         Args:
             read: The table.
@@ -142,13 +158,20 @@ class Store(Questions):
             last = IMPORTS.last_of(connection, study)
             if last is not None and imports.parts(last)[1] == table.digest:
                 return replaced(read, outcome="unchanged")
-            if last is not None and not replace:
+            update = None if last is None or replace else updated(connection, read)
+            if last is not None and not replace and update is None:
                 raise InputError(
                     f"{self.path} has other runs under the name {study!r}; replace them with "
                     "--replace, or give these another name with --study"
                 )
+            if update is not None:
+                table, counts, kept = update
+                notes = (*read.notes, *([] if kept is None else [kept]))
+                read = replaced(read, counts=counts, notes=notes, outcome="updated")
+                if not counts["new"] and not counts["changed"]:
+                    return replaced(read, outcome="unchanged")
             self._put(connection, table.after(last))
-        return replaced(read, outcome="imported" if last is None else "replaced")
+        return read if update is not None else replaced(read, outcome="replaced" if last else "imported")
 
     def remove_import(self, study: str) -> int:
         """Takes an imported table out of the store again; its files stay in the journal.
@@ -219,6 +242,25 @@ class Store(Questions):
 
         return merge(self, other, replace=replace)
 
+    def drop(self, study: str, *, dry_run: bool = False) -> Dropped:
+        """Takes a study out of the store: what only it has, in the database and in the journal.
+
+        Trials that another study has, too, stay. After a kill half way the study is still there; dropping it
+        again completes that.
+
+        Args:
+            study: The study's name.
+            dry_run: Whether to say only what would go.
+
+        Raises:
+            InputError: There is no such study, or it is an imported table.
+            StoreLockedError: A run of it is going on.
+            StoreError: The store cannot be read or written.
+        """
+        from scalelab.store.drop import drop
+
+        return drop(self.database, self.claims, study, dry_run=dry_run)
+
     def migrate(self) -> tuple[int, int]:
         """Brings the database to this scalelab's schema; returns the version before and after.
 
@@ -250,9 +292,10 @@ class Store(Questions):
     def _settle(self, claim: Claim) -> None:
         """Records an attempt whose processes are gone as interrupted."""
         there = self.outcomes([claim.trial_id]).get(claim.trial_id)
-        trial = self.trial(claim.trial_id)
+        trial = self.trial(claim.trial_id) or self.journal.logged(claim.trial_id)
         if trial is not None and (there is None or there.attempts < claim.attempt):
-            self.journal.settle(claim.record(trial, "interrupted", "its process has ended"))
+            facts = self.journal.reported(trial)
+            self.journal.settle(claim.record(trial, "interrupted", "its process has ended", **facts))
 
 
 def open_store(path: Store | Path | str, *, create: bool = False, wait: float = WAIT) -> Store:

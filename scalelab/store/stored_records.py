@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _WHOLE = (
-    "attempt", "best_step", "n_validated", "n_tested", "n_windows", "n_params", "n_params_body",
-    "n_steps", "peak_memory_bytes",
+    "attempt", "best_step", "n_validated", "n_tested", "n_windows", "n_examples", "n_params",
+    "n_params_body", "n_steps", "peak_memory_bytes",
 )  # fmt: skip
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.
@@ -83,7 +83,7 @@ class Records(Attempts[Record, Entry]):
         check_trial(record.trial)
         numbers = {name: getattr(record, name) for name in _WHOLE}
         numbers["step"] = max((point.step for point in record.curve), default=None)
-        numbers["n_seen"] = max((point.n_seen for point in record.curve), default=None)
+        numbers["n_seen"] = max((point.n_seen or 0 for point in record.curve), default=None)
         check_fit(numbers)
         return {
             "trial_id": json.dumps(record.trial.id),

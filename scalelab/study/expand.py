@@ -21,14 +21,16 @@ from scalelab.errors import (
 )
 from scalelab.measurements import Complexity
 from scalelab.params import Params
-from scalelab.records import ComponentRef, TrainingOptions, Trial, canonical_json
+from scalelab.records import DEFAULT_TRAINER, ComponentRef, TrainingOptions, Trial, canonical_json
+from scalelab.study.command import expand_command
 from scalelab.study.expansion import Expansion, ReachedFunction, grown_from
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
 from scalelab.study.opened import Opened, dataset_key, verify_opened
 from scalelab.study.refit import Refit, check_options
-from scalelab.study.resolve import Resolved, ResolvedStudy, Values, resolve
+from scalelab.study.resolve import resolve
+from scalelab.study.resolved import Resolved, ResolvedStudy, Values
 from scalelab.study.rules import followed
 from scalelab.study.sampling import Point, Points, drawn_points, grid_points, own_grid
 from scalelab.study.sweeps import Sweep
@@ -76,6 +78,8 @@ def expand(
         PluginError: A component is unknown, or its plugin is broken.
         DataError: The dataset cannot be opened, or has nothing to train or validate on.
     """
+    if study.command is not None:
+        return expand_command(study)
     plan = _Plan(study, resolve(study, catalog), cost)
     models = plan.isoflop_models() if study.sampling.method == "isoflop" else plan.models()
     trials: dict[str, Trial] = {}
@@ -88,12 +92,7 @@ def expand(
         reasons = "; ".join(one.removeprefix(f"{study.source}: ") for one in plan.skipped)
         raise StudyError(one_line(f"{study.source}: no trial is left: {reasons}"))
     merged = n_points - len(trials)
-    files = {
-        digest: str(path)
-        for components in (plan.resolved.architectures, plan.resolved.optimizers)
-        for own in components
-        for path, digest in own.files.items()
-    }
+    files = {digest: str(path) for own in plan.resolved.with_files for path, digest in own.files.items()}
     refit = plan.refit(tuple(trials.values()))
     datasets = {dataset_key(opened.ref): opened for opened in plan.opened.values()}
     rest = (tuple(plan.skipped), merged, files, tuple(plan.sweeps), refit)
@@ -166,7 +165,7 @@ class _Plan:
     opened: dict[str, Opened] = field(default_factory=dict)
     points: dict[str, Values] = field(default_factory=dict)
     sweeps: list[Sweep] = field(default_factory=list)
-    _optimizers: dict[str, ComponentRef] = field(default_factory=dict)
+    _chosen: dict[str, ComponentRef] = field(default_factory=dict)
 
     def models(self) -> Iterator[_Model]:
         """Yields every model of a grid or of draws, at every data size."""
@@ -209,7 +208,7 @@ class _Plan:
                 trained = replace(model, training=model.training.model_copy(update=own))
                 for values in choices:
                     if not optimizer.tune:
-                        yield from self._seeds(trained, self._optimizer(optimizer, values, known))
+                        yield from self._seeds(trained, self._ref(optimizer, values, known))
                         continue
                     sweep = self._sweep(trained, optimizer, values, known)
                     self.sweeps.append(sweep)
@@ -224,7 +223,7 @@ class _Plan:
             start = float(followed(start, {**known, **optimizer.known(values)}, where, whole=False))
 
         def trials_at(value: float) -> tuple[Trial, ...]:
-            return tuple(self._seeds(model, self._optimizer(optimizer, {**values, option: value}, known)))
+            return tuple(self._seeds(model, self._ref(optimizer, {**values, option: value}, known)))
 
         trials_at(start)  # a start that the optimizer refuses is an error, not the end of a sweep
         sweep = Sweep(option, tune, start, trials_at)
@@ -238,6 +237,10 @@ class _Plan:
         return sweep
 
     def _seeds(self, model: _Model, optimizer: ComponentRef) -> Iterator[Trial]:
+        trainer = DEFAULT_TRAINER
+        if self.resolved.trainer is not None:
+            known = self._known(model.opened, model.n_examples, model.architecture)
+            trainer = self._ref(self.resolved.trainer, {}, known)
         for seed in self.study.seeds:
             yield Trial(
                 dataset=model.opened.ref,
@@ -248,6 +251,7 @@ class _Plan:
                 data_seed=self.study.data.seed,
                 training=model.training,
                 seed=seed,
+                trainer=trainer,
             )
 
     def refuse_too_many(self, n_trials: int) -> None:
@@ -318,7 +322,8 @@ class _Plan:
         known = {**opened.numbers, **counts}
         if architecture is None:
             return known
-        rules = [rule for one in self.resolved.optimizers for rule in (*one.rules.values(), *one.start_rules)]
+        asking: list[Resolved[Any]] = [*self.resolved.optimizers, *filter(None, [self.resolved.trainer])]
+        rules = [rule for one in asking for rule in (*one.rules.values(), *one.start_rules)]
         if any(rule.scale == "n_params" for rule in rules):
             if self.cost is None:
                 raise StudyError(
@@ -328,10 +333,10 @@ class _Plan:
             known["n_params"] = self.cost(architecture, tuple(task.input_shape), task.n_outputs).n_params
         return {**known, **architecture.params}
 
-    def _optimizer(self, optimizer: Resolved[Optimizer], values: Values, known: Values) -> ComponentRef:
-        """Returns an optimizer at a point; the same values are resolved once."""
-        followed_here = {rule.scale: known.get(rule.scale) for rule in optimizer.rules.values()}
-        key = canonical_json([optimizer.key, values, {name: str(one) for name, one in followed_here.items()}])
-        if key not in self._optimizers:
-            self._optimizers[key] = optimizer.ref(values, known)
-        return self._optimizers[key]
+    def _ref(self, own: Resolved[Any], values: Values, known: Values) -> ComponentRef:
+        """Returns an optimizer or the trainer at a point; the same values are resolved once."""
+        followed_here = {rule.scale: known.get(rule.scale) for rule in own.rules.values()}
+        key = canonical_json([own.key, values, {name: str(one) for name, one in followed_here.items()}])
+        if key not in self._chosen:
+            self._chosen[key] = own.ref(values, known)
+        return self._chosen[key]

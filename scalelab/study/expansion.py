@@ -5,14 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pydantic import Field
+
 from scalelab.errors import StudyError
-from scalelab.records import Reached, Trial
+from scalelab.reached import Reached
+from scalelab.records import Direction, Frozen, Trial
 from scalelab.study.model import MAX_TRIALS
 from scalelab.study.opened import Opened, dataset_key
 from scalelab.study.refit import Refit
 from scalelab.study.sweeps import STATES, Sweep
 
 ReachedFunction = Callable[[Sequence[str]], Mapping[str, Reached]]
+
+
+class Place(Frozen):
+    """Where the command of a study runs, and how it is heard: what is no part of its trials.
+
+    Attributes:
+        folder: Its working folder, absolute.
+        program: Its first word.
+        environment: Variables that it has beside those of the worker.
+        time_limit: Seconds that it may take.
+        stop_seconds: Seconds that it has to end by itself once it was asked.
+        metric: What it reports that counts.
+        direction: Which way that is better.
+    """
+
+    folder: str
+    program: str
+    environment: dict[str, str] = Field(default_factory=dict)
+    time_limit: float | None = None
+    stop_seconds: float = 30.0
+    metric: str = "loss"
+    direction: Direction = "minimize"
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,7 @@ class Expansion:
         sweeps: What is tuned.
         refit: What is done with the best design, where the study asks for it.
         refitted: The trials that the refit added, those of `trials` that chose nothing.
+        place: Where their command runs; `None` where scalelab trains them.
     """
 
     trials: tuple[Trial, ...]
@@ -38,6 +64,7 @@ class Expansion:
     sweeps: tuple[Sweep, ...] = ()
     refit: Refit | None = None
     refitted: tuple[Trial, ...] = ()
+    place: Place | None = None
 
     def opened(self, trial: Trial) -> Opened:
         """Returns the dataset of a trial."""

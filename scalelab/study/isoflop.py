@@ -17,7 +17,7 @@ from scalelab.measurements import Complexity
 from scalelab.records import ComponentRef, Length
 from scalelab.study.messages import one_line
 from scalelab.study.model import Study
-from scalelab.study.resolve import Resolved
+from scalelab.study.resolved import Resolved
 from scalelab.study.sampling import Point, drawn_points, grid_points
 from scalelab.study.validate import validated
 

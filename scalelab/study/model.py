@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from scalelab.constraints import Constraint, is_number
 from scalelab.errors import StudyError, brief
-from scalelab.records import Frozen, ScheduleOptions, TrainingOptions
+from scalelab.records import Direction, Frozen, ScheduleOptions, TrainingOptions
+from scalelab.script_reports import check_metric
 from scalelab.space import Dimension, parse_dimension
 from scalelab.study.rules import Lookup, Rule, rule_of
 
@@ -33,7 +34,12 @@ def located(message: str) -> PydanticCustomError:
     return PydanticCustomError("located", "{message}", {"message": message})
 
 
-def _name(value: str) -> str:
+def check_name(value: str) -> str:
+    """Returns a name for a study, after making sure that it is one.
+
+    Raises:
+        ValueError: It is none.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         raise ValueError(
             "must be letters, digits, '-', '_' and '.', 100 at most, the first a letter or a digit"
@@ -100,6 +106,41 @@ class ComponentEntry(Frozen):
     constraints: tuple[Annotated[Constraint, PlainValidator(_constraint)], ...] = Field(
         (), max_length=100, description="relations that every point must satisfy, beside the component's own"
     )
+
+
+class CommandEntry(ComponentEntry):
+    """The table `[command]`: trials are runs of somebody's own command.
+
+    Here `name` is that of the family of runs, which stands for dataset and architecture.
+    """
+
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        "", description="of the family of runs; left out, the study's"
+    )
+    run: tuple[Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")], ...] = Field(
+        min_length=1, max_length=1000, description="program and arguments, parameters in braces"
+    )
+    axes: dict[str, str] = Field(
+        default_factory=dict, description="which parameter is n_params, n_examples, epochs and the like"
+    )
+    version: Annotated[int | str, Field(union_mode="left_to_right")] | None = Field(
+        None, description="another one makes other trials of all"
+    )
+    files: tuple[str, ...] | None = Field(
+        None, max_length=1000, description="files whose content is part of each trial; default those in run"
+    )
+    folder: str = Field(".", min_length=1, description="where it runs, taken from the study file's folder")
+    environment: dict[
+        Annotated[str, Field(pattern=r"^[^=\x00]+$")], Annotated[str, Field(pattern=r"^[^\x00]*$")]
+    ] = Field(default_factory=dict, description="variables that it has beside others")
+    time_limit: float | None = Field(None, gt=0, description="seconds that it may take")
+    stop_seconds: float = Field(
+        30.0, ge=0, le=86400, description="seconds that it has to write a checkpoint, asked by SIGTERM"
+    )
+    metric: Annotated[str, AfterValidator(check_metric)] = Field(
+        "loss", description="what it reports that counts"
+    )
+    direction: Direction = Field("minimize", description="which way that is better")
 
 
 def _start(value: Any) -> float | Rule:
@@ -172,6 +213,16 @@ class OptimizerEntry(ComponentEntry):
         return {name: getattr(self.training, name) for name in sorted(self.training.model_fields_set)}
 
 
+class TrainerEntry(Frozen):
+    """The table `[trainer]`."""
+
+    name: str = Field(min_length=1, max_length=200, description="which trainer")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="its options, constants or rules; the rest take their defaults",
+    )
+
+
 class Refit(Frozen):
     """The table `[refit]`: what is done with the design that is best by the mean of the runs' objective."""
 
@@ -232,7 +283,7 @@ class Study(Frozen):
     `architectures` and `optimizers` for its lists of tables.
     """
 
-    name: Annotated[str, AfterValidator(_name)] = Field(
+    name: Annotated[str, AfterValidator(check_name)] = Field(
         description="names the study in the store and in reports"
     )
     description: str = Field("", max_length=10_000, description="one line of description")
@@ -248,8 +299,10 @@ class Study(Frozen):
         min_length=1, max_length=1000, validation_alias="optimizer", description="optimizers"
     )
     training: TrainingOptions = TrainingOptions()
+    trainer: TrainerEntry | None = Field(None, description="what trains, in place of scalelab's own loop")
     sampling: Sampling = Sampling()
     refit: Refit | None = Field(None, description="how the best design is trained again")
+    command: CommandEntry | None = Field(None, description="what trains the trials, in place of components")
 
     _text: str = PrivateAttr("")
     _path: Path | None = PrivateAttr(None)
@@ -261,6 +314,8 @@ class Study(Frozen):
             _refuse_repetition(kind, entries)
         for index, optimizer in enumerate(self.optimizers):
             self._check_training(index, optimizer)
+        if self.command is not None and self.sampling.method == "isoflop":
+            raise located("sampling.method = 'isoflop': the FLOPs of a command are not known before it runs")
         if self.sampling.method == "isoflop" and "length" in self.training.model_fields_set:
             raise located("training.length: leave it out; with isoflop sampling the budgets set it")
         if self.refit is not None and (self.sampling.method == "isoflop" or len(self.data.sizes) > 1):

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from scalelab.errors import StudyError, brief
+from scalelab.records import UNSPECIFIED
 from scalelab.regular_files import open_regular
+from scalelab.study.command import check_command
 from scalelab.study.messages import describe, join_keys, one_line
 from scalelab.study.model import SWEEP_WARMUP, Study
 from scalelab.study.resolve import resolve
@@ -79,6 +81,7 @@ def parse_study(text: str, source: str | Path = "study", catalog: Catalog | None
             if isinstance(values.get(key), dict):  # [architecture] for the only one of [[architecture]]
                 values[key] = [values[key]]
         _let_sweeps_warm_up(values)
+        _let_commands_be(values)
         # strict: "64" is no number; from JSON: the mode in which strict tuples are made from lists
         study = Study.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
@@ -86,7 +89,9 @@ def parse_study(text: str, source: str | Path = "study", catalog: Catalog | None
     except StudyError as error:
         raise StudyError(one_line(f"{source}: {error}")) from error.__cause__
     study = study.read_from(text, source)
-    if catalog is not None:
+    if study.command is not None:
+        check_command(study)
+    elif catalog is not None:
         resolve(study, catalog)
     return study
 
@@ -120,6 +125,21 @@ def _let_sweeps_warm_up(values: dict[str, Any]) -> None:
         tunes = any(isinstance(one, dict) and one.get("tune") for one in optimizers)
         if tunes:
             training.setdefault("warmup", SWEEP_WARMUP)
+
+
+def _let_commands_be(values: dict[str, Any]) -> None:
+    """Gives a study of a command the names of components that it has none of."""
+    command = values.get("command")
+    if isinstance(command, list):
+        raise StudyError("command: must be one table, [command]")
+    if not isinstance(command, dict):
+        return
+    for key in ("dataset", "data", "architecture", "optimizer", "training", "trainer", "refit"):
+        if values.get(key):
+            raise StudyError(f"{key}: goes not with [command], which knows its own; make it an option there")
+    name = command.setdefault("name", values.get("name", ""))
+    nameless = [{"name": UNSPECIFIED}]
+    values |= {"dataset": {"name": name or UNSPECIFIED}, "architecture": nameless, "optimizer": nameless}
 
 
 def _require_plain(value: Any, *path: str | int) -> None:

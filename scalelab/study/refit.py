@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from scalelab.components import Dataset
 from scalelab.errors import StudyError, brief
-from scalelab.records import ComponentRef, Reached, Trial, canonical_json
+from scalelab.reached import Reached
+from scalelab.records import ComponentRef, Trial, canonical_json
 from scalelab.study.messages import first_problem, join_keys, one_line
 from scalelab.study.opened import Opened
 from scalelab.study.resolve import no_option
@@ -125,6 +126,7 @@ class Refit:
                 data_seed=best.data_seed,
                 training=best.training,
                 seed=seed,
+                trainer=best.trainer,
             )
             for seed in self.seeds
         )
@@ -171,7 +173,8 @@ class Refit:
         return [own for own in designs if {self._fold(trial) for trial in own} == every]
 
     def _design(self, trial: Trial) -> str:
-        parts = [one.model_dump(mode="json") for one in (trial.architecture, trial.optimizer, trial.training)]
+        asked = (trial.architecture, trial.optimizer, trial.training, trial.trainer)
+        parts = [one.model_dump(mode="json") for one in asked]
         return canonical_json([*parts, self._rest(trial.dataset)])
 
     def _rest(self, dataset: ComponentRef) -> dict[str, Any]:

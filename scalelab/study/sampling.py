@@ -19,7 +19,7 @@ from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.errors import StudyError
 from scalelab.records import canonical_json
 from scalelab.study.messages import join_keys
-from scalelab.study.resolve import Resolved
+from scalelab.study.resolved import Resolved
 
 COLUMNS = 64
 ROWS = 256

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scalelab.errors import StudyError
-from scalelab.records import Reached, Trial
+from scalelab.reached import Reached
+from scalelab.records import Trial
 from scalelab.study.model import Tune
 
 State = Literal["going on", "bracketed", "at an end"]

@@ -14,11 +14,12 @@ from scalelab.params import Params, identity_of
 from scalelab.records import canonical_json
 from scalelab.space import Choice, Dimension, Doubling
 from scalelab.study.model import located
+from scalelab.trainers import Trainer
 
 Key = tuple[str | int, ...]
 
 
-def validated(component: Dataset | Architecture | Optimizer, options: Mapping[str, Any]) -> Params:
+def validated(component: Dataset | Architecture | Optimizer | Trainer, options: Mapping[str, Any]) -> Params:
     """Returns the component's options; a text that pydantic would read as a number is refused.
 
     Pydantic's own strict mode would be simpler, but then a plugin's "before" validators get lists where its
@@ -42,7 +43,7 @@ def validated(component: Dataset | Architecture | Optimizer, options: Mapping[st
     return params
 
 
-def defaults_of(component: Dataset | Architecture | Optimizer) -> dict[str, Any]:
+def defaults_of(component: Dataset | Architecture | Optimizer | Trainer) -> dict[str, Any]:
     """Returns the defaults of a component's options that have one.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,20 @@ def study_text(values: Mapping[str, Any], own: str = "") -> str:
     text = tomlkit.dumps(document)
     # A layout that cannot be kept, such as a table in several places, gives way to the values.
     return study_text(values) if own and tomllib.loads(text) != wanted else text
+
+
+def advised_head(study: str, budget: float) -> dict[str, str]:
+    """Returns name and description of a study that spends a budget of FLOPs, after the runs of another."""
+    spent = f"What {budget:.3g} training FLOPs are best spent on"
+    return {
+        "name": f"{study[:80]}-advised-{budget:.3g}".replace("+", ""),
+        "description": f"{spent}, from the runs of {study}",
+    }
+
+
+def without_heading(text: str) -> str:
+    """Returns the text of a study file without the comment that heads it, which is about that study alone."""
+    return re.sub(r"\A(?:[ \t]*(?:#[^\n]*)?\r?\n)+", "", text)
 
 
 def write_study(path: Path, text: str) -> None:

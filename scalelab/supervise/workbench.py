@@ -201,7 +201,10 @@ def one_line(error: BaseException) -> str:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return plain_line(f"{type(error).__name__}{': ' if text else ''}{text}{where}", limit=1000)
+    remedy = (
+        "; install it for the Python that runs scalelab" if isinstance(error, ModuleNotFoundError) else ""
+    )
+    return plain_line(f"{type(error).__name__}{': ' if text else ''}{text}{remedy}{where}", limit=1000)
 
 
 def _line_of(event: Frozen) -> bytes:

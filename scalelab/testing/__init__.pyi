@@ -8,4 +8,6 @@ from scalelab.testing.toys import toy_backend as toy_backend
 from scalelab.testing.toys import toy_catalog as toy_catalog
 from scalelab.testing.toys import toy_dataset as toy_dataset
 from scalelab.testing.toys import toy_optimizer as toy_optimizer
+from scalelab.testing.toys import toy_trainer as toy_trainer
 from scalelab.testing.toys import write_toy_plugin as write_toy_plugin
+from scalelab.testing.trainer import TrainerContract as TrainerContract

@@ -1,4 +1,4 @@
-"""What the four contracts share: checks of a descriptor and its options, and of what must stay untouched."""
+"""What the contracts share: checks of a descriptor and its options, and of what must stay untouched."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, ScalelabError
 from scalelab.params import Params
 from scalelab.plugins import verify_component
+from scalelab.trainers import Trainer
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +37,12 @@ class ComponentContract:
         return {}
 
     @pytest.fixture
-    def component(self) -> Component:
+    def component(self) -> Component | Trainer:
         """The component under test; each contract gives its own name to it."""
         raise NotImplementedError
 
     @pytest.fixture
-    def params(self, component: Component, options: Mapping[str, Any]) -> Params:
+    def params(self, component: Component | Trainer, options: Mapping[str, Any]) -> Params:
         """The options, validated."""
         try:
             return component.params.model_validate(dict(options))
@@ -50,14 +51,14 @@ class ComponentContract:
                 f"{component.name}: the options {dict(options)} of the fixture 'options' are refused: {error}"
             )
 
-    def test_descriptor_is_sound(self, component: Component) -> None:
+    def test_descriptor_is_sound(self, component: Component | Trainer) -> None:
         """The loader accepts the descriptor."""
         try:
             verify_component(component)
         except PluginError as error:
             pytest.fail(str(error))
 
-    def test_unknown_option_is_refused(self, component: Component) -> None:
+    def test_unknown_option_is_refused(self, component: Component | Trainer) -> None:
         """A misspelled option is an error, not a default in disguise."""
         with pytest.raises(ValidationError) as caught:
             component.params.model_validate({"no_such_option": 1})
@@ -71,7 +72,9 @@ class ComponentContract:
             with pytest.raises(ValidationError):
                 setattr(params, name, getattr(params, name))
 
-    def test_nan_and_infinity_are_refused(self, component: Component, options: Mapping[str, Any]) -> None:
+    def test_nan_and_infinity_are_refused(
+        self, component: Component | Trainer, options: Mapping[str, Any]
+    ) -> None:
         """An option that may be a fraction is a finite number."""
         for name, field in component.params.model_fields.items():
             if float not in (field.annotation, *get_args(field.annotation)):
@@ -86,7 +89,7 @@ class ComponentContract:
                     "scalelab.Params, and give the option bounds"
                 )
 
-    def test_options_have_a_line_of_help(self, component: Component) -> None:
+    def test_options_have_a_line_of_help(self, component: Component | Trainer) -> None:
         """Every option says what it is."""
         silent = [name for name, field in component.params.model_fields.items() if not field.description]
         assert not silent, (
@@ -94,7 +97,7 @@ class ComponentContract:
             "'scalelab plugins --verbose' and error messages show"
         )
 
-    def test_options_survive_json(self, component: Component, params: Params) -> None:
+    def test_options_survive_json(self, component: Component | Trainer, params: Params) -> None:
         """Options are recorded as JSON and read again."""
         copy = type(params).model_validate_json(params.model_dump_json())
         assert copy == params, (

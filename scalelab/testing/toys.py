@@ -7,6 +7,7 @@ toy architecture and optimizer the loss falls from ln 2 within a few dozen steps
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from scalelab.hookspecs import hookimpl
 from scalelab.params import Params
 from scalelab.plugins import Catalog
 from scalelab.space import Doubling, Float
+from scalelab.trainers import Trainer, TrainerRun, TrainResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,6 +149,35 @@ def build_sgd(params: ToyOptimizerParams, module: nn.Module) -> torch.optim.Opti
     return torch.optim.SGD(module.parameters(), lr=params.lr, momentum=params.momentum)
 
 
+class ToyTrainerParams(Params):
+    """Options of the toy trainer."""
+
+    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the training loss")
+
+
+def train_smoothed(params: ToyTrainerParams, run: TrainerRun) -> TrainResult:
+    """Trains on cross-entropy with smoothed labels, step by step."""
+    from torch.nn.functional import cross_entropy
+
+    step, _ = run.resume()
+    while step < run.n_steps:
+        stop = run.should_stop()
+        run.save(step)
+        if stop:
+            return run.result("interrupted", step)
+        step += 1
+        run.begin(step)
+        inputs, targets = run.batch(step)
+        run.optimizer.zero_grad()
+        loss = cross_entropy(run.module(inputs), targets, label_smoothing=params.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        run.optimizer.step()
+        run.progress(step, loss.item())
+        if step in run.validations and not math.isfinite(run.report(step, loss.item()).loss):
+            return run.result("diverged", step)
+    return run.result("done", step)
+
+
 class ToyBackendParams(BackendParams):
     """Options of the toy backend."""
 
@@ -211,6 +242,13 @@ toy_optimizer = Optimizer(
     params=ToyOptimizerParams,
     space={"lr": Float(0.01, 0.3, log=True)},
 )
+toy_trainer = Trainer(
+    name="toy-loop",
+    summary="A loop with smoothed labels; for tests",
+    train=train_smoothed,
+    params=ToyTrainerParams,
+    ignores=("ema", "class_weights", "clip_norm", "precision"),
+)
 toy_backend = Backend(
     name="toy-eager",
     summary="Eager PyTorch on the CPU; for tests",
@@ -245,20 +283,28 @@ def scalelab_backends() -> list[Backend]:
     return [toy_backend]
 
 
+@hookimpl
+def scalelab_trainers() -> list[Trainer]:
+    """Returns the toy trainer."""
+    return [toy_trainer]
+
+
 def toy_catalog(
     *,
     dataset: Dataset = toy_dataset,
     architecture: Architecture = toy_architecture,
     optimizer: Optimizer = toy_optimizer,
     backend: Backend = toy_backend,
+    trainer: Trainer = toy_trainer,
 ) -> Catalog:
-    """Returns a catalog of the four toys, or of what is put in their place, and of nothing installed."""
-    return Catalog().with_components(dataset, architecture, optimizer, backend, plugin="toys")
+    """Returns a catalog of the five toys, or of what is put in their place, and of nothing installed."""
+    return Catalog().with_components(dataset, architecture, optimizer, backend, trainer, plugin="toys")
 
 
 def write_toy_plugin(folder: Path) -> Path:
     """Writes the toys as a single-file plugin, for `--plugins-dir`, and returns the folder."""
-    names = "scalelab_architectures, scalelab_backends, scalelab_datasets, scalelab_optimizers"
+    kinds = ["architectures", "backends", "datasets", "optimizers", "trainers"]
+    names = ", ".join(f"scalelab_{kind}" for kind in kinds)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "toys.py").write_text(f"from scalelab.testing.toys import {names}  # noqa: F401\n")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, compress
 from typing import Any
 
 import torch  # noqa: TID253 - only the training loop imports this module
@@ -23,19 +24,9 @@ class Averaged:
     """
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
-        self._trained, self._average = module, None
+        self._trained, self._decay, self._average = module, decay, None
         if decay is not None:
-
-            @torch.no_grad()
-            def move(averages: Any, weights: Any, n: torch.Tensor | int) -> None:
-                keep = min(decay, int(n) / (9 + int(n)))
-                for average, weight in zip(averages, weights, strict=True):
-                    if average.is_floating_point():
-                        average.lerp_(weight, 1.0 - keep)
-                    else:
-                        average.copy_(weight)
-
-            self._average = AveragedModel(module, multi_avg_fn=move, use_buffers=True)
+            self._average = AveragedModel(module, use_buffers=True)
             self._average.requires_grad_(False)
 
     @property
@@ -43,10 +34,23 @@ class Averaged:
         """What is scored."""
         return self._trained if self._average is None else self._average.module
 
+    @torch.no_grad()
     def update(self) -> None:
-        """Takes in the weights after a step."""
-        if self._average is not None:
-            self._average.update_parameters(self._trained)
+        """Takes in the weights after a step; on a GPU without waiting for it, as torch's own would."""
+        if self._average is None or self._decay is None:
+            return
+        n = int(self._average.n_averaged)  # on the CPU, wherever the weights are
+        self._average.n_averaged += 1
+        averages, weights = _tensors(self._average.module), _tensors(self._trained)
+        if n == 0:
+            torch._foreach_copy_(averages, weights)
+            return
+        moving = [average.is_floating_point() for average in averages]
+        keep = min(self._decay, n / (9 + n))
+        torch._foreach_lerp_(list(compress(averages, moving)), list(compress(weights, moving)), 1.0 - keep)
+        for average, weight, moves in zip(averages, weights, moving, strict=True):
+            if not moves:
+                average.copy_(weight)
 
     def settle(self) -> None:
         """Gives the module the weights that were scored, once it is trained no further."""
@@ -61,3 +65,7 @@ class Averaged:
         """Takes up where a checkpoint left off; an empty one changes nothing."""
         if self._average is not None and state:
             self._average.load_state_dict(dict(state))
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    return list(chain(module.parameters(), module.buffers()))

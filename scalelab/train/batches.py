@@ -173,11 +173,11 @@ class Examples:
         """Returns inputs, float32 of (batch, …), and targets at `positions` of the subset."""
         import torch
 
-        index = torch.from_numpy(positions).to(self._device)
+        index = on_device(torch.from_numpy(positions), self._device)
         targets = self.targets.index_select(0, index)
         if self._resident is not None:
             return self._resident.index_select(0, index).float(), targets
-        return self._gather(positions).to(self._device).float(), targets
+        return on_device(self._gather(positions), self._device).float(), targets
 
     def refuse_prepared(
         self, positions: np.ndarray, prepare: Callable[[torch.Tensor], torch.Tensor] | None, name: str
@@ -209,6 +209,13 @@ class Examples:
         if inputs.dtype not in (np.float16, np.float32):
             inputs = inputs.astype(np.float32)
         return torch.from_numpy(inputs)
+
+
+def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Moves a tensor of the CPU to a device; to a GPU by way of pinned memory, without waiting for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def target_tensor(targets: np.ndarray, device: torch.device) -> torch.Tensor:

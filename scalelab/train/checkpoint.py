@@ -52,6 +52,7 @@ class Position:
         validation_seconds: The part of it that validation took.
         kept: Weights of the steps that may be the best, by step.
         averaged: The state of the average of the weights, empty without one.
+        own: What a trainer of a plugin keeps.
         calibrations: Calibrations of the steps that may be the best, by step.
     """
 
@@ -64,6 +65,7 @@ class Position:
     validation_seconds: float = 0.0
     kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     averaged: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
     calibrations: Mapping[int, Calibration | None] = field(default_factory=dict)
 
 
@@ -95,6 +97,7 @@ class Checkpoint:
             "format": FORMAT,
             "trial_id": self.trial_id,
             **{name: getattr(position, name) for name in _PLACE},
+            **({"own": dict(position.own)} if position.own else {}),
             "curve": [point.model_dump() for point in position.curve],
             "calibrations": {step: one and one.model_dump() for step, one in position.calibrations.items()},
             "module": self.module.state_dict(),
@@ -124,7 +127,7 @@ class Checkpoint:
             curve = tuple(CurvePoint(**point) for point in state["curve"])
             calibrations = {step: one and Calibration(**one) for step, one in state["calibrations"].items()}
             place = {name: state[name] for name in _PLACE}
-            position = Position(curve=curve, calibrations=calibrations, **place)
+            position = Position(curve=curve, calibrations=calibrations, own=state.get("own", {}), **place)
             _restore_random_state(state["random"], self.augment_generator)
             self.optimizer.load_state_dict(state["optimizer"])  # checks its groups before it changes anything
             self.module.load_state_dict(state["module"])

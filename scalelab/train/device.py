@@ -62,10 +62,9 @@ def resolve_device(name: str = "auto") -> torch.device:
 def resolve_precision(
     asked: Literal["auto", "fp32", "bf16"], device: torch.device, decided: Precision | None = None
 ) -> Precision:
-    """Returns the precision to train with; `"auto"` is bf16 autocast where the device is fast at it.
+    """Returns the precision to train with; `"auto"` is bf16 autocast on a GPU with bf16 units, else fp32.
 
-    That is a GPU with bf16 units, or a CPU with AMX-BF16 or AVX512-BF16. Elsewhere bf16 is emulated and
-    slower than f32.
+    On a CPU it depends on the networks which one is faster, so that `decided` has to say it.
 
     Args:
         asked: What the trial asks for.
@@ -78,9 +77,8 @@ def resolve_precision(
     import torch
 
     if asked == "auto" and decided is None:
-        if device.type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-        return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+        units = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if units else "fp32"
     precision = decided if asked == "auto" and decided is not None else asked
     assert precision != "auto", "an open precision was decided above"
     if precision == "bf16":

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -21,17 +22,16 @@ import numpy as np
 import torch  # noqa: TID253 - scalelab.train imports this module when training starts
 from torch import nn  # noqa: TID253
 
-from scalelab.components import OpenDataset, Split
+from scalelab.components import OpenDataset
 from scalelab.errors import InputError, TrainingError
-from scalelab.records import CurvePoint, Trial
-from scalelab.schedules import Validations, lr_factor, resolve_steps, tested_examples
-from scalelab.subsets import windows_of_subset, windows_per_example
+from scalelab.heap import kept_memory
+from scalelab.records import Trial
+from scalelab.schedules import lr_factor, resolve_steps
 from scalelab.train.averaging import Averaged
 from scalelab.train.batches import Examples, Material
 from scalelab.train.checkpoint import Checkpoint, Position
 from scalelab.train.classes import check_classes, weighted, weights_of
 from scalelab.train.device import (
-    PeakMemory,
     Precision,
     autocast,
     clear_memory_errors,
@@ -40,12 +40,12 @@ from scalelab.train.device import (
     resolve_precision,
     seed_everything,
 )
-from scalelab.train.losses import constant_loss, resolve_loss
-from scalelab.train.metrics import objective_of
-from scalelab.train.optimizers import Modes
-from scalelab.train.results import Progress, TrainResult, best_point, objective_at
+from scalelab.train.keeper import Keeper
+from scalelab.train.losses import resolve_loss
+from scalelab.train.optimizers import Modes, clip_gradients
+from scalelab.train.results import Progress
 from scalelab.train.soundness import check_data, refuse_broken
-from scalelab.train.validation import Contenders, Score, Validator, measured, on_splits
+from scalelab.trainers import Ended, TrainResult
 
 CHECK_STEPS = 50
 """How often, in steps, the sum of losses is checked to be finite."""
@@ -104,7 +104,8 @@ def train_model(
         trial, data, module, optimizer, closure, evaluations, where, exact, train_flops_per_example,
         checkpoint, checkpoint_seconds,
     )  # fmt: skip
-    with clear_memory_errors(where, trial.training.batch_size), deterministic_kernels():
+    memory = clear_memory_errors(where, trial.training.batch_size)
+    with memory, kept_memory() if where.type == "cpu" else nullcontext(), deterministic_kernels():
         run.start()
         return run.loop(on_progress, should_stop)
 
@@ -142,12 +143,9 @@ class _Run:
         kept = (trial.id, module, optimizer, self.generator)
         self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint, *kept)
         self.checkpoint_seconds = checkpoint_seconds
-        self.objective, self.direction = objective_of(data.task, self.options.objective)
         material = Material.of(trial, data)
         self.rows, self.order, self.an_epoch = material.rows, material.order, material.an_epoch
         self.n_steps = resolve_steps(self.options, self.an_epoch, evaluations * train_flops_per_example)
-        passes = windows_per_example(data.validation)
-        self.validations = Validations.of(self.options, self.n_steps, len(data.validation), passes)
         weights = weights_of(self.options, data.task, material.targets)
         self.loss_function = weighted(resolve_loss(data.task.loss), data.task, weights, device)
         self.peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -155,11 +153,10 @@ class _Run:
 
     def start(self) -> None:
         """Moves everything to the device and takes up where a checkpoint left off, if there is one."""
-        self.memory = PeakMemory(self.device)
         self.module.to(self.device).train()
         self.averaged = Averaged(self.module, self.options.ema)
         self.examples = Examples(self.data.train, self.rows, self.device)
-        self.validator = self.validator_of(self.data.validation, self.validations.examples)
+        self.keeper = Keeper(self.trial, self.data, self.device, self.precision, self.n_steps)
         position = Position() if self.checkpoint is None else self.checkpoint.load()
         if position.step == 0:
             seed_everything(self.trial.seed)
@@ -167,19 +164,16 @@ class _Run:
         self.averaged.load(position.averaged)
         self.evaluations = position.evaluations
         self.first_step = position.step + 1
-        self.curve = list(position.curve)
-        self.contenders = Contenders(self.objective, self.direction, position.kept, position.calibrations)
-        self.validation_seconds = position.validation_seconds
+        self.keeper.take_up(position)
         accumulator = torch.float32 if self.device.type == "mps" else torch.float64
         self.loss_sum = torch.tensor(position.loss_sum, device=self.device, dtype=accumulator)
         self.loss_count = position.loss_count
-        self.began = time.perf_counter() - position.wall_seconds
 
     def loop(
         self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
     ) -> TrainResult:
         """Takes every step that is left."""
-        validate_at = frozenset(self.validations.steps)
+        validate_at = frozenset(self.keeper.validations.steps)
         reported = saved = time.perf_counter()
         reported_step = self.first_step - 1
         for step in range(self.first_step, self.n_steps + 1):
@@ -202,7 +196,7 @@ class _Run:
                 now = time.perf_counter()
             if on_progress is not None and math.isfinite(train_loss):
                 rate = (step - reported_step) * self.options.batch_size / (now - reported)
-                on_progress(Progress(step, self.n_steps, train_loss, self.best_objective(), rate))
+                on_progress(Progress(step, self.n_steps, train_loss, self.keeper.best_objective(), rate))
                 reported, reported_step = now, step
             if now - saved >= self.checkpoint_seconds and step < self.n_steps:
                 self.save(step)
@@ -251,7 +245,7 @@ class _Run:
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         if self.options.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
+            clip_gradients(self.parameters, self.options.clip_norm)
         return loss
 
     def refuse_data_since(self, step: int) -> None:
@@ -266,129 +260,48 @@ class _Run:
 
     def validate(self, step: int, train_loss: float) -> bool:
         """Adds a point to the curve and starts the next mean of training losses; false where it diverged."""
-        began = time.perf_counter()
         self.modes.eval()
-        if step == self.n_steps:
-            score, compared = self.validator.whole(self.averaged.module)
-        else:
-            score = compared = self.validator.part(self.averaged.module)
-        self.validation_seconds += time.perf_counter() - began
+        score = self.keeper.add(
+            self.averaged.module,
+            step,
+            train_loss,
+            n_seen=step * self.options.batch_size,
+            flops=self.spent(),
+            lr=self.optimizer.param_groups[0]["lr"],
+        )
         if not math.isfinite(score.loss):
-            self.validator.refuse_data()
             return False
-        self.curve.append(self.point(step, train_loss, score))
-        self.contenders.calibrations[step] = score.calibration
-        if step == self.n_steps:
-            self.settle([*self.curve[:-1], measured(self.curve[-1], compared)])
-        else:
-            self.contenders.keep(self.curve, self.averaged.module)
         self.loss_sum.zero_()
         self.loss_count = 0
         return True
 
-    def validator_of(self, split: Split, n_part: int) -> Validator:
-        """Returns what scores the module on a part of a split."""
-        batch = self.options.batch_size
-        return Validator(self.data, split, n_part, batch, self.device, self.precision)
-
-    def tested(self, best: CurvePoint) -> Score | None:
-        """Returns the score of the best step's weights on the test split, where there is one."""
-        if self.data.test is None or not len(self.data.test):
-            return None
-        passes = windows_per_example(self.data.test)
-        n = tested_examples(self.options, self.n_steps, len(self.data.test), passes)
-        with self.contenders.weights_of(best.step, self.averaged.module):
-            return self.validator_of(self.data.test, n).part(self.averaged.module)
-
-    def settle(self, compared: Sequence[CurvePoint]) -> None:
-        """Measures the best points on the whole split, chosen among those that are compared."""
-        began = time.perf_counter()
-        self.curve = self.contenders.settle(self.curve, compared, self.validator, self.averaged.module)
-        self.validation_seconds += time.perf_counter() - began
-
-    def point(self, step: int, train_loss: float, score: Score) -> CurvePoint:
-        """Returns the point of the curve after so many steps."""
-        n_seen = step * self.options.batch_size
-        return CurvePoint(
-            step=step,
-            n_seen=n_seen,
-            train_flops=self.evaluations * self.options.batch_size * self.flops,
-            wall_seconds=self.seconds(),
-            lr=self.optimizer.param_groups[0]["lr"],
-            train_loss=train_loss,
-            loss=score.loss,
-            metrics=score.metrics,
-            n_validated=score.n_examples,
-        )
+    def spent(self) -> float:
+        """Returns the FLOPs of all gradients that were evaluated."""
+        return self.evaluations * self.options.batch_size * self.flops
 
     def save(self, step: int) -> None:
         """Writes a checkpoint, where the run keeps one."""
         if self.checkpoint is not None:
             self.modes.train()  # what a resumed run begins with
             self.checkpoint.save(
-                Position(
+                self.keeper.position(
                     step,
-                    tuple(self.curve),
-                    self.evaluations,
-                    self.loss_sum.item(),
-                    self.loss_count,
-                    self.seconds(),
-                    self.validation_seconds,
-                    self.contenders.kept,
-                    self.averaged.state(),
-                    self.contenders.calibrations,
+                    evaluations=self.evaluations,
+                    loss_sum=self.loss_sum.item(),
+                    loss_count=self.loss_count,
+                    averaged=self.averaged.state(),
                 )
             )
 
-    def result(
-        self, status: Literal["done", "diverged", "interrupted"], step: int, error: str | None = None
-    ) -> TrainResult:
+    def result(self, status: Ended, step: int, error: str | None = None) -> TrainResult:
         """Returns the outcome of the run after `step` steps."""
-        if status == "diverged":
-            self.settle(self.curve)
-        whole = [point for point in self.curve if point.n_validated == len(self.data.validation)]
-        losses = [point.loss for point in whole if point.loss is not None]
-        best = best_point(whole, self.objective, self.direction)
-        last = self.curve[-1] if self.curve else None
-        calibration = self.contenders.calibrations.get(best.step) if best else None
-        tested = self.tested(best) if status == "done" and best else None
+        epochs = step * self.options.batch_size / self.an_epoch
+        module = self.averaged.module
+        result = self.keeper.result(status, module, step, error, flops=self.spent(), epochs=epochs)
         if status != "interrupted":
             self.averaged.settle()
             self.modes.eval()
-        return TrainResult(
-            status=status,
-            error=error,
-            curve=tuple(self.curve),
-            n_steps=step,
-            train_flops=self.evaluations * self.options.batch_size * self.flops,
-            epochs=step * self.options.batch_size / self.an_epoch,
-            n_windows=windows_of_subset(self.data, self.trial.n_examples, self.trial.data_seed),
-            loss=min(losses, default=None),
-            loss_last=last.loss if last else None,
-            objective=objective_at(best, self.objective) if best else None,
-            objective_last=objective_at(last, self.objective) if last else None,
-            best_step=best.step if best else None,
-            metrics=dict(best.metrics) if best else {},
-            n_validated=best.n_validated if best else None,
-            constant_loss=constant_loss(self.data.validation.targets, self.data.task),
-            **on_splits(self.objective, calibration, tested),
-            best_weights=self.contenders.kept.get(best.step) if best else None,
-            precision=self.precision,
-            device=str(self.device),
-            wall_seconds=self.seconds(),
-            validation_seconds=self.validation_seconds,
-            peak_memory_bytes=self.memory.bytes(),
-            resumed_from=self.first_step - 1,
-        )
-
-    def best_objective(self) -> float | None:
-        """Returns the best objective of the curve so far."""
-        best = best_point(self.curve, self.objective, self.direction)
-        return objective_at(best, self.objective) if best else None
-
-    def seconds(self) -> float:
-        """Returns the time in the loop so far, that before a resume included."""
-        return time.perf_counter() - self.began
+        return result
 
     def check_outputs(self, outputs: object, batch: int) -> None:
         """Refuses a model whose output a loss would broadcast in silence."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch  # noqa: TID253 - only the training loop imports this module
 from torch import nn  # noqa: TID253
 
 from scalelab.components import OpenDataset, Split
+from scalelab.reached import best_point
 from scalelab.records import Calibration, CurvePoint, Direction, Measured
 from scalelab.subsets import averaged, rows_of_examples, subset_indices
 from scalelab.train.batches import Examples, target_tensor
@@ -26,30 +26,13 @@ from scalelab.train.calibration import calibration
 from scalelab.train.device import Precision, autocast
 from scalelab.train.losses import resolve_loss
 from scalelab.train.metrics import resolve_metrics
-from scalelab.train.results import best_point
+from scalelab.trainers import Score
 
 BATCH_SIZE = 128
 """Validation uses batches of this size, or of the training batch size where that is larger."""
 
 Weights = Mapping[str, Any]
 """A module's state, on whatever device it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Loss and metrics of a module.
-
-    Attributes:
-        loss: Mean over the examples.
-        metrics: By name; empty where the loss is not finite.
-        n_examples: Examples that they were measured on.
-        calibration: Of a classifier on these.
-    """
-
-    loss: float
-    metrics: dict[str, Measured]
-    n_examples: int
-    calibration: Calibration | None = None
 
 
 class Validator:
@@ -92,13 +75,15 @@ class Validator:
 
     def part(self, module: nn.Module) -> Score:
         """Returns the score on the part of the split."""
-        return self._score(self._outputs(module, self.n_part))
+        return self._score(*self._outputs(module, self.n_part))
 
     def whole(self, module: nn.Module) -> tuple[Score, Score]:
         """Returns the score on the whole split, and from the same outputs that on the curve's part of it."""
-        outputs = self._outputs(module, len(self._targets))
-        whole = self._score(outputs)
-        return whole, self._score(outputs[: self.n_part]) if self.partial else whole
+        outputs, answers = self._outputs(module, len(self._targets))
+        whole = self._score(outputs, answers)
+        if not self.partial:
+            return whole, whole
+        return whole, self._score(outputs[: self.n_part], answers[: self.n_part])
 
     def refuse_data(self) -> None:
         """Raises where the data are why a loss is not finite."""
@@ -110,8 +95,11 @@ class Validator:
         return self.n_part < len(self._targets)
 
     @torch.no_grad()
-    def _outputs(self, module: nn.Module, n: int) -> torch.Tensor:
-        """Returns the module's outputs for the first n examples, shape (n, n_outputs), of float32."""
+    def _outputs(self, module: nn.Module, n: int) -> tuple[torch.Tensor, np.ndarray]:
+        """Returns the module's outputs for the first n examples, (n, n_outputs) of float32.
+
+        Once on the device, for the loss, and once as an array, for metrics: the only copy off a GPU.
+        """
         windows = None if self._windows is None else self._windows[:n]
         n_rows = n if windows is None else int(windows.sum())
         positions = np.arange(n_rows)
@@ -125,16 +113,18 @@ class Validator:
                 batches.append(module(inputs).float())
         module.train()
         outputs = torch.cat(batches)
+        answers = outputs.cpu().numpy()
         if windows is None:
-            return outputs
-        return torch.from_numpy(averaged(outputs.cpu().numpy(), windows)).to(self._device)
+            return outputs, answers
+        answers = averaged(answers, windows)
+        return torch.from_numpy(answers).to(self._device), answers
 
-    def _score(self, outputs: torch.Tensor) -> Score:
+    def _score(self, outputs: torch.Tensor, answers: np.ndarray) -> Score:
         n = len(outputs)
         loss = float(self._loss(outputs, self._wanted[:n]))
         if not np.isfinite(loss):
             return Score(loss, {}, n)
-        answers, targets = outputs.cpu().numpy(), self._targets[:n]
+        targets = self._targets[:n]
         metrics: dict[str, Measured] = {
             metric.name: metric.compute(answers, targets) for metric in self._metrics
         }

@@ -32,6 +32,17 @@ def test_studies_are_counted(analysis):
     assert (row["designs"], row["metric"]) == (50, "macro-f1")
 
 
+def test_runs_made_elsewhere_that_were_cut_short_are_no_unfinished_trials():
+    runs = grid_runs().assign(scalelab_version="1.0")
+    runs.loc[[0, 1, 2], "status"] = "interrupted"
+    runs.loc[[0, 1], "scalelab_version"] = None
+    said = analyze(runs, axes=["n_params"], trees=False).warnings
+    assert f"2 of {len(runs)} runs made elsewhere were cut short, such as pruned ones; left out" in said
+    assert f"1 of {len(runs)} trials are not finished yet; the numbers below will change" in said
+    made_elsewhere = analyze(runs.drop(columns="scalelab_version"), axes=["n_params"], trees=False)
+    assert not any("not finished yet" in line for line in made_elsewhere.warnings)
+
+
 def test_trials_that_left_the_study_are_counted_too():
     runs = grid_runs(sizes=(3_000,), data_sizes=(500,), seeds=(0, 1)).assign(planned=[True, False])
     studies = analyze(runs, planned={"demo": 4}, axes=["n_params"], trees=False).studies
@@ -103,7 +114,8 @@ def one_axis(axis, x, loss):
 def test_a_table_of_one_scale_is_told_without_an_empty_place(axis):
     x = np.geomspace(1e4, 1e8, 10)
     loss = (0.3 + 30 * x**-0.3) * np.exp(0.005 * np.random.default_rng(0).standard_normal(10))
-    lines = sections(analyze(one_axis(axis, x, loss), trees=False))[0].answer
+    report = sections(analyze(one_axis(axis, x, loss), trees=False))
+    lines = [line for section in report for line in section.answer]
     assert any(line.startswith("With") and "falls as" in line for line in lines)
     assert not any("()" in line for line in lines)
 
@@ -114,13 +126,15 @@ def test_an_exponent_without_two_ends_is_no_finding():
     analysis = analyze(runs, axes=["n_params"], trees=False)
     (law,) = analysis.fitted
     assert None in law.params["alpha"]
-    assert "determine no exponent" in " ".join(sections(analysis)[0].answer)
+    said = " ".join(line for section in sections(analysis) for line in section.answer)
+    assert "determine no exponent" in said
 
 
 def test_facts_in_which_repeats_differ_are_named():
     runs = grid_runs(seeds=(0, 1)).assign(feature_experts=lambda t: t["seed"] + 1.0, feature_accuracy=0.5)
     said = " ".join(analyze(runs, axes=["n_params"], trees=False).warnings)
     assert "count as repeats of one design differ in feature_experts: if that is no outcome" in said
+    assert "--map architecture=COLUMN" in said
     several = runs.assign(feature_blocks=[[seed] for seed in runs["seed"]])
     assert "differ in feature_experts, feature_blocks:" in " ".join(
         analyze(several, axes=["n_params"], trees=False).warnings

@@ -97,8 +97,9 @@ def test_tables_go_to_stdout_narration_to_stderr_and_torch_is_not_loaded(store):
     assert "\x1b" not in done.stdout
 
 
-def test_json_page_and_figures(store, tmp_path):
+def test_json_page_figures_and_tables(store, tmp_path):
     options = ("--study", "grid", "--axis", "joint", "--json", "--html", "-", "--figures", "drawn")
+    options += ("--tables", "tables")
     done = run("analyze", "--store", store, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -106,7 +107,12 @@ def test_json_page_and_figures(store, tmp_path):
     assert law["params"]["alpha"]["value"] == pytest.approx(0.4, rel=0.05)
     assert law["params"]["beta"]["value"] == pytest.approx(0.35, rel=0.05)
     assert "refusal" in document["trees"][0]
-    assert (tmp_path / "toy-report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    page = (tmp_path / "toy-report.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert f"scalelab analyze --store {store} --study grid --axis joint --figures DIR" in page
+    assert "as a study it cannot be written here: " in page
+    assert {path.suffix for path in (tmp_path / "tables").glob("laws.*")} == {".md", ".tex", ".csv"}
+    assert (tmp_path / "drawn" / "grid.pdf").read_bytes().startswith(b"%PDF")
     assert {path.name for path in (tmp_path / "drawn").glob("*.png")} == {
         "grid.png",
         "isoflops.png",
@@ -170,3 +176,27 @@ def test_an_empty_store_says_what_to_do(tmp_path):
     done = run("analyze", "--store", path)
     assert done.returncode == 2
     assert "has no finished runs yet; next: scalelab run STUDY.toml" in done.stderr
+
+
+def test_filters_are_said_in_the_heading_of_every_report(scalelab_command, tmp_path):
+    store = Path(__file__).parents[2] / "experiments.duckdb"
+    page, text = tmp_path / "page.html", tmp_path / "report.md"
+    only = ["--optimizer", "sgd", "--where", "n_examples < 5000 and n_params > 5e4"]
+    files = ["--html", page, "--markdown", text]
+    code, _, err = scalelab_command("analyze", "--store", store, "--no-trees", *only, *files)
+    assert code == 0
+    said = "only runs with optimizer sgd where n_examples < 5000 and n_params > 5e4"
+    assert f"warning: {said}: 9 of 48 finished runs" in err
+    assert said.replace("<", "&lt;").replace(">", "&gt;") in page.read_text("utf-8")
+    assert "optimizer sgd where" in text.read_text("utf-8").splitlines()[0]
+
+
+@pytest.mark.parametrize("option", ["--html", "--markdown"])
+def test_a_report_replaces_no_file_of_another_kind(store, tmp_path, option):
+    other = tmp_path / "other.duckdb"
+    other.write_bytes(b"somebody's runs")
+    done = run("analyze", "--store", store, option, other)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "it is a file already, and none that ends with ." in line
+    assert other.read_bytes() == b"somebody's runs"

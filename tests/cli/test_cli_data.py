@@ -150,7 +150,12 @@ def test_third_party_inspection(data, tmp_path):
     assert "Records" in data("inspect", "shells", "--folder", tmp_path / "beach", "--records").out
     document = json.loads(data("inspect", "shells", "--folder", tmp_path / "beach", "--json").out)
     row = {"file": "shell", "n": 1234, "x": 0.5, "gone": None}
-    assert document == {"title": "a beach", "tables": {"Shells": [row]}, "notes": ["that is all"]}
+    assert document == {
+        "schema": "scalelab/inspect/1",
+        "title": "a beach",
+        "tables": {"Shells": [row]},
+        "notes": ["that is all"],
+    }
     document = json.loads(
         data("inspect", "shells", "--folder", tmp_path / "beach", "--json", "--records").out
     )
@@ -269,7 +274,7 @@ def blocks(page, language):
 
 
 def test_example_of_the_page_on_writing_plugins(scalelab_command, tmp_path, monkeypatch):
-    (code,) = [block for block in blocks("writing-a-plugin.md", "python") if "FileCommand" in block]
+    (code,) = [block for block in blocks("plugin-datasets.md", "python") if "tones.csv" in block]
     (tmp_path / "tones.py").write_text(code)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     done = scalelab_command("data", "download", "tones", "--to", tmp_path / "x", "--plugins-dir", tmp_path)

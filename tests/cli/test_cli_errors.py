@@ -252,3 +252,20 @@ def test_a_command_of_commands_alone_shows_them(scalelab_command, arguments):
     assert answer.code == 2
     assert "Usage: scalelab" in answer.err
     assert "error" not in answer.err.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status", "--store", "~nobody-of-that-name/store.duckdb"),
+        ("data", "inspect", "mitbih", "--folder", "~nobody-of-that-name/mitdb"),
+        ("plugins", "--plugins-dir", "~nobody-of-that-name/plugins"),
+    ],
+    ids=" ".join,
+)
+def test_a_home_of_nobody_is_one_line(scalelab_command, command):
+    answer = scalelab_command(*command)
+    assert answer.code == 2
+    assert answer.err.splitlines() == [
+        f"error: {command[-1]}: no home folder is known for ~nobody-of-that-name; write the folder out"
+    ]

@@ -66,7 +66,7 @@ def test_a_law_of_one_line_predicts_the_costly_runs_of_scalebench(name, scalelab
     table = duckdb.sql(f"select *, '{name}_train' as all_runs from '{test}'").df()
     families = table["group" if "dataset" in mapping else "all_runs"].to_numpy()
     actual = table[mapping.get("loss", "loss")].to_numpy()
-    found = json.loads(out)
+    found = json.loads(out)["forecasts"]
     predicted = np.full(len(actual), np.nan)
     for dataset in np.unique(families):
         # Every family answers for every row of the file, in its order.
@@ -135,7 +135,7 @@ def test_a_law_of_a_plugin_may_have_any_axes(store, tmp_path, scalelab_command):
     assert law["params"]["beta"]["value"] == pytest.approx(0.1)
     code, out, err = scalelab_command("predict", *asked, "--at", "n_params=1e10", "--at", "n_experts=64")
     assert code == 0, err
-    assert json.loads(out)[0]["loss"]["value"] == pytest.approx(40 * 1e10**-0.2 * 64**-0.1)
+    assert json.loads(out)["forecasts"][0]["loss"]["value"] == pytest.approx(40 * 1e10**-0.2 * 64**-0.1)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from scalelab.store.parameters import PREFIXES
 from scalelab.store.targets import KNOWN_AS, TARGETS
+from scalelab.store.trackers.known import TRACKERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ needs_reference = pytest.mark.skipif(
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tables = re.findall(r"Say `(\w+\.csv)`.*?```csv\n(.*?)```", PAGE, re.DOTALL)
-    assert len(tables) == 2
+    assert len(tables) == 4
     for name, table in tables:
         (tmp_path / name).write_text(table)
     return tmp_path
@@ -45,7 +46,7 @@ def alike(shown: str, printed: str) -> bool:
 def test_the_walkthrough_prints_what_the_page_shows(here, scalelab_command):
     sessions = "\n".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))
     steps = re.split(r"^\$ scalelab ", sessions, flags=re.MULTILINE)[1:]
-    assert len(steps) == 7
+    assert len(steps) == 8
     for step in steps:
         command, *shown = step.splitlines()
         answer = scalelab_command(*shlex.split(command))
@@ -112,6 +113,49 @@ def test_what_is_wrong_is_said_in_one_line(here, scalelab_command, arguments, sa
     assert says in answer.err
     assert len(answer.err.splitlines()) == 1
     assert not list(here.glob("*.duckdb"))
+
+
+def test_every_tracker_is_on_the_page():
+    for tracker in TRACKERS:
+        assert f"(`{tracker.name}`)" in PAGE, f"docs/importing.md has no row for {tracker.title}"
+
+
+def test_what_a_tracker_left_is_recognized_and_said(here, scalelab_command):
+    folder = here / "mlruns" / "7"
+    for key, status in (("a" * 32, 3), ("b" * 32, 5), ("c" * 32, 3)):
+        for name in ("params", "metrics"):
+            (folder / key / name).mkdir(parents=True)
+        (folder / key / "params" / "n_params").write_text("1000")
+        (folder / key / "metrics" / "val_loss").write_text("1 3.5 0\n2 3.0 1\n")
+        (folder / key / "meta.yaml").write_text(f"run_id: {key}\nstatus: {status}\n")
+    (folder / "meta.yaml").write_text("name: sizes\n")
+    (folder / ("c" * 32) / "meta.yaml").write_text("run_id: [")
+    dry = scalelab_command("import", "mlruns", "--dry-run")
+    assert "mlruns: a folder of MLflow, 'sizes': 2 of 2 runs" in dry.out
+    assert re.search(r"status .*\n· done +FINISHED +1 ×\n· interrupted +KILLED +1 ×", dry.out)
+    assert f"7/{'c' * 32}: meta.yaml is torn, or no YAML" in dry.err
+    assert "left out of mlruns, or not whole: 1" in dry.err
+    told = json.loads(scalelab_command("import", "mlruns", "--json").out)
+    assert (told["study"], told["outcome"], len(told["problems"])) == ("sizes", "imported", 1)
+    assert {"word": "KILLED", "status": "interrupted", "n_runs": 1} in told["states"]
+    (folder / ("b" * 32) / "meta.yaml").write_text(f"run_id: {'b' * 32}\nstatus: 3\n")
+    again = scalelab_command("import", "mlruns")
+    assert "study sizes: updated in experiments.duckdb: 1 changed, 1 unchanged" in again.out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--kind", "mlflo"], "kind 'mlflo'; did you mean 'mlflow'"),
+        (["--experiment", "x"], "is a table, not divided into experiments"),
+        (["--join", "run_id"], "there is sizes.csv alone"),
+        (["sizes.csv"], "say which column joins their rows"),
+    ],
+)
+def test_options_of_trackers_that_do_not_fit(here, scalelab_command, options, says):
+    answer = scalelab_command("import", "sizes.csv", *options)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert says in answer.err
 
 
 def test_help_and_errors_load_no_duckdb():
@@ -193,3 +237,16 @@ def test_a_table_of_another_metric_has_fronts_and_a_refusal_of_laws(here, scalel
     assert {front["optimizer"] for front in analysis["fronts"]} == {"adamw", "sgd", "sgdm"}
     assert sum(len(front["points"]) for front in analysis["fronts"]) == 25
     assert all("no finished run records its loss" in law["refusal"] for law in analysis["laws"])
+
+
+def test_a_table_without_a_scale_is_told_what_to_map(tmp_path, scalelab_command):
+    table = tmp_path / "runs.csv"
+    table.write_text("width,model,loss\n8,a,2.0\n16,b,1.5\n32,a,1.2\n")
+    store = tmp_path / "s.duckdb"
+    bare = scalelab_command("import", str(table), "--store", str(store))
+    assert "scalelab analyze" not in bare.out
+    assert "--map n_params=COLUMN" in bare.out.splitlines()[-1]
+    mapped = ("--replace", "--map", "n_params=width * 1e6", "--map", "architecture=model")
+    assert (
+        "next: scalelab analyze" in scalelab_command("import", str(table), "--store", str(store), *mapped).out
+    )

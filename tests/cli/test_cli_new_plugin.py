@@ -85,7 +85,7 @@ def test_pip_installs_them_and_scalelab_finds_them(scaffolds, tmp_path):
         assert found[name]["distribution"] == f"scalelab-{name}"
 
 
-@pytest.mark.parametrize("kind", ["architecture", "dataset", "optimizer"])
+@pytest.mark.parametrize("kind", ["architecture", "dataset", "optimizer", "trainer"])
 def test_study_of_the_readme_is_valid(scaffolds, kind, tmp_path):
     from scalelab.study import load_study
     from scalelab.study.resolve import resolve
@@ -98,6 +98,7 @@ def test_study_of_the_readme_is_valid(scaffolds, kind, tmp_path):
         "dataset": resolved.dataset.component.name,
         "architecture": resolved.architectures[0].component.name,
         "optimizer": resolved.optimizers[0].component.name,
+        "trainer": resolved.trainer.component.name if resolved.trainer else None,
     }
     assert parts[kind] == NAMES[kind]
 

@@ -44,7 +44,7 @@ def test_a_forecast_says_how_far_it_is_and_how_far_off_it_was(predict):
 def test_the_document_has_the_numbers(predict):
     code, out, _ = predict("--at", "train_flops=3.2e9", "--optimizer", "plain", "--json")
     assert code == 0
-    (one,) = json.loads(out)
+    (one,) = json.loads(out)["forecasts"]
     assert one["optimizer"] == "plain"
     assert one["loss"]["lower"] < one["loss"]["value"] < one["loss"]["upper"]
     assert one["times_beyond"]["train_flops"] == pytest.approx(10, rel=0.05)
@@ -55,7 +55,7 @@ def test_the_document_has_the_numbers(predict):
 def test_a_target_has_a_scale_or_is_never_reached(predict):
     code, out, _ = predict("--reach", "0.45", "--json")
     assert code == 0
-    plain = next(one for one in json.loads(out) if one["optimizer"] == "plain")
+    plain = next(one for one in json.loads(out)["targets"] if one["optimizer"] == "plain")
     assert plain["axes"] == ["train_flops"]
     assert plain["scale"]["value"] > 0
     code, out, _ = predict("--reach", "0.001")
@@ -107,7 +107,7 @@ def test_a_table_that_has_one_scale_alone_has_a_law(scalelab_command, tmp_path, 
     assert [law["axis"] for law in json.loads(out)["laws"] if not law["refusal"]] == [axis]
     code, out, _ = scalelab_command("predict", "--store", store, "--at", f"{axis}=1e9", "--json")
     assert code == 0
-    assert 1.4 < json.loads(out)[0]["loss"]["value"] < 1.6
+    assert 1.4 < json.loads(out)["forecasts"][0]["loss"]["value"] < 1.6
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_table_of_scales_has_amounts_and_other_columns(scalelab_command, tmp_p
     asked = ("predict", "--store", EXPERIMENTS, "--rows", rows, "--optimizer", "adamw", "--json")
     code, out, _ = scalelab_command(*asked)
     assert code == 0
-    first, second = json.loads(out)
+    first, second = json.loads(out)["forecasts"]
     assert first["at"] == second["at"] == {"n_params": 2e6, "n_examples": 3e4}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 
@@ -13,6 +15,27 @@ def test_ctrl_c_ends_in_one_word(scalelab_command, monkeypatch, tmp_path):
     answer = scalelab_command("run", "--store", tmp_path / "store.duckdb", "--on", "ray")
     assert answer.code == 130
     assert answer.err.endswith("\nstopped\n")
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error_ends_alike(scalelab_command, monkeypatch, tmp_path):
+    """As numpy does where it is met half imported."""
+    # A shell that starts tests in the background has them ignore it.
+    began = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def pressed(*_given, **_options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RecursionError from None
+
+    monkeypatch.setattr("scalelab.run_study", pressed)
+    try:
+        answer = scalelab_command("run", "--store", tmp_path / "store.duckdb")
+        assert answer.code == 130
+        assert answer.err.endswith("\nstopped\n")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, began)
 
 
 @pytest.mark.parametrize("argument", ["nonsense", "--help"])

@@ -45,3 +45,37 @@ def losses(store: Path) -> dict[str, float]:
     frame = open_store(store).sql("select trial_id, loss from records where status = 'done'")
     assert frame["trial_id"].is_unique
     return dict(zip(frame["trial_id"], frame["loss"], strict=True))
+
+
+SCRIPT = """
+import json, os, sys, time
+
+width, seed = map(int, sys.argv[1:])
+state = os.path.join(os.environ["SCALELAB_CHECKPOINT"], "step")
+begin = int(open(state).read()) if os.path.exists(state) else 0
+for step in range(begin + 1, 21):
+    time.sleep(0.1)
+    report = {"step": step, "loss": seed + 1 / (width * step), "n_params": width}
+    with open(os.environ["SCALELAB_RECORD"], "a") as file:
+        print(json.dumps(report), file=file)
+    with open(state + ".new", "w") as file:
+        file.write(str(step))
+    os.replace(state + ".new", state)
+"""
+
+
+def command_study(lab) -> Path:
+    """Writes a study of eight runs of a script that goes on from a checkpoint."""
+    (lab.folder / "script.py").write_text(SCRIPT)
+    path = lab.folder / "scripted.toml"
+    path.write_text(
+        'name = "scripted"\nseeds = [0, 1]\n[command]\nrun = ["{python}", "script.py", "{width}", "{seed}"]\n'
+        "[command.space]\nwidth = [1, 2, 4, 8]\n"
+    )
+    return path
+
+
+def check_curves(lab) -> None:
+    """Makes sure that each run of the script has its whole curve, once."""
+    curves = open_store(lab.store).rows("select list(step order by step) from curves group by trial_id")[1]
+    assert curves == [(list(range(1, 21)),)] * 8

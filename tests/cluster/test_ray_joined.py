@@ -6,7 +6,9 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
+from execute_toys import check_curves, command_study
 from ray_lab import Coordinator, Lab, Nodes, check_settled, jobs_shown, run, wait_for
 
 from scalelab import open_store
@@ -15,6 +17,7 @@ from scalelab.execute.cluster.options import Cluster
 from scalelab.execute.cluster.ray import actors, connect, disconnect
 from scalelab.execute.cluster.ray_mail import answer
 from scalelab.execute.cluster.ray_office import NAMESPACE
+from scalelab.execute.jobs import Progressed
 from scalelab.store.claims import Claims
 from scalelab.store.fleet import fleets
 from scalelab.supervise.stop import StopSignal
@@ -128,3 +131,20 @@ def test_no_job_is_left_to_a_cluster_that_ends_with_its_run(started, lab, monkey
     monkeypatch.setenv("RAY_ADDRESS", "local")
     with pytest.raises(InputError, match="ends with it; start one"):
         run(lab, lab.study(), "ray", at_stop="leave")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_killed_script_of_a_study_goes_on_from_its_checkpoint(nodes, lab, shared):
+    study, struck = command_study(lab), []
+
+    def strike(event):
+        if isinstance(event, Progressed) and event.step >= 3 and not struck:
+            struck.extend(
+                one for one in psutil.process_iter(["cmdline"]) if "script.py" in (one.info["cmdline"] or ())
+            )
+            struck[0].kill()
+
+    summary = run(lab, study, nodes.on, strike, shared_folder=shared)
+    assert (summary.done, bool(struck)) == (8, True)
+    check_settled(lab, study, 8)
+    check_curves(lab)

@@ -158,6 +158,12 @@ class Lab:
         return load_plugins(plugins_dirs=(self.plugins,))
 
 
+@pytest.fixture(autouse=True)
+def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a study is trained in does not depend on the machine that tests it."""
+    monkeypatch.setattr("scalelab.train.device.cpu_has_bf16", lambda: False)
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)

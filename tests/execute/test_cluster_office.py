@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from scalelab.execute.cluster.ray_office import Office
+
+pytest.importorskip("ray", reason="ray is not installed: pip install 'scalelab[ray]'")
 
 
 def said(office, after=0):

@@ -121,7 +121,8 @@ def test_an_idle_job_keeps_no_memory_of_a_gpu_that_others_may_share(monkeypatch,
     calls, ended = [], SimpleNamespace(status="done", wall_seconds=1.0)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
     monkeypatch.setattr(worker, "run_job", lambda *_given, **_options: ended)
-    worker.attempt_job(SimpleNamespace(trial=SimpleNamespace(id="t"), sharers=sharers), None, print, None)
+    job = SimpleNamespace(trial=SimpleNamespace(id="t"), sharers=sharers, place=None)
+    worker.attempt_job(job, None, print, None)
     assert len(calls) == n_calls
 
 

@@ -65,7 +65,7 @@ def test_a_report_says_what_it_reached_on_test_over_its_seeds(lab):
     ends = scipy.stats.t.interval(0.9, 1, loc=runs.test_loss.mean(), scale=runs.test_loss.sem())
     assert (loss.mean.lower, loss.mean.upper) == pytest.approx(ends)
     made = sections(found)
-    (line,) = (line for line in made[0].answer if "trained again" in line)
+    (line,) = (line for one in made for line in one.answer if "trained again" in line)
     assert line.startswith("The best design of tiny by mean accuracy, net with plain-sgd on ")
     (table,) = next(one for one in made if one.key == "refits").tables
     assert table.rows[0][:2] == ("validation", "loss")

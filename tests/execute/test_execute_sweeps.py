@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from scalelab import analyze, finished_runs, open_store, plan_study, run_study
 from scalelab.execute.events import Grown, Started
-from scalelab.study import load_study
 from scalelab.supervise.stop import StopSignal
 
 
@@ -98,56 +95,3 @@ def test_a_report_has_the_sweeps(lab):
     found = analyze(open_store(lab.store), axes=["n_params"])
     assert [sweep.option for sweep in found.sweeps] == ["lr", "lr"]
     assert [len(sweep.rows) >= 3 for sweep in found.sweeps] == [True, True]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_first_run_decides_the_precision_of_all(lab, monkeypatch, precision):
-    import scalelab.train.device as device
-
-    study = lab.study(seeds=1)
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: precision == "bf16")
-    asked = plan_study(study, catalog=lab.catalog(), device="cpu")
-    assert asked.precision == f"{precision} (auto, decided here for all runs of the study)"
-    first = run(lab, study, device="cpu")
-    assert first.precision == asked.precision
-    # Another machine, which would have decided otherwise, follows.
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: precision != "bf16")
-    more = lab.study(seeds=2)
-    planned = plan_study(more, lab.store, catalog=lab.catalog(), device="cpu").precision
-    assert planned.startswith(f"{precision} (as its first run decided")
-    assert ("emulates" in planned) == (precision == "bf16")
-    second = run(lab, more, device="cpu")
-    assert second.done == 4
-    store = open_store(lab.store)
-    assert set(store.runs("tiny").precision) == {precision}
-    assert store.study("tiny").precision == precision
-    store.rebuild()
-    assert store.study("tiny").precision == precision
-
-
-def test_a_machine_that_cannot_follow_says_why(lab, monkeypatch):
-    import torch
-
-    import scalelab.train.device as device
-    from scalelab.errors import InputError
-
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
-    run(lab, lab.study(seeds=1), device="cpu")
-
-    def refuse(*_, **__):
-        raise RuntimeError("no bf16 here")
-
-    monkeypatch.setattr(torch, "autocast", refuse)
-    with pytest.raises(
-        InputError, match="device 'cpu' cannot compute in bf16: no bf16 here; the study's first"
-    ):
-        run(lab, lab.study(seeds=2), device="cpu")
-    assert len(open_store(lab.store).runs("tiny")) == 4
-
-
-def test_what_a_study_says_itself_needs_no_decision(lab):
-    study = lab.study()
-    study.write_text(study.read_text().replace("batch_size", 'precision = "fp32"\nbatch_size'))
-    assert run(lab, study).precision == "fp32 (as the study asks)"
-    assert open_store(lab.store).study("tiny").precision == "fp32"  # that of its runs
-    assert load_study(study).training.precision == "fp32"

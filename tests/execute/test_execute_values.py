@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
 import warnings
@@ -246,6 +247,14 @@ def test_what_has_no_json_is_said_as_its_text():
     assert json.loads(_line_of(Said(facts=facts)))["facts"] == {
         "n": 0.5, "a": [0, 1], "o": "its text cannot be had: RuntimeError", "t": r"\udcff",
     }  # fmt: skip
+
+
+def test_a_library_that_is_missing_names_the_remedy():
+    with pytest.raises(ModuleNotFoundError) as error:
+        importlib.import_module("no_such_library")
+    assert one_line(error.value).startswith(
+        "ModuleNotFoundError: No module named 'no_such_library'; install it for the Python that runs scalelab"
+    )
 
 
 def test_an_error_of_any_text_is_a_line_that_an_event_takes():

@@ -20,6 +20,7 @@ BUNDLED = [
     ("optimizer", "sgd"),
     ("optimizer", "sgdm"),
     ("optimizer", "muon"),
+    ("trainer", "scalelab"),
     ("backend", "torch"),
     ("backend", "openvino"),
     ("backend", "onnxruntime"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scalelab_plugins.convnext1d import ConvNeXt1dParams, build, features, scalelab_architectures
+from scalelab_plugins.convnext1d_mixed import is_mixed
 from scalelab_plugins.convnext1d_model import Block, ConvNeXt1d
 from torch import nn
 from torch.nn.functional import gelu
@@ -115,6 +116,51 @@ def test_gradients_reach_every_parameter() -> None:
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+def gradients(
+    network: ConvNeXt1d, x: torch.Tensor, precision: torch.dtype | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs, and the gradients of all parameters as one vector, in autocast where a precision is given."""
+    torch.manual_seed(1)  # of stochastic depth
+    network.zero_grad()
+    with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
+        outputs = network(x).float()
+    nn.functional.cross_entropy(outputs, torch.arange(len(x)) % 5).backward()
+    grads = [parameter.grad for parameter in network.parameters()]
+    assert all(grad is not None and grad.dtype == torch.float32 for grad in grads)
+    return outputs.detach(), torch.cat([grad.flatten() for grad in grads if grad is not None])
+
+
+@pytest.mark.parametrize("layer_scale", [1.0, 0.0])
+@pytest.mark.parametrize("drop_path", [0.3, 0.0])
+def test_bf16_on_a_cpu_is_float32_but_for_rounding(
+    monkeypatch: pytest.MonkeyPatch, layer_scale: float, drop_path: float
+) -> None:
+    options = {**SMALL.model_dump(), "layer_scale": layer_scale, "drop_path": drop_path}
+    network = make(ConvNeXt1dParams(**options)).train()
+    x = torch.randn(8, 3, 96, generator=torch.Generator().manual_seed(2))
+    outputs, grads = gradients(network, x, None)
+    low_outputs, low_grads = gradients(network, x, torch.bfloat16)
+    assert not torch.equal(low_grads, grads)
+    assert (low_outputs - outputs).norm() < 2e-2 * outputs.norm()
+    assert (low_grads - grads).norm() < 2e-2 * grads.norm()
+    # With float32 in place of bf16 they are the same.
+    monkeypatch.setattr("scalelab_plugins.convnext1d_mixed.LOW", torch.float32)
+    monkeypatch.setattr("scalelab_plugins.convnext1d_model.is_mixed", lambda _x: True)
+    exact_outputs, exact_grads = gradients(network, x, None)
+    torch.testing.assert_close(exact_outputs, outputs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(exact_grads, grads, rtol=1e-4, atol=1e-6)
+
+
+def test_bf16_is_for_cpus_alone_and_not_for_what_is_exported() -> None:
+    x = torch.zeros(2, 24, 8)
+    assert not is_mixed(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_mixed(x)
+        assert not is_mixed(x.to("meta"))
+    with torch.autocast("cpu", torch.float16):
+        assert not is_mixed(x)
 
 
 def test_rates_of_stochastic_depth_rise_linearly() -> None:

@@ -31,7 +31,7 @@ class Report:
         self.sections = {one.key: one for one in sections(analysis, whole=whole, draw=draw)}
         self.figures = {figure.name: figure for one in self.sections.values() for figure in one.figures}
         self.tables = {table.title: table for one in self.sections.values() for table in one.tables}
-        self.answer = self.sections["answer"].answer
+        self.answer = tuple(line for one in self.sections.values() for line in one.answer)
 
     def table(self, start):
         return next(table for title, table in self.tables.items() if title.startswith(start))

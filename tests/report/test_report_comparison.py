@@ -16,6 +16,7 @@ from scalelab.jsonable import json_object
 from scalelab.report.drawing.figure import draw
 from scalelab.report.numbers import short_interval, times
 from scalelab.report.page import html_page
+from scalelab.report.sections.allocation import TOPIC
 
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
 
@@ -109,6 +110,8 @@ def test_the_figures_of_the_optimum_hold_runs_and_approaches(isoflops, report):
     assert len(panel.series) == 4
     assert [series.level for series in panel.series] == pytest.approx([1e12, 1e13, 1e14, 1e15])
     assert sum(len(series.points) for series in panel.series) == 28
+    assert all(series.line is not None for series in panel.series)
+    assert "lines: the law" in profiles.caption
     by_name = {series.label.partition(":")[0]: series for series in optima.panels[0].series}
     found = isoflops.optima[0].found.approaches
     assert set(by_name) == set(found)
@@ -121,11 +124,23 @@ def test_the_figures_of_the_optimum_hold_runs_and_approaches(isoflops, report):
         assert draw(figure).axes
 
 
+def test_runs_that_each_have_a_compute_of_their_own_are_not_drawn_at_equal_compute(grid_report):
+    assert [figure.name for figure in grid_report.sections["allocation"].figures] == ["optimum"]
+
+
+def test_a_caption_promises_no_line_of_a_law_that_was_refused(isoflops):
+    (one,) = isoflops.optima
+    without = replace(isoflops, optima=(replace(one, found=replace(one.found, fit=None)),))
+    profiles, _ = TOPIC.figures(without, "signals", "")
+    assert all(series.line is None for series in profiles.panels[0].series)
+    assert "line" not in profiles.caption
+
+
 def test_the_page_has_both_sections(isoflops, grid_report, report):
     page = html_page(list(report(isoflops)))
-    assert "<h2>Compute-optimal size</h2>" in page
-    assert "isoflops-" in page
-    assert "<h2>Comparison</h2>" in html_page(list(grid_report))
+    assert '<h2 id="allocation-h">Compute-optimal size</h2>' in page
+    assert '<figure id="f-isoflops"' in page
+    assert '<h2 id="comparison-h">Comparison</h2>' in html_page(list(grid_report))
 
 
 def test_ends_that_are_not_finite_are_written():

@@ -141,7 +141,7 @@ def test_figures_hold_the_numbers(latencies):
 def test_figures_are_drawn(latencies, tmp_path):
     paths = save(latency_figures(latencies), tmp_path)
     assert [path.name for path in paths] == [
-        f"latency-{name}.{ending}" for name in ("boxes", "flops", "front") for ending in ("png", "svg")
+        f"latency-{name}.{ending}" for name in ("boxes", "flops", "front") for ending in ("png", "svg", "pdf")
     ]
     assert all(path.stat().st_size > 3000 for path in paths)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalelab.execute.crew import Crew
 from scalelab.execute.events import Planned, Retried, Started
 from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import ComponentRef, Trial
+from scalelab.report.pace import Pace
 from scalelab.report.progress import LiveDisplay, PlainDisplay
 from scalelab.report.trial_names import TrialNames
 
@@ -95,3 +100,76 @@ def test_the_live_display_shows_bars_and_keeps_what_ended():
     assert "study s: 2 trials" in text
     assert "net(width=16) sgd: why" in text
     assert "stopped at once" in text
+
+
+def test_the_heartbeat_says_what_is_under_way_and_how_long_the_rest_takes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("scalelab.report.progress.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    trials = [trial(2**i) for i in range(4)]
+    display = PlainDisplay(stream)
+    planned = next(events(*trials))
+    display(planned)
+    display(Started(trial=trials[0], attempt=1))
+    assert display.heartbeat() == "[0/4] time left not known yet; under way: net(width=1) sgd 0%"
+    now[0] = 100.0
+    display(Progressed(trial_id=trials[0].id, step=1, n_steps=4, loss=0.5))
+    # A trial takes 400 s: 300 s of it are left, and three wait.
+    assert display.heartbeat() == "[0/4] 25 min 0 s left; under way: net(width=1) sgd 25%"
+    display(Finished(trial_id=trials[0].id, status="done", wall_seconds=100.0))
+    display(Started(trial=trials[1], attempt=1))
+    display(Started(trial=trials[2], attempt=1))
+    now[0] = 110.0
+    display(Progressed(trial_id=trials[1].id, step=1, n_steps=2))
+    display(Progressed(trial_id=trials[2].id, step=1, n_steps=4))
+    # Trials take 20 to 100 s: 10 s and 30 s are left of two, and one waits.
+    assert display.heartbeat() == (
+        "[1/4] 30.0 s to 1 min 10 s left; under way: net(width=2) sgd 50%, net(width=4) sgd 25%"
+    )
+
+
+def test_a_log_hears_a_heartbeat_while_no_event_comes():
+    class Heard(io.StringIO):
+        def write(self, text: str) -> int:
+            if "left" in text:
+                beaten.set()
+            return super().write(text)
+
+    beaten = threading.Event()
+    with PlainDisplay(Heard(), every=0.01) as display:
+        display(next(events(trial(8))))
+        display(Started(trial=trial(8), attempt=1))
+        assert beaten.wait(30)
+
+
+def test_a_run_with_nothing_to_do_has_no_heartbeat():
+    stream = io.StringIO()
+    with PlainDisplay(stream, every=0.001):
+        time.sleep(0.05)
+    assert stream.getvalue() == ""
+
+
+@given(
+    lasted=st.lists(st.floats(1, 100), min_size=1, max_size=5),
+    shares=st.lists(st.floats(0, 1), max_size=4),
+    n_waiting=st.integers(0, 20),
+)
+def test_the_time_left_is_a_range_that_grows_with_what_waits(lasted, shares, n_waiting):
+    pace = Pace()
+    for i, seconds in enumerate(lasted):
+        pace.began(f"ended {i}", 0.0)
+        pace.ended(f"ended {i}", seconds, for_good=True)
+    for i, share in enumerate(shares):
+        pace.began(f"under way {i}", 0.0)
+        pace.moved(f"under way {i}", share)
+    low, high = pace.left(n_waiting, 50.0)
+    more = pace.left(n_waiting + 1, 50.0)
+    assert 0 <= low <= high
+    assert more >= (low, high)
+
+
+def test_a_trial_that_was_lost_says_nothing_of_the_time():
+    pace = Pace()
+    pace.began("a", 0.0)
+    pace.ended("a", 10.0, for_good=False)
+    assert pace.left(3, 10.0) is None

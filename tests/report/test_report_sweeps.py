@@ -27,9 +27,10 @@ def runs(seeds=(0, 1), *, end=False):
 
 
 def parts(found, **how):
-    """The sentences of the answer, and the section."""
+    """The section's sentences, and the section."""
     made = sections(found, **how)
-    return made[0].answer, next(one for one in made if one.key == "sweeps")
+    own = next(one for one in made if one.key == "sweeps")
+    return own.answer, own
 
 
 def test_tables_sentence_and_figure():

@@ -23,9 +23,8 @@ def test_fronts_and_comparisons_say_at_least(report):
     analysis = analyze(pd.concat([counted, short], ignore_index=True), trees=False)
     found = report(analysis, draw=False)
 
-    (best,) = (line for line in found.answer if "per forward pass" in line)
-    assert "mamba" in best
-    assert "at least " in best
+    assert "mamba" in found.answer[0]
+    assert any("compute of some runs is a lower bound" in line for line in found.answer)
     for table in found.sections["fronts"].tables:
         assert any(SCAN in note and "lower bound" in note for note in table.notes)
         for row in table.rows:

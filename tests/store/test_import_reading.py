@@ -161,7 +161,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path, data):
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="Nlos+-*/()'\" ;,1e_%", min_size=1, max_size=16))
 def test_any_expression_is_evaluated_or_refused_in_one_line(expression):
-    with opened(TABLE) as source:
+    with opened([TABLE]) as source:
         message = refusal(lambda: source.numbers("loss", expression))
         assert "\n" not in message
 
@@ -268,7 +268,9 @@ def test_columns_that_differ_in_case_alone_are_both_taken(tmp_path):
         "feature_n_3": '"n_3"',
         "feature_n_2": '"n_2"',
     }
-    assert any("'n' differs from another one in capital letters only" in note for note in found.notes)
+    assert any(
+        "'n' has the name of another one, or differs in capital letters only" in note for note in found.notes
+    )
 
 
 def test_a_table_without_a_known_scale_keeps_its_numbers_and_says_what_they_are_for(tmp_path):
@@ -296,3 +298,29 @@ def test_a_line_may_be_long_and_a_field_too(tmp_path, separator):
     values = ["1000", "1.5", "9" * 140_000, *("8" * 500 for _ in range(299))]
     path.write_text("\n".join(separator.join(line) for line in (names, values, values)))
     assert read_runs(path, Wanted(study="t")).n_runs == 2
+
+
+def test_a_name_that_sql_takes_for_another_is_never_mixed_up():
+    frame = pd.DataFrame({"N": [1e6, 2e6], "n": [1000, 2000], "loss": [3.0, 2.0]})
+    assert columns_of(read(frame, map={"n_examples": "n"}))["n_examples"] == [1000.0, 2000.0]
+    message = refusal(lambda: read(frame, map={"n_examples": "n * 2"}))
+    assert message == "map n_examples='n * 2': column 'n' is called 'n_2' here; write n_2"
+    assert columns_of(read(frame, map={"n_examples": "n_2 * 2"}))["n_examples"] == [2000.0, 4000.0]
+
+
+def test_values_inside_json_are_said_how_to_be_reached(tmp_path):
+    path = tmp_path / "nested.jsonl"
+    path.write_text(
+        '{"val_loss": 3, "config": {"size": 10, "model": {"depth": 2}}}\n'
+        '{"val_loss": 2, "config": {"size": 20, "model": {"depth": 3}}}\n'
+    )
+    assert refusal(lambda: read(path)).endswith(
+        "values inside config are reached so: --map n_params=\"config->>'$.size'\""
+    )
+    assert "its values are reached so: config->>'$.size'" in refusal(
+        lambda: read(path, map={"n_params": "config.size"})
+    )
+    nested = {"n_params": "config->>'$.size'", "architecture_depth": "config->>'$.model.depth'"}
+    columns = columns_of(read(path, map=nested))
+    assert columns["n_params"] == [10.0, 20.0]
+    assert [fact["architecture_depth"] for fact in columns["extra"]] == ["2", "3"]

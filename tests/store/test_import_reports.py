@@ -109,3 +109,26 @@ def test_a_metric_to_be_maximized_has_its_highest_value():
 def test_reports_that_their_step_does_not_tell_apart_are_refused():
     with pytest.raises(InputError, match=r"run a has several rows.*training_iteration"):
         read({**REPORTS, "training_iteration": [1, 1, 1, 3]})
+
+
+def test_the_last_report_of_a_run_that_was_cut_short_is_no_loss():
+    states = ["COMPLETE", "PRUNED", "crashed", "diverged"]
+    found, columns = read({"N": [1, 2, 3, 4], "loss": [3.0, 9.0, 8.0, float("nan")], "state": states})
+    assert columns["loss"] == [3.0, None, None, None]
+    assert [(one.word, one.status, one.n_runs) for one in found.states] == [
+        ("COMPLETE", "done", 1), ("PRUNED", "interrupted", 1), ("crashed", "failed", 1),
+        ("diverged", "diverged", 1),
+    ]  # fmt: skip
+
+
+def test_a_run_that_was_cut_short_needs_no_size():
+    _, columns = read({"N": [1, None], "loss": [3.0, None], "state": ["COMPLETE", "FAIL"]})
+    assert columns["n_params"] == [1.0, None]
+
+
+def test_the_state_column_of_an_export_of_weights_and_biases_is_read():
+    table = {"Name": ["a", "b"], "State": ["finished", "crashed"], "Created": ["x", "y"], "Runtime": [10, 20]}
+    found, columns = read(table | {"n_params": [1, 2], "val_loss": [2.0, 9.0]})
+    assert (columns["status"], columns["loss"]) == (["done", "failed"], [2.0, None])
+    assert columns["wall_seconds"] == [10.0, 20.0]
+    assert (found.title, found.key) == ("a table of runs of Weights & Biases", "feature_Name")

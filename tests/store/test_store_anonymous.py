@@ -99,6 +99,22 @@ def test_the_user_who_exports_is_known():
     assert getpass.getuser()
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "no route to 192.168.17.4:6379, nor to fe80::1ff:fe23:4567:890a",
+            "no route to <address>:6379, nor to <address>",
+        ),
+        ("at 12:30:15 torch 2.13.0 took 1.5 s; 300.1.2.3 is none", None),
+        ("a.b.c.d std::vector [::] 10.0.0", None),
+    ],
+)
+def test_addresses_of_a_network_are_left_out(text, shown):
+    assert Anonymous([], []).text(text) == (shown or text)
+    assert Anonymous([], []).without_places(text) == (shown or text)
+
+
 folders = st.lists(st.sampled_from(["home", "secret", "ä ö", "x.y", "a-b"]), min_size=1, max_size=4)
 
 

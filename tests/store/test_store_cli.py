@@ -12,6 +12,7 @@ import typer
 from store_samples import a_record, a_trial
 from typer.testing import CliRunner
 
+from scalelab.cli.context import Context
 from scalelab.cli.store import export, store_app
 from scalelab.errors import InputError, StoreError
 from scalelab.store import Store, open_store
@@ -30,7 +31,7 @@ def call(*arguments, code: int = 0, stdin: str = "") -> str:
     app = typer.Typer()
     app.add_typer(store_app, name="store")
     app.command()(export)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    result = CliRunner().invoke(app, list(map(str, arguments)), input=stdin, obj=Context(plain=True))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
@@ -66,7 +67,7 @@ def test_check_of_a_store_in_disorder(filled):
 
 def test_rebuild(filled):
     text = call("store", "rebuild", "--store", filled.path)
-    assert "1 records of 1 studies, 0 salvaged" in text
+    assert "1 record of 1 study, 0 salvaged" in text
     assert "set aside: " in text
     assert json.loads(call("store", "rebuild", "--store", filled.path, "--json"))["records"] == 1
 
@@ -82,12 +83,14 @@ def test_sql(filled):
         "seed  loss  error  several  text",
         "   0   0.1  -      [1, 2]   two words",
     ]
-    rows = json.loads(call("store", "sql", query, "--store", filled.path, "--json"))
+    rows = json.loads(call("store", "sql", query, "--store", filled.path, "--json"))["rows"]
     assert rows == [{"seed": 0, "loss": 0.1, "error": None, "several": [1, 2], "text": "two words"}]
     table = list(csv.reader(io.StringIO(call("store", "sql", query, "--store", filled.path, "--csv"))))
     assert table == [["seed", "loss", "error", "several", "text"], ["0", "0.1", "", "[1, 2]", "two words"]]
     assert "loss" in call("store", "sql", "-", "--store", filled.path, stdin="select loss from runs")
-    dates = json.loads(call("store", "sql", "select started_at from runs", "--store", filled.path, "--json"))
+    dates = json.loads(call("store", "sql", "select started_at from runs", "--store", filled.path, "--json"))[
+        "rows"
+    ]
     assert dates[0]["started_at"].startswith("2027-01-15 08:00:01")
 
 
@@ -154,7 +157,7 @@ def test_merge(filled, tmp_path):
     other.journal.write(a_record(0, loss=0.5))
     (other.journal.new / f"{a_record(7).id}.json").write_text("torn")
     text = call("store", "merge", other.path, "--store", filled.path)
-    assert f"{filled.path}: 1 records, 1 registrations new from {other.path}" in text
+    assert f"{filled.path}: 1 record, 1 registration new from {other.path}" in text
     assert f"{a_trial(0).id}-1 is {a_trial(0).id}-2 here" in text
     assert "study s: its file is not the same in both" in text
     assert f"nothing new in {other.path}" in call("store", "merge", other.path, "--store", filled.path)
@@ -193,4 +196,16 @@ def test_export(filled, tmp_path):
     assert call("export", out, "--store", filled.path).split() == [
         str(out / f"{name}.parquet") for name in ("runs", "curves", "trials", "studies", "latencies")
     ]
-    assert len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))) == 5
+    assert (
+        len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))["files"]) == 5
+    )
+
+
+def test_drop_asks_or_needs_a_yes(filled):
+    with pytest.raises(InputError, match=r"2 trials, 1 record of s would go from .*; add --yes to drop them"):
+        call("store", "drop", "s", "--store", filled.path)
+    assert len(filled.studies()) == 1
+    assert "study s is dropped: 2 trials, 1 record" in call(
+        "store", "drop", "s", "--yes", "--store", filled.path
+    )
+    assert filled.studies() == []

@@ -81,6 +81,7 @@ def test_every_folder_of_the_journal_is_documented(store):
     store.claims.claim(a_trial(3).id, "s", 1)
     store.journal.checkpoint("x")
     store.journal.weights("x").parent.mkdir()
+    store.journal.script("x").mkdir(parents=True)
     store.journal.add_to_log("x", "")
     Fleet(store.journal, "run").write({})
     (store.journal.new / f"{a_trial(9).id}-1.json").write_text("torn")

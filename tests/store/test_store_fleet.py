@@ -49,3 +49,13 @@ def test_a_pipe_in_the_place_of_facts_is_not_waited_for(store, fleet):
     (fleet.folder / "run.json").unlink()
     os.mkfifo(fleet.folder / "run.json")
     assert cluster_runs(store.journal, store.claims.now()) == []
+
+
+def test_what_is_no_run_is_named_by_a_check(store, fleet):
+    assert store.check().healthy
+    (fleet.folder.parent / "notes.txt").write_text("")
+    (fleet.folder.parent / "empty").mkdir()
+    report = store.check()
+    assert {path.name for path in report.unreadable} == {"notes.txt", "empty"}
+    (problem,) = report.problems
+    assert "notes.txt (it is no run on a cluster)" in problem

@@ -79,6 +79,14 @@ def test_results_have_the_types_of_numpy(filled):
     assert filled.rows("select n_steps, seed from runs where seed = 0") == (["n_steps", "seed"], [(30, 0)])
 
 
+def test_columns_of_one_name_are_told_apart_as_in_a_dataframe(filled):
+    query = "select a.seed, b.seed, a.n_steps as seed_1 from runs a join runs b using (trial_id) limit 1"
+    names, rows = filled.rows(query)
+    assert len(set(names)) == len(names) == len(rows[0]) == 3
+    two = filled.sql(query.replace(", a.n_steps as seed_1", ""))
+    assert names[:2] == list(two.columns) == ["seed", "seed_1"]
+
+
 def test_outcomes_of_a_thousand_trials_need_no_pandas(store):
     trials = [a_trial(seed) for seed in range(1000)]
     store.register("s", "", trials)

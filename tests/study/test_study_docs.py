@@ -22,7 +22,7 @@ from scalelab.study import (
     load_study,
     parse_study,
 )
-from scalelab.study.model import Refit
+from scalelab.study.model import CommandEntry, Refit, TrainerEntry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text(encoding="utf-8")
 REST = {
@@ -62,7 +62,9 @@ def rows(heading: str) -> dict[str, list[str]]:
         ("`[training]`", TrainingOptions),
         ("`[training]`", Length),
         ("`[sampling]`", Sampling),
+        ("`[trainer]`", TrainerEntry),
         ("`[refit]`", Refit),
+        ("`[command]`", CommandEntry),
     ],
 )
 def test_every_key_is_documented_with_its_default(heading, model):
@@ -80,6 +82,7 @@ def test_every_key_is_documented_with_its_default(heading, model):
 def test_nothing_is_documented_that_does_not_exist():
     assert set(rows("`[sampling]`")) == set(keys_of(Sampling))
     assert set(rows("`[refit]`")) == set(keys_of(Refit))
+    assert set(rows("`[command]`")) == set(keys_of(CommandEntry))
     assert set(rows("`[training]`")) == set(keys_of(TrainingOptions)) | set(keys_of(Length))
     assert set(rows("The file")) == set(keys_of(Study))
 
@@ -93,7 +96,9 @@ def test_every_type_of_dimension_is_documented_with_its_keys():
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.S))
 def test_every_example_is_a_valid_study(block, catalog):
     """A fragment is completed with what it leaves out."""
-    missing = [f"{key} = {value}" for key, value in REST.items() if key not in tomllib.loads(block)]
+    given = tomllib.loads(block)
+    rest = {"name": REST["name"]} if "command" in given else REST
+    missing = [f"{key} = {value}" for key, value in rest.items() if key not in given]
     assert parse_study("\n".join([*missing, block]), "docs/study-file.md", catalog)
 
 

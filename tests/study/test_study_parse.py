@@ -101,7 +101,7 @@ def test_a_study_never_changes():
     ("text", "line"),
     [
         (toml(head=""), "name: missing"),
-        (toml(head='nme = "x"'), "nme: unknown key; did you mean 'name'? (known: name, description, seeds, dataset, data, architecture, optimizer, training, sampling, refit) (and 1 more)"),
+        (toml(head='nme = "x"'), "nme: unknown key; did you mean 'name'? (known: name, description, seeds, dataset, data, architecture, optimizer, training, trainer, sampling, refit, command) (and 1 more)"),
         (toml(head="name = 3"), "name = 3: must be a string"),
         (toml(head='name = "a b"'), "name = 'a b': must be letters, digits, '-', '_' and '.', 100 at most, the first a letter or a digit"),
         (toml(head='name = ""'), "name = '': must be letters"),
@@ -235,7 +235,8 @@ def test_a_file_may_start_with_a_byte_order_mark_and_end_lines_as_windows_does(t
 def test_the_embedded_study_is_valid():
     study = load_study(embedded_study_path())
     assert study.dataset.name == "synthetic-ecg"
-    assert {entry.name for entry in study.optimizers} == {"adamw", "sgdm"}
+    assert [entry.name for entry in study.optimizers] == ["adamw"]
+    assert len(study.seeds) == 2
 
 
 def test_loading_a_study_imports_nothing_heavy():

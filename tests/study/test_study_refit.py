@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from study_toys import CATALOG, DATASETS, open_blips
 
 from scalelab.errors import StudyError
-from scalelab.records import Reached
+from scalelab.reached import Reached
 from scalelab.study import expand, parse_study
 
 ONE_MLP = '[[architecture]]\nname = "mlp"\n'

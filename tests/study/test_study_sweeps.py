@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from study_toys import CATALOG, toml, toy_cost
 
 from scalelab.errors import StudyError
-from scalelab.records import Reached
+from scalelab.reached import Reached
 from scalelab.study import expand, parse_study
 
 WIDTHS = '[[architecture]]\nname = "mlp"\nspace = { width = [8, 64] }\n'

@@ -17,6 +17,18 @@ class TestToyDataset(testing.DatasetContract):
         return testing.toy_dataset
 
 
+class TestToyTrainer(testing.TrainerContract):
+    @pytest.fixture
+    def trainer(self):
+        return testing.toy_trainer
+
+
+class TestBundledTrainer(testing.TrainerContract):
+    @pytest.fixture
+    def trainer(self):
+        return scalelab.bundled_trainer
+
+
 def open_pairs(params):
     """The toy with two neighbors as the windows of one example."""
     data = toys.open_blobs(params)

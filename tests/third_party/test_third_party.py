@@ -1,7 +1,7 @@
 """Networks and optimizers that nobody here wrote: contracts, a study stopped and resumed, three runtimes.
 
-The plugins are those of docs/writing-a-plugin.md. `make test-third-party` installs what they need; where it
-is not installed, all of this is skipped.
+The plugins are those of docs/plugin-architectures.md. `make test-third-party` installs what they need; where
+that is not installed, all of this is skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MISSING = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 if MISSING:
     pytest.skip(f"{', '.join(MISSING)} not installed: make test-third-party", allow_module_level=True)
 
-PAGE = Path(__file__).parents[2] / "docs" / "writing-a-plugin.md"
+PAGE = Path(__file__).parents[2] / "docs" / "plugin-architectures.md"
 SECTION = PAGE.read_text(encoding="utf-8").split("## Networks from elsewhere")[1].split("\n## ")[0]
 NETWORKS = ("ecg-resnet", "mamba", "s5")
 OPTIMIZERS = ("schedule-free", "lion", "prodigy")

@@ -25,7 +25,7 @@ from scalelab.records import Calibration
 from scalelab.train.batches import subset_indices
 from scalelab.train.calibration import BINS, MOST_CLASSES, calibration
 from scalelab.train.metrics import resolve_metric
-from scalelab.train.results import TrainResult
+from scalelab.trainers import TrainResult
 
 ECE = resolve_metric("ece")
 ANY: dict[str, Any] = {"input_shape": (1, 4)}

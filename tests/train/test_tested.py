@@ -19,7 +19,7 @@ from scalelab.records import Length, TrainingOptions
 from scalelab.schedules import LEAST_EXAMPLES, TEST_SHARE
 from scalelab.train.batches import subset_indices
 from scalelab.train.checkpoint import load_weights, save_weights
-from scalelab.train.results import TrainResult
+from scalelab.trainers import TrainResult
 
 N_TEST = 300
 

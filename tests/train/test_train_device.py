@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from scalelab.errors import InputError
-from scalelab.train.device import PeakMemory, cpu_has_bf16, resolve_device, resolve_precision, seed_everything
+from scalelab.train.device import (
+    PeakMemory,
+    cpu_has_bf16,
+    resolve_device,
+    resolve_precision,
+    seed_everything,
+)
 from scalelab.train.groups import parameter_groups
 
 CPU = torch.device("cpu")
@@ -53,15 +59,16 @@ def test_bf16_of_a_cpu_is_read_from_its_flags(tmp_path: Path, flags: str, fast: 
     assert cpu_has_bf16(cpuinfo) is fast
 
 
-def test_auto_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_precision_is_bf16_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("fp32", CPU) == "fp32"
     assert resolve_precision("bf16", CPU) == "bf16"
     for fast, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("scalelab.train.device.cpu_has_bf16", lambda fast=fast: fast)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, fast=fast: fast)
-        assert resolve_precision("auto", CPU) == expected
         assert resolve_precision("auto", torch.device("cuda:0")) == expected
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
+    monkeypatch.setattr("scalelab.train.device.cpu_has_bf16", lambda: True)
+    assert resolve_precision("auto", CPU) == "fp32"
+    assert resolve_precision("auto", CPU, "bf16") == "bf16"
 
 
 def test_seeding_covers_all_generators() -> None:

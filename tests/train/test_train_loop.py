@@ -14,9 +14,11 @@ from train_toys import SHAPE, Problem, TinyNet, make_data
 
 from scalelab.components import Metric, Split, Task
 from scalelab.errors import DataError, InputError, TrainingError
+from scalelab.reached import best_point
 from scalelab.records import CurvePoint, Length
 from scalelab.train.device import seed_everything
-from scalelab.train.results import Progress, TrainResult, best_point
+from scalelab.train.results import Progress
+from scalelab.trainers import TrainResult
 
 
 def curve_of(result: TrainResult) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ from scalelab.errors import InputError, PluginError, TrainingError
 from scalelab.params import NoParams
 from scalelab.train.device import seed_everything
 from scalelab.train.loop import train_model
-from scalelab.train.optimizers import Modes, build_optimizer, composed
+from scalelab.train.optimizers import Modes, build_optimizer, clip_gradients, composed
 
 
 class ScheduleFree(torch.optim.Optimizer):
@@ -263,3 +263,32 @@ def test_gradients_that_cannot_be_told_are_one_line() -> None:
     optimizer = Optimizer(name="o", summary="", build=lbfgs, evaluations=lambda _params: 1 // 0)
     with pytest.raises(InputError, match=r"evaluations\(\) fails: ZeroDivisionError"):
         optimizer.gradients(NoParams())
+
+
+@pytest.mark.parametrize("max_norm", [0.1, 1.0, 30.0, 1e9, float("inf")])
+@pytest.mark.parametrize("kinds", [(torch.float32,), (torch.float32, torch.float64), (torch.bfloat16,)])
+@pytest.mark.parametrize("spoiled", [None, float("nan"), float("inf")])
+def test_clipping_gives_the_bits_of_torch(
+    max_norm: float, kinds: tuple[torch.dtype, ...], spoiled: float | None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(7,), (33, 64), (4, 1, 1, 7), (), (5, 3)]
+    parameters = [
+        nn.Parameter(torch.zeros(shape, dtype=kinds[i % len(kinds)])) for i, shape in enumerate(shapes)
+    ]
+    grads = [torch.randn(one.shape, generator=generator).to(one.dtype) for one in parameters[:-1]]
+    if spoiled is not None:
+        grads[1][3] = spoiled
+    found = []
+    for clip in (nn.utils.clip_grad_norm_, clip_gradients):
+        for parameter, grad in zip(parameters, grads, strict=False):  # the last one has none
+            parameter.grad = grad.clone()
+        clip(parameters, max_norm)
+        found.append([one.grad.clone() for one in parameters[:-1] if one.grad is not None])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+    assert parameters[-1].grad is None
+
+
+def test_nothing_is_clipped_where_there_are_no_gradients() -> None:
+    clip_gradients([nn.Parameter(torch.zeros(3))], 1.0)

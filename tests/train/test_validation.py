@@ -21,7 +21,7 @@ from scalelab.schedules import (
     Validations,
 )
 from scalelab.train.device import seed_everything
-from scalelab.train.results import TrainResult
+from scalelab.trainers import TrainResult
 
 WHOLE = 600
 

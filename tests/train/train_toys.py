@@ -15,7 +15,7 @@ from scalelab.records import TrainingOptions, Trial
 from scalelab.train.device import seed_everything
 from scalelab.train.groups import parameter_groups
 from scalelab.train.loop import train_model
-from scalelab.train.results import TrainResult
+from scalelab.trainers import TrainResult
 
 N_CLASSES = 3
 SHAPE = (2, 16)

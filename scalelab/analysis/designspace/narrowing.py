@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scalelab.analysis.designspace.spaces import tasks
 from scalelab.analysis.runs.columns import hashable, option_columns
 from scalelab.analysis.runs.designs import split
-from scalelab.analysis.trees.design import PREFIXES
 from scalelab.arrays import Array
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def _owners(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, list[s
         yield "architecture", str(name), own, ["optimizer", "n_examples"]
     for (name,), own in split(rows, ["optimizer"]):
         yield "optimizer", str(name), own, ["architecture", "n_examples"]
-    if option_columns(rows, PREFIXES[3:]):
+    if option_columns(rows, ("training_",)):
         yield "training", "", rows, ["architecture", "optimizer", "n_examples"]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scalelab.analysis.cores import Progress
 from scalelab.analysis.designspace.bands import FrontBand, front_bands
 from scalelab.analysis.designspace.distributions import Distribution, compare, distribution
 from scalelab.analysis.designspace.narrowing import Range, ranges_of
@@ -59,18 +60,21 @@ class DesignSpace:
         return tuple(one for one in self.ranges if one.narrower_than_chance)
 
 
-def design_space(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> DesignSpace:
+def design_space(
+    done: pd.DataFrame, *, level: float = 0.9, seed: int = 0, progress: Progress | None = None
+) -> DesignSpace:
     """Analyzes the design of a table of runs: trees, distributions, fronts, ranges.
 
     Args:
         done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
         level: Coverage of all intervals.
         seed: Seed of everything random.
+        progress: Is told how many tree models are done.
     """
     table = design_table(done)
     spaces = spaces_of(table)
     return DesignSpace(
-        trees=full_trees(done, level=level, seed=seed),
+        trees=full_trees(done, level=level, seed=seed, progress=progress),
         distributions=tuple(distribution(space, level=level, seed=seed) for space in spaces),
         comparisons=compare(spaces, seed=seed),
         fronts=front_bands(table, level=level, seed=seed),

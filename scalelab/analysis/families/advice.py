@@ -4,36 +4,42 @@ Where the runs of a family vary size and length, their law L(N, D) is minimized 
 measured k. Where they do not, the law of the compute-efficient frontier, or of what compute went into alone,
 says what the budget buys if it is spent as those runs spent theirs; whether another split is better they
 cannot say. What one family is told does not depend on the others.
+
+A budget beyond a family's runs rests on the exponents of its law: where the runs do not determine them, that
+family has no answer. Where the family of the lowest loss has none there is no advice at all, for then nobody
+knows which family is best. `Advisor.answer` is this one rule, for the command, the answer of a report and its
+row of budgets.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal, attempt
+from scalelab.analysis.estimate import Estimate, Refusal, attempt, named
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
-from scalelab.analysis.families.compute import costs_of, law_of
-from scalelab.analysis.families.fitted import DEFAULT_LAW, Fitted, run_at, run_parts
+from scalelab.analysis.families.budget_law import BudgetLaw, budget_law
+from scalelab.analysis.families.compute import costs_of
+from scalelab.analysis.families.fitted import Fitted, run_at, run_parts
+from scalelab.analysis.families.shares import Entry, best_shares
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
-from scalelab.analysis.inference.intervals import intervals, refits
+from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import (
     examples_per_param,
-    log_loss_at,
     log_of,
     optimal_examples,
     optimal_params,
 )
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family, design_ids, families
-from scalelab.analysis.runs.selection import GRID_AXES, EdgeError, Points
-from scalelab.arrays import Array
+from scalelab.analysis.runs.selection import GRID_AXES
 from scalelab.errors import FitError, InputError
 
 if TYPE_CHECKING:
@@ -111,7 +117,7 @@ class Advice:
         budget: Training FLOPs.
         level: Coverage of the intervals.
         families: The best one first.
-        refused: Why other families say nothing.
+        refused: The families that are left out of it, and why.
     """
 
     budget: float
@@ -140,87 +146,140 @@ def advise(
     Raises:
         InputError: The budget or an option is wrong, or no family's runs support an answer.
     """
-    check_level(level)
-    Estimator.named(estimator)
+    _check_budget(budget)
+    return Advisor(designs, estimator=estimator, level=level, seed=seed).advise(budget)
+
+
+class Advisor:
+    """The laws that say what a budget buys, fitted once for any number of budgets.
+
+    Args:
+        designs: Means over seeds.
+        estimator: What the laws minimize.
+        level: Coverage of the intervals.
+        seed: Seed of everything random.
+        optima: Those of families of these designs, as far as they are known already.
+
+    Raises:
+        InputError: An option is wrong, or the runs are of several datasets.
+
+    Attributes:
+        leading: The family of the lowest loss.
+    """
+
+    def __init__(
+        self,
+        designs: pd.DataFrame,
+        *,
+        estimator: str,
+        level: float,
+        seed: int,
+        optima: Iterable[FamilyOptimum | Refusal] = (),
+    ) -> None:
+        check_level(level)
+        Estimator.named(estimator)
+        datasets = sorted(designs["dataset"].unique())
+        if len(datasets) > 1:
+            raise InputError(
+                "losses of different datasets cannot be compared: choose one with --dataset, of "
+                + ", ".join(datasets)
+            )
+        self._level = level
+        how: dict[str, Any] = {"estimator": estimator, "seed": seed}
+        of_families = families(designs)
+        known = {one.subject["family"] if isinstance(one, Refusal) else one.family: one for one in optima}
+        self.leading = min(of_families, key=lambda one: float(one[1]["loss"].fillna(math.inf).min()))[0]
+        self._bases = [
+            (family, attempt({"family": family}, _basis, family, rows, level, how, known.get(family)))
+            for family, rows in of_families
+        ]
+
+    def answer(self, budget: float) -> Advice | Refusal:
+        """Says how to spend a budget, or why the family of the lowest loss has no answer.
+
+        Raises:
+            InputError: The budget is wrong.
+        """
+        _check_budget(budget)
+        results = [
+            basis if isinstance(basis, Refusal) else attempt({"family": family}, basis, budget)
+            for family, basis in self._bases
+        ]
+        found = [one for one in results if isinstance(one, FamilyAdvice)]
+        refused = tuple(one for one in results if isinstance(one, Refusal))
+        for one in refused:
+            if one.subject["family"] == self.leading:
+                return one
+        shares = best_shares([Entry(one.family, one.fit, one.at) for one in found])
+        ranked = [replace(one, share=share) for one, share in zip(found, shares, strict=True)]
+        return Advice(budget, self._level, tuple(sorted(ranked, key=lambda one: one.loss.value)), refused)
+
+    def advise(self, budget: float) -> Advice:
+        """Says how to spend a budget, the same as the function of this name.
+
+        Raises:
+            InputError: The budget is wrong, or the family of the lowest loss has no answer.
+        """
+        found = self.answer(budget)
+        if isinstance(found, Advice):
+            return found
+        raise InputError(f"the runs support no advice: {found.reason}{self._others()}")
+
+    def _others(self) -> str:
+        """Returns whose reason it is that there is no advice, and how to ask of other families."""
+        if len(self._bases) == 1:
+            return ""
+        name = " with ".join(filter(None, map(named, self.leading[1:])))
+        ask = "--architecture, --optimizer or --where ask of others alone"
+        return f" ({name} has the lowest loss; {ask})"
+
+
+def _check_budget(budget: float) -> None:
     if not (math.isfinite(budget) and 0 < budget < _MOST):
         raise InputError(
             f"a budget must be a positive number of training FLOPs, {_MOST:g} at most, got {budget:g}"
         )
-    datasets = sorted(designs["dataset"].unique())
-    if len(datasets) > 1:
-        raise InputError(
-            "losses of different datasets cannot be compared: choose one with --dataset, of "
-            + ", ".join(datasets)
-        )
-    how: dict[str, Any] = {"estimator": estimator, "seed": seed}
-    results = [
-        attempt({"family": family}, _family_advice, family, rows, budget, level, how)
-        for family, rows in families(designs)
-    ]
-    found = [one for one in results if isinstance(one, FamilyAdvice)]
-    refused = tuple(one for one in results if isinstance(one, Refusal))
-    if not found:
-        raise InputError(f"the runs support no advice: {'; '.join(sorted({one.reason for one in refused}))}")
-    shares = _best_shares(found)
-    ranked = [replace(one, share=share) for one, share in zip(found, shares, strict=True)]
-    return Advice(budget, level, tuple(sorted(ranked, key=lambda one: one.loss.value)), refused)
 
 
-def _family_advice(
-    family: Family, designs: pd.DataFrame, budget: float, level: float, how: dict[str, Any]
-) -> FamilyAdvice:
-    """Returns what a budget buys in one family; its law of compute is that which comparisons are about."""
-    optimum = family_optimum(family, designs, level=level, **how)
+def _basis(
+    family: Family,
+    designs: pd.DataFrame,
+    level: float,
+    how: dict[str, Any],
+    known: FamilyOptimum | Refusal | None,
+) -> Callable[[float], FamilyAdvice]:
+    """Returns what says what a budget buys in a family; its law of compute is that of comparisons."""
+    optimum = known or family_optimum(family, designs, level=level, **how)
     if isinstance(optimum, FamilyOptimum) and optimum.split is not None:
-        return _optimal(optimum, optimum.split, budget, level)
+        return partial(_optimal, optimum, BudgetLaw(optimum.points, optimum.split, level))
     why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
-        law = _law(designs, how)
+        law = budget_law(designs, level, how)
     except FitError as error:
-        raise FitError(f"no split of compute: {why}; no frontier: {error}") from None
-    return _as_before(family, optimum, law, why, budget, level)
+        more = "" if why.partition(";")[0] in str(error) else f". No law L(N, D) says more: {why}"
+        raise FitError(f"{error}{more}") from None
+    return partial(_as_before, family, optimum, law, why)
 
 
-class _Law(NamedTuple):
-    """A law of the loss and the points that it is of."""
-
-    points: Points
-    fit: Fit
-
-
-def _law(designs: pd.DataFrame, how: dict[str, Any]) -> _Law:
-    """Returns the law of a family's frontier; where compute went into size alone, or data, the law of that.
-
-    Raises:
-        FitError: The runs support neither.
-    """
-    try:
-        points, fit, _ = law_of(designs, ("train_flops",), DEFAULT_LAW, **how)
-    except EdgeError as edge:
-        points, fit, _ = law_of(designs, (edge.along,), DEFAULT_LAW, **how)
-    assert isinstance(fit, Fit)  # one form
-    return _Law(points, fit)
-
-
-def _optimal(optimum: FamilyOptimum, split: Fit, budget: float, level: float) -> FamilyAdvice:
+def _optimal(optimum: FamilyOptimum, law: BudgetLaw, budget: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
-    points, found, per = optimum.points, optimum.found, optimum.flops_per
+    points, found, per, split = optimum.points, optimum.found, optimum.flops_per, law.fit
     made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
     centers = [split.estimate(quantity) for quantity in made]
     if not all(np.isfinite(center) and center > 0 for center in centers):
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
-    logs = intervals(split, [log_of(quantity) for quantity in made], level)
+    logs = intervals(split, [log_of(quantity) for quantity in made], law.level)
     ends = [np.exp(np.clip(pair, -690, 690)) for pair in logs]
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
     _refuse_nothing(budget, n.value, d.value)
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
     return _advice(
-        optimum.family, _Law(points, split), {"n_params": n.value, "n_examples": d.value}, level,
+        optimum.family, law, budget, {"n_params": n.value, "n_examples": d.value},
         basis=SPLIT, n_params=n, n_seen=d, per_param=ratio, unique=unique, n_examples=n_examples,
         beyond=budget / float(costs_of(points).flops.max()), flops_per=per, optimum=optimum,
         sizes=sizes | {"parametric": n.value},
-        warnings=(*optimum.warnings, *_apart(sizes, n), *_passes(d.value, n_examples)),
+        warnings=(*optimum.warnings, *_apart(sizes, n), *_passes(d.value, n_examples, unique)),
     )  # fmt: skip
 
 
@@ -236,7 +295,7 @@ def _apart(sizes: dict[str, float], n_params: Estimate) -> Iterator[str]:
 
 
 def _as_before(
-    family: Family, optimum: FamilyOptimum | Refusal, law: _Law, why: str, budget: float, level: float
+    family: Family, optimum: FamilyOptimum | Refusal, law: BudgetLaw, why: str, budget: float
 ) -> FamilyAdvice:
     """Returns what the budget buys if it is spent as these runs spent theirs.
 
@@ -259,27 +318,29 @@ def _as_before(
     (axis,) = law.points.axes
     spent = "on the frontier" if axis == "train_flops" else f"that vary {axis} alone"
     found = _advice(
-        family, law, {"train_flops": budget, "n_params": n, "n_examples": n_examples}, level,
+        family, law, budget, {"train_flops": budget, "n_params": n, "n_examples": n_examples},
         basis=FRONTIER if axis == "train_flops" else axis,
         n_params=Estimate(n), n_seen=Estimate(d), per_param=Estimate(d / n),
         unique=unique, n_examples=n_examples, beyond=budget / float(np.exp(at.max())), flops_per=per,
         optimum=optimum, sizes={"frontier": n},
         warnings=(
             f"the split between size and training is that of the runs {spent}, not an optimum: {why}",
-            *_passes(d, n_examples),
+            *_passes(d, n_examples, unique),
         ),
     )  # fmt: skip
     return replace(found, warnings=(*found.warnings, *found.doubts))
 
 
 def _advice(
-    family: Family, law: _Law, at: dict[str, float], level: float, *, warnings: tuple[str, ...], **facts: Any
-) -> FamilyAdvice:
+    family: Family, law: BudgetLaw, budget: float, at: dict[str, float], *,
+    beyond: float, warnings: tuple[str, ...], **facts: Any,
+) -> FamilyAdvice:  # fmt: skip
     """Returns the advice with the loss of a run at a scale, and a warning where that lies too far."""
-    loss = run_at(law.fit, at, level)
+    law.refuse_beyond(budget, beyond)
+    loss = run_at(law.fit, at, law.level)
     found = FamilyAdvice(
-        family=family, points=law.points, fit=law.fit, at=at, loss=loss,
-        parts=run_parts(law.fit, at, loss, level), warnings=warnings, **facts,
+        family=family, points=law.points, fit=law.fit, at=at, loss=loss, beyond=beyond,
+        parts=run_parts(law.fit, at, loss, law.level), warnings=warnings, **facts,
     )  # fmt: skip
     return replace(found, warnings=(*found.reaches_too_far(at), *warnings))
 
@@ -319,62 +380,14 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
     return str(ranked["trial_id"].iloc[0])
 
 
-def price_of(
-    budget: float, runs: pd.DataFrame, *, per_flop: float | None, per_hour: float | None
-) -> dict[str, float | None]:
-    """Returns the `seconds` of a training and its `price`, as far as they are known.
-
-    Args:
-        budget: Training FLOPs.
-        runs: Finished runs; the tenth of them nearest in training FLOPs sets the pace.
-        per_flop: Price of a FLOP.
-        per_hour: Price of an hour on the machine of the runs.
-
-    Raises:
-        InputError: A price is negative or not finite, both are given, or no run records how long it took.
-    """
-    for name, value in (("--price-per-flop", per_flop), ("--price-per-hour", per_hour)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise InputError(f"{name} must be a number of zero or more, got {value:g}")
-    if per_flop is not None and per_hour is not None:
-        raise InputError("give --price-per-flop or --price-per-hour, not both: each says what the run costs")
-    seconds = None
-    if "wall_seconds" in runs.columns:
-        timed = runs[(runs["wall_seconds"] > 0) & (runs["train_flops"] > 0)]
-        away = np.abs(np.log(timed["train_flops"].to_numpy(dtype=float) / budget))
-        near = timed.iloc[np.argsort(away, kind="stable")[: max(3, len(timed) // 10)]]
-        if len(near):
-            seconds = budget * float((near["wall_seconds"] / near["train_flops"]).median())
-    if per_hour is not None and seconds is None:
-        raise InputError("no run records its wall_seconds and train_flops; use --price-per-flop instead")
-    price = budget * per_flop if per_flop is not None else None
-    if per_hour is not None and seconds is not None:
-        price = seconds / 3600 * per_hour
-    return {"seconds": seconds, "price": price}
-
-
-def _passes(n_seen: float, n_examples: float) -> list[str]:
+def _passes(n_seen: float, n_examples: float, unique: int | None) -> list[str]:
     """Returns a warning where data would be repeated more often than they are worth."""
     passes = n_seen / n_examples
     if passes <= FEW_PASSES:
         return []
     worth = "next to nothing" if passes > MANY_PASSES else "less and less"
+    data = "the data, as all these runs made" if unique is None else f"{n_examples:,.0f} distinct examples"
     return [
-        f"that is {passes:.3g} passes over {n_examples:,.0f} distinct examples; beyond {FEW_PASSES:.0f} "
-        f"passes repeated data were worth {worth} in the measurements of Muennighoff et al. 2023"
+        f"that is {passes:.3g} passes over {data}; beyond {FEW_PASSES:.0f}, repeats were worth {worth} "
+        "(Muennighoff et al. 2023)"
     ]
-
-
-def _best_shares(found: Sequence[FamilyAdvice]) -> list[float]:
-    """Returns for each family the share of refits in which its law promises the lowest loss."""
-    losses = [_log_losses(one) for one in found]
-    n = min(len(column) for column in losses)
-    winners = np.argmin(np.stack([column[:n] for column in losses]), axis=0)
-    return [float(np.mean(winners == i)) for i in range(len(found))]
-
-
-def _log_losses(one: FamilyAdvice) -> Array:
-    # Another seed for each family: their noise has nothing in common.
-    label = sum(map(ord, "".join(one.family)))
-    draws = refits(one.fit, seed=one.fit.seed + 1 + label).draws
-    return log_loss_at(one.fit, {axis: [one.at[axis]] for axis in one.fit.table.axes})(draws)

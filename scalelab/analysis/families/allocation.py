@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scalelab.analysis.cores import Progress, each
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.families.compute import costs_of
+from scalelab.analysis.families.fitted import FittedLaw
 from scalelab.analysis.fits.compute_optimal import ComputeOptimal, compute_optimal
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import Family, families
-from scalelab.analysis.runs.selection import Points, training_points
+from scalelab.analysis.runs.selection import JOINT, Points, training_points
 from scalelab.analysis.runs.uncounted import compute_doubts
 
 if TYPE_CHECKING:
@@ -53,7 +57,13 @@ class FamilyOptimum:
 
 
 def family_optima(
-    designs: pd.DataFrame, *, estimator: str = "log-huber", level: float = 0.9, seed: int = 0
+    designs: pd.DataFrame,
+    *,
+    estimator: str = "log-huber",
+    level: float = 0.9,
+    seed: int = 0,
+    laws: Iterable[FittedLaw | Refusal] = (),
+    progress: Progress | None = None,
 ) -> tuple[FamilyOptimum | Refusal, ...]:
     """Applies the three approaches to the runs of each family.
 
@@ -62,27 +72,48 @@ def family_optima(
         estimator: What the parametric law minimizes.
         level: Coverage of the intervals.
         seed: Seed of everything random.
+        laws: The laws of the families, as far as they are fitted: one of the same runs is not fitted again.
+        progress: Is told how many families are done.
     """
-    return tuple(
-        family_optimum(family, rows, estimator=estimator, level=level, seed=seed)
-        for family, rows in families(designs)
-    )
+    known = {
+        law.family: law.fit
+        for law in laws
+        if isinstance(law, FittedLaw) and law.axis == JOINT and isinstance(law.fit, Fit)
+    }
+    asked = [(family, rows, known.get(family)) for family, rows in families(designs)]
+    of_family = partial(_of_family, estimator=estimator, level=level, seed=seed)
+    return each(of_family, asked, "compute-optimal splits", progress)
+
+
+def _of_family(
+    asked: tuple[Family, pd.DataFrame, Fit | None], *, estimator: str, level: float, seed: int
+) -> FamilyOptimum | Refusal:
+    family, rows, known = asked
+    return family_optimum(family, rows, estimator=estimator, level=level, seed=seed, known=known)
 
 
 def family_optimum(
-    family: Family, designs: pd.DataFrame, *, estimator: str, level: float, seed: int
+    family: Family,
+    designs: pd.DataFrame,
+    *,
+    estimator: str,
+    level: float,
+    seed: int,
+    known: Fit | None = None,
 ) -> FamilyOptimum | Refusal:
     """Applies the three approaches to the designs of one family; what they cannot say is a refusal."""
-    return attempt({"family": family}, _optimum, family, designs, estimator, level, seed)
+    return attempt({"family": family}, _optimum, family, designs, estimator, level, seed, known)
 
 
-def _optimum(family: Family, designs: pd.DataFrame, estimator: str, level: float, seed: int) -> FamilyOptimum:
+def _optimum(
+    family: Family, designs: pd.DataFrame, estimator: str, level: float, seed: int, known: Fit | None
+) -> FamilyOptimum:
     points = training_points(designs)
     refuse_no_trend(*points.means)
     costs = costs_of(points)
     found = compute_optimal(
         points.x["n_params"], points.x["n_examples"], points.loss, flops=costs.flops, flops_per=costs.per,
-        estimator=estimator, level=level, seed=seed,
+        estimator=estimator, level=level, seed=seed, known=known,
     )  # fmt: skip
     warnings = (
         *_cost_warnings(costs.ratios),

@@ -22,6 +22,7 @@ from scalelab.analysis.inference.quantities import log_loss_at, loss_at
 from scalelab.analysis.inference.spread import Parts, Spread, quantile, reach_of_law
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import Points
+from scalelab.law import MAX_EXPONENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ JOINT_LAW = "chinchilla"
 CURVE_POINTS = 80
 BAND_NODES = 6
 AHEAD = 10.0
-_SAME = 1.0 + 1e-6
+_EXACT = 1e-9
+SAME = 1.0 + 1e-6
+"""Scales no further apart than that are the same."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,24 +88,28 @@ class Fitted:
         """What to distrust of the law and of its points, a sentence each."""
         return (*diagnose(self.best).warnings(), *self.points.doubts)
 
+    def times_beyond(self, at: Mapping[str, float]) -> float:
+        """Returns how many times a scale lies beyond the points, as backtests count it: all axes together."""
+        rows = self.points.rows[list(self.axes)].prod(axis=1)
+        return math.prod(at[axis] for axis in self.axes) / float(rows.max())
+
     def reaches_too_far(self, at: Mapping[str, float]) -> tuple[str, ...]:
         """Returns sentences where a scale lies beyond what any backtest reached, or below the points."""
-        rows = self.points.rows
         under = {axis: self.points.below(axis, at[axis]) for axis in self.axes}
         found = [
-            f"it lies {times:.3g} times below the smallest {axis} of the law's points"
+            f"the scale asked for lies {times:.3g} times below the smallest {axis} of the law's points"
             for axis, times in under.items()
-            if times > _SAME
+            if times > SAME
         ]
-        times = math.prod(at[axis] for axis in self.axes) / float(rows[list(self.axes)].prod(axis=1).max())
+        times = self.times_beyond(at)
         tested = max(self.backtest.reach, default=0.0)
-        if times > max(tested, 1.0) * _SAME:
+        if times > max(tested, 1.0) * SAME:
             says = (
                 f"the backtests reached {tested:.3g} times"
                 if tested
                 else "no backtest says how it does there"
             )
-            found.append(f"it lies {times:.3g} times beyond the law's points, and {says}")
+            found.append(f"the scale asked for lies {times:.3g} times beyond the law's points, and {says}")
         return tuple(found)
 
 
@@ -135,9 +142,13 @@ class FittedLaw(Fitted):
     @override
     def doubts(self) -> tuple[str, ...]:
         """What to distrust of the law, of its points and of the loss far ahead, a sentence each."""
-        far = {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
-        beyond = (f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(far))
+        beyond = (f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(self.far))
         return (*super().doubts, *beyond)
+
+    @property
+    def far(self) -> dict[str, float]:
+        """The scale that `ahead` is at, by axis."""
+        return {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
 
     @property
     def exponents(self) -> tuple[str, ...]:
@@ -166,8 +177,7 @@ class FittedLaw(Fitted):
     @cached_property
     def ahead_parts(self) -> Parts:
         """What the interval of `ahead` is made of."""
-        beyond = {axis: AHEAD * float(column.max()) for axis, column in self.points.x.items()}
-        return run_parts(self.fit, beyond, self.ahead, self.level)
+        return run_parts(self.fit, self.far, self.ahead, self.level)
 
     @property
     def irreducible(self) -> Estimate | None:
@@ -199,6 +209,23 @@ class FittedLaw(Fitted):
             for ends in (at_nodes.lower, at_nodes.upper)
         )
         return pd.DataFrame({axis: scales, "mean": mean, "lower": lower, "upper": upper})
+
+
+def determined(fit: Fit, name: str, estimate: Estimate) -> bool:
+    """Whether a parameter may be called a finding: it has an interval with ends, none at a bound.
+
+    Points that follow the law exactly have no scatter to make an interval of, and need none.
+
+    Args:
+        fit: The fit.
+        name: The parameter, such as an exponent.
+        estimate: It with its interval.
+    """
+    if name in fit.at_bounds:
+        return False
+    lower, upper = estimate.ends
+    exact = float(np.sqrt(np.mean(fit.residuals**2))) < _EXACT
+    return exact or bool(np.isfinite(lower) and upper < MAX_EXPONENT)
 
 
 def runs_at(fit: Fit | AutoFit[Fit], scales: Sequence[Mapping[str, float]], level: float) -> list[Estimate]:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from scalelab.analysis.cores import Progress, each
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.families.compute import law_of, optimum_law
 from scalelab.analysis.families.fitted import AUTO, DEFAULT_LAW, JOINT_LAW, FittedLaw, estimates_of
@@ -35,6 +37,7 @@ def fit_families(
     estimator: str = "log-huber",
     level: float = 0.9,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[FittedLaw | Refusal, ...]:
     """Fits the laws of every family of a table of designs.
 
@@ -48,6 +51,7 @@ def fit_families(
         estimator: What is minimized, see `scalelab.analysis.fitting.estimators`.
         level: Coverage of the intervals.
         seed: Seed of everything random.
+        progress: Is told how many families are done.
 
     Returns:
         By family, then axis; refusals are among them.
@@ -58,11 +62,21 @@ def fit_families(
     """
     forms = _forms(law, axes, axes_of(designs))
     Estimator.named(estimator)
-    return tuple(
+    of_family = partial(_of_family, forms=forms, estimator=estimator, level=level, seed=seed)
+    found = each(of_family, families(designs), "laws of families", progress)
+    return tuple(law for laws in found for law in laws)
+
+
+def _of_family(
+    family_and_rows: tuple[Family, pd.DataFrame], *, forms: Sequence[tuple[str, str | Law]],
+    estimator: str, level: float, seed: int,
+) -> list[FittedLaw | Refusal]:  # fmt: skip
+    """Returns the laws of one family along each axis."""
+    family, rows = family_and_rows
+    return [
         fit_family(family, rows, axis, form, estimator=estimator, level=level, seed=seed)
-        for family, rows in families(designs)
         for axis, form in forms
-    )
+    ]
 
 
 def _forms(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scalelab.analysis.cores import Progress, each
 from scalelab.analysis.estimate import Estimate, Refusal, attempt, named
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.compute import OptimumLaw, costs_of
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
 AHEAD_FIRST = ("train_flops", "n_params", "n_examples")
 """The axis to compare along: compute where it was fitted."""
 
+MOST_FAMILIES = 12
+"""Of more families not every two are compared."""
 _CURVE = 12
+_MANY_PAIRS = 40
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,8 +59,7 @@ class Pair:
         horizon: That horizon.
         ratio: The largest multiplier that runs say anything of, see `Comparison.ratio`.
         sentence: All of it as text.
-        curve: The multiplier along the scales that both have: scale, estimate, lower, upper; shape
-            (points, 4).
+        comparison: The numbers behind it.
     """
 
     first: str
@@ -69,13 +75,21 @@ class Pair:
     horizon: float
     ratio: float
     sentence: str
-    curve: Any
+    comparison: Comparison
 
     json_fields: ClassVar = (
         "first", "second", "exponent", "values", "difference", "p_likelihood_ratio=test.p_lr",
         "p_bootstrap=test.p_bootstrap", "p_holm=test.p_holm", "efficiency", "at_scale=scale", "multiplier",
         "crossings", "up_to=horizon", "sentence",
     )  # fmt: skip
+
+    @cached_property
+    def curve(self) -> NDArray[np.float64]:
+        """The multiplier along the scales that both have: scale, value, lower, upper; shape (points, 4)."""
+        smallest, largest, _ = self.comparison.span(self.first, self.second)
+        scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
+        worths = [self.comparison.worth(self.first, self.second, float(scale)) for scale in scales]
+        return np.array([(scale, one.value, *one.ends) for scale, one in zip(scales, worths, strict=True)])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +102,7 @@ class Group:
         held: What the other one is.
         axis: The axis that they are compared along.
         n_points: How many points the smallest of their laws has.
-        pairs: Every pair.
+        pairs: Every pair; of more than `MOST_FAMILIES` each with the one that reached the lowest loss.
         warnings: What is to be said of the axis.
     """
 
@@ -121,9 +135,15 @@ class _Side(NamedTuple):
 
 
 def compare_families(
-    laws: Iterable[FittedLaw | Refusal], optima: Iterable[FamilyOptimum | Refusal], level: float
+    laws: Iterable[FittedLaw | Refusal],
+    optima: Iterable[FamilyOptimum | Refusal],
+    level: float,
+    progress: Progress | None = None,
 ) -> tuple[Group | Refusal, ...]:
     """Compares the families of each dataset, pair by pair.
+
+    Every two of them; of more than `MOST_FAMILIES` each with the one whose points reached the lowest loss. A
+    hundred families have 4,950 pairs, of which Holm's rule leaves nothing significant and nobody reads all.
 
     Args:
         laws: Fitted laws; families are compared along compute where two have a law of it, else along another
@@ -131,9 +151,24 @@ def compare_families(
         optima: The law of compute of a family whose L(N, D) has an optimum is that; such families are
             compared with each other, those of a frontier with each other.
         level: Coverage of the intervals.
+        progress: Is told how many sets of families are done.
     """
-    sides = _sides(laws, optima)
-    groups: list[Group | Refusal] = []
+    tasks = list(_tasks(_sides(laws, optima)))
+    n_pairs = sum(math.comb(len(task.sides), 2) for task in tasks)
+    return each(partial(_group, level=level), tasks, "comparisons", progress, heavy=n_pairs >= _MANY_PAIRS)
+
+
+class _Task(NamedTuple):
+    """Families to compare, and what they have in common."""
+
+    dataset: str
+    varies: str
+    held: str
+    axis: str
+    sides: dict[str, _Side]
+
+
+def _tasks(sides: Mapping[tuple[Family, str], _Side]) -> Iterator[_Task]:
     for varies, held in (("architecture", "optimizer"), ("optimizer", "architecture")):
         keys = sorted({(family.dataset, getattr(family, held)) for family, _ in sides})
         for dataset, fixed in keys:
@@ -145,20 +180,37 @@ def compare_families(
             order = dict.fromkeys((*AHEAD_FIRST, *(axis for axis, _ in own)))
             alike = {axis: _alike({name: s for (a, name), s in own.items() if a == axis}) for axis in order}
             axis = next((axis for axis, there in alike.items() if len(there) > 1), None)
-            if axis is None:
-                continue
-            chosen = alike[axis]
-            n_points = min(len(side.points.rows) for side in chosen.values())
-            asked = {
-                "dataset": dataset, "varies": varies, "held": fixed, "axis": axis, "n_points": n_points,
-            }  # fmt: skip
-            pairs = attempt(asked, _pairs, chosen, level)
-            if isinstance(pairs, Refusal):
-                groups.append(pairs)
-                continue
-            warnings = _short_of_compute(chosen) if axis in COMPUTE else ()
-            groups.append(Group(**asked, pairs=pairs, warnings=warnings))
-    return tuple(groups)
+            if axis is not None:
+                yield _Task(dataset, varies, fixed, axis, alike[axis])
+
+
+def _group(task: _Task, level: float) -> Group | Refusal:
+    *shared, chosen = task
+    n_points = min(len(side.points.rows) for side in chosen.values())
+    asked: Any = dict(zip(_Task._fields, shared, strict=False)) | {"n_points": n_points}
+    pairs = attempt(asked, _pairs, chosen, level)
+    if isinstance(pairs, Refusal):
+        return pairs
+    warnings = (*_not_all(chosen), *(_short_of_compute(chosen) if task.axis in COMPUTE else ()))
+    return Group(**asked, pairs=pairs, warnings=warnings)
+
+
+def _hub(sides: Mapping[str, _Side]) -> str | None:
+    """Returns the one of many families that all others are compared with: whose points are the lowest."""
+    if len(sides) <= MOST_FAMILIES:
+        return None
+    return min(sides, key=lambda name: float(sides[name].points.loss.min()))
+
+
+def _not_all(sides: Mapping[str, _Side]) -> tuple[str, ...]:
+    """Returns what is to be said of families of which not every two are compared."""
+    hub = _hub(sides)
+    if hub is None:
+        return ()
+    return (
+        f"{len(sides)} families have too many pairs to compare all: each is compared with {hub}, "
+        f"which reached the lowest loss; import or select {MOST_FAMILIES} or fewer to compare every two",
+    )
 
 
 def _short_of_compute(sides: Mapping[str, _Side]) -> tuple[str, ...]:
@@ -197,7 +249,7 @@ def _sides(
 
 
 def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
-    """Compares every two of some laws along the same axis.
+    """Compares some laws along the same axis, every two or each with the best of many.
 
     Raises:
         FitError: They cannot be compared.
@@ -212,19 +264,17 @@ def _pairs(sides: dict[str, _Side], level: float) -> tuple[Pair, ...]:
             raise FitError("an average of forms has no exponent to compare; use --law power-offset")
         fits[name] = side.fit
     spent = {name: side.spent for name, side in sides.items() if side.spent}
-    found = compare_fits(
-        fits, level=level, ends={name: side.ends for name, side in sides.items()}, spent=spent
-    )
+    ends = {name: side.ends for name, side in sides.items()}
+    found = compare_fits(fits, level=level, ends=ends, spent=spent, best=_hub(sides))
     # The family of the larger exponent is the second of its pair, so that sentences read forward.
     order = sorted(fits, key=lambda name: found.value(name, found.exponents[0]))
-    return tuple(_pair(found, a, b) for a, b in combinations(order, 2))
+    asked = {frozenset(test.families) for test in found.tests}
+    return tuple(_pair(found, a, b) for a, b in combinations(order, 2) if {a, b} in asked)
 
 
 def _pair(found: Comparison, first: str, second: str) -> Pair:
     name = found.exponents[0]
-    smallest, largest, horizon = found.span(first, second)
-    scales = np.geomspace(smallest, largest, _CURVE) if smallest < largest else np.array([largest])
-    worths = [(scale, found.worth(first, second, float(scale))) for scale in scales]
+    _, largest, horizon = found.span(first, second)
     return Pair(
         first=first,
         second=second,
@@ -239,5 +289,5 @@ def _pair(found: Comparison, first: str, second: str) -> Pair:
         horizon=max(horizon, largest),
         ratio=found.ratio(first, second, largest),
         sentence=found.sentence(first, second, largest),
-        curve=np.array([(scale, worth.value, *worth.ends) for scale, worth in worths]),
+        comparison=found,
     )

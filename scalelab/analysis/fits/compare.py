@@ -84,6 +84,7 @@ def compare_fits(
     level: float = 0.9,
     ends: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType({}),
     spent: Mapping[str, Spent] = MappingProxyType({}),
+    best: str | None = None,
 ) -> Comparison:
     """Compares fits of the same law.
 
@@ -92,13 +93,15 @@ def compare_fits(
         level: Coverage of the intervals.
         ends: Intervals of that level of exponents, by family and exponent, where they are known already.
         spent: By family, for laws L(N, D) that are compared at the optimum of their compute.
+        best: The one that all others are compared with; by default every two are compared.
 
     Raises:
         FitError: There are fewer than two, they are not of one law along the same axes, or it has no
             exponents.
     """
     law = _common_law(fits)
-    raw = [exponent_test(fits[a], fits[b], (a, b)) for a, b in combinations(fits, 2)]
+    pairs = [pair for pair in combinations(fits, 2) if best is None or best in pair]
+    raw = [exponent_test(fits[a], fits[b], (a, b)) for a, b in pairs]
     corrected = holm([test.p_bootstrap for test in raw])
     tests = tuple(replace(test, p_holm=p) for test, p in zip(raw, corrected, strict=True))
     draws = {name: refits(fit, seed=fit.seed + i).draws for i, (name, fit) in enumerate(fits.items())}
@@ -108,9 +111,7 @@ def compare_fits(
         name: dict(ends.get(name) or zip(names, intervals(fit, asked, level), strict=True))
         for name, fit in fits.items()
     }
-    efficiencies = {
-        frozenset((a, b)): efficiency(fits[a], fits[b], (a, b), level) for a, b in combinations(fits, 2)
-    }
+    efficiencies = {frozenset((a, b)): efficiency(fits[a], fits[b], (a, b), level) for a, b in pairs}
     return Comparison(dict(fits), dict(spent), tests, level, draws, own, efficiencies)
 
 

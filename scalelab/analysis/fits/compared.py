@@ -14,13 +14,14 @@ from scalelab.analysis.fitting.draws import Draws
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.exponent_test import Efficiency, ExponentTest
 from scalelab.analysis.inference.quantities import bisect, budget_losses, compute_exponent
+from scalelab.analysis.kept import Kept
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GRID = 400
+_GRID, _COARSE = 400, 80
 
 
 class Spent(NamedTuple):
@@ -38,7 +39,7 @@ class Spent(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class Compared(Kept):
     """Families fitted with the same law.
 
     Attributes:
@@ -116,6 +117,9 @@ class Compared:
         That is `multiplier` where the second is the worse; where it is the better, the loss is the first's,
         for the first may never have been run as large as the second's loss would ask for.
         """
+        return self.keep(("worth", first, second, scale), lambda: self._worth(first, second, scale))
+
+    def _worth(self, first: str, second: str, scale: float) -> Estimate:
         if self.better(first, second, scale) == first:
             return self.multiplier(first, second, scale)
         back = self.multiplier(second, first, scale)
@@ -149,15 +153,19 @@ class Compared:
 
     def crossings(self, first: str, second: str) -> tuple[Crossing, ...]:
         """Returns where the laws of two families cross, from the smallest scale of both to the horizon."""
+        return self.keep(("crossings", first, second), lambda: self._crossings(first, second))
+
+    def _crossings(self, first: str, second: str) -> tuple[Crossing, ...]:
         self._one_axis()
         low, _, horizon = self.span(first, second)
         if horizon <= low:
             return ()
-        grid = np.linspace(np.log(low), np.log(horizon), _GRID)
+        # An interval needs no place as exact as the crossing itself.
+        grid, coarse = (np.linspace(np.log(low), np.log(horizon), n) for n in (_GRID, _COARSE))
         pair = (self.fits[first].draws(), self.fits[second].draws())
         (own,), pool = (
-            sign_changes(self.losses(second, b, grid) - self.losses(first, a, grid), grid)
-            for a, b in (pair, self._refits(first, second))
+            sign_changes(self.losses(second, b, at) - self.losses(first, a, at), at)
+            for (a, b), at in ((pair, grid), (self._refits(first, second), coarse))
         )
         return tuple(
             self._crossing(second if falls else first, place, [nearest(row, place, falls) for row in pool])

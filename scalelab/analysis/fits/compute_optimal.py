@@ -21,7 +21,9 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fits.isoflops import budgets_of, means, varied
+from scalelab.analysis.fits.isoflops import bins_of, budgets_of, line_of, means, varied
+from scalelab.analysis.fitting.data import read_table
+from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import tails
 from scalelab.analysis.inference.diagnostics import diagnose
 from scalelab.analysis.inference.quantities import (
@@ -91,7 +93,7 @@ class Allocation:
             level: Coverage of the intervals.
             warnings: What to distrust.
         """
-        (a, intercept), (b, _) = (_line(flops, own) for own in optima)
+        (a, intercept), (b, _) = (line_of(flops, own) for own in optima)
         both = np.quantile(slopes, tails(level), axis=1).T if slopes.size else [(-np.inf, np.inf)] * 2
         (lower, upper), of_data = both
         return cls(
@@ -160,6 +162,7 @@ def compute_optimal(
     law: str | Law = "chinchilla",
     level: float = 0.9,
     seed: int = 0,
+    known: Fit | None = None,
     **options: Any,
 ) -> ComputeOptimal:
     """Applies the three approaches to the same runs.
@@ -174,6 +177,7 @@ def compute_optimal(
         law: The parametric law, one with an `optimal_split`.
         level: Coverage of the intervals.
         seed: Seed of the resampling.
+        known: A fit that is taken where it is of that law to these very runs.
         options: More for `fit_law`.
 
     Raises:
@@ -184,9 +188,12 @@ def compute_optimal(
     if not (n.size == d.size == y.size == c.size):
         raise FitError("n_params, n_examples, loss and flops must have the same length")
     if not all(np.isfinite(column).all() and (column > 0).all() for column in (n, d, y, c)):
-        raise FitError("n_params, n_examples, loss and flops must be positive and finite; drop diverged runs")
+        raise FitError(
+            "how to split compute is known for sizes, losses and FLOPs that are positive and finite: leave "
+            "out runs that diverged or whose loss is zero or less"
+        )
     x = {"n_params": n, "n_examples": d}
-    fit = attempt({}, lambda: fit_law(get_law(law), x, y, seed=seed, **options))
+    fit = attempt({}, lambda: _fit(law, x, y, known, {"seed": seed, **options}))
     # The lowest of some repeats is luck: an envelope and a parabola are of their means.
     (n, d, c), y, first = means((n, d, c), y)
     labels = budgets_of(c, None if budget is None else np.asarray(budget)[first])
@@ -204,6 +211,18 @@ def compute_optimal(
     fitted = None if isinstance(fit, Refusal) else fit
     bias = None if fitted is None or "parabola" not in found else _bias(fitted, c, n, d, labels)
     return ComputeOptimal(found, missing, fitted, bias, level)
+
+
+def _fit(law: str | Law, x: dict[str, Array], y: Array, known: Fit | None, options: Any) -> Fit:
+    """Returns the fit of a law to some runs, which is the known one where that is the same."""
+    form = get_law(law)
+    if known is not None and known.law.name == form.name and known.seed == options.get("seed", 0):
+        table = read_table(form, x, y, options.get("weights"), options.get("groups"), options.get("errors"))
+        asked = Estimator.suited(form, options.get("estimator", "log-huber"), options.get("delta", 1e-3))
+        if known.data_hash == table.digest() and known.estimator == asked:
+            return known
+    fit: Fit = fit_law(form, x, y, **options)
+    return fit
 
 
 def _bias(fit: Fit, flops: Array, sizes: Array, examples: Array, budget: Index) -> float | None:
@@ -237,7 +256,7 @@ def envelope(
             "the runs of each compute are all of one size: how they split it is the plan of whoever made "
             "them, and no optimum; run several sizes at one compute"
         )
-    bins = _bins(flops)
+    bins = bins_of(flops)
     both = np.stack([sizes, flops / (FLOPS_PER * sizes) if examples is None else examples])
 
     def optima(rows: Index) -> tuple[Array, Array]:
@@ -260,9 +279,14 @@ def envelope(
     for _ in range(_REFITS // 4):
         cb, nb = optima(np.unique(rng.integers(0, flops.size, flops.size)))
         if cb.size >= 3 and np.ptp(np.log(cb)) > 0:
-            draws.append([_line(cb, own)[0] for own in nb])
+            draws.append([line_of(cb, own)[0] for own in nb])
+    if not draws or not np.ptp(draws, axis=0).all():
+        raise FitError(
+            f"the envelope's {c.size} optima are the same in every resample of the runs, so that its "
+            "exponent has no interval; add runs of other sizes at these computes"
+        )
     warnings = []
-    edges = [(sizes[bins == label].min(), sizes[bins == label].max()) for label in _bins(c)]
+    edges = [(sizes[bins == label].min(), sizes[bins == label].max()) for label in bins_of(c)]
     if np.mean([size in ends for size, ends in zip(optimal[0], edges, strict=True)]) > 0.5:
         warnings.append(
             "most optima are the smallest or largest model of their compute; the optimum may lie outside"
@@ -372,13 +396,3 @@ def parametric(fit: Fit, flops: Array, *, flops_per: float = FLOPS_PER, level: f
     n = np.array([fit.estimate(optimal_params(float(budget), flops_per)) for budget in c])
     b, factor = Estimate.of(1.0 - a, 1.0 - ends[1], 1.0 - ends[0]), float(n[0] / c[0] ** a)
     return Allocation("parametric", a, *ends, factor, c, n, b, tuple(diagnose(fit).warnings()))
-
-
-def _bins(flops: Array) -> Index:
-    return np.asarray(np.floor(np.log10(flops) * 8), dtype=int)
-
-
-def _line(flops: Array, sizes: Array) -> tuple[float, float]:
-    """Returns slope and intercept of log size against log compute."""
-    slope, intercept = np.polyfit(np.log(flops), np.log(sizes), 1)
-    return float(slope), float(intercept)

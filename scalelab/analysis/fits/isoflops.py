@@ -39,3 +39,14 @@ def means(scales: tuple[Array, ...], loss: Array) -> tuple[list[Array], Array, I
     mean = np.bincount(place.ravel(), loss) / np.bincount(place.ravel())
     order = np.argsort(first)
     return list(different[order].T), mean[order], first[order]
+
+
+def bins_of(flops: Array) -> Index:
+    """Returns the number of each run's bin, eight of equal width a decade of compute."""
+    return np.asarray(np.floor(np.log10(flops) * 8), dtype=int)
+
+
+def line_of(flops: Array, sizes: Array) -> tuple[float, float]:
+    """Returns slope and intercept of log size against log compute."""
+    slope, intercept = np.polyfit(np.log(flops), np.log(sizes), 1)
+    return float(slope), float(intercept)

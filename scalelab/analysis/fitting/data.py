@@ -194,7 +194,8 @@ def read_table(
         row = int(np.flatnonzero(table.y <= 0)[0])
         raise FitError(
             f"law {law.name!r} needs a positive loss, row {row} is {table.y[row]:g}; "
-            "for a bounded metric fit its loss and chain the law 'sigmoid'"
+            "a formula, such as 'E + A*n_params^-alpha', describes losses of any sign, and a bounded metric "
+            "is a law of its loss with 'sigmoid' behind it"
         )
     _supports(law.specialize(table.axes), table)
     return table

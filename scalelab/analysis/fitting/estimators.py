@@ -149,6 +149,8 @@ class Estimator:
         size = np.abs(r)
         weight = self.delta / np.maximum(size, self.delta)
         newton = (size <= self.delta).astype(float)
+        if self.kind == "absolute":
+            return np.sign(r), newton / self.delta, weight / self.delta
         if self.kind == "asymmetric":
             side = self._side(r)
             return side * weight * r, side * newton, side * weight

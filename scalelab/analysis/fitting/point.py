@@ -7,10 +7,9 @@ refits, backtests and diagnostics are functions of it, in `scalelab.analysis.inf
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,19 +18,18 @@ from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.search import Starts, search
 from scalelab.analysis.fitting.solver import Problem
+from scalelab.analysis.kept import Kept
 from scalelab.arrays import Array
 from scalelab.errors import FitError
 from scalelab.jsonable import jsonable
 from scalelab.law import Frame, Law
-
-T = TypeVar("T")
 
 _FLAT = 1e-9
 _STEP = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class Point(Kept):
     """A law with its estimated parameters, and all that is needed to make them again. Never changes.
 
     Attributes:
@@ -55,7 +53,6 @@ class Point:
     starts: Starts
     theta: Array = field(repr=False)
     frame: Frame = field(repr=False)
-    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     json_fields: ClassVar = ("params", "objective", "provenance")
 
@@ -96,16 +93,6 @@ class Point:
                 "the rows hardly determine it: choose a simpler law, or axes in larger units"
             )
         return cls(law, params, objective, estimator, table, seed, report, theta, frame)
-
-    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Returns what `make` returns, made once for a key and kept as long as this object lives.
-
-        What is kept must not refer to this object, or both would outlive their last reference.
-        """
-        if key not in self._kept:
-            self._kept[key] = make()
-        found: T = self._kept[key]
-        return found
 
     @cached_property
     def problem(self) -> Problem:

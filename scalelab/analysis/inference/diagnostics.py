@@ -15,6 +15,7 @@ import numpy as np
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.inference.average import AutoFit
 from scalelab.analysis.inference.bootstrap import without_each
+from scalelab.analysis.inference.covariance import plentiful
 from scalelab.analysis.inference.noise import distinct, noise
 from scalelab.analysis.inference.simulator import FAR, places, simulator
 from scalelab.arrays import Array
@@ -86,8 +87,9 @@ class Diagnostics:
         return max(1.0, _INFLUENTIAL / float(np.sqrt(self.influence.size)))
 
     def _row(self, number: int) -> str:
+        """Returns a row by its scales: its number is that of a mean over seeds, which nobody else counts."""
         scales = ", ".join(f"{axis} {column[number]:,.6g}" for axis, column in self.scales.items())
-        return f"row {number} ({scales})"
+        return f"the row at {scales}"
 
     def _of_rows(self) -> Iterator[str]:
         yield from self._of_unlike()
@@ -246,12 +248,12 @@ def rises(fit: Point) -> dict[str, float]:
 def influence(fit: Point) -> Array | None:
     """Returns the largest change of an exponent, in standard errors, from leaving out each row (or group).
 
-    Refits rather than a formula, because a narrow penalty has no influence function to speak of. None above
-    1,000 rows and for laws without exponents.
+    Refits rather than a formula, because a narrow penalty has no influence function to speak of. None of
+    plentiful rows, of which none decides alone, and for laws without exponents.
     """
     labels = np.arange(len(fit.table)) if fit.table.groups is None else fit.table.groups
     names = np.unique(labels)
-    if len(fit.table) > _MANY_ROWS or not fit.law.exponents:
+    if len(fit.table) > _MANY_ROWS or plentiful(fit) or not fit.law.exponents:
         return None
     left_out = without_each(fit, labels).params
     changes = []

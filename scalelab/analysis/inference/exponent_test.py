@@ -1,5 +1,8 @@
 """Do two families share a law's exponents? Tests by likelihood ratio and by simulation, and Holm's rule.
 
+Of plentiful rows (`scalelab.analysis.inference.covariance`) both give way to Wald's test
+(`scalelab.analysis.inference.shared`), which needs neither another fit nor a simulation.
+
 `efficiency` asks for more: that of sums of powers two families share the irreducible loss too, and differ in
 nothing but what each scale is worth, `L = E + A * (rho_N * N)^-alpha + B * (rho_D * D)^-beta` (Volkova et al.
 2026, Towards Robust Scaling Laws for Optimizers, arXiv:2602.07712).
@@ -16,11 +19,13 @@ from scipy import special
 from typing_extensions import override
 
 from scalelab.analysis.estimate import Estimate
+from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.search import search
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import smooth_problem, tails
-from scalelab.analysis.inference.covariance import mean_curvature
+from scalelab.analysis.inference.covariance import mean_curvature, plentiful
+from scalelab.analysis.inference.shared import restricted
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.analysis.laws.powers import SumOfPowers
 from scalelab.arrays import Array
@@ -39,7 +44,8 @@ class ExponentTest:
         statistic: The scaled fall of the objective from shared to separate exponents.
         dof: How many exponents are shared.
         p_lr: p-value of the likelihood ratio, against its chi-squared limit.
-        p_bootstrap: p-value against simulations of shared exponents, for small samples.
+        p_bootstrap: p-value against simulations of shared exponents, for small samples; of plentiful rows
+            both are that of Wald's test.
         p_holm: The latter after Holm's correction for all pairs.
     """
 
@@ -59,7 +65,7 @@ class Efficiency:
         families: The two.
         worth: By axis, how many times the scale the first needs for what the second does with one, with its
             interval; the same at every scale.
-        p: p-value of the shared law against separate ones, from simulations; a small one refutes it.
+        p: p-value of the shared law against separate ones, as in `ExponentTest`; a small one refutes it.
     """
 
     families: tuple[str, str]
@@ -144,6 +150,9 @@ class _Shared(Law):
 
 def exponent_test(a: Point, b: Point, names: tuple[str, str]) -> ExponentTest:
     """Tests shared against separate exponents; see `ExponentTest`."""
+    if plentiful(a) and plentiful(b):
+        limit = restricted(a, b, a.law.exponents)
+        return ExponentTest(names, limit.statistic, limit.dof, limit.p, limit.p, limit.p)
     found = _test(a, b, a.law.exponents)
     dof = len(a.law.exponents)
     p_lr = float(special.chdtrc(dof, found.statistic))
@@ -155,19 +164,24 @@ def efficiency(a: Point, b: Point, names: tuple[str, str], level: float) -> Effi
     law = a.law
     if not isinstance(law, SumOfPowers):
         return None
-    found = _test(a, b, [name for name in law.params if name not in law.coefficients])
+    common = [name for name in law.params if name not in law.coefficients]
+    if plentiful(a) and plentiful(b):
+        p, first, second = restricted(a, b, common)[2:]
+    else:
+        found = _test(a, b, common)
+        p, (first, second) = (
+            found.p_bootstrap,
+            (found.theta[:, own] for own in (found.law.first, found.law.second)),
+        )
     worth = {}
     for axis, coefficient, exponent in zip(a.table.axes, law.coefficients, law.exponents, strict=True):
-        first, second = (
-            index[law.params.index(coefficient)] for index in (found.law.first, found.law.second)
-        )
-        rate = found.law.first[law.params.index(exponent)]
+        size, rate = law.params.index(coefficient), law.params.index(exponent)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            values = np.exp((found.theta[:, first] - found.theta[:, second]) / found.theta[:, rate])
+            values = np.exp((first[:, size] - second[:, size]) / first[:, rate])
         center, draws = float(values[0]), values[1:][~np.isnan(values[1:])]
         ends = np.quantile(draws, tails(level), method="nearest") if draws.size else (-np.inf, np.inf)
         worth[axis] = Estimate.holding(center, *ends)
-    return Efficiency(names, worth, found.p_bootstrap)
+    return Efficiency(names, worth, p)
 
 
 class _Tested(NamedTuple):
@@ -202,7 +216,7 @@ def _test(a: Point, b: Point, common: Sequence[str]) -> _Tested:
     best = minimize(joint, shared.between(found[0][0], found[1][0]), weights, max_iter=200)
     theta = best.theta[int(np.argmin(best.objective))]
     fall = max(float(best.objective.min()) - apart, 0.0)
-    statistic = 2.0 * fall / max(float(np.mean([_tau(fit) for fit in (a, b)])), 1e-300)
+    statistic = 2.0 * fall / max(float(np.mean([_tau(fit, estimator) for fit in (a, b)])), 1e-300)
 
     # Simulate the shared law with each family's own noise, and see how large the relative fall gets by
     # chance.
@@ -222,11 +236,11 @@ def _test(a: Point, b: Point, common: Sequence[str]) -> _Tested:
     return _Tested(statistic, p_bootstrap, shared, np.concatenate([theta[None], null.theta]))
 
 
-def _tau(fit: Point) -> float:
+def _tau(fit: Point, penalty: Estimator) -> float:
     """Returns what scales a fall of the objective to chi-squared (Schrader & Hettmansperger 1980)."""
-    first, _, _ = fit.estimator.derivatives(fit.residuals)
+    first, _, _ = penalty.derivatives(fit.residuals)
     n, p = len(fit.table), fit.theta.size
-    return float(np.mean(first**2)) / mean_curvature(fit) * n / (n - p)
+    return float(np.mean(first**2)) / mean_curvature(fit, penalty) * n / (n - p)
 
 
 def _noise(fit: Point, rng: np.random.Generator) -> Array:

@@ -4,9 +4,8 @@
 method          what it is
 ==============  ========================================================================================
 `auto`        what the backtest adds (`scalelab.analysis.inference.spread`, predictions only) to
-                `clusters` where the fit has groups; `covariance` for more than 4,000 rows, where the
-                others are slow and the normal approximation is good; `pairs` where the size of the
-                residuals depends on scale (Koenker's test, p < 0.01); otherwise `profile`
+                `clusters` where the fit has groups; `covariance` for more than 4,000 rows; `pairs` where
+                the size of the residuals depends on scale (Koenker's test, p < 0.01); otherwise `profile`
 `profile`     calibrated profile (`scalelab.analysis.inference.profile`): covers also where the law bends
 `pairs`       percentiles of 1,000 refits to resampled rows; `residuals`, `clusters` likewise
 `bca`         the same, bias-corrected and accelerated, of the kind that suits the fit
@@ -28,7 +27,7 @@ from scalelab.analysis.fitting.draws import Draws, Quantity
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import spread
 from scalelab.analysis.inference.bootstrap import Bootstrap, bootstrap, check_level, tails
-from scalelab.analysis.inference.covariance import covariance
+from scalelab.analysis.inference.covariance import covariance, plentiful, witnesses
 from scalelab.analysis.inference.noise import noise as noise_of
 from scalelab.analysis.inference.profile import profile_intervals
 from scalelab.analysis.inference.quantities import log_of
@@ -254,14 +253,17 @@ def _intervals(
 def _normal(fit: Point, quantity: Quantity, level: float) -> tuple[float, float]:
     groups = fit.table.groups
     # A group counts as one observation, however many rows it has.
-    dof = len(fit.table) - fit.theta.size if groups is None else int(groups.max())
+    dof = witnesses(fit) - fit.theta.size if groups is None else int(groups.max())
     reach = stderr(fit, quantity) * special.stdtrit(dof, 0.5 + level / 2)
     center = fit.estimate(quantity)
     return center - float(reach), center + float(reach)
 
 
 def refits(fit: Point, method: str = "auto", seed: int | None = None, n: int = _REFITS) -> Bootstrap:
-    """Returns the refits of a method, made once; where the method refits nothing, those to drawn residuals.
+    """Returns the refits of a method, made once.
+
+    Where the method refits nothing, those to drawn residuals; of plentiful rows, whose refits are normal
+    around the fit, draws of that normal distribution within the law's box.
 
     Args:
         fit: The fit.
@@ -274,7 +276,14 @@ def refits(fit: Point, method: str = "auto", seed: int | None = None, n: int = _
     seed = fit.seed if seed is None else seed
 
     def made() -> tuple[str, int, Draws, int]:
+        if kind == "residuals" and method != "residuals" and plentiful(fit):
+            return "normal", seed, _normal_draws(fit, n, seed), 0
         found = bootstrap(fit, n, kind=kind, seed=seed)
         return found.kind, found.seed, found.draws, found.failed
 
     return Bootstrap(fit, *fit.keep(("refits", kind, seed, n), made))
+
+
+def _normal_draws(fit: Point, n: int, seed: int) -> Draws:
+    drawn = np.random.default_rng(seed).multivariate_normal(fit.theta, covariance(fit), n, method="eigh")
+    return fit.draws(np.clip(drawn, fit.problem.lower, fit.problem.upper))

@@ -5,7 +5,9 @@ object to the value c; relative, so that it does not depend on the unknown size 
 the set of c with T(c) below a cut-off. Under Gaussian noise and squares the cut-off would come from an F
 distribution; here it is *calibrated*: the law is simulated at its estimates with resampled residuals, and
 the cut-off is the quantile of the T that the true value gets there. That holds for every penalty, keeps the
-asymmetry that bounds and curvature give an interval, and needs no smoothness of the penalty.
+asymmetry that bounds and curvature give an interval, and needs no smoothness of the penalty. Of plentiful
+rows (`scalelab.analysis.inference.covariance`) it is the limit of large samples instead: the square of
+Student's t times what one standard error costs.
 
 All quantities and both sides of a fit are searched as one batch: the rows are few, so that what a step
 costs hardly depends on how many it minimizes at once.
@@ -14,74 +16,37 @@ costs hardly depends on how many it minimizes at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
+from scipy import special
 
 from scalelab.analysis.fitting.draws import Draws, Quantity, evaluate
 from scalelab.analysis.fitting.point import Point
 from scalelab.analysis.fitting.solver import Problem, minimize
 from scalelab.analysis.inference.bootstrap import check_level, chunk_of, smooth_problem
-from scalelab.analysis.inference.covariance import covariance, mean_curvature
+from scalelab.analysis.inference.covariance import (
+    cost_of_error,
+    covariance,
+    mean_curvature,
+    plentiful,
+    witnesses,
+)
+from scalelab.analysis.inference.pinned import Pinned, Tangents
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array, Index
-from scalelab.law import Frame
 
 N_CALIBRATE = 400
 
 _SPRING, _REACH = 1e3, 300.0
 _SWEEPS, _REFINEMENTS = 4, 4
 _STEPS = np.concatenate([np.linspace(0.4, 4.0, 10), np.geomspace(5.5, 40.0, 6)])
+_NEAR = np.array([0.6, 0.9, 1.1, 1.5])
+"""Where the ends of plentiful rows are looked for, over those of a straight law."""
 _SHARES = np.array([0.01, 0.03, 0.1, 0.25, 0.5, 0.75])
-_STEP = 1e-5
 _QUICK: dict[str, Any] = {"max_iter": 60, "xtol": 1e-5, "ftol": 1e-8}
-
-
-@dataclass(frozen=True, eq=False)
-class Pinned(Problem):
-    """A problem with one more row, a spring that pulls a quantity to a value for each of the batch.
-
-    The row's residual is kept small, so that every penalty treats it as a square; its weight makes up for
-    that.
-
-    Attributes:
-        frame: The change of units, for the quantities.
-        quantities: What may be pinned.
-        which: Which of them is, shape (batch,).
-        targets: To which values, shape (batch,).
-        units: What the distance to the target is divided by, shape (batch,).
-    """
-
-    frame: Frame = field(default_factory=lambda: Frame.identity(0))
-    quantities: tuple[Quantity, ...] = ()
-    which: Index = field(default_factory=lambda: np.zeros(0, dtype=int))
-    targets: Array = field(default_factory=lambda: np.zeros(0))
-    units: Array = field(default_factory=lambda: np.zeros(0))
-
-    @override
-    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
-        r, jac = super().residuals(theta, rows)
-        size = theta.shape[1]
-        which, targets, units = self.which, self.targets, self.units
-        if rows is not None:
-            which, targets, units = which[rows], targets[rows], units[rows]
-        moves = _STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
-        around = (theta[:, None, :] + moves).reshape(-1, size)
-        values = self.evaluated(around, np.repeat(which, len(moves))).reshape(len(theta), -1)
-        slopes = (values[:, 1 : 1 + size] - values[:, 1 + size :]) / (2 * _STEP * units[:, None])
-        r = np.concatenate([r, ((values[:, 0] - targets) / units)[:, None]], axis=1)
-        return r, np.concatenate([jac, slopes[:, :, None]], axis=2)
-
-    def evaluated(self, theta: Array, which: Index) -> Array:
-        """Returns for each parameter vector the value of its own quantity, shape (batch,)."""
-        values = np.empty(len(theta))
-        for number, quantity in enumerate(self.quantities):
-            own = which == number
-            if own.any():
-                values[own] = evaluate(quantity, Draws(self.law, self.frame, theta[own]))
-        return values
 
 
 def profile_intervals(
@@ -110,7 +75,10 @@ def profile_intervals(
     out: list[tuple[float, float]] = []
     for begin in range(0, len(quantities), together):
         profile = _Profile(fit, quantities[begin : begin + together])
-        ends = profile.ends(profile.cuts(level, n, seed))
+        if plentiful(fit):
+            ends = profile.ends(profile.limits(level), _NEAR * NormalDist().inv_cdf(0.5 + level / 2))
+        else:
+            ends = profile.ends(profile.cuts(level, n, seed))
         out += zip(ends[::2], ends[1::2], strict=True)
     return out
 
@@ -170,6 +138,10 @@ class _Side:
         outer = self.theta[order[i - 1]]
         return x[i - 1] + _SHARES * (x[i] - x[i - 1]), inner + _SHARES[:, None] * (outer - inner)
 
+    def exceeds(self, cut: float) -> bool:
+        """Whether a cut-off is crossed at the points that are known."""
+        return bool((self.outward()[1] > np.sqrt(cut)).any())
+
     def crossing(self, cut: float, unit: float) -> float:
         """Returns where the root of the rise crosses that of a cut-off.
 
@@ -194,14 +166,16 @@ class _Profile:
         self.fit, self.quantities = fit, tuple(quantities)
         self.problem = smooth_problem(fit)
         self.centers = [fit.estimate(quantity) for quantity in quantities]
-        moves = [self._unit(quantity) for quantity in quantities]
+        self.tangents = Tangents.of(fit, self.quantities)
+        self.slopes = [fit.gradient(quantity) for quantity in quantities]
+        moves = [self._unit(slope, center) for slope, center in zip(self.slopes, self.centers, strict=True)]
         self.units = np.array([unit for unit, _ in moves])
         # How the parameters move, to first order, for one standard error of each quantity.
         self.directions = [direction for _, direction in moves]
         penalty, weights = self.problem.estimator, fit.table.weights
         first = penalty.derivatives(fit.residuals)[0]
         # What a distance of one standard error costs in the objective.
-        cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit), 1e-300)
+        cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit, penalty), 1e-300)
         self.soft = penalty.delta / _REACH if penalty.huberized else 1.0
         self.weights = np.append(weights, _SPRING * cost / self.soft**2)
         self.spread = 1.345 * max(float(np.median(np.abs(fit.residuals))) / 0.6745, fit.error)
@@ -212,10 +186,10 @@ class _Profile:
         left = np.clip(self.problem.residuals(self.theta[None])[0][0], -likely, likely)
         self.whole = max(float(weights @ penalty.value(left)), 1e-300)
 
-    def _unit(self, quantity: Quantity) -> tuple[float, Array]:
-        """Returns a quantity's standard error, and how the parameters move for it."""
+    def _unit(self, slope: Array, center: float) -> tuple[float, Array]:
+        """Returns the standard error of a quantity of this gradient, and how the parameters move for it."""
         fit = self.fit
-        slope, spread = fit.gradient(quantity), covariance(fit)
+        spread = covariance(fit)
         if not slope @ spread @ slope > 0:
             # At a bound the estimate cannot move to first order; further away it can.
             spread = covariance(fit, bounded=False)
@@ -223,21 +197,25 @@ class _Profile:
         if np.isfinite(variance) and variance > 0:
             unit = float(np.sqrt(variance))
             return unit, spread @ slope / unit
-        return max(1e-3 * abs(fit.estimate(quantity)), 1e-12), np.zeros_like(fit.theta)
+        return max(1e-3 * abs(center), 1e-12), np.zeros_like(fit.theta)
 
     def pinned(self, problem: Problem, which: Index, targets: Array) -> Pinned:
         """Returns a problem with a quantity pulled to a target for each of a batch."""
         return Pinned(
             **vars(problem),
             frame=self.fit.frame,
-            quantities=self.quantities,
+            tangents=self.tangents,
             which=which,
             targets=targets,
             units=self.units[which] / self.soft,
         )
 
-    def ends(self, cuts: Sequence[float]) -> list[float]:
+    def ends(self, cuts: Sequence[float], steps: Array = _STEPS) -> list[float]:
         """Returns the lower and upper end of each quantity: where its rise exceeds its cut-off.
+
+        Args:
+            cuts: The cut-off of each quantity.
+            steps: Where to look first, in standard errors; further away where no end is found there.
 
         A spring need not be stiff: where it comes to rest the objective is the lowest for the value of the
         quantity there, whatever that is. The profile is refined around the crossing, which also finds the
@@ -249,22 +227,25 @@ class _Profile:
             for number, center in enumerate(self.centers)
             for sign in (-1, 1)
         ]
-        steps = np.minimum(_STEPS, 4.0)[:, None]
-        work = [
-            (
-                side,
-                side.center + side.sign * _STEPS * self.units[side.number],
-                self.theta + side.sign * steps * self.directions[side.number],
-            )
-            for side in sides
-        ]
-        for _ in range(1 + _REFINEMENTS):
+        self._step_out(sides, steps)
+        if steps is not _STEPS:
+            self._step_out([side for side in sides if not side.exceeds(cuts[side.number])], _STEPS)
+        for _ in range(_REFINEMENTS):
+            found = [(side, side.between(cuts[side.number], self.theta)) for side in sides]
+            work = [(side, *more) for side, more in found if more is not None]
             if not work:
                 break
             self._explore(*zip(*work, strict=True))
-            found = [(side, side.between(cuts[side.number], self.theta)) for side in sides]
-            work = [(side, *more) for side, more in found if more is not None]
         return [side.crossing(cuts[side.number], float(self.units[side.number])) for side in sides]
+
+    def _step_out(self, sides: Sequence[_Side], steps: Array) -> None:
+        """Adds the points that lie some standard errors from the estimates, to first order, to sides."""
+        if not sides:
+            return
+        reached = np.minimum(steps, 4.0)[:, None]
+        targets = [side.center + side.sign * steps * self.units[side.number] for side in sides]
+        starts = [self.theta + side.sign * reached * self.directions[side.number] for side in sides]
+        self._explore(sides, targets, starts)
 
     def _explore(self, sides: Sequence[_Side], targets: Sequence[Array], starts: Sequence[Array]) -> None:
         """Adds points of the profile to sides.
@@ -349,6 +330,13 @@ class _Profile:
             known = [row[np.isfinite(row)] for row in rise]
             out += [float(np.quantile(row, level)) if row.size else np.inf for row in known]
         return out
+
+    def limits(self, level: float) -> list[float]:
+        """Returns for each quantity the cut-off of the relative rise in large samples."""
+        dof = witnesses(self.fit) - self.theta.size
+        reach = float(special.stdtrit(dof, 0.5 + level / 2))
+        costs = (cost_of_error(self.fit, slope, self.problem.estimator) for slope in self.slopes)
+        return [reach**2 * cost / self.whole for cost in costs]
 
     def _simulated(self, n: int, seed: int) -> _Simulation:
         imitate = simulator(self.fit)

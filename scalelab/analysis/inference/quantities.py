@@ -18,8 +18,10 @@ from scalelab.errors import FitError
 
 FLOPS_PER = 6.0
 
-_BISECTIONS = 80
+_BISECTIONS, _CHORDS = 16, 6
+_TINY = 1e-300
 _FAR = 60.0
+_NO_SIZE = 1e9
 
 
 def loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
@@ -30,7 +32,12 @@ def loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
 
 def log_of(quantity: Quantity) -> Callable[[Draws], Array]:
     """Returns the quantity: the logarithm of another one, which is positive."""
-    return lambda draws: np.asarray(np.log(evaluate(quantity, draws)))
+
+    def logarithm(draws: Draws) -> Array:
+        with np.errstate(divide="ignore"):  # a size that a refit takes to nothing
+            return np.asarray(np.log(evaluate(quantity, draws)))
+
+    return logarithm
 
 
 def log_loss_at(fit: Point, x: Any) -> Callable[[Draws], Array]:
@@ -135,8 +142,10 @@ def _log_optimum(draws: Draws, log_product: Any) -> tuple[Array, Array]:
 def budget_losses(draws: Draws, log_product: Any) -> Array:
     """Returns the lowest losses at given log(N * D), as `_log_optimum` takes them; shape (draws, n)."""
     optimum = zip(_log_optimum(draws, log_product), draws.frame.centers, strict=True)
+    # An exponent of zero leaves no size at all, or all of it: kept finite, its term stays the constant that
+    # it is, and is not zero times infinity.
     with np.errstate(over="ignore"):
-        return draws.at(tuple(scale - center for scale, center in optimum))
+        return draws.at(tuple(np.clip(scale - center, -_NO_SIZE, _NO_SIZE) for scale, center in optimum))
 
 
 def bisect(loss: Callable[[Array], Array], target: float | Array, n: int, center: float) -> Array:
@@ -149,11 +158,19 @@ def bisect(loss: Callable[[Array], Array], target: float | Array, n: int, center
         center: Logarithm of the scale to search around.
     """
     low, high = np.full(n, center - _FAR), np.full(n, center + _FAR)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         never, already = loss(high) > target, loss(low) < target
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             above = loss(middle) > target
             low, high = np.where(above, middle, low), np.where(above, high, middle)
-    found = 0.5 * (low + high)
+        # Between ends so near a law is almost straight: chords find the rest in few steps.
+        over, under = loss(low) - target, loss(high) - target
+        for _ in range(_CHORDS):
+            chord = np.clip(low + (high - low) * over / (over - under), low, high)
+            gap = loss(chord) - target
+            above = gap > 0
+            low, over = np.where(above, chord, low), np.where(above, gap, over)
+            high, under = np.where(above, high, chord), np.where(above, under, gap)
+        found = low + (high - low) * over / np.maximum(over - under, _TINY)
     return np.where(never, np.inf, np.where(already, -np.inf, found))

@@ -71,8 +71,10 @@ class Spread(NamedTuple):
             half: Half its width, of the log loss; what is neither disagreement nor reach is noise.
             level: Its level.
         """
-        whole = max(half / quantile(level), 1e-300) ** 2
-        disagreement, reach = (float(part[0]) ** 2 / whole for part in (self.disagreement, self.reach))
+        own = [float(part[0]) ** 2 for part in (self.disagreement, self.reach)]
+        # Of runs that lie on a law exactly all are next to nothing.
+        whole = max((half / quantile(level)) ** 2, sum(own), 1e-300)
+        disagreement, reach = (one / whole for one in own)
         return Parts(max(1.0 - disagreement - reach, 0.0), disagreement, reach)
 
 

@@ -13,7 +13,7 @@ from scalelab.records import canonical_json
 if TYPE_CHECKING:
     import pandas as pd
 
-OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
+OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "trainer_", "training_")
 
 
 def option_columns(runs: pd.DataFrame, prefixes: tuple[str, ...] = OPTION_PREFIXES) -> list[str]:

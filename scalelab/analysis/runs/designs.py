@@ -32,7 +32,7 @@ _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
 FACTS = (
-    "precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", "uncounted",
+    "first_run", "precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", "uncounted",
     *sweeps.FACTS,
 )  # fmt: skip
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
@@ -170,9 +170,10 @@ def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         Columns `dataset` (the label), `architecture`, `optimizer`, `metric`, `direction`, those of
         `SCALES` and of the axes, `loss`, `objective` and `CHOSEN` (means), `losses` (of the single runs, an
         array each), `loss_std` and `objective_std` (over seeds; NaN for one run), `log_loss_var` (variance of
-        the log loss over seeds), `n_runs`, and `FACTS`: `precision`, `schedule`, `n_steps`, `best_share`, the
-        part of its steps after which a run was at its best, `constant_loss`, what knowing nothing costs,
-        `peak_rate`, the learning rate of the optimizer's options, and `uncounted`, what its FLOPs leave out.
+        the log loss over seeds), `n_runs`, and `FACTS`: `first_run`, the trial of its first
+        run, `precision`, `schedule`, `n_steps`, `best_share`, the part of its steps after which a run was at
+        its best, `constant_loss`, what knowing nothing costs, `peak_rate`, the learning rate of the
+        optimizer's options, and `uncounted`, what its FLOPs leave out.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -204,7 +205,9 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         pd.to_numeric(recorded(name), errors="coerce").astype(float)
         for name in ("n_steps", "best_step", "constant_loss", "optimizer_lr")
     )
+    first = done["trial_id"] if "trial_id" in done.columns else done.index.to_series()
     return {
+        "first_run": first.astype(str).groupby(of_design).first(),
         "precision": recorded("precision").groupby(of_design).first(),
         "schedule": recorded("schedule").groupby(of_design).first(),
         "n_steps": steps.groupby(of_design).first(),

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = ("forward_flops", "train_flops")
-_SHOWN = ("objective", "objective_std", "n_runs", "architecture", "n_params", "n_examples", "uncounted")
+_SHOWN = (
+    "objective",
+    "objective_std",
+    "n_runs",
+    "architecture",
+    "n_params",
+    "n_examples",
+    "uncounted",
+    "first_run",
+)
 
 
 def pareto_mask(cost: ArrayLike, outcome: ArrayLike, direction: Direction = "minimize") -> NDArray[np.bool_]:
@@ -58,8 +67,8 @@ class Front:
         cost: The column that costs, one of `COSTS`.
         points: The designs on the front, cheapest first: the cost, `objective`, `objective_std`,
             `n_runs`, `architecture`, `n_params`, `n_examples`, and `uncounted`, the operators that the cost
-            leaves out.
-        others: Cost and `objective` of the designs that are not on it.
+            leaves out, and `first_run`, the trial of its first run.
+        others: Cost, `objective` and `first_run` of the designs that are not on it.
     """
 
     dataset: str
@@ -106,6 +115,6 @@ def pareto_fronts(designs: pd.DataFrame, costs: Sequence[str] = COSTS) -> tuple[
                 if not mask.any():
                     continue
                 points = rows.loc[mask, [cost, *_SHOWN]].sort_values(cost, ignore_index=True)
-                others = rows.loc[~mask, [cost, "objective"]].dropna().reset_index(drop=True)
+                others = rows.loc[~mask, [cost, "objective", "first_run"]].dropna().reset_index(drop=True)
                 fronts.append(Front(dataset, str(optimizer), metric, direction, cost, points, others))
     return tuple(fronts)

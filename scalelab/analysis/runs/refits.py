@@ -135,14 +135,26 @@ def _read(metrics: Any) -> dict[str, float | None]:
 
 
 def _score(split: Part, name: str, values: Sequence[float], n_examples: int | None, level: float) -> Score:
-    from scipy.stats import t
-
     numbers = np.asarray(values)
     n, mean = len(numbers), float(numbers.mean())
     deviation = float(numbers.std(ddof=1)) if n > 1 else None
-    estimate = Estimate(mean)
-    if deviation is not None:
-        half = float(t.ppf(0.5 + level / 2, n - 1)) * deviation / math.sqrt(n)
-        estimate = Estimate.of(mean, mean - half, mean + half)
+    estimate = mean_of(mean, deviation, n, level)
     ends = float(numbers.min()), float(numbers.max())
     return Score(split, name, estimate, deviation, *ends, tuple(values), n_examples)
+
+
+def mean_of(mean: float, deviation: float | None, n: int, level: float) -> Estimate:
+    """Returns a mean over seeds with Student's interval, which one seed does not have.
+
+    Args:
+        mean: The mean.
+        deviation: The standard deviation over seeds; of one seed it does not matter.
+        n: How many there are.
+        level: Coverage of the interval.
+    """
+    from scipy.stats import t
+
+    if n < 2 or deviation is None:
+        return Estimate(mean)
+    half = float(t.ppf(0.5 + level / 2, n - 1)) * deviation / math.sqrt(n)
+    return Estimate.of(mean, mean - half, mean + half)

@@ -46,7 +46,7 @@ MIN_GRID = 3
 _EARLY = 0.75
 
 SYMBOLS = {"n_params": "N", "n_examples": "D", "train_flops": "C", "epochs": "epochs"}
-_NOUNS = {
+NOUNS = {
     "n_params": "model size",
     "n_examples": "data size",
     "train_flops": "compute budget",
@@ -62,7 +62,7 @@ def symbol(axis: str) -> str:
 def _counted(n: int, axis: str) -> str:
     """Returns such as `4 model sizes`, or `4 values of n_experts`."""
     ending = "s" if n != 1 else ""
-    return f"{n} {_NOUNS[axis]}{ending}" if axis in _NOUNS else f"{n} value{ending} of {axis}"
+    return f"{n} {NOUNS[axis]}{ending}" if axis in NOUNS else f"{n} value{ending} of {axis}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,7 +353,7 @@ def training_points(designs: pd.DataFrame) -> Points:
         raise FitError(
             f"how to split compute between size and training needs runs of {MIN_GRID} model sizes and "
             f"{MIN_GRID} lengths at one data size, got {largest['n_params'].nunique()} sizes at "
-            f"D = {levels[0]:,.0f} ({seen} examples); vary the length, as sampling.method = 'isoflop' does"
+            f"D = {levels[0]:,.0f} ({seen} examples); vary the length too"
         )
     kind, value = max(grids, key=lambda grid: int((runs[grid[0]] == grid[1]).sum()))
     keep = ("train_flops", "unique", "passes")

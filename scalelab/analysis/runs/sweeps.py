@@ -38,8 +38,8 @@ class Sweep:
         n_examples: Training examples.
         n_steps: Optimizer steps; NaN where unknown.
         option: The option of the optimizer that was swept.
-        rows: By rising value: `value`, `loss` (mean over seeds), `loss_std` and `n_runs`; a value at which
-            runs diverged has no loss.
+        rows: By rising value: `value`, `loss` (mean over seeds), `loss_std`, `n_runs` and `first_run`, the
+            trial of the first run; a value at which runs diverged has no loss and no run.
         best: The value between those tried at which the loss is least.
         loss: The loss there.
         error: Its relative standard error.
@@ -246,7 +246,11 @@ def _beside(chosen: Array, best: int, *, inside: bool) -> float:
 def _tried(rows: pd.DataFrame, diverged: list[Any]) -> pd.DataFrame:
     import pandas as pd
 
-    shown = rows.rename(columns={"swept_value": "value"})[["value", "loss", "loss_std", "n_runs"]]
-    beyond = pd.DataFrame({"value": diverged, "loss": np.nan, "loss_std": np.nan, "n_runs": 0})
+    shown = rows.rename(columns={"swept_value": "value"})[
+        ["value", "loss", "loss_std", "n_runs", "first_run"]
+    ]
+    beyond = pd.DataFrame(
+        {"value": diverged, "loss": np.nan, "loss_std": np.nan, "n_runs": 0, "first_run": ""}
+    )
     every = pd.concat([shown, beyond]) if diverged else shown
     return every.sort_values("value", ignore_index=True)

@@ -31,7 +31,6 @@ Ids = NDArray[np.int64]
 
 MIN_DESIGNS = 20
 COMPONENTS = ("architecture", "optimizer")
-PREFIXES = ("dataset_", "architecture_", "optimizer_", "training_")
 _MAX_LEVELS = 32
 _SHARED = 0.5
 
@@ -73,7 +72,7 @@ class Design(NamedTuple):
 
 def choice_columns(done: pd.DataFrame) -> list[str]:
     """Returns the columns that are choices, whether or not they vary."""
-    return [*COMPONENTS, "n_examples", *option_columns(done, PREFIXES)]
+    return [*COMPONENTS, "n_examples", *option_columns(done)]
 
 
 def count_designs(done: pd.DataFrame, choices: Sequence[str] | None = None) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scalelab.analysis.cores import Progress, each
 from scalelab.analysis.estimate import Refusal, attempt
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.design import MIN_DESIGNS, Design, count_designs, design_of
@@ -25,21 +26,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_RUNS = 20_000
+_HEAVY = 2000
+"""Of more runs a model takes seconds."""
 
 
-def tree_models(done: pd.DataFrame, *, level: float = 0.9, seed: int = 0) -> tuple[TreeModel | Refusal, ...]:
+def tree_models(
+    done: pd.DataFrame, *, level: float = 0.9, seed: int = 0, progress: Progress | None = None
+) -> tuple[TreeModel | Refusal, ...]:
     """Fits a forest for every dataset and metric: over all runs, and for each of several optimizers.
 
     Args:
         done: Finished runs, as `scalelab.analysis.runs.designs.finished_runs` returns them.
         level: Coverage of the intervals.
         seed: Seed of everything random.
+        progress: Is told how many models are done.
 
     Returns:
         One model a dataset and scope, with permutation importances; refusals are among them.
     """
     short = partial(tree_model, measures=("permutation",), blocks=4, refits=4, level=level, seed=seed)
-    return tuple(short(rows, dataset, scope, metric) for dataset, metric, scope, rows in tasks(done))
+    asked = list(tasks(done))
+    heavy = max((len(rows) for *_, rows in asked), default=0) > _HEAVY
+    return each(partial(_asked, short), asked, "tree models", progress, heavy=heavy)
+
+
+def _asked(
+    short: Callable[..., TreeModel | Refusal], task: tuple[str, str, str, pd.DataFrame]
+) -> TreeModel | Refusal:
+    dataset, metric, scope, rows = task
+    return short(rows, dataset, scope, metric)
 
 
 def tasks(done: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:

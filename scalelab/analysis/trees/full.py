@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scalelab.analysis.cores import Progress
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.trees.design import design_of
 from scalelab.analysis.trees.effects import effects_of
@@ -41,7 +42,12 @@ class FullTrees:
 
 
 def full_trees(
-    done: pd.DataFrame, *, choices: Sequence[str] | None = None, level: float = 0.9, seed: int = 0
+    done: pd.DataFrame,
+    *,
+    choices: Sequence[str] | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> FullTrees:
     """Fits a forest, a boosted model and XGBoost to every dataset and metric: over all runs and by optimizer.
 
@@ -50,14 +56,18 @@ def full_trees(
         choices: The columns to predict from; by default those of components, training and data size.
         level: Coverage of the intervals.
         seed: Seed of everything random.
+        progress: Is told how many models are done.
 
     Raises:
         FitError: A column of `choices` leaks the objective.
     """
     results: list[TreeModel | Refusal] = []
     effects: list[Effects] = []
-    for dataset, metric, scope, rows in tasks(done):
-        for learner in LEARNERS:
+    asked = list(tasks(done))
+    for number, (dataset, metric, scope, rows) in enumerate(asked):
+        for kind, learner in enumerate(LEARNERS):
+            if progress:
+                progress("tree models", len(LEARNERS) * number + kind, len(LEARNERS) * len(asked))
             result = tree_model(
                 rows, dataset, scope, metric, learner=learner, choices=choices, level=level, seed=seed
             )

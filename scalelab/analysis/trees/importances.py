@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-BLOCKS = 5
-REFITS = 8
+BLOCKS = 4
+REFITS = 6
 """Blocks of refits, and refits a block."""
 MANY_RUNS = 2000
 """With more runs than this half as many refits tell the same."""

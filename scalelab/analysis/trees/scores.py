@@ -62,6 +62,8 @@ def resamples(units: NDArray[np.int64], seed: int) -> Array:
 def interval(draws: Array, level: float) -> Array:
     """Returns the ends of the middle part of finite draws (draws, ...), shape (2, ...)."""
     known = np.where(np.isfinite(draws), draws, np.nan)
+    if not known.size:
+        return np.empty((2, *known.shape[1:]))
     return np.nanquantile(known, [0.5 - level / 2, 0.5 + level / 2], axis=0)
 
 

@@ -18,13 +18,11 @@ from scalelab.plugins import Catalog, Kind
 from scalelab.plugins.libraries import files_of
 from scalelab.records import Frozen, Trial
 from scalelab.supervise.workbench import Selection
+from scalelab.trainers import components_of
 from scalelab.version import __version__
 
 Wish = Literal["go on", "interrupt", "end"]
 """What the coordinator wants: on `"interrupt"` trials write a checkpoint; then, as on `"end"`, jobs end."""
-
-
-_KINDS: tuple[Kind, ...] = ("dataset", "architecture", "optimizer")
 
 
 class Needs(Frozen):
@@ -50,9 +48,7 @@ class Needs(Frozen):
     def of(cls, trials: Iterable[Trial], catalog: Catalog, **rest: Any) -> Self:
         """Returns what jobs must find to train trials; `rest` are the other attributes."""
         found = {
-            (kind, spec.name, spec.version)
-            for trial in trials
-            for kind, spec in zip(_KINDS, (trial.dataset, trial.architecture, trial.optimizer), strict=True)
+            (kind, spec.name, spec.version) for trial in trials for kind, spec in components_of(trial).items()
         }
         files = files_of(catalog, [(kind, name) for kind, name, _ in found])
         return cls(components=tuple(sorted(found)), files=files, scalelab_version=__version__, **rest)

@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_bars(axes: Axes, panel: Bars, *, first: bool) -> None:
-    """Draws bars with their intervals and what noise reaches; only the first panel of a row has labels."""
+def draw_bars(axes: Axes, panel: Bars, *, named: bool) -> None:
+    """Draws bars with their intervals and what noise reaches; rows may be named by a panel at their left."""
     places = np.arange(len(panel.rows))[::-1]
     values, lower, upper = panel.values.T
     known, noisy = np.isfinite(values), np.isfinite(panel.noise)
-    tints = [color(0) if matters else MUTED for matters in panel.matters]
-    axes.barh(places, np.where(known, values, 0.0), height=0.62, color=tints, alpha=0.85, zorder=2)
+    fills = [color(0) if matters else "none" for matters in panel.matters]
+    edges = [color(0) if matters else MUTED for matters in panel.matters]
+    axes.barh(places, np.where(known, values, 0.0), height=0.62, color=fills, edgecolor=edges, zorder=2)
     axes.hlines(places[known], lower[known], upper[known], color=INK, linewidth=1.1, zorder=3)
     axes.vlines(
         panel.noise[noisy], places[noisy] - 0.5, places[noisy] + 0.5, color=color(1), linewidth=1.1, zorder=4
     )
     axes.axvline(0.0, color=MUTED, linewidth=0.8, zorder=1)
     axes.set_title(panel.title, loc="left")
-    axes.set_yticks(places, panel.rows if first else [""] * len(places))
+    axes.set_yticks(places, panel.rows if named else [""] * len(places))
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(places) - 0.4)
     axes.grid(axis="y", visible=False)

@@ -1,23 +1,20 @@
-"""Pixels of a whole figure: its panels laid out and drawn, as PNG and SVG files or inside a page.
+"""Pixels of a whole figure: its panels laid out and drawn, as files.
 
 Uses Matplotlib's objects without pyplot: there is no global state, no window, and nothing to close.
 """
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.errors import InputError
 from scalelab.report.drawing.bars import draw_bars, draw_boxes
 from scalelab.report.drawing.panels import LevelColors, draw_panel, look_at_the_points
 from scalelab.report.drawing.reliability import draw_reliability
-from scalelab.report.drawing.style import CSS_COLORS, new_figure, styled
+from scalelab.report.drawing.style import drawable, new_figure, styled
+from scalelab.report.folders import writing_into
 from scalelab.report.parts import Bars, Boxes, Figure, Panel, Reliability
 
 if TYPE_CHECKING:
@@ -28,9 +25,12 @@ _PANEL = (3.5, 3.1)
 _ROW = 0.26
 _BOX = 0.42
 _IN_A_ROW = 3
-_DPI = 200
-_REM_A_POINT = 0.095
-"""Shows every figure of a page at one scale: three panels fill it."""
+_FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 200},
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
+"""By ending what is said when a figure is saved: the same numbers give the same bytes."""
 
 
 def draw(content: Figure) -> matplotlib_figure.Figure:
@@ -42,6 +42,7 @@ def draw(content: Figure) -> matplotlib_figure.Figure:
     Returns:
         A Matplotlib figure with a transparent background.
     """
+    content = drawable(content)
     with styled():
         if isinstance(content.panels[0], Reliability):
             figure = draw_reliability([panel for panel in content.panels if isinstance(panel, Reliability)])
@@ -55,7 +56,7 @@ def draw(content: Figure) -> matplotlib_figure.Figure:
 
 
 def save(figures: Sequence[Figure], folder: Path) -> list[Path]:
-    """Writes every figure as PNG and SVG.
+    """Writes every figure as PNG, SVG and PDF.
 
     Args:
         figures: Their numbers.
@@ -68,67 +69,35 @@ def save(figures: Sequence[Figure], folder: Path) -> list[Path]:
         InputError: The folder cannot be written.
     """
     paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder, "figures"):
         for content in figures:
             figure = draw(content)
-            for ending, options in (("png", {"dpi": _DPI}), ("svg", {"metadata": {"Date": None}})):
+            for ending, options in _FORMATS.items():
                 path = folder / f"{content.name}.{ending}"
                 with styled(svg_fonttype="path"):
                     figure.savefig(path, facecolor="white", **options)
                 paths.append(path)
-    except OSError as error:
-        raise InputError(f"figures cannot be written to {folder}: {error.strerror or error}") from error
     return paths
-
-
-def svg_text(content: Figure) -> str:
-    """Draws a figure as an SVG document whose text stays text."""
-    figure = draw(content)
-    buffer = io.StringIO()
-    with styled(svg_fonttype="none"):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def inline_svg(content: Figure) -> str:
-    """Draws a figure as an SVG element that can stand inside a page with others.
-
-    It has no prologue and no metadata with their addresses, identifiers that are unique by the figure's name,
-    and instead of the colors of `scalelab.report.drawing.style` those of the page's theme.
-    """
-    document = svg_text(content)
-    svg = document[document.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
-    own = re.sub(r"[^A-Za-z0-9_-]+", "-", content.name)
-    for reference in ('id="', 'href="#', "url(#"):
-        svg = re.sub(r"(?<![\w-])" + re.escape(reference), f"{reference}{own}-", svg)
-    for color, variable in CSS_COLORS.items():
-        svg = svg.replace(color, variable)
-    width = float(re.search(r'\bwidth="([\d.]+)pt"', svg)[1])  # type: ignore[index]
-    svg = re.sub(r'^<svg (?:(?:width|height)="[^"]*" )*', "", svg)
-    # Text without a color of its own would be black, whatever the theme: hence the fill.
-    size = f'style="max-width: {width * _REM_A_POINT:.0f}rem"'
-    opening = f'<svg role="img" aria-label="{html.escape(content.title)}" fill="var(--ink)" {size} '
-    return re.sub(r"\n\s*\n+", "\n", opening + svg).strip()
 
 
 def _draw_rows(content: Figure) -> matplotlib_figure.Figure:
     """Draws panels of horizontal rows side by side, and what stands beside them."""
     panels = content.panels
     rows = max(len(panel.rows) for panel in panels if isinstance(panel, (Bars, Boxes)))
+    # A panel whose rows are those of the panel before it needs no second names for them.
+    shown = [panel.rows if isinstance(panel, Bars) else () for panel in panels]
+    named = [bool(own) and own != before for own, before in zip(shown, [(), *shown], strict=False)]
     if isinstance(panels[0], Boxes):
         width, height = 6.4, 1.0 + _BOX * rows
     else:
-        width, height = max(5.0, 2.1 * len(panels) + 1.6), 1.0 + _ROW * rows
+        width, height = max(5.0, 2.1 * len(panels) + 1.6 * sum(named)), 1.0 + _ROW * rows
     beside = any(isinstance(panel, Panel) for panel in panels)
     figure = new_figure(width, max(height, _PANEL[1]) if beside else height)
     shares = [1.25 if isinstance(panel, Panel) else 1.0 for panel in panels]
     all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=shares)[0]
-    for index, (axes, panel) in enumerate(zip(all_axes, panels, strict=True)):
+    for axes, panel, first in zip(all_axes, panels, named, strict=True):
         if isinstance(panel, Bars):
-            draw_bars(axes, panel, first=index == 0)
+            draw_bars(axes, panel, named=first)
         elif isinstance(panel, Boxes):
             draw_boxes(axes, panel)
         elif isinstance(panel, Panel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.arrays import Array
-from scalelab.report.drawing.style import GRID, MUTED, PAPER, SEQUENTIAL, color, log_axis, marker
+from scalelab.report.drawing.style import GRID, MUTED, PAPER, SEQUENTIAL, color, dashes, log_axis, marker
 from scalelab.report.numbers import AXIS_LABELS
 from scalelab.report.parts import Line, Panel
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MANY = 12
-_DASHED = (0, (3, 2))
 _TURNED = 3
 
 
@@ -68,20 +67,32 @@ def draw_panel(axes: Axes, panel: Panel, level_color: Callable[[float], Any] | N
             tint = level_color(series.level)
         if series.others is not None:
             axes.scatter(
-                series.others[:, 0], series.others[:, 1], s=10, color=tint, alpha=0.3, linewidths=0, zorder=2
+                series.others[:, 0],
+                series.others[:, 1],
+                s=9,
+                facecolors="none",
+                edgecolors=tint,
+                linewidths=0.6,
+                zorder=2,
             )
         if series.line is not None and panel.ticks:
             _at_ticks(axes, series.line, tint)
         elif series.line is not None:
             label = series.label if series.points is None else ""
-            _draw_line(axes, series.line, {"color": tint, "linewidth": width, "label": label or None})
+            look = {
+                "color": tint,
+                "linewidth": width,
+                "linestyle": dashes(series.color),
+                "label": label or None,
+            }
+            _draw_line(axes, series.line, look)
         if series.points is not None:
             _draw_points(axes, series.points, tint, {"label": series.label, "marker": marker(series.color)})
     _finish(axes, panel)
 
 
 def _draw_line(axes: Axes, line: Line, look: dict[str, Any]) -> None:
-    """Draws a line with its bands: solid where there are data, dashed beyond them."""
+    """Draws a line with its bands: strong where there are data, thin beyond them."""
     x, y, *band = line.values.T
     tint = look["color"]
     step: Any = "post" if line.steps else None
@@ -94,7 +105,7 @@ def _draw_line(axes: Axes, line: Line, look: dict[str, Any]) -> None:
     axes.plot(x[inside], y[inside], **look)
     if not inside.all():
         edge = max(int(inside.sum()) - 1, 0)
-        axes.plot(x[edge:], y[edge:], **look | {"linestyle": _DASHED, "linewidth": 1.2, "label": None})
+        axes.plot(x[edge:], y[edge:], **look | {"linewidth": 0.7, "label": None})
 
 
 def _at_ticks(axes: Axes, line: Line, tint: Any) -> None:

@@ -16,6 +16,7 @@ from scalelab.report.names import family_names, family_of, led, said_once, whose
 from scalelab.report.numbers import interval, plain, short
 from scalelab.report.outcomes import axis_label
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.runs import Runs, runs_of
 from scalelab.report.sections.topic import Topic, figure
 
 _LINE = 40
@@ -97,13 +98,19 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     own = [one for one in found if one.family.dataset == dataset][:MAX_PANELS]
     if own:
         label, loss = "Compute-optimal parameters N", axis_label("loss", analysis.on)
-        panels = [Panel(name(one.family), "n_params", loss, tuple(_budgets(one))) for one in own]
-        yield figure("isoflops", suffix, panels, dataset=dataset)
+        panels = [
+            Panel(name(one.family), "n_params", loss, tuple(_budgets(one, runs_of(analysis)))) for one in own
+        ]
+        # Of a grid whose runs each have a compute of their own there is nothing to compare at one.
+        if panels := [panel for panel in panels if any(map(_has_sizes, panel.series))]:
+            lined = any(series.line is not None for panel in panels for series in panel.series)
+            words = "; lines: the law L(N, D) at that compute" if lined else ""
+            yield figure("isoflops", suffix, panels, dataset=dataset, lines=words)
         panels = [Panel(name(one.family), "train_flops", label, tuple(_approaches(one))) for one in own]
         yield figure("optimum", suffix, panels, dataset=dataset)
 
 
-def _budgets(one: FamilyOptimum) -> Iterator[Series]:
+def _budgets(one: FamilyOptimum, runs: Runs) -> Iterator[Series]:
     n, loss, known, examples = array(one.points.rows, "n_params", "loss", "train_flops", "n_examples").T
     flops = np.where(np.isfinite(known), known, one.flops_per * n * examples)
     labels = budgets_of(flops)
@@ -111,12 +118,18 @@ def _budgets(one: FamilyOptimum) -> Iterator[Series]:
         inside = labels == label
         budget = float(np.exp(np.mean(np.log(flops[inside]))))
         line = None
-        if one.found.fit is not None and inside.sum() > 1:
+        if one.found.fit is not None and np.ptp(n[inside]) > 0:
             sizes = curve_scales(n[inside])
             at = {"n_params": sizes, "n_examples": budget / one.flops_per / sizes}
             values = np.column_stack([sizes, one.found.fit.predict(at)])
             line = Line(values, data_end=float(n[inside].max()))
-        yield Series(points=np.column_stack([n, loss])[inside], line=line, level=budget)
+        own = runs.of_rows(one.points.rows[inside])
+        yield Series(points=np.column_stack([n, loss])[inside], line=line, level=budget, runs=own)
+
+
+def _has_sizes(budget: Series) -> bool:
+    """Whether runs of one compute differ in size."""
+    return budget.points is not None and bool(np.ptp(budget.points[:, 0]) > 0)
 
 
 def _approaches(one: FamilyOptimum) -> Iterator[Series]:

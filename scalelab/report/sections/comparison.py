@@ -11,7 +11,7 @@ from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
 from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import grouped, known, led
-from scalelab.report.numbers import greek, percent, plain, short, short_interval, times, with_sign
+from scalelab.report.numbers import formatted, greek, percent, plain, short, short_interval, times, with_sign
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table
 from scalelab.report.sections.topic import Topic, figure
 
@@ -79,8 +79,8 @@ def _row(pair: Pair, group: Group, level: str) -> dict[str, str]:
         "pair": f"{pair.second} / {pair.first}",
         "exponents": f"{greek(pair.exponent)} {plain(pair.values[1])} / {plain(pair.values[0])}",
         f"difference [{level}]": with_sign(pair.difference),
-        "p (LR)": f"{pair.test.p_lr:.2g}",
-        "p (bootstrap, Holm)": f"{pair.test.p_holm:.2g}",
+        "p (LR)": formatted(pair.test.p_lr, ".2g"),
+        "p (bootstrap, Holm)": formatted(pair.test.p_holm, ".2g"),
         f"{kind} at {scale}": _multiplier(pair),
         "one factor": _factor(pair),
         "lower loss beyond": "; ".join(crossings) or f"none up to {short(pair.horizon, unit)}",

@@ -10,12 +10,13 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.designs import split
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, array
+from scalelab.report.runs import Runs, runs_of
 from scalelab.report.sections.topic import Topic, figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_CURVES = 60
+MAX_CURVES = 12
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
@@ -25,17 +26,19 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     runs = analysis.runs[analysis.runs["dataset_label"] == dataset].dropna(subset=["n_params"])
     panels = []
     for (optimizer,), own in list(split(runs, ["optimizer"]))[:MAX_PANELS]:
-        series = tuple(_series(own, analysis.curves))
+        series = tuple(_series(own, analysis.curves, runs_of(analysis)))
         if series:
             panels.append(Panel(str(optimizer), "train_flops", "Validation loss", series))
     if panels:
         yield figure("curves", suffix, panels, dataset=dataset, most=str(MAX_CURVES))
 
 
-def _series(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Series]:
+def _series(runs: pd.DataFrame, curves: pd.DataFrame, known: Runs) -> Iterator[Series]:
     ordered = runs.sort_values(["n_params", "n_examples"], kind="stable")
     picks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_CURVES)).round().astype(int))
-    chosen = ordered.iloc[picks].set_index("trial_id")["n_params"]
+    shown = ordered.iloc[picks].set_index("trial_id")
+    chosen = shown["n_params"]
+    best_steps = shown["best_step"].to_dict() if "best_step" in shown.columns else {}
     points = curves[curves["trial_id"].isin(chosen.index)].dropna(subset=["train_flops", "loss"])
     if "attempt" in points.columns:
         points = points[points["attempt"] == points.groupby("trial_id")["attempt"].transform("max")]
@@ -43,8 +46,22 @@ def _series(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Series]:
     by_trial = {trial_id: own for (trial_id,), own in split(points, ["trial_id"])}
     for trial_id, n_params in chosen.items():
         if trial_id in by_trial:
-            values = array(by_trial[trial_id], "train_flops", "loss")
-            yield Series(line=Line(values), level=float(n_params))
+            own = by_trial[trial_id]
+            values = array(own, "train_flops", "loss")
+            best = values[[_best(own, best_steps.get(trial_id))]]
+            yield Series(
+                line=Line(values),
+                points=best,
+                others=values[-1:],
+                level=float(n_params),
+                run=known.of(trial_id),
+            )
+
+
+def _best(curve: pd.DataFrame, best_step: float | None) -> int:
+    """Returns the row of a curve that the run counts by: its recorded best step, else its lowest loss."""
+    recorded = np.flatnonzero(curve["step"].to_numpy() == best_step)
+    return int(recorded[0]) if recorded.size else int(np.argmin(curve["loss"].to_numpy(dtype=float)))
 
 
 TOPIC = Topic("curves", "Learning curves", figures=_figures)

@@ -16,13 +16,13 @@ from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.trees.result import ALL, TreeModel
 from scalelab.report.names import grouped
-from scalelab.report.numbers import interval, percent, plain, short
+from scalelab.report.numbers import Shown, formatted, interval, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.design_figures import MEASURES, design_figures
 from scalelab.report.sections.topic import Topic
 from scalelab.report.sections.trees import NOISE, important_choices, refused_table, scope_words
 
-_SHOWN_PAIRS = 5
+_SHOWN_PAIRS, _MOST_PAIRS = 5, 15
 _SHOWN_DRAWS = (1, 3, 10, 30, 100)
 _SHOWN_BUDGETS = 5
 
@@ -91,7 +91,7 @@ def _importance_tables(design: DesignSpace) -> Iterator[Table]:
                 {
                     "choice": choice,
                     **{title: _importance(table.loc[choice]) for title, table in found.items()},
-                    "Spearman": f"{trend:+.2f}" if np.isfinite(trend) else "",
+                    "Spearman": formatted(trend, "+.2f"),
                     "significant in": f"{significant[choice]} of {len(found)}",
                 }
             )
@@ -105,12 +105,16 @@ def _importance_tables(design: DesignSpace) -> Iterator[Table]:
 
 
 def _importance(row: Any) -> str:
-    return _triple(row, "importance") if row["matters"] else f"({plain(float(row['importance']), 2)})"
+    found = _triple(row, "importance")
+    if row["matters"] or not isinstance(found, Shown):
+        return found
+    return Shown.of(f"({plain(found.value, 2)})", found.value, more=found.more)
 
 
 def _interaction_tables(design: DesignSpace, *, whole: bool) -> Iterator[Table]:
     for effects in design.trees.effects:
         pairs = effects.interactions
+        strong = min(int(pairs["matters"].sum()), _MOST_PAIRS) if whole else 0
         rows = [
             {
                 "choices": f"{row['first']} × {row['second']}",
@@ -118,10 +122,12 @@ def _interaction_tables(design: DesignSpace, *, whole: bool) -> Iterator[Table]:
                 "without interaction": plain(row["noise"], 2),
                 "": "" if row["matters"] else NOISE,
             }
-            for row in (pairs if whole else pairs.head(_SHOWN_PAIRS)).to_dict("records")
+            for row in pairs.head(max(strong, _SHOWN_PAIRS)).to_dict("records")
         ]
         if rows:
-            cut = [f"{len(rows)} of {len(pairs)} pairs shown"] if len(rows) < len(pairs) else ()
+            cut = (
+                [f"{len(rows)} of {len(pairs)} pairs shown, the strongest"] if len(rows) < len(pairs) else ()
+            )
             title = f"Interactions: {effects.dataset}, {scope_words(effects.scope)}"
             yield Table.of(title, rows, numbers=slice(1, 3), notes=cut, folded=True)
 
@@ -174,7 +180,7 @@ def _comparison_tables(design: DesignSpace) -> Iterator[Table]:
                 "by": row["by"],
                 "spaces": f"{row['first']}, {row['second']}",
                 "lower median": row["better"],
-                "KS distance": f"{row['distance']:.3f}",
+                "KS distance": formatted(row["distance"], ".3f"),
                 "p": _p(row["p"]),
                 "p (Holm)": _p(row["p_holm"]),
                 "distance at equal FLOPs": plain(row["distance_normalized"]),
@@ -190,7 +196,7 @@ def _comparison_tables(design: DesignSpace) -> Iterator[Table]:
 def _p(value: float) -> str:
     if not np.isfinite(value):
         return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return Shown.of("<0.001", value) if value < 0.001 else formatted(value, ".3f")
 
 
 def _front_tables(design: DesignSpace) -> Iterator[Table]:
@@ -219,7 +225,8 @@ def _at(front: FrontBand, budget: float) -> str:
     row = affordable.iloc[-1]
     upper = float(row["upper"])
     end = f"{upper:.3f}" if np.isfinite(upper) else "none"
-    return f"{row['error']:.3f} [{row['lower']:.3f}, {end}]"
+    text = f"{row['error']:.3f} [{row['lower']:.3f}, {end}]"
+    return Shown.of(text, row["error"], more={"lower": row["lower"], "upper": upper})
 
 
 def _range_tables(design: DesignSpace) -> Iterator[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,7 +68,8 @@ def _importances(models: list[TreeModel], suffix: str, words: Mapping[str, str])
     panels = (
         importance_bars(head, own[learner].ranking(measure), choices) for learner, measure, head in MEASURES
     )
-    return figure("design-importances", suffix, panels, **words, scope=scope_words(first.scope))
+    found = figure("design-importances", suffix, panels, **words, scope=scope_words(first.scope))
+    return replace(found, apart=first.scope != ALL)
 
 
 def _effects(effects: Effects, suffix: str, words: Mapping[str, str]) -> Iterator[Figure]:
@@ -121,7 +123,7 @@ def _distributions(found: list[Distribution], suffix: str, words: Mapping[str, s
         shares.append(Panel(title, label, "Share of designs", tuple(below), log_x=False, log_y=False))
         best.append(Panel(title, "Designs drawn", label, tuple(drawn), log_y=False))
     yield figure("design-edf", suffix, shares, **words)
-    yield figure("design-best-of", suffix, best, **words)
+    yield replace(figure("design-best-of", suffix, best, **words), apart=True)
 
 
 def _fronts(fronts: list[FrontBand], suffix: str, words: Mapping[str, str]) -> Figure:
@@ -131,7 +133,7 @@ def _fronts(fronts: list[FrontBand], suffix: str, words: Mapping[str, str]) -> F
     for cost, own in grouped(fronts, lambda front: front.cost).items():
         series = tuple(_front(front, optimizers.index(front.optimizer)) for front in own)
         panels.append(Panel("", cost, label, series, log_y=False))
-    return figure("design-fronts", suffix, panels, **words)
+    return replace(figure("design-fronts", suffix, panels, **words), apart=True)
 
 
 def _front(front: FrontBand, color: int) -> Series:

@@ -11,10 +11,11 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.frontier import Front
 from scalelab.analysis.runs.uncounted import compute_doubts
 from scalelab.arrays import Array
-from scalelab.report.names import grouped, known, led
-from scalelab.report.numbers import plain, short
+from scalelab.report.names import grouped, known
+from scalelab.report.numbers import Shown, plain, short
 from scalelab.report.outcomes import WORDS, axis_label
 from scalelab.report.parts import Figure, Line, Panel, Series, Table, array
+from scalelab.report.runs import Run, Runs, runs_of
 from scalelab.report.sections.topic import Topic, figure
 
 _SHOWN_FRONT = 6
@@ -29,32 +30,15 @@ def _missing(analysis: Analysis) -> str:
     return "" if analysis.fronts else "no run has both an objective and a cost in FLOPs"
 
 
-def _lines(analysis: Analysis) -> Iterator[str]:
-    fronts = sorted(
-        (front for front in analysis.fronts if front.cost == "forward_flops"),
-        key=lambda front: (front.dataset, front.metric),
-    )
-    for (dataset, metric), own in grouped(fronts, lambda front: (front.dataset, front.metric)).items():
-        sign = 1 if own[0].direction == "maximize" else -1
-        best = max(own, key=lambda front: sign * front.points["objective"].iloc[-1])
-        top = best.points.iloc[-1]
-        size = short(float(top["n_params"]))
-        of_size = f" of {size} parameters" if size else ""
-        cost = _cost(top.to_dict(), "forward_flops", "at least ")
-        yield (
-            f"The best {WORDS[analysis.on]}{metric} on {dataset} is {plain(float(top['objective']))}: "
-            f"{known(str(top['architecture'])) or 'a model'}{of_size}{led(', ', best.optimizer)}, "
-            f"{cost} per forward pass."
-        )
-
-
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     """Yields a table for each dataset, metric and cost, cheapest designs first."""
     for fronts in grouped(analysis.fronts, lambda front: (front.dataset, front.metric, front.cost)).values():
         first = fronts[0]
         cost = "forward" if first.cost == "forward_flops" else "training"
         n_all = sum(len(front.points) for front in fronts)
-        rows = [row for front in fronts for row in _rows(front, cost, n_all if whole else _SHOWN_FRONT)]
+        runs = runs_of(analysis)
+        made = [one for front in fronts for one in _rows(front, cost, n_all if whole else _SHOWN_FRONT, runs)]
+        rows = [row for _, row in made]
         better_is = f"{better(first.direction)} is better"
         what = f"{WORDS[analysis.on]}{first.metric}"
         shown = f"{len(rows)} of {n_all} designs on the fronts shown"
@@ -66,15 +50,16 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             notes=[*([shown] if len(rows) < n_all else []), *short_of],
             optional=("seeds",),
             folded=True,
+            runs=[run for run, _ in made],
         )
 
 
-def _rows(front: Front, cost: str, limit: int) -> Iterator[dict[str, str]]:
-    """Yields at most so many rows, evenly spaced, the first and the last among them."""
+def _rows(front: Front, cost: str, limit: int, runs: Runs) -> Iterator[tuple[Run, dict[str, str]]]:
+    """Yields at most so many rows with their designs, evenly spaced, the first and the last among them."""
     n = len(front.points)
     shown = range(n) if n <= limit else [round(i * (n - 1) / (limit - 1)) for i in range(limit)]
     for row in front.points.iloc[list(shown)].to_dict("records"):
-        yield {
+        cells = {
             "optimizer": known(front.optimizer),
             "architecture": known(str(row["architecture"])),
             f"{cost} cost": _cost(row, front.cost, "≥ "),
@@ -83,11 +68,14 @@ def _rows(front: Front, cost: str, limit: int) -> Iterator[dict[str, str]]:
             "parameters": short(row["n_params"]),
             "examples": short(row["n_examples"]),
         }
+        yield runs.of(row["first_run"]), cells
 
 
 def _cost(row: Mapping[Hashable, Any], cost: str, bound: str) -> str:
     """Returns a cost, as a bound where it leaves an operator out."""
-    return f"{bound if row['uncounted'] else ''}{short(float(row[cost]), 'FLOP')}"
+    flops = float(row[cost])
+    shown = short(flops, "FLOP")
+    return Shown.of(f"{bound}{shown}", flops, unit="FLOP") if row["uncounted"] and shown else shown
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
@@ -99,7 +87,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     for number, (metric, fronts) in enumerate(grouped(own, lambda front: front.metric).items()):
         label, log_y = axis_label(metric, analysis.on), metric == "loss"
         panels = (
-            Panel("", cost, label, tuple(_series(of_cost, optimizers)), log_y=log_y)
+            Panel("", cost, label, tuple(_series(of_cost, optimizers, runs_of(analysis))), log_y=log_y)
             for cost, of_cost in grouped(fronts, lambda front: front.cost).items()
         )
         end = suffix + (f"-{number + 1}" if number else "")
@@ -107,7 +95,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         yield figure("front", end, panels, **words)
 
 
-def _series(fronts: list[Front], optimizers: list[str]) -> Iterator[Series]:
+def _series(fronts: list[Front], optimizers: list[str], runs: Runs) -> Iterator[Series]:
     cost = fronts[0].cost
     end = max(
         float(table[cost].max()) for front in fronts for table in (front.points, front.others) if len(table)
@@ -120,6 +108,8 @@ def _series(fronts: list[Front], optimizers: list[str]) -> Iterator[Series]:
             points=points,
             line=staircase(points, end),
             others=array(front.others, cost, "objective"),
+            runs=runs.of_rows(front.points),
+            other_runs=runs.of_rows(front.others),
         )
 
 
@@ -129,4 +119,4 @@ def staircase(points: Array, end: float) -> Line:
     return Line(np.vstack([corners, (max(end, corners[-1, 0]), corners[-1, 1])]), steps=True)
 
 
-TOPIC = Topic("fronts", "Pareto fronts", _missing, _lines, _tables, _figures)
+TOPIC = Topic("fronts", "Pareto fronts", _missing, tables=_tables, figures=_figures)

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
-from scalelab.analysis.families.fitted import AHEAD, AUTO, FittedLaw, curve_scales
+from scalelab.analysis.families.fitted import AHEAD, AUTO, FittedLaw, curve_scales, determined
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.runs.designs import split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
-from scalelab.arrays import Array
-from scalelab.law import MAX_EXPONENT
 from scalelab.report.names import family_names, family_of, known, law_symbol, led, said_once, whose
-from scalelab.report.numbers import AXIS_LABELS, AXIS_WORDS, greek, interval, percent, plain
+from scalelab.report.numbers import (
+    AXIS_LABELS,
+    AXIS_WORDS,
+    Shown,
+    formatted,
+    greek,
+    interval,
+    percent,
+    plain,
+    short,
+)
 from scalelab.report.outcomes import WORDS, axis_label, meaning
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.runs import FAMILY, Run, Runs, runs_of
+from scalelab.report.sections.residuals import misfit_table, residual_figure
 from scalelab.report.sections.topic import Topic, figure
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_EXACT = 1e-9
+_UNDETERMINED = "undetermined"
 _OF_ONE_FORM = (
     "auto: exponents and E are those of the form named, fitted alone; the loss ahead is the average of all "
     "forms with weak priors, and may lie below that E"
+)
+_FURTHER = (
+    f"loss at {AHEAD:.0f}×: that many times the largest of the law's own points, which may lie below the "
+    "largest run"
 )
 _BACKTEST = (
     "backtest: RMS log error of the same law where it predicted the held-out larger points from the smaller "
@@ -93,7 +104,7 @@ def _falls(analysis: Analysis) -> Iterator[str]:
         # Exponents of an average are those of its heaviest form, which may be another one in each family.
         if any(len(law.exponents) != 1 or law.law == AUTO for law in of_optimizers):
             continue
-        unknown = [law for law in of_optimizers if not determined(law, law.exponents[0])]
+        unknown = [law for law in of_optimizers if not known_exponent(law, law.exponents[0])]
         of_optimizers = [law for law in of_optimizers if law not in unknown]
         what = AXIS_WORDS.get(axis, axis)
         if unknown:
@@ -126,15 +137,9 @@ def _power(axis: str, law: FittedLaw) -> str:
     return f"{symbol(axis)}^-{plain(exponent.value)} {bounds}{towards}{optimizer}{doubt}"
 
 
-def determined(law: FittedLaw, parameter: str) -> bool:
-    """Whether a parameter may be called a finding: it has an interval with ends, none at a bound.
-
-    Points that follow the law exactly have no scatter to make an interval of, and need none.
-    """
-    if law.rms_log_error < _EXACT:
-        return parameter not in law.best.at_bounds
-    lower, upper = law.params[parameter].ends
-    return np.isfinite(lower) and upper < MAX_EXPONENT and parameter not in law.best.at_bounds
+def known_exponent(law: FittedLaw, name: str) -> bool:
+    """Whether the runs determine an exponent of a law."""
+    return determined(law.best, name, law.params[name])
 
 
 def weakly_determined(estimate: Estimate) -> bool:
@@ -156,6 +161,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes = said_once((name(family), words) for family, words in forms)
     untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
     notes += [_OF_ONE_FORM] if any(law.law == AUTO for law in analysis.fitted) else []
+    notes += [_FURTHER] if any(_ahead(law) != _UNDETERMINED for law in analysis.fitted) else []
     notes += [_BACKTEST] if rows else []
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
     optional = ("R²", "decades", "points")
@@ -167,11 +173,12 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         optional=optional,
     )
     doubts = [
-        (f"{law_symbol(law)} {name(law.family)}", words) for law in analysis.fitted for words in law.doubts
+        (f"{law_symbol(law)} {name(law.family)}", words) for law in analysis.fitted for words in _doubts(law)
     ]
     if doubts:
         yield Table("What to distrust in these laws", notes=tuple(said_once(doubts)))
     if whole and rows:
+        yield misfit_table(analysis.fitted, name)
         parameters = (
             {"family": name(law.family), "law": law.equation, "parameter": parameter, **_six_digits(one)}
             for law in analysis.fitted
@@ -182,7 +189,25 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
 
 def _six_digits(one: Estimate) -> dict[str, str]:
     values = zip(("estimate", "lower", "upper"), one, strict=True)
-    return {head: "" if value is None else f"{value:.6g}" for head, value in values}
+    return {head: "" if value is None else formatted(value, ".6g") for head, value in values}
+
+
+def _ahead(law: FittedLaw) -> str:
+    """Returns the loss far ahead, which only a law whose exponents the runs determine has."""
+    known = law.law == AUTO or all(known_exponent(law, name) for name in law.exponents)
+    if not known:
+        return _UNDETERMINED
+    axes = " and ".join(symbol(axis) for axis in law.points.axes)
+    scales = " and ".join(
+        short(scale, "FLOP" if axis.endswith("_flops") else "") for axis, scale in law.far.items()
+    )
+    return Shown.of(f"{interval(law.ahead)} at {scales}, {AHEAD:.0f}× {axes}", law.ahead.value)
+
+
+def _doubts(law: FittedLaw) -> Iterator[str]:
+    """Yields what to distrust in a law; of the loss far ahead only where that is said."""
+    said = _ahead(law) != _UNDETERMINED
+    yield from (words for words in law.doubts if said or not words.startswith(f"loss at {AHEAD:.0f}×"))
 
 
 def _rows(law: FittedLaw, name: str, level: str) -> Iterator[dict[str, str]]:
@@ -193,12 +218,12 @@ def _rows(law: FittedLaw, name: str, level: str) -> Iterator[dict[str, str]]:
         "law": law_symbol(law),
         f"exponent [{level}]": first,
         "irreducible E": interval(law.irreducible) if law.irreducible else "",
-        f"loss at {AHEAD:.0f}×": interval(law.ahead),
+        f"loss at {AHEAD:.0f}×": _ahead(law),
         "backtest": backtest_cell(law.backtest),
         "points": str(len(law.points.rows)),
         "decades": " × ".join(f"{span:.1f}" for span in law.points.decades.values()),
         "log RMS": _error(law),
-        "R²": f"{law.r2:.3f}",
+        "R²": formatted(law.r2, ".3f"),
     }
     yield row
     for exponent in others:
@@ -215,7 +240,7 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     for axis in _axes(own)[:MAX_PANELS]:
         laws = [law for law in own if law.axis == axis]
         series = tuple(
-            _law_series(law, name(law.family), labels.index(name(law.family)), analysis.runs) for law in laws
+            _law_series(law, name(law.family), labels.index(name(law.family)), analysis) for law in laws
         )
         places = {law.points.where for law in laws}
         title = law_symbol(laws[0]) + (f" {places.pop()}" if len(places) == 1 else "")
@@ -223,11 +248,18 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         panels.append(Panel(title.strip(), axis, label, series, log_y=log_y))
     if panels:
         yield figure("laws", suffix, panels, dataset=dataset, level=percent(analysis.level))
+    yield from residual_figure(
+        analysis,
+        [law for axis in _axes(own) for law in own if law.axis == axis],
+        lambda law: (name(law.family), labels.index(name(law.family))),
+        dataset,
+        suffix,
+    )
     joint = [law for law in own if law.axis == JOINT and len(law.points.axes) == 2][:MAX_PANELS]
     if joint:
         panels = [
             Panel(
-                name(law.family), law.points.axes[0], label, tuple(_grid_series(law)),
+                name(law.family), law.points.axes[0], label, tuple(_grid_series(law, runs_of(analysis))),
                 log_y=law.best.law.positive,
             )
             for law in joint
@@ -240,27 +272,35 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def _law_series(law: FittedLaw, label: str, color: int, runs: pd.DataFrame) -> Series:
+def _law_series(law: FittedLaw, label: str, color: int, analysis: Analysis) -> Series:
     (axis,) = law.points.axes
     rows, curve = law.points.rows, law.curve
     assert curve is not None
-    exponents = ", ".join(f"{greek(name)} = {plain(law.params[name].value, 2)}" for name in law.exponents)
+    exponents = ", ".join(
+        f"{greek(name)} = {plain(law.params[name].value, 2)}"
+        if known_exponent(law, name)
+        else f"{greek(name)} undetermined"
+        for name in law.exponents
+    )
     return Series(
         label=f"{label}: {exponents}" if exponents else label,
         color=color,
         points=array(rows, axis, "loss", "loss_std"),
         line=Line(array(curve, axis, "mean", "lower", "upper"), data_end=float(rows[axis].max())),
-        others=_others(law, runs) if axis == "train_flops" else None,
+        family=label,
+        runs=runs_of(analysis).of_rows(rows),
+        **(_others(law, analysis) if axis == "train_flops" else {}),
     )
 
 
-def _others(law: FittedLaw, runs: pd.DataFrame) -> Array:
-    """Returns training FLOPs and loss of the family's runs."""
-    family = runs[["dataset_label", "architecture", "optimizer"]] == list(law.family)
-    return array(runs[family.all(axis=1)].dropna(subset=["train_flops"]), "train_flops", "loss")
+def _others(law: FittedLaw, analysis: Analysis) -> dict[str, Any]:
+    """Returns training FLOPs and loss of the family's runs, and which these are."""
+    table = runs_of(analysis).table
+    own = table[(table[FAMILY] == list(law.family)).all(axis=1)].dropna(subset=["train_flops"])
+    return {"others": array(own, "train_flops", "loss"), "other_runs": tuple(map(Run, own["key"]))}
 
 
-def _grid_series(law: FittedLaw) -> Iterator[Series]:
+def _grid_series(law: FittedLaw, runs: Runs) -> Iterator[Series]:
     rows = law.points.rows
     first, second = law.points.axes
     scales = curve_scales(rows[first].to_numpy(dtype=float))
@@ -272,6 +312,7 @@ def _grid_series(law: FittedLaw) -> Iterator[Series]:
             points=array(cells, first, "loss", "loss_std"),
             line=Line(values, data_end=float(rows[first].max())),
             level=float(level),
+            runs=runs.of_rows(cells),
         )
 
 

@@ -12,6 +12,7 @@ from scalelab.analysis.trees.learners import N_TREES
 from scalelab.analysis.trees.validation import FOLDS, REPEATS
 from scalelab.report.numbers import percent
 from scalelab.report.parts import Table
+from scalelab.report.sections.again import data_tables
 from scalelab.report.sections.topic import Topic
 from scalelab.version import __version__
 
@@ -48,6 +49,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             continue
     rows = ({"setting": key, "value": value} for key, value in facts.items())
     yield Table.of("Settings and versions", rows, numbers=slice(0))
+    yield from data_tables(analysis)
 
 
 TOPIC = Topic("method", "How this was computed", tables=_tables, notes=_notes)

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.records import DEFAULT_TRAINER
 from scalelab.report.names import family_names, family_of, grouped, known
-from scalelab.report.numbers import percent, plain, short
+from scalelab.report.numbers import counted, percent, plain, short
 from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import Table
+from scalelab.report.runs import Run, Runs, runs_of
 from scalelab.report.sections.topic import Topic
 from scalelab.report.trial_names import TrialNames
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from scalelab.store.fleet import ClusterRun
 
 
+_MANY = 10**15
 _SPLITS = (
     "chosen by validation, whose best is therefore a little better than it is; the test split chose nothing",
 )
@@ -46,14 +49,21 @@ def studies_table(studies: Sequence[NamedTuple]) -> Table:
         heads[name] for name in columns if all(isinstance(row[name], (int, float)) for row in named)
     )
     rows = tuple(tuple(_cell(row[name]) for name in columns) for row in named)
-    return Table("", tuple(heads.values()), rows, counts)
+    idle = [
+        heads[name]
+        for name in ("interrupted", "running", "diverged", "failed")
+        if name in heads and not any(row[name] for row in named)
+    ]
+    optional = tuple(name for name in ("registered at", *idle) if name in heads.values())
+    return Table("", tuple(heads.values()), rows, counts, optional=optional)
 
 
 def cluster_lines(runs: Sequence[ClusterRun]) -> Iterator[str]:
     """Yields what a person wants to know of runs on clusters: machines, queue, what waits."""
     for run in runs:
         who = f"coordinator on {run.coordinator}" if run.coordinator else "its coordinator has ended"
-        yield f"{run.study} on {run.on}: {run.standing}; {run.waiting} trials wait; {who}"
+        waiting = f"{counted(run.waiting, 'trials')} {'waits' if run.waiting == 1 else 'wait'}"
+        yield f"{run.study} on {run.on}: {run.standing}; {waiting}; {who}"
         for job in run.jobs:
             device = f", device {job.device}" if job.device else ""
             at = f"trial {job.record_id.rpartition('-')[0]}" if job.record_id else "no trial"
@@ -73,6 +83,7 @@ def _cell(value: object) -> str:
 def plan_table(plan: Plan) -> Table:
     """Returns a study's trials with what they cost, alike trials (but for their seeds) in one row."""
     names = TrialNames([row.trial for row in plan.trials])
+    guests = sorted({row.trial.trainer.name for row in plan.trials} - {DEFAULT_TRAINER.name})
 
     def design(row: PlannedTrial) -> tuple[tuple[str, str], ...]:
         dataset = {"dataset": names.component(row.trial.dataset)} if names.datasets else {}
@@ -80,14 +91,22 @@ def plan_table(plan: Plan) -> Table:
             **dataset,
             "architecture": names.component(row.trial.architecture),
             "optimizer": names.optimizer(row.trial),
-            "examples": f"{row.trial.n_examples:,}",
-            "parameters": f"{row.n_params:,}",
-            "forward": at_least(short(row.forward_flops, "FLOP"), row.uncounted),
-            "training": at_least(short(row.train_flops, "FLOP"), row.uncounted),
-            "steps": f"{row.n_steps:,}",
-            "epochs": plain(row.epochs),
+            **({"trainer": names.component(row.trial.trainer)} if guests else {}),
+            "examples": _count(row.trial.n_examples or None),
+            "parameters": _count(row.n_params),
+            "forward": _flops(row.forward_flops, row.uncounted),
+            "training": _flops(row.train_flops, row.uncounted),
+            "steps": _count(row.n_steps),
+            "epochs": "" if row.epochs is None else plain(row.epochs),
         }
         return tuple(cells.items())
+
+    def of_script(row: PlannedTrial) -> tuple[tuple[str, str], ...]:
+        known = {"parameters": row.n_params, "examples": row.trial.n_examples, "epochs": row.epochs}
+        cells = {name: plain(value) for name, value in known.items() if value}
+        return ("trial", names.script(row.trial)), *cells.items()
+
+    scripted = any(row.trial.script is not None for row in plan.trials)
 
     rows = (
         {
@@ -96,12 +115,21 @@ def plan_table(plan: Plan) -> Table:
             "seeds": str(len(own)),
             "done": str(sum(row.status in ("done", "diverged") for row in own)),
         }
-        for cells, own in grouped(plan.trials, design).items()
+        for cells, own in grouped(plan.trials, of_script if scripted else design).items()
     )
-    optional = ("epochs", "steps", "forward", "training", "done")
-    numbers = slice(2 + names.datasets, None)
-    notes = tuple(_uncounted(plan.trials))
+    optional = ("epochs", "steps", "forward", "training", "done", "seeds")
+    numbers = slice(1 if scripted else 2 + names.datasets + bool(guests), None)
+    asked = [f"{name}: steps and FLOPs are asked for; its records say what it took" for name in guests]
+    notes = (*_uncounted(plan.trials), *asked)
     return Table.of(f"study {plan.study}", rows, numbers=numbers, notes=notes, optional=optional)
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}" if value < _MANY else short(float(value))
+
+
+def _flops(value: float | None, uncounted: Sequence[str]) -> str:
+    return "" if value is None else at_least(short(value, "FLOP"), uncounted)
 
 
 def at_least(flops: str, uncounted: Sequence[str]) -> str:
@@ -128,31 +156,33 @@ def _time(rows: Sequence[PlannedTrial]) -> str:
     if None in spans:
         return ""
     low, high = (sum(getattr(span, end) for span in spans) for end in ("low", "high"))
-    return f"{plain(low)} s" if low == high else f"{plain(low)} to {plain(high)} s"
+    return f"{plain(low)} s" if low == high else f"{plain(low, 2)} to {plain(high, 2)} s"
 
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
     yield _runs_table(analysis.studies)
-    splits = list(_split_rows(analysis.runs))
-    if splits:
+    made = list(_split_rows(analysis.runs, runs_of(analysis)))
+    if made:
         title = "The run of the best validation in each family, on all splits"
         optional = ("tested on", "metric", "validation", "test")
-        yield Table.of(title, splits, notes=_SPLITS, optional=optional)
+        splits, own = [row for _, row in made], [run for run, _ in made]
+        yield Table.of(title, splits, notes=_SPLITS, optional=optional, runs=own)
     for scale in analysis.scales:
         yield _scale_table(scale, name(scale.family), analysis.on)
 
 
-def _split_rows(runs: pd.DataFrame) -> Iterator[dict[str, str]]:
+def _split_rows(runs: pd.DataFrame, index: Runs) -> Iterator[tuple[Run, dict[str, str]]]:
     """Yields the run of the best validation of each family that has a test loss."""
     if "test_loss" not in runs.columns:
         return
     tested = runs.dropna(subset=["test_loss", "chosen_objective"])
+    several = bool((tested["metric"] != "loss").any())
     for family, own in tested.groupby(["dataset_label", "architecture", "optimizer"], sort=True):
         sign = -1.0 if own["direction"].iloc[0] == "maximize" else 1.0
         best = min(own.to_dict("records"), key=lambda run: sign * run["chosen_objective"])
         metric = "" if best["metric"] == "loss" else str(best["metric"])
-        yield {
+        cells = {
             "run": ", ".join(filter(known, map(str, family))),
             "parameters": short(best["n_params"]),
             "examples": short(best["n_examples"]),
@@ -160,10 +190,12 @@ def _split_rows(runs: pd.DataFrame) -> Iterator[dict[str, str]]:
             "of the last step": plain(best.get("loss_last", math.nan), 4),
             "test loss": plain(best["test_loss"], 4),
             "tested on": short(best.get("n_tested", math.nan)),
-            "metric": metric,
-            "validation": plain(best["chosen_objective"], 4) if metric else "",
-            "test": plain(best.get("test_objective", math.nan), 4) if metric else "",
         }
+        if several:
+            cells["metric"] = metric
+            cells["validation"] = plain(best["chosen_objective"], 4) if metric else ""
+            cells["test"] = plain(best.get("test_objective", math.nan), 4) if metric else ""
+        yield index.of(best.get("trial_id", "")), cells
 
 
 def _runs_table(studies: pd.DataFrame) -> Table:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.sweeps import Sweep
 from scalelab.report.names import family_names, grouped, said_once
-from scalelab.report.numbers import percent, plain, short
+from scalelab.report.numbers import Shown, percent, plain, short
 from scalelab.report.outcomes import WORDS, axis_label
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.runs import Runs, runs_of
 from scalelab.report.sections.topic import Topic, figure
 
 _SHOWN = 12
@@ -67,30 +69,59 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     title = f"Tuned options, by the {WORDS[analysis.on]}loss"
     yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
     if whole:
-        tried = (
+        yield from _tried(analysis)
+
+
+def _tried(analysis: Analysis) -> Iterator[Table]:
+    """Yields the values that each family tried, where all tuned the same option."""
+    if len({sweep.option for sweep in analysis.sweeps}) != 1:
+        return
+    name = family_names(map(_family, analysis.sweeps))
+    several = len({sweep.n_examples for sweep in analysis.sweeps}) > 1
+    said = [] if several else [f"all with {short(analysis.sweeps[0].n_examples)} examples"]
+    said.append("±: standard deviation between seeds, with how many seeds there are")
+    by_size = sorted(analysis.sweeps, key=lambda sweep: (sweep.n_examples, sweep.n_params))
+    for family, sweeps in grouped(by_size, _family).items():
+        rows = (
             {
-                "family": name(_family(sweep)),
                 "parameters": short(sweep.n_params),
-                "examples": short(sweep.n_examples),
+                **({"examples": short(sweep.n_examples)} if several else {}),
                 sweep.option: plain(row["value"]),
-                "loss": plain(row["loss"], 4) or "diverged",
-                "over seeds": plain(row["loss_std"], 2),
-                "seeds": str(int(row["n_runs"])),
+                "loss": _with_spread(row),
             }
-            for sweep in analysis.sweeps
+            for sweep in sweeps
             for row in sweep.rows.to_dict("records")
         )
-        options = {sweep.option for sweep in analysis.sweeps}
-        if len(options) == 1:
-            yield Table.of("All values that were tried", tried, numbers=slice(1, None), folded=True)
+        trials = [trial for sweep in sweeps for trial in sweep.rows["first_run"]]
+        runs = map(runs_of(analysis).of, trials)
+        title = f"All values that were tried: {name(family)}"
+        yield Table.of(title, rows, numbers=slice(0, None), folded=True, runs=runs, notes=said)
+
+
+def _with_spread(row: Mapping[Hashable, Any]) -> str:
+    """Returns the mean loss of a value that was tried, with its spread where there are several seeds."""
+    loss = plain(row["loss"], 4)
+    if not loss:
+        return "diverged"
+    n_seeds = int(row["n_runs"])
+    if n_seeds < 2:
+        return loss
+    text = f"{loss} ± {plain(row['loss_std'], 2)} ({n_seeds})"
+    return Shown.of(text, row["loss"], more={"standard deviation": row["loss_std"], "seeds": n_seeds})
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
     """Yields a figure for each architecture: the loss over the values, a panel for each optimizer."""
+    runs = runs_of(analysis)
     own = [sweep for sweep in analysis.sweeps if sweep.dataset == dataset and sweep.n_params > 0]
     for number, (architecture, sweeps) in enumerate(grouped(own, lambda one: one.architecture).items()):
         panels = [
-            Panel(optimizer, option, axis_label("loss", analysis.on), tuple(map(_series, of_one)))
+            Panel(
+                optimizer,
+                option,
+                axis_label("loss", analysis.on),
+                tuple(_series(one, runs) for one in of_one),
+            )
             for (optimizer, option), of_one in grouped(
                 sweeps, lambda one: (one.optimizer, one.option)
             ).items()
@@ -99,10 +130,15 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         yield figure("sweeps", end, panels[:MAX_PANELS], architecture=architecture, dataset=dataset)
 
 
-def _series(sweep: Sweep) -> Series:
+def _series(sweep: Sweep, runs: Runs) -> Series:
     known = sweep.rows.dropna(subset=["loss"])
     points = array(known, "value", "loss", "loss_std")
-    return Series(points=points, line=Line(array(known, "value", "loss")), level=sweep.n_params)
+    return Series(
+        points=points,
+        line=Line(array(known, "value", "loss")),
+        level=sweep.n_params,
+        runs=runs.of_rows(known),
+    )
 
 
 TOPIC = Topic("sweeps", "Tuned options", answer=_lines, tables=_tables, figures=_figures)

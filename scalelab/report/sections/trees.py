@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.trees.result import ALL, TreeModel
 from scalelab.report.names import grouped
-from scalelab.report.numbers import interval, percent
+from scalelab.report.numbers import formatted, interval, percent
 from scalelab.report.parts import MAX_CHOICES, MAX_PANELS, Bars, Figure, Panel, Series, Table, array
 from scalelab.report.sections.topic import Topic, figure
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 _NAMED_CHOICES = 4
 _SHOWN_IMPORTANCES = 10
 _SCORES = {"pearson": "Pearson r", "spearman": "Spearman ρ", "r2": "R²", "rmse": "RMSE"}
-NOISE = "not distinguishable from noise"
+NOISE = "not told from noise by the trees"
+
+_OVER_ALL = (
+    "importance is over all sizes and data at once, in a model of trees; which family is ahead at a size or "
+    "a budget is what the laws say"
+)
 
 
 def scope_words(scope: str) -> str:
@@ -52,8 +58,9 @@ def bars(
     )
 
 
-def importance_bars(title: str, ranking: pd.DataFrame, choices: tuple[str, ...]) -> Bars:
-    """Returns the importances of some choices by one model and measure."""
+def importance_bars(title: str, ranking: pd.DataFrame, choices: Iterable[str] | None = None) -> Bars:
+    """Returns the importances of some choices by one model and measure; by default those of its largest."""
+    choices = tuple(ranking["choice"].head(MAX_CHOICES) if choices is None else choices)
     return bars(title, "Importance", choices, ranking.set_index("choice").reindex(list(choices)))
 
 
@@ -107,7 +114,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             f"({tree.n_designs} designs, {tree.n_runs} runs)",
             rows[:limit],
             numbers=slice(1, 5),
-            notes=[f"held-out designs: {scores}", *cut],
+            notes=[f"held-out designs: {scores}", *cut, *([_OVER_ALL] if tree.scope == ALL else [])],
             folded=number > 0,
         )
     if analysis.design is None:
@@ -117,8 +124,8 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
 def _row(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
         "choice": row["choice"],
-        **{name: f"{row[name]:.3f}" for name in ("importance", "lower", "upper")},
-        "Spearman": f"{row['spearman']:+.2f}" if row["spearman"] == row["spearman"] else "",
+        **{name: formatted(row[name], ".3f") for name in ("importance", "lower", "upper")},
+        "Spearman": formatted(row["spearman"], "+.2f"),
         "": "" if row["matters"] else NOISE,
     }
 
@@ -132,13 +139,13 @@ def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
         overall = next((tree for tree in trees if tree.scope == ALL), None)
         if overall is None:
             continue
-        choices = tuple(overall.ranking()["choice"].head(MAX_CHOICES))
-        panels = [
-            importance_bars(scope_words(tree.scope), tree.ranking(), choices) for tree in trees[:MAX_PANELS]
-        ]
+        # Each with its own choices, which a tree of one optimizer may name otherwise than that of all.
+        panels = [importance_bars(scope_words(tree.scope), tree.ranking()) for tree in trees[:MAX_PANELS]]
         end = suffix + (f"-{number + 1}" if number else "")
         words = {"metric": metric, "dataset": dataset, "level": percent(analysis.level)}
-        yield figure("importances", end, [*panels, _held_out(overall)], **words)
+        # Those of a design space are drawn with it.
+        found = figure("importances", end, [*panels, _held_out(overall)], **words)
+        yield replace(found, apart=analysis.design is not None)
 
 
 def _held_out(tree: TreeModel) -> Panel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,12 +13,15 @@ import pytest
 from reference_tables import chinchilla_rows, needs_reference
 from run_tables import grid_runs
 
-from scalelab.analysis.families.advice import SPLIT, advise, best_run, price_of
+import scalelab
+from scalelab.analysis.families.advice import SPLIT, advise, best_run
 from scalelab.analysis.families.allocation import family_optima
+from scalelab.analysis.families.price import price_of
 from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object
 
+STORE = Path(__file__).parents[3] / "experiments.duckdb"
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
 PER = 20.0
 
@@ -160,6 +164,28 @@ def test_a_budget_that_buys_nothing_is_refused():
         advise(designs(finished_runs(isoflop_runs())), 1.0)
 
 
+def test_more_compute_than_the_runs_needs_exponents_that_they_determine():
+    """The law of the family that leads decides: within its runs there is advice, beyond them none."""
+    table = designs(finished_runs(scalelab.open_store(STORE).runs()))
+    within = advise(table, 2e12)
+    assert [one.family.optimizer for one in within.families] == ["adamw", "sgd", "sgdm"]
+    with pytest.raises(InputError, match="do not determine how fast the loss falls with model size") as error:
+        advise(table, 2.4e13)
+    assert "convnext1d with adamw has the lowest loss; --architecture, --optimizer" in str(error.value)
+    alone = advise(table[table["optimizer"] == "sgdm"], 2.4e13)
+    assert alone.families[0].beyond > 9
+
+
+def test_a_family_that_cannot_answer_is_left_out_of_the_shares():
+    runs = pd.concat([isoflop_runs(), isoflop_runs(optimizer="sgd", penalty=1.1).head(3)])
+    found = advise(designs(finished_runs(runs)), 1e16)
+    assert [one.subject["family"].optimizer for one in found.refused] == ["sgd"]
+    assert found.families[0].share == 1.0
+    few = pd.concat([isoflop_runs(penalty=1.1), isoflop_runs(optimizer="sgd").head(3).assign(loss=0.01)])
+    with pytest.raises(InputError, match="net with sgd has the lowest loss"):
+        advise(designs(finished_runs(few)), 1e16)
+
+
 def test_losses_of_several_datasets_are_not_compared():
     runs = pd.concat([isoflop_runs(), isoflop_runs().assign(dataset="speech", trial_id="s")])
     with pytest.raises(InputError, match="choose one with --dataset, of signals, speech"):
@@ -167,7 +193,7 @@ def test_losses_of_several_datasets_are_not_compared():
 
 
 def test_runs_that_support_nothing_are_refused_with_both_reasons():
-    with pytest.raises(InputError, match=r"no split of compute: .*; no frontier: "):
+    with pytest.raises(InputError, match=r"a law in C needs .* No law L\(N, D\) says more: "):
         advise(designs(finished_runs(isoflop_runs().head(3))), 1e16)
 
 

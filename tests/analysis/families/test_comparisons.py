@@ -9,6 +9,7 @@ import pytest
 from run_tables import PENALTY, grid_runs
 
 from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families import pairs
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import compare_families
 from scalelab.analysis.runs.designs import designs, finished_runs
@@ -69,6 +70,23 @@ def test_an_axis_without_two_laws_gives_way_to_the_next(laws):
     (group, *_) = compare_families([law for law in laws if law.axis == "n_params"], (), 0.9)
     assert group.axis == "n_params"
     assert compare_families([law for law in laws if law.family.optimizer == "adamw"], (), 0.9) == ()
+
+
+def test_each_of_many_families_is_compared_with_the_best(laws, groups, monkeypatch):
+    monkeypatch.setattr(pairs, "MOST_FAMILIES", 2)
+    (few, many) = compare_families(laws, (), 0.9)
+    assert [(pair.first, pair.second) for pair in few.pairs] == [("convnext1d", "transformer")]
+    assert not few.warnings
+    assert {frozenset((pair.first, pair.second)) for pair in many.pairs} == {
+        frozenset(("adamw", "sgd")),
+        frozenset(("adamw", "sgdm")),
+    }
+    assert "3 families have too many pairs" in many.warnings[0]
+    assert "compared with adamw" in many.warnings[0]
+    every = {(pair.first, pair.second): pair for pair in groups[1].pairs}
+    for pair in many.pairs:
+        assert pair.values == every[pair.first, pair.second].values
+        assert pair.test.p_bootstrap == every[pair.first, pair.second].test.p_bootstrap
 
 
 def test_averages_of_forms_are_refused_in_words(laws):

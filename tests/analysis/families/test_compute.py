@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from run_tables import grid_runs, law_runs
 
 import scalelab
+from scalelab.analysis.families.allocation import family_optima
 from scalelab.analysis.families.compute import OptimumLaw
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group
@@ -169,3 +170,15 @@ def test_saturating_takes_the_loss_of_the_best_constant_answer_from_the_runs() -
     runs.loc[0, "constant_loss"] = 0.7
     (mixed,) = scalelab.analyze(runs, law="saturating", trees=False).fitted
     assert "L0" in mixed.params
+
+
+def test_the_split_of_compute_shares_the_fit_of_the_same_runs():
+    n, d = (column.ravel() for column in np.meshgrid(np.geomspace(1e5, 1e7, 4), np.geomspace(1e6, 1e8, 4)))
+    table = designs(finished_runs(law_runs(n, d, law=(1.0, 30.0, 40.0, 0.3, 0.3))))
+    laws = fit_families(table, axes=["joint"])
+    (shared,), (apart,) = family_optima(table, laws=laws), family_optima(table)
+    assert shared.found.fit is laws[0].fit
+    assert apart.found.fit is not laws[0].fit
+    assert shared.found.summary().equals(apart.found.summary())
+    (other,) = family_optima(table, laws=laws, seed=1)
+    assert other.found.fit is not laws[0].fit

@@ -34,3 +34,10 @@ def test_means_are_of_equal_scales_in_their_first_order():
     assert list(mean) == [2.0, 5.0]
     assert list(first) == [0, 1]
     assert mean.sum() == pytest.approx(7.0)
+
+
+def test_an_envelope_that_no_resample_changes_has_no_exponent() -> None:
+    sizes, flops = np.array([1e6, 4e6, 2e6]), np.array([1e12, 1e13, 1e14])
+    loss = np.array([3.0, 2.5, 2.2])
+    with pytest.raises(FitError, match="3 optima are the same in every resample"):
+        envelope(flops, sizes, loss)

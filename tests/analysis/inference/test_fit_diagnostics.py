@@ -49,7 +49,7 @@ def test_one_row_that_decides_alone_is_named():
     x = np.append(np.geomspace(1e6, 3e6, 15), 1e10)
     y = noisy(30 * x**-0.2, 0.01)
     fit = fit_law("power", x, y, estimator="log-mse")
-    assert warned(fit, f"row 15 (x {x[15]:,.6g}) has leverage")
+    assert warned(fit, f"the row at x {x[15]:,.6g} has leverage")
     influential = y.copy()
     influential[15] *= 1.3
     found = diagnose(fit_law("power", x, influential, estimator="log-mse"))
@@ -136,7 +136,7 @@ def test_a_run_that_diverged_is_named_with_its_scale():
     y[17] *= 1.4
     found = diagnose(fit_law("power-offset", X, y))
     assert list(found.unlike) == [17]
-    assert warned(fit_law("power-offset", X, y), f"row 17 (x {X[17]:,.6g}) is not like the others")
+    assert warned(fit_law("power-offset", X, y), f"the row at x {X[17]:,.6g} is not like the others")
     assert not diagnose(fit_law("power-offset", X, noisy(1 + 300 * X**-0.4, 0.005))).unlike
 
 
@@ -171,4 +171,4 @@ def test_many_rows_that_are_unlike_the_others_are_one_sentence():
     assert len(said) == 1
     assert said[0].startswith("5 of 40 rows are not like the others")
     assert "a pattern rather than runs that diverged" in said[0]
-    assert said[0].index("row 9 ") < said[0].index("row 15 ")
+    assert said[0].index(f"the row at x {X[9]:,.6g};") < said[0].index(f"the row at x {X[15]:,.6g}")

@@ -124,6 +124,21 @@ def test_the_scale_that_reaches_a_target(line):
         line.estimate(quantities.allocation_exponent)
 
 
+@pytest.mark.parametrize("exponent", [0.01, 0.3, 2.0, 10.0])
+@pytest.mark.parametrize("log_scale", [-40.0, -1.7, 3.0, 55.0])
+def test_falling_losses_are_inverted_to_the_last_digits(exponent, log_scale):
+    def loss(z):
+        return 0.7 + np.exp(-exponent * z)
+
+    target = np.array([0.7 + np.exp(-exponent * log_scale), 0.7 - 1e-3])
+    found = quantities.bisect(loss, target, 2, 0.0)
+    reached = target[0] - 0.7
+    if reached < 1e-6 or reached > 1e12:  # rounding leaves nothing of the scale
+        return
+    assert found[0] == pytest.approx(log_scale, abs=1e-9 / exponent)
+    assert found[1] == np.inf
+
+
 def test_a_law_of_loss_becomes_a_law_of_the_metric():
     rng = np.random.default_rng(8)
     x = np.geomspace(1e6, 1e9, 25)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from law_draws import DRAWS, design
 
 import scalelab
-from scalelab.analysis.inference.quantities import allocation_exponent, optimal_params
+from scalelab.analysis.fitting.draws import Draws
+from scalelab.analysis.inference.quantities import allocation_exponent, budget_losses, optimal_params
 from scalelab.analysis.laws import LAWS, get_law
 from scalelab.analysis.laws.saturating import Saturating
+from scalelab.law import Frame
 from scalelab.testing import LawContract
 
 TRUTHS = {
@@ -173,3 +175,14 @@ def test_an_interaction_extrapolates_where_sums_of_powers_cannot():
         for name in ("chinchilla", "interaction")
     }
     assert error["interaction"] < 0.01 < 0.03 < error["chinchilla"]
+
+
+def test_a_law_without_one_exponent_loses_nothing_at_its_optimum():
+    """An exponent of zero leaves no size, or all of it: its term stays a constant, not 0 × infinity."""
+    frame = Frame(centers=(10.0, 12.0), units=(1.0, 1.0), y_scale=1.0)
+    theta = np.array([[0.1, -1.0, -2.0, 0.0, 0.4], [0.1, -1.0, -2.0, 0.3, 0.0], [0.1, -1.0, -2.0, 0.3, 0.4]])
+    with np.errstate(all="raise", under="ignore"):
+        losses = budget_losses(Draws(get_law("chinchilla"), frame, theta), 25.0)[:, 0]
+    assert losses[:2] == pytest.approx([0.1 + np.exp(-1.0), 0.1 + np.exp(-2.0)])
+    split = losses[2]
+    assert 0.1 < split < 0.1 + np.exp(-1.0) + np.exp(-2.0)

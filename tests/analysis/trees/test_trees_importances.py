@@ -5,7 +5,7 @@ from test_trees_models import design, friedman
 from scalelab.analysis.trees import effects
 from scalelab.analysis.trees.effects import effects_of
 from scalelab.analysis.trees.importances import importance_table, refit_importances, shadow_matrix
-from scalelab.analysis.trees.learners import FOREST, XGBOOST, Setting
+from scalelab.analysis.trees.learners import FOREST, LEARNING_RATE, XGBOOST, Setting
 from scalelab.analysis.trees.result import MEASURES
 
 DRIVERS = {f"x{i}" for i in range(5)}
@@ -65,7 +65,9 @@ def test_permutation_importance_agrees_with_scikit_learn():
     values = refit_importances(
         XGBOOST, design(x), y, SETTING, seed=0, measures=("permutation",), blocks=1, refits=3
     )
-    peer = HistGradientBoostingRegressor(max_depth=2, max_iter=80).fit(x[:1000], y[:1000])
+    peer = HistGradientBoostingRegressor(max_depth=2, max_iter=80, learning_rate=LEARNING_RATE).fit(
+        x[:1000], y[:1000]
+    )
     theirs = permutation_importance(
         peer, x[1000:], y[1000:], scoring="neg_mean_squared_error", random_state=0
     )
@@ -119,3 +121,11 @@ def test_a_choice_without_order_shows_its_values():
     _, (effect,) = effects_of(own, y, Setting(2, 20), ["kind"], level=0.9, seed=0)
     assert effect.values == ("gelu", "none", "relu")
     assert effect.mean[0] > effect.mean[1] + 0.5
+
+
+def test_one_choice_interacts_with_nothing():
+    x = np.random.default_rng(0).normal(size=(60, 1))
+    table, (effect,) = effects_of(design(x), x[:, 0], Setting(2, 20), ["x0"], level=0.9, seed=0)
+    assert table.empty
+    assert list(table.columns[:2]) == ["first", "second"]
+    assert effect.choice == "x0"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scalelab.analysis.trees import validation
+from scalelab.analysis.trees import learners, validation
 from scalelab.analysis.trees.design import Design
 from scalelab.analysis.trees.learners import BOOSTING, LEARNERS, ROUNDS, XGBOOST, Setting
 from scalelab.analysis.trees.scores import score_table
@@ -113,3 +113,23 @@ def test_the_interval_of_r_is_fishers():
     row = score_table(y, held, np.arange(400), 0.9, 0).set_index("score").loc["pearson"]
     low, high = pearsonr(y, predicted).confidence_interval(0.9)
     assert (row["lower"], row["upper"]) == (pytest.approx(low, abs=0.015), pytest.approx(high, abs=0.015))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_forest_of_few_runs_is_that_of_scikit_learn(missing):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 6))
+    if missing:
+        x[::7, 2] = np.nan
+    y = rng.normal(size=60) + np.nan_to_num(x[:, 0])
+    few, whole = (
+        learners._grown(x.astype(np.float32), y, 5),
+        learners._grown_apart(x.astype(np.float32), y, 5),
+    )
+    assert len(few) == len(whole) == learners.N_TREES
+    for a, b in zip(few, whole, strict=True):
+        assert np.array_equal(a.threshold, b.threshold)
+        assert np.array_equal(a.value, b.value)
+    impurity = learners.FittedForest(few).impurity
+    assert impurity.sum() == pytest.approx(1.0)
+    assert int(impurity.argmax()) == 0

@@ -1,0 +1,112 @@
+"""How runs were trained: settings and rates of each family, and how much seeds matter in each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalelab.analysis.runs.columns import hashable
+from scalelab.analysis.runs.designs import Family, averaged, seed_spread, split
+from scalelab.report.names import family_names
+from scalelab.report.numbers import percent, plain, short
+from scalelab.report.parts import Table
+from scalelab.report.runs import FAMILY
+from scalelab.report.sections.topic import Topic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalelab.analysis.analyze import Analysis
+
+_SETTINGS = {
+    "batch": "batch_size", "steps": "n_steps", "epochs": "epochs", "learning rate": "optimizer_lr",
+    "schedule": "schedule", "warmup": "training_warmup", "clip": "training_clip_norm",
+    "weight decay": "optimizer_weight_decay", "precision": "precision", "device": "device",
+}  # fmt: skip
+_NAMED = 4
+
+
+def _families(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    own = [(Family(*map(str, key)), rows) for key, rows in split(runs, FAMILY)]
+    name = family_names(family for family, _ in own)
+    return [(name(family), rows) for family, rows in own]
+
+
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
+    if not whole:
+        return
+    families = _families(analysis.runs)
+    rows = [_settings(name, runs) for name, runs in families]
+    there = [head for head in rows[0] if any(row[head] for row in rows)]
+    notes = ["tuned: the option that each size was tuned in; Tuned options has the values"]
+    yield Table.of(
+        "Training settings of each family",
+        ({head: row[head] for head in there} for row in rows),
+        numbers=slice(0),
+        notes=notes if "tuned" in there else (),
+    )
+    cells = [row for name, runs in families for row in _cells(name, runs)]
+    if cells:
+        note = (
+            "pooled standard deviation of the log loss over the seeds of the designs of a cell, about the "
+            "relative spread; freedom: repeats beyond the first that it rests on"
+        )
+        yield Table.of("Noise between seeds by cell", cells, notes=[note], folded=True)
+
+
+def _settings(name: str, runs: pd.DataFrame) -> dict[str, str]:
+    return {
+        "family": name,
+        "runs": f"{len(runs):,}",
+        "seeds": _seeds(runs),
+        **{head: _values(runs, column) for head, column in _SETTINGS.items()},
+        "tuned": _values(runs, "tuned"),
+    }
+
+
+def _seeds(runs: pd.DataFrame) -> str:
+    """Returns how many seeds there are, and which: `3 (0 to 2)`."""
+    known = set(hashable(runs["seed"].dropna())) if "seed" in runs.columns else set()
+    which = _values(runs, "seed").partition(" (")[0]
+    return f"{len(known)} ({which})" if known else ""
+
+
+def _values(runs: pd.DataFrame, column: str) -> str:
+    """Returns the values of a column: one, some, or the ends of many."""
+    if column not in runs.columns:
+        return ""
+    known = hashable(runs[column].dropna())
+    values = sorted(set(known), key=lambda one: (isinstance(one, str), one))
+    if not values:
+        return ""
+    if all(isinstance(one, (int, float, np.number)) for one in values):
+        texts = [
+            plain(float(one)) if float(one) != round(float(one)) else f"{float(one):,.0f}" for one in values
+        ]
+        return ", ".join(texts) if len(values) <= 2 else f"{texts[0]} to {texts[-1]} ({len(values)} values)"
+    return _listed([str(one) for one in values])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _cells(name: str, runs: pd.DataFrame) -> Iterator[dict[str, str]]:
+    designs = averaged(runs)
+    for (n_params, n_examples), cell in split(designs, ["n_params", "n_examples"]):
+        spread = seed_spread(cell)
+        if spread is not None:
+            yield {
+                "family": name,
+                "parameters": short(float(n_params)),
+                "examples": short(float(n_examples)),
+                "designs": str(len(cell)),
+                "seeds differ by": percent(spread),
+                "freedom": str(int((cell["n_runs"] - 1).sum())),
+            }
+
+
+TOPIC = Topic("training", "How the runs were trained", tables=_tables)
