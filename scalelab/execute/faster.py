@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ SECONDS, SILENCE = 0.3, 120.0
 """How long each turn is at least, and how long no answer is one."""
 MOST = 0.95
 """The most of fp32's time that bf16 may take, which costs digits."""
+FAILED_FOR = 3600.0
+"""How many seconds a timing that failed is not tried again: `run` after `plan` does not wait for it twice."""
 
 
 @dataclass(frozen=True)
@@ -132,20 +135,31 @@ def _known(
     """Returns the time in bf16 by that in fp32, from the cache where it was found before.
 
     Raises:
-        InputError: A network cannot be timed.
+        InputError: A network cannot be timed, or could not within the last hour.
     """
     path = _path(trials, job_of(trials[0]))
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return float(json.loads(path.read_text(encoding="utf-8")))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(kept, str) and 0 <= time.time() - path.stat().st_mtime < FAILED_FOR:
+            raise InputError(kept)
+        return float(kept)
     on_timing()
     chosen = samples(trials, lengths)
     jobs = [job_of(sample.trial, precision=precision) for sample in chosen for precision in TURNS]
-    times = time_jobs(jobs, SECONDS, SILENCE)
+    try:
+        times = time_jobs(jobs, SECONDS, SILENCE)
+    except InputError as error:
+        _keep(path, str(error))
+        raise
     ratio = _seconds(chosen, times, "bf16") / _seconds(chosen, times, "fp32")
+    _keep(path, ratio)
+    return ratio
+
+
+def _keep(path: Path, found: float | str) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(ratio), encoding="utf-8")
-    return ratio
+        path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _seconds(chosen: Sequence[Sample], times: Times, precision: Precision) -> float:

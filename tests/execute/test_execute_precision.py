@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 
@@ -10,6 +11,7 @@ import torch
 from cluster_toys import threads_for
 
 from scalelab import Cluster, load_study, open_store, plan_study, run_study
+from scalelab.cache import cache_dir
 from scalelab.errors import InputError
 from scalelab.execute import clock as clock_module
 from scalelab.execute import faster as faster_module
@@ -149,6 +151,26 @@ def test_what_cannot_be_timed_is_trained_in_fp32_and_says_why(lab, bench, monkey
         f"fp32 ({HERE}: the study's networks cannot be timed: no answer for 120 s, as where one hangs)"
     )
     assert set(open_store(lab.store).runs("tiny").precision) == {"fp32"}
+
+
+def test_a_timing_that_failed_is_not_waited_for_again_within_the_hour(lab, bench, monkeypatch):
+    failed = []
+
+    def fail(*_):
+        failed.append(time.time())
+        raise InputError("cannot be timed")
+
+    monkeypatch.setattr(faster_module, "time_jobs", fail)
+    expansion = expand(load_study(lab.study(), lab.catalog()), lab.catalog())
+    job_of = partial(Job.of, expansion=expansion, study="tiny", attempt=1, store="", crew=CREW)
+    for _ in range(2):
+        found = faster(expansion.trials, expansion, job_of, lambda: None)
+        assert found == ("fp32", "cannot be timed")
+    assert len(failed) == 1
+    (kept,) = (cache_dir() / "faster").iterdir()
+    os.utime(kept, (failed[0] - faster_module.FAILED_FOR - 60,) * 2)
+    faster(expansion.trials, expansion, job_of, lambda: None)
+    assert len(failed) == 2
 
 
 def test_of_two_coordinators_the_first_decides(lab, bench, monkeypatch):
