@@ -143,6 +143,11 @@ def _print_proposal(proposal: Proposal | ScriptProposal, advice: Advice, store: 
             f"{proposal.tuned} is tuned there, as it was in the study: {proposal.n_trials} runs of the "
             "budget to begin with, more until the best value is bracketed"
         )
+    elif proposal.n_trials > 1:
+        tell(
+            f"{proposal.n_trials} runs of the budget, for the best learning rate may change with size: "
+            "that of the best run, and those a factor of two beside it"
+        )
     else:
         say("optimizer settings are those of the best run; the best learning rate may change with size")
     tell(f"next: scalelab plan {proposal.path} --store {store}")

@@ -1,29 +1,26 @@
-"""A study of one run that was never made: a known run's settings, another size, another length.
-
-Which sizes an architecture can have only its plugin knows, so that the search builds models and counts
-their parameters.
-"""
+"""A study of one run that was never made: a known run's settings, another size, another length."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scalelab.constraints import is_number
 from scalelab.errors import InputError, StudyError
 from scalelab.measure.costs import Costs
 from scalelab.measure.models import params_of
 from scalelab.measurements import Complexity
 from scalelab.params import locations
+from scalelab.propose.size import nearest
 from scalelab.records import DEFAULT_TRAINER, ComponentRef, Trial
-from scalelab.space import Doubling, Float, Int
 from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.model import TrainerEntry
 from scalelab.study.resolve import resolve
-from scalelab.study.resolved import Resolved
 from scalelab.study.rules import rule_of
 from scalelab.study.write import advised_head, study_text, without_heading
 from scalelab.subsets import drawn_an_epoch
@@ -32,14 +29,8 @@ if TYPE_CHECKING:
     from scalelab.plugins import Catalog
     from scalelab.store import Store
 
-CLOSE = 0.02
-"""A size this near (in its logarithm) is near enough."""
-
-_TRIES = 24
-_EXACT = 1e-4
-_STRIDE = math.log(64.0)
-_BYTES = 12
-"""Bytes a parameter that building and counting take at most."""
+RATE = "lr"
+"""What bundled optimizers call their learning rate."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +40,7 @@ class Proposal:
     Attributes:
         text: The file.
         path: Where it is to stand; relative locations in it are taken from there.
-        trial: The one trial of the study; where it tunes an option, the one of the middle value.
+        trial: The trial of the study; of several learning rates, or a sweep, the one of the middle value.
         cost: What one example costs its model.
         n_seen: Examples that the training sees, repeats counted.
         an_epoch: What an epoch draws: the examples, or all of their windows.
@@ -142,6 +133,7 @@ def propose(
     own = resolve(study, catalog).architectures
     values = run_values(start, study, path, catalog)
     values |= advised_head(study.name, budget)
+    values["optimizer"] = [_rates_beside(one, catalog) for one in values["optimizer"]]
     values["data"]["sizes"] = ["all"]
     values["training"]["length"] = {"flops": float(budget)}
     _, draft = written(values, study, path, catalog)
@@ -157,7 +149,7 @@ def propose(
     values["architecture"][0]["options"] = {**start.architecture.params, **options}
     values["data"]["sizes"] = [max(1, min(available, math.ceil(n_examples)))]
     text, expansion = written(values, study, path, catalog)
-    trial = expansion.trials[len(expansion.trials) // 2]  # of a sweep the middle
+    trial = expansion.trials[len(expansion.trials) // 2]
     batch = trial.training.batch_size
     optimizer = catalog.optimizer(trial.optimizer.name)
     gradients = optimizer.gradients(params_of(optimizer, trial.optimizer.params))
@@ -170,120 +162,11 @@ def propose(
     )
 
 
-def nearest(
-    target: float,
-    start: Mapping[str, Any],
-    architecture: Resolved[Any],
-    cost: Callable[[Mapping[str, Any]], Complexity],
-) -> tuple[dict[str, Any], Complexity]:
-    """Returns the change of one option that brings a model's parameters nearest to a number, and its cost.
-
-    Numeric options are tried that vary in the study (in the component's own space, where none does), also
-    beyond the values that the study gave them, as far as component and constraints allow.
-
-    Raises:
-        StudyError: No such option, or none of them comes near.
-        InputError: So large a model cannot be built on this machine.
-    """
-    _refuse_giant(target)
-    space = architecture.space or architecture.component.space
-    dimensions = {name: one for name, one in space.items() if isinstance(one, (Int, Doubling, Float))}
-    if not dimensions:
-        raise StudyError(
-            f"{architecture.where}: no numeric option varies, so its size is fixed; add one to its space, "
-            "such as a width"
-        )
-    found: list[tuple[float, dict[str, Any], Complexity]] = []
-    for name, dimension in dimensions.items():
-        begin = start.get(name)
-        if isinstance(begin, bool) or not isinstance(begin, (int, float)) or begin <= 0:
-            begin = dimension.from_unit(0.5)
-
-        def size_of(value: float, name: str = name) -> Complexity | None:
-            """Returns what a value costs; `None` where component or constraints refuse it."""
-            if architecture.breaks({name: value}):
-                return None
-            try:
-                size = cost({name: value})
-            except InputError:
-                return None
-            return size if size.n_params > 0 else None
-
-        found += [
-            (abs(math.log(size.n_params / target)), {name: value}, size)
-            for value, size in _towards(target, begin, not isinstance(dimension, Float), size_of).items()
-        ]
-        if any(distance < CLOSE for distance, _, _ in found):
-            break
-    distance, options, size = min(found, key=lambda one: one[0], default=(math.inf, {}, None))
-    if size is None or distance > math.log(2.0):
-        got = f"; the nearest has {size.n_params:,}" if size else ""
-        raise StudyError(
-            f"{architecture.where}: no value of {', '.join(dimensions)} gives about {target:,.0f} "
-            f"parameters{got}"
-        )
-    return options, size
-
-
-def _towards(
-    target: float, start: float, whole: bool, size_of: Callable[[float], Complexity | None]
-) -> dict[float, Complexity]:
-    """Returns the values of an option that were tried on the way to a number of parameters, with their costs.
-
-    Between two values the number of parameters is taken as a power of the option, which is what it nearly is
-    of a width or a depth.
-
-    Args:
-        target: The number of parameters.
-        start: The value to begin with.
-        whole: Whether values are whole numbers.
-        size_of: What a model with a value costs; `None` where the value is refused.
-    """
-
-    def rounded(value: float) -> float:
-        return max(1, round(value)) if whole else float(f"{value:.6g}")
-
-    tried: dict[float, Complexity] = {}
-    value, refused = start, 0
-    while len(tried) + refused < _TRIES and value not in tried:
-        size = size_of(value)
-        if size is not None:
-            tried[value] = size
-            near, *others = sorted(tried, key=lambda one: abs(math.log(tried[one].n_params / target)))
-            missing = math.log(target / tried[near].n_params)
-            if abs(missing) < (CLOSE / 10 if whole else _EXACT):
-                break
-            power = 2.0
-            if others:
-                risen = math.log(tried[near].n_params / tried[others[0]].n_params)
-                power = risen / math.log(near / others[0]) or power
-            value = rounded(near * math.exp(min(max(missing / power, -_STRIDE), _STRIDE)))
-            if whole and value == near:
-                value = max(1, near + (1 if missing * power > 0 else -1))
-        elif tried:
-            refused += 1
-            known = min(tried, key=lambda other: abs(math.log(other / value)))
-            value = rounded(math.sqrt(known * value))
-        else:
-            break
-    return tried
-
-
 def _refuse_no_step(steps: int, budget: float, found: Complexity, batch: int) -> None:
     if steps < 1:
         raise InputError(
             f"a budget of {budget:g} FLOPs does not pay for one step of {found.n_params:,} parameters on "
             f"{batch} examples; raise the budget or lower batch_size"
-        )
-
-
-def _refuse_giant(n_params: float) -> None:
-    """Raises where a model would not fit into this machine's memory to be counted."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if n_params * _BYTES > memory:
-        raise InputError(
-            f"a model of {n_params:.3g} parameters does not fit into the {memory / 2**30:.0f} GiB of this "
-            "machine, where its parameters must be counted; write the study on a larger one"
         )
 
 
@@ -363,6 +246,24 @@ def _trained_by(start: Trial, study: Study) -> dict[str, Any]:
             del options[name]
         break
     return entry
+
+
+def _rates_beside(entry: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Returns an optimizer with the half and the double of its learning rate beside it.
+
+    Unless the study said how the rate goes with size, by a rule or a sweep, the best one may have moved.
+    """
+    rate = entry["options"].get(RATE)
+    if "tune" in entry or not is_number(rate):
+        return entry
+    optimizer = catalog.optimizer(entry["name"])
+    others = {name: value for name, value in entry["options"].items() if name != RATE}
+    rates = [rate]
+    for other in (rate / 2, 2 * rate):
+        with contextlib.suppress(InputError):
+            params_of(optimizer, {**entry["options"], RATE: other})
+            rates.append(other)
+    return {**entry, "options": others, "space": {RATE: sorted(rates)}}
 
 
 def _with_rules(trainer: ComponentRef, said: TrainerEntry | None) -> dict[str, Any] | None:

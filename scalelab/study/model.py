@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, SerializeAsAny, model_validator
 from pydantic_core import PydanticCustomError
 
 from scalelab.constraints import Constraint, is_number
@@ -164,7 +164,7 @@ def _start(value: Any) -> float | Rule:
 class Tune(Frozen):
     """How a sweep varies an option of an optimizer, for each size and everything else on its own."""
 
-    start: Annotated[float | Rule, PlainValidator(_start)] = Field(
+    start: SerializeAsAny[Annotated[float | Rule, PlainValidator(_start)]] = Field(
         description="the value in the middle, or a rule for it"
     )
     factor: float = Field(2.0, ge=1.05, le=100, description="between one value and the next")

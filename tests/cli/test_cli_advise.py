@@ -64,14 +64,16 @@ def test_the_study_that_is_written_plans_and_runs(advise, scalelab_command, plug
     other = tmp_path / "next.duckdb"
     code, out, _ = scalelab_command("plan", path, "--store", other, "--plugins-dir", plugins, "--json")
     assert code == 0
-    (trial,) = json.loads(out)["trials"]
-    assert trial["n_params"] == study["n_params"]
-    assert trial["train_flops"] == pytest.approx(study["train_flops"])
+    trials = json.loads(out)["trials"]
+    assert len(trials) == study["n_trials"] == 3
+    for trial in trials:
+        assert trial["n_params"] == study["n_params"]
+        assert trial["train_flops"] == pytest.approx(study["train_flops"])
     code, out, _ = scalelab_command(
         "run", path, "--store", other, "--plugins-dir", plugins, "--workers", 0, "--device", "cpu"
     )
     assert code == 0
-    assert "1 done" in out
+    assert "3 done" in out
 
 
 def test_one_family_may_be_chosen(advise):

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 import scalelab
 from scalelab.errors import InputError, StudyError
 from scalelab.measurements import Complexity
-from scalelab.propose.budget import known_run, nearest, propose
+from scalelab.propose.budget import known_run, propose
+from scalelab.propose.size import nearest
 from scalelab.store import open_store
 from scalelab.study import expand, parse_study
 from scalelab.study.resolve import resolve
@@ -120,7 +121,9 @@ def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, c
     path.parent.mkdir()
     path.write_text(found.text)
     again = scalelab.load_study(path, catalog)
-    assert expand(again, catalog).trials == (found.trial,)
+    trials = expand(again, catalog).trials
+    assert trials[1] == found.trial
+    assert [one.optimizer.params["lr"] for one in trials] == [0.1, 0.2, 0.4]
     assert again.dataset.options["folder"] == "../specks"
 
 
@@ -166,7 +169,7 @@ def architecture(study, catalog):
 
 
 def exact(options):
-    width = StackParams(width=options["width"]).width
+    width = StackParams(width=options.get("width", 16)).width
     return Complexity(n_params=n_params(width), forward_flops=1.0, train_flops_per_example=3.0)
 
 
@@ -209,11 +212,35 @@ def test_a_giant_is_refused_before_it_is_built(architecture):
         counted(architecture, 1e15)
 
 
-def test_a_space_without_numbers_is_refused(study, catalog, folder):
-    text = STUDY.replace('{ type = "doubling", low = 4, high = 16 }', '{ type = "choice", values = [4, 8] }')
-    architecture = resolve(parse_study(text, folder / "s.toml"), catalog).architectures[0]
+def test_a_size_that_nothing_changes_is_refused(study, catalog, folder):
+    from dataclasses import replace
+
+    text = STUDY.replace("space = { width", "#").replace('name = "stack"', 'name = "rigid"')
+    rigid = replace(catalog.architecture("stack"), name="rigid", space={"width": scalelab.Choice(["a"])})
+    architecture = resolve(
+        parse_study(text, folder / "s.toml"), catalog.with_components(rigid)
+    ).architectures[0]
     with pytest.raises(StudyError, match="no numeric option varies"):
         counted(architecture, 500)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        'width = { type = "choice", values = [4, 8] }',
+        "width = [4, 8]",
+        'depth = { type = "float", low = 1.0, high = 1.2 }',
+        "depth = [1.0, 1.2]\nwidth = 4",
+    ],
+)
+def test_a_list_and_a_constant_can_be_varied(catalog, folder, space):
+    table, _, constant = space.partition("\n")
+    text = STUDY.replace('width = { type = "doubling", low = 4, high = 16 }', table)
+    text = text.replace("{ depth = 2 }", f"{{ {constant} }}" if "depth" in table else "{ depth = 2 }")
+    architecture = resolve(parse_study(text, folder / "s.toml"), catalog).architectures[0]
+    options, cost, _ = counted(architecture, n_params(50))
+    assert options == {"width": 50}
+    assert cost.n_params == n_params(50)
 
 
 def test_a_fraction_is_found(study, catalog, folder):
@@ -247,6 +274,7 @@ def test_a_run_is_found_with_its_study(study, folder, catalog):
         known_run(store, "none", folder, None)
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_rule_and_the_sweep_of_a_run_are_copied_not_its_values(tmp_path):
     from scalelab import load_plugins
     from scalelab.propose.budget import run_values, written
