@@ -181,7 +181,7 @@ def test_wrong_requests_are_refused(line):
         line.predict([-1.0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     law=st.sampled_from(["power", "power-offset", "m4", "auto"]),
     n=st.integers(6, 12),
