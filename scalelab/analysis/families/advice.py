@@ -27,16 +27,12 @@ from scalelab.analysis.families.budget_law import BudgetLaw, budget_law
 from scalelab.analysis.families.compute import costs_of
 from scalelab.analysis.families.fitted import Fitted, run_at, run_parts
 from scalelab.analysis.families.shares import Entry, best_shares
+from scalelab.analysis.fits.budget import split_ends
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.intervals import intervals
-from scalelab.analysis.inference.quantities import (
-    examples_per_param,
-    log_of,
-    optimal_examples,
-    optimal_params,
-)
+from scalelab.analysis.inference.quantities import log_of, optimal_params
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family, design_ids, families
 from scalelab.analysis.runs.selection import GRID_AXES
@@ -51,6 +47,7 @@ FEW_PASSES, MANY_PASSES = 4.0, 16.0
 (Muennighoff et al. 2023, section 5, for language)."""
 
 _MOST = 1e40
+_MOST_LOG = 300.0
 _SAME_PASSES = 1.01
 _APART = 1.1
 
@@ -264,12 +261,13 @@ def _basis(
 def _optimal(optimum: FamilyOptimum, law: BudgetLaw, budget: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
     points, found, per, split = optimum.points, optimum.found, optimum.flops_per, law.fit
-    made = [optimal_params(budget, per), optimal_examples(budget, per), examples_per_param(budget, per)]
-    centers = [split.estimate(quantity) for quantity in made]
-    if not all(np.isfinite(center) and center > 0 for center in centers):
+    best, product = optimal_params(budget, per), budget / per
+    size = split.estimate(best)
+    if not 0 < size < np.inf:
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
-    logs = intervals(split, [log_of(quantity) for quantity in made], law.level)
-    ends = [np.exp(np.clip(pair, -690, 690)) for pair in logs]
+    (logs,) = intervals(split, [log_of(best)], law.level)
+    centers = (size, product / size, product / size**2)
+    ends = split_ends(product, *np.clip(logs, -_MOST_LOG, _MOST_LOG))
     n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
     _refuse_nothing(budget, n.value, d.value)
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)

@@ -11,7 +11,6 @@ from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import (
     FLOPS_PER,
-    examples_per_param,
     log_of,
     loss_at_budget,
     optimal_examples,
@@ -74,18 +73,29 @@ def budget_table(
 
 def _optimal(fit: Fit, flops: float, flops_per: float, level: float) -> dict[str, float]:
     """Returns the row of a budget that nothing else limits."""
-    split = {
-        "n_params": optimal_params(flops, flops_per),
-        "n_examples": optimal_examples(flops, flops_per),
-        "examples_per_param": examples_per_param(flops, flops_per),
-    }
     loss = loss_at_budget(flops, flops_per)
-    *ends, own = intervals(fit, [*(log_of(quantity) for quantity in split.values()), loss], level)
+    logs, own = intervals(fit, [log_of(optimal_params(flops, flops_per)), loss], level)
+    size, product = fit.estimate(optimal_params(flops, flops_per)), flops / flops_per
+    values = {"n_params": size, "n_examples": product / size, "examples_per_param": product / size**2}
     row: dict[str, float] = {}
-    for (name, quantity), (lower, upper) in zip(split.items(), np.exp(ends), strict=True):
-        row |= {name: fit.estimate(quantity), f"{name}_lower": lower, f"{name}_upper": upper}
+    for (name, value), (lower, upper) in zip(values.items(), split_ends(product, *logs), strict=True):
+        row |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
     later = fit.estimate(loss_at_budget(2.0 * flops, flops_per))
     return row | _losses(fit.estimate(loss), *own, later)
+
+
+def split_ends(product: float, lower: float, upper: float) -> list[tuple[float, float]]:
+    """Returns the ends of N, D and D / N from those of log N: with N · D given, one decides the others.
+
+    Args:
+        product: N · D, what a budget pays for.
+        lower: The lower end of log N.
+        upper: The upper end.
+    """
+    whole = float(np.log(product))
+    ends = ((lower, upper), (whole - upper, whole - lower), (whole - 2 * upper, whole - 2 * lower))
+    with np.errstate(over="ignore"):
+        return [(float(np.exp(low)), float(np.exp(high))) for low, high in ends]
 
 
 def _limited(fit: Fit, product: float, examples: float, level: float) -> dict[str, float]:

@@ -65,16 +65,6 @@ def optimal_examples(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Dr
     return lambda draws: np.exp(_log_optimum(draws, np.log(flops / flops_per))[1][:, 0])
 
 
-def examples_per_param(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
-    """Returns the quantity: examples for each parameter at the optimum."""
-
-    def quantity(draws: Draws) -> Array:
-        size, data = _log_optimum(draws, np.log(flops / flops_per))
-        return np.exp(data - size)[:, 0]
-
-    return quantity
-
-
 def loss_at_budget(flops: float, flops_per: float = FLOPS_PER) -> Callable[[Draws], Array]:
     """Returns the quantity: the lowest loss that a budget reaches."""
     return lambda draws: budget_losses(draws, np.log(flops / flops_per))[:, 0]
