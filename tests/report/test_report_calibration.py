@@ -15,7 +15,7 @@ from scalelab.analysis.analyze import analyze
 from scalelab.report.drawing.figure import draw
 from scalelab.report.page import html_page
 from scalelab.report.parts import Figure, Predicted, Reliability
-from scalelab.report.sections.all import sections
+from scalelab.report.sections import calibration
 from scalelab.report.svg.figure import panels_markup
 
 LOW, HIGH, EMPTY = [0.02, 0.0, 0.0, 0.1], [1.0, 1.0, 0.9, 1.0], [np.nan] * 4
@@ -48,8 +48,8 @@ def analysis():
 
 
 def section(analysis, **options):
-    made = sections(analysis, **{"whole": True, "draw": True, **options})
-    return next((one for one in made if one.key == "calibration"), None)
+    made = calibration.TOPIC.section(analysis, **{"whole": True, "draw": True, **options})
+    return None if made.empty else made
 
 
 def test_a_terminal_has_one_table(analysis):
@@ -176,8 +176,7 @@ def test_names_from_outside_are_text():
     name = '<script>alert("x")</script> & {b} $x$ ^2'
     runs = calibrated(errors={name: 0.3, "N": 0.1}).replace({"optimizer": {"adamw": name}})
     analysis = analyze(runs, axes=["n_params"], trees=False)
-    report = sections(analysis, whole=True, draw=True)
-    page = html_page([one for one in report if one.key == "calibration"])
+    page = html_page([section(analysis)])
     assert page.count("<script") == html_page([]).count("<script")  # the page's own
     assert "&lt;script&gt;alert" in page
     (figure,) = section(analysis).figures
