@@ -46,9 +46,9 @@ def _print_report(report: CheckReport) -> None:
             + ", ".join(f"{n} {table}" for table, n in report.rows.items())
         )
     notes = {
-        "records, registrations, imported tables and measurements wait in the journal; "
+        "records, registrations, imported tables, measurements and predictions wait in the journal; "
         "the next run takes them in": report.pending,
-        "records, imported tables and measurements are in the database only; "
+        "records, imported tables, measurements and predictions are in the database only; "
         "a rebuild would write them to the journal": report.without_journal,
         "trials are claimed by a living process": len(report.live_claims),
         "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
@@ -85,6 +85,7 @@ def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> Non
         return
     tables = f", {counted(report.imports, 'imported tables')}" if report.imports else ""
     tables += f", {counted(report.measurements, 'measurements')}" if report.measurements else ""
+    tables += f", {counted(report.predictions, 'predictions')}" if report.predictions else ""
     of_studies = counted(report.studies, "studies")
     counts = f"{counted(report.records, 'records')} of {of_studies}, {report.salvaged} salvaged"
     tell(f"{store}: {counts}{tables}")
@@ -145,6 +146,9 @@ def drop(
     counts = ", ".join(counted(count, what) for what, count in going.counts.items()) or "nothing but its name"
     stay = "stays" if going.shared == 1 else "stay"
     shared = f"; {counted(going.shared, 'trials')} of other studies {stay}" if going.shared else ""
+    if going.predictions:
+        stay = "stays" if going.predictions == 1 else "stay"
+        shared += f"; {counted(going.predictions, 'registered predictions')} made from it {stay}"
     unasked = f"{counts} of {study} would go from {store}{shared}; add --yes to drop them"
     confirm(f"{counts} of {study} go from {store}{shared}. Continue?", unasked, yes=yes)
     going = opened.drop(study)
@@ -234,7 +238,7 @@ def export(
     anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave out hosts, users and paths.")] = False,
     json: opt.Json = False,
 ) -> None:
-    """Write runs, curves, trials, studies and latencies as Parquet files."""
+    """Write runs, curves, trials, studies, latencies and registered predictions as Parquet files."""
     import scalelab
 
     files = scalelab.export_runs(store, folder, study, anonymous=anonymous)

@@ -30,7 +30,7 @@ _BARE = re.compile(rf"""(?<![\w./\\]){_START}[^\s"'`<>|,;:()\[\]{{}}]+""")
 _IN_STUDY = re.compile(r"""(["'])[^"'\s]*[/\\][^"'\s]*(?=\1)""")
 _HOME = re.compile(r"(?:/home/|/Users/|\b[A-Za-z]:\\+Users\\+)([^/\\\s\"'`:,;]+)")
 # What people and programs wrote freely, in which a host or a user may be named without a path.
-_FREE = ("error", "reason", "text", "machine", "facts", "environment")
+_FREE = ("error", "reason", "text", "machine", "facts", "environment", "prediction")
 _SHORTEST = 3
 _COMMON = {"root", "user", "localhost"}
 _HOSTS = """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TABLES = (
     "scalelab_schema", "studies", "study_trials", "trials", "records", "curve_points", "parameters",
-    "imports", "imported_runs", "measurements",
+    "imports", "imported_runs", "measurements", "predictions",
 )  # fmt: skip
 SHOWN = 10
 _DUPLICATES = f"select {RECORDS.key} as id from records group by id having count(*) > 1 order by id"
@@ -40,9 +40,9 @@ class CheckReport:
         rows: Rows by table.
         pending: Records in the journal that wait to be ingested: the next run takes them in.
         missing: By table what the journal has as ingested and the database has not, or not whole: ids of
-            records and measurements, names of imported tables.
-        without_journal: How many records, registrations, imported tables and measurements only the database
-            holds.
+            records and measurements, names of imported tables and predictions.
+        without_journal: How many records, registrations, imported tables, measurements and predictions only
+            the database holds.
         duplicates: Ids of records that the database holds more than once.
         orphans: Ids of trials that have a record but no content.
         quarantined: Files that were set aside.

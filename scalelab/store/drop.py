@@ -55,6 +55,7 @@ _FILES = {
         f"coalesce(json_extract_string(content, '$.benchmark.weights') in ({_OWN}), true)"
     ),
 }
+_PREDICTED = "select distinct prediction_id from predictions where list_contains(studies->>'$[*]', $1)"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Dropped:
         records: Attempts at the former, with their curves.
         measurements: Measurements of its networks on hardware.
         files: Trained weights, checkpoints, what scripts reported, and logs.
+        predictions: Registered predictions that were made from its runs; they stay, for what was said of
+            runs that came counts only where nothing of it can be taken back.
     """
 
     study: str
@@ -76,6 +79,7 @@ class Dropped:
     records: int
     measurements: int
     files: int
+    predictions: int
 
     @property
     def counts(self) -> dict[str, int]:
@@ -151,6 +155,7 @@ class _Going:
             records=len(named["records"]),
             measurements=len(named["measurements"]),
             files=len(files),
+            predictions=len(first_column(connection.execute(_PREDICTED, [study]))),
         )
         return cls(counted, registrations=_registrations(journal, study), files=files, **named)
 

@@ -16,13 +16,13 @@ from scalelab.store.schema import literal
 if TYPE_CHECKING:
     import duckdb
 
-EXPORTED = ("runs", "curves", "trials", "studies", "latencies")
+EXPORTED = ("runs", "curves", "trials", "studies", "latencies", "predictions")
 
 
 def export(
     database: Database, folder: Path, study: str | None = None, *, without_names: bool = False
 ) -> list[Path]:
-    """Writes runs, curves, trials, studies and latencies as Parquet files; files of those names are replaced.
+    """Writes the tables of `EXPORTED` as Parquet files; files of those names are replaced.
 
     Args:
         database: Of the store.
@@ -73,4 +73,6 @@ def _only(name: str, study: str | None) -> str:
         return ""
     if name == "trials":
         return f" where trial_id in (select trial_id from study_trials where study = {literal(study)})"
+    if name == "predictions":
+        return f" where list_contains(studies->>'$[*]', {literal(study)})"
     return f" where study = {literal(study)}"

@@ -35,7 +35,7 @@ _REFUSALS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 
 
 def ingest(database: Database, wait: float | None = None) -> int:
-    """Takes the journal's pending registrations, imported tables, measurements and records into the database.
+    """Takes the journal's pending contents of all kinds into the database.
 
     Returns:
         How many records the database did not have before.

@@ -7,7 +7,7 @@ again from them. Folders:
     kept/<2 hex>/    records that it has, by the first two digits of the trial's id
     kept/studies/    registrations of studies
     kept/imports/    imported tables
-    kept/latencies/  measurements on hardware
+    kept/latencies/  measurements on hardware; kept/predictions/ registered predictions
     quarantine/      what could not be read, and files that a rebuild replaced
     claims/          who is at which trial
     checkpoints/     states of unfinished trainings
@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 from scalelab.errors import StoreError, plain_line
 from scalelab.measurements import Measurement
 from scalelab.permissions import make_folder, share
+from scalelab.predictions import RegisteredPrediction
 from scalelab.records import Record, Trial
 from scalelab.regular_files import NotRegularError, expanded, read_regular
 from scalelab.script_files import read_reports
@@ -53,7 +54,7 @@ from scalelab.store.kind import Attempts, E, Kind, M, Text
 from scalelab.store.kinds import KINDS, RECORDS, kind_of, kind_of_file
 from scalelab.store.registrations import Registration
 
-C = TypeVar("C", Record, Registration, ImportedTable, Measurement)
+C = TypeVar("C", Record, Registration, ImportedTable, Measurement, RegisteredPrediction)
 ABANDONED_SECONDS = 3600.0
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Journal:
 
         A record whose attempt has another one by now came late: its coordinator was taken for dead. It is
         kept as an attempt of its own, the next that is free, and says so; measurements likewise. The names of
-        registrations and imported tables tell their content: where one exists, nothing happens.
+        registrations, imported tables and predictions tell their content: where one exists, nothing happens.
 
         Args:
             content: What an attempt produced, a study asks for, an imported table holds.
@@ -137,7 +138,7 @@ class Journal:
             raise StoreError(f"{kind.name} {name} cannot be kept: {error}") from error
         return text
 
-    def place(self, content: Record | Registration | ImportedTable | Measurement) -> Path:
+    def place(self, content: object) -> Path:
         """Returns where a content is written to."""
         kind = kind_of(content)
         return self.new / f"{kind.name_of(content)}{kind.suffix}"

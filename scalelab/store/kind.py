@@ -1,6 +1,6 @@
 """What a kind of content is: how a store writes it to a file, takes it into a table, and gets it back.
 
-`scalelab.store.kinds` lists the four there are.
+`scalelab.store.kinds` lists those there are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -205,6 +206,12 @@ def later(last: Iterable[str | None]) -> float:
 def timed(seconds: float) -> str:
     """Returns the beginning of a name, given the time since the epoch."""
     return f"{int(seconds * 1e6):0{TIME_DIGITS}d}"
+
+
+def told_time(name: str) -> str:
+    """Returns when a content of that name was written, for people."""
+    seconds = int(name[:TIME_DIGITS]) / 1e6
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 class Attempts(Kind[A, E]):

@@ -1,4 +1,4 @@
-"""The four kinds of content that a store keeps: each is a kind of journal file and has a table of its own.
+"""The five kinds of content that a store keeps: each is a kind of journal file and has a table of its own.
 
 Journal, ingestion, rebuild, salvage and check walk the list `KINDS`. It is in the order in which content goes
 into a database.
@@ -11,14 +11,16 @@ from typing import Any
 from scalelab.store.imports import Imports
 from scalelab.store.kind import Kind
 from scalelab.store.measurements import Measurements
+from scalelab.store.predictions import Predictions
 from scalelab.store.registrations import Registrations
 from scalelab.store.stored_records import Records
 
 REGISTRATIONS = Registrations()
 IMPORTS = Imports()
 MEASUREMENTS = Measurements()
+PREDICTIONS = Predictions()
 RECORDS = Records()
-KINDS: tuple[Kind[Any, Any], ...] = (REGISTRATIONS, IMPORTS, MEASUREMENTS, RECORDS)
+KINDS: tuple[Kind[Any, Any], ...] = (REGISTRATIONS, IMPORTS, MEASUREMENTS, PREDICTIONS, RECORDS)
 
 
 def kind_of_file(name: str) -> Kind[Any, Any]:

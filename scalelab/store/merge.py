@@ -27,7 +27,7 @@ from scalelab.store.files import copy_new, locked, writing
 from scalelab.store.imports import nothing, parts
 from scalelab.store.ingest import ingest
 from scalelab.store.kind import Attempts, as_bytes
-from scalelab.store.kinds import IMPORTS, MEASUREMENTS, RECORDS, REGISTRATIONS
+from scalelab.store.kinds import IMPORTS, MEASUREMENTS, PREDICTIONS, RECORDS, REGISTRATIONS
 from scalelab.store.other import Other, by_study, registered, trained
 from scalelab.store.salvage import PIECE, salvage
 
@@ -53,6 +53,7 @@ class MergeReport:
         measurements: Measurements on hardware that are new.
         registrations: Versions of studies that are new.
         imports: Versions of imported tables that are new.
+        predictions: Registered predictions that are new.
         weights: Trained weights that were copied.
         checkpoints: States of unfinished trainings that were copied.
         logs: Logs that were copied.
@@ -68,6 +69,7 @@ class MergeReport:
     measurements: int = 0
     registrations: int = 0
     imports: int = 0
+    predictions: int = 0
     weights: int = 0
     checkpoints: int = 0
     logs: int = 0
@@ -83,6 +85,7 @@ class MergeReport:
             "registrations": self.registrations,
             "imported tables": self.imports,
             "measurements": self.measurements,
+            "predictions": self.predictions,
             "weights": self.weights,
             "checkpoints": self.checkpoints,
             "logs": self.logs,
@@ -139,6 +142,8 @@ class _Merge:
         durable = expected <= PIECE
         self.report.registrations = self._add(REGISTRATIONS, versions, durable)
         self.report.imports = self._add(IMPORTS, tables - self._ours(IMPORTS), durable)
+        told = self.other.names(PREDICTIONS) - self._ours(PREDICTIONS)
+        self.report.predictions = self._add(PREDICTIONS, told, durable)
         self.report.measurements = len(self._add_attempts(MEASUREMENTS, durable)[1])
         names, new = self._add_attempts(RECORDS, durable)
         self.report.records = len(new)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scalelab.errors import InputError, suggest
 from scalelab.measurements import Measurement
+from scalelab.predictions import RegisteredPrediction
 from scalelab.reached import Reached
 from scalelab.records import Machine, Trial
 from scalelab.store.answers import (
@@ -193,6 +194,16 @@ class Questions:
         """
         order = "target, batch_size, architecture, n_params, measurement_id"
         return self._view("latencies", order, study, "measurement_id", benchmark_ids)
+
+    def predictions(self) -> list[RegisteredPrediction]:
+        """Returns the registered predictions, the first ones first; of one that two stores had the earlier."""
+        rows = self._ask("select prediction_id, prediction from predictions order by registration")
+        first = {prediction_id: text for prediction_id, text in reversed(rows)}
+        return [RegisteredPrediction.model_validate_json(first[key]) for key in dict(rows)]
+
+    def begun(self) -> dict[str, float]:
+        """Returns by trial when its first attempt began, in seconds since the epoch."""
+        return dict(self._ask("select trial_id, min(started_at) from records group by trial_id"))
 
     def sql(self, query: str) -> pd.DataFrame:
         """Returns the result of a query, which can change neither the store nor another file.

@@ -41,6 +41,7 @@ class RebuildReport:
         set_aside: The old database and its WAL, where they are now.
         imports: Imported tables in the new database.
         measurements: Measurements on hardware in it.
+        predictions: Registered predictions in it.
     """
 
     records: int
@@ -51,6 +52,7 @@ class RebuildReport:
     set_aside: tuple[Path, ...]
     imports: int
     measurements: int
+    predictions: int
 
 
 def rebuild(database: Database, wait: float) -> RebuildReport:

@@ -15,8 +15,8 @@ from scalelab.store.connection import Database
 from scalelab.store.fleet import ClusterRun, cluster_runs
 from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal, resolve
-from scalelab.store.kind import later
-from scalelab.store.kinds import IMPORTS, REGISTRATIONS
+from scalelab.store.kind import later, told_time
+from scalelab.store.kinds import IMPORTS, PREDICTIONS, REGISTRATIONS
 from scalelab.store.questions import Questions
 from scalelab.store.registrations import Registration
 from scalelab.store.updates import updated
@@ -24,6 +24,7 @@ from scalelab.store.updates import updated
 if TYPE_CHECKING:
     import duckdb
 
+    from scalelab.predictions import RegisteredPrediction
     from scalelab.store.check import CheckReport
     from scalelab.store.drop import Dropped
     from scalelab.store.mapping import Import
@@ -200,6 +201,40 @@ class Store(Questions):
         tally.note(connection, self.journal)
         self.journal.keep([self.journal.place(table)])
 
+    def register_predictions(
+        self, predictions: Sequence[RegisteredPrediction]
+    ) -> tuple[RegisteredPrediction, ...]:
+        """Registers predictions, now; what is wrong with one is said before any is written.
+
+        Args:
+            predictions: What is said.
+
+        Returns:
+            The same with their time, which is later than that of all before them.
+
+        Raises:
+            InputError: One is registered already.
+            StoreError: The store cannot be read or written.
+        """
+        self.ingest()
+        with self.database.write() as connection:
+            held = sorted(PREDICTIONS.held(connection), reverse=True)
+            known = {name.partition("-")[2]: name for name in held}
+            for one in predictions:
+                if one.id in known:
+                    raise InputError(
+                        f"prediction {one.id} is registered already, since {told_time(known[one.id])}, and "
+                        f"nothing was written; scalelab verdicts --store {self.path} shows it"
+                    )
+            now = {"registered_at": later(held)}
+            made = {one.id: one.model_copy(update=now) for one in predictions}
+            for one in made.values():
+                self.journal.write(one)
+            PREDICTIONS.insert(connection, {PREDICTIONS.name_of(one): one for one in made.values()})
+            tally.note(connection, self.journal)
+            self.journal.keep([self.journal.place(one) for one in made.values()])
+        return tuple(made.values())
+
     def cluster_runs(self) -> list[ClusterRun]:
         """Returns the runs on clusters that have not ended: their machines, and what waits for them."""
         return cluster_runs(self.journal, self.claims.now())
@@ -272,7 +307,7 @@ class Store(Questions):
             return before, schema.VERSION
 
     def export(self, folder: Path | str, study: str | None = None, *, anonymous: bool = False) -> list[Path]:
-        """Writes runs, curves, trials, studies and latencies as Parquet files.
+        """Writes runs, curves, trials, studies, latencies and predictions as Parquet files.
 
         Args:
             folder: Where to; made where it is missing.
