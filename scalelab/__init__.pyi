@@ -10,6 +10,10 @@ from scalelab.analysis.families.pairs import Pair as Pair
 from scalelab.analysis.families.prediction import Forecast as Forecast
 from scalelab.analysis.families.prediction import Target as Target
 from scalelab.analysis.families.price import price_of as price_of
+from scalelab.analysis.families.verdicts import JudgedRun as JudgedRun
+from scalelab.analysis.families.verdicts import RuleScore as RuleScore
+from scalelab.analysis.families.verdicts import Verdict as Verdict
+from scalelab.analysis.families.verdicts import Verdicts as Verdicts
 from scalelab.analysis.fits.budget import budget_table as budget_table
 from scalelab.analysis.fits.chain import chain as chain
 from scalelab.analysis.fits.checklist import checklist as checklist
@@ -68,6 +72,9 @@ from scalelab.api.proposals import expected_loss as expected_loss
 from scalelab.api.proposals import propose_run as propose_run
 from scalelab.api.proposals import propose_space as propose_space
 from scalelab.api.source import stored_study as stored_study
+from scalelab.api.verdicts import Registered as Registered
+from scalelab.api.verdicts import register as register
+from scalelab.api.verdicts import verdicts as verdicts
 from scalelab.bench.coordinator import BenchSummary as BenchSummary
 from scalelab.bench.coordinator import bench_study as bench_study
 from scalelab.bench.coordinator import list_devices as list_devices
@@ -126,6 +133,8 @@ from scalelab.params import NoParams as NoParams
 from scalelab.params import Params as Params
 from scalelab.plugins import Catalog as Catalog
 from scalelab.plugins import load_plugins as load_plugins
+from scalelab.predictions import Guess as Guess
+from scalelab.predictions import RegisteredPrediction as RegisteredPrediction
 from scalelab.propose.budget import Proposal as Proposal
 from scalelab.propose.space import Narrowed as Narrowed
 from scalelab.records import ComponentRef as ComponentRef

@@ -17,6 +17,7 @@ from scalelab.analysis.families.bought import bought
 from scalelab.analysis.families.fitted import FittedLaw
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import Group, compare_families
+from scalelab.analysis.families.verdicts import Verdicts
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
 from scalelab.analysis.runs.calibration import Reliability, reliabilities
@@ -102,6 +103,7 @@ class Analysis:
         charge: Which training FLOPs, likewise.
         only: Which of all runs these are, in words; empty for all of them.
         along: Axes beside the usual scales that were asked for.
+        verdicts: Registered predictions and what came; `None` where there are none.
     """
 
     studies: pd.DataFrame
@@ -124,17 +126,23 @@ class Analysis:
     charge: Charge = "last"
     only: str = ""
     along: tuple[str, ...] = ()
+    verdicts: Verdicts | None = None
 
     json_fields: ClassVar = (
         "level", "estimator", "seed", "on", "charge", "only", "ahead", "studies", "warnings", "refits",
-        "loss_by_scale=scales", "laws", "sweeps", "comparisons", "compute_optimal=optima", "fronts",
-        "calibration=calibrations", "trees", "design",
+        "loss_by_scale=scales", "laws", "*judged", "sweeps", "comparisons", "compute_optimal=optima",
+        "fronts", "calibration=calibrations", "trees", "design",
     )  # fmt: skip
 
     @property
     def fitted(self) -> tuple[FittedLaw, ...]:
         """The laws that were not refused."""
         return tuple(law for law in self.laws if isinstance(law, FittedLaw))
+
+    @property
+    def judged(self) -> dict[str, Verdicts]:
+        """The verdicts by their name in JSON, which is there only where predictions were registered."""
+        return {} if self.verdicts is None else {"verdicts": self.verdicts}
 
     @property
     def refused(self) -> tuple[Refusal, ...]:

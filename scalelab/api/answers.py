@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from scalelab.analysis.families.advice import Advice
     from scalelab.analysis.families.pairs import Group
     from scalelab.analysis.families.prediction import Forecast, Target
+    from scalelab.analysis.families.verdicts import Verdicts
     from scalelab.api.source import Source
     from scalelab.law import Law
     from scalelab.plugins import Catalog
+    from scalelab.predictions import RegisteredPrediction
+    from scalelab.store import Store
 
 
 def analyze(
@@ -66,10 +70,12 @@ def analyze(
             there or leaves nothing.
         StoreError: The store cannot be read.
     """
+    import pandas as pd
+
     from scalelab.analysis.analyze import analyze as analyze_runs
 
     chosen = chosen_runs(source, **only)
-    return analyze_runs(
+    analysis = analyze_runs(
         chosen.runs,
         law=law_named(law, catalog),
         axes=axes,
@@ -85,6 +91,35 @@ def analyze(
         planned=chosen.planned,
         curves=_curves(source, chosen, only.get("study")) if curves else None,
     )
+    verdicts = None if isinstance(source, pd.DataFrame) else verdicts_of(opened(source), **only)
+    return analysis if verdicts is None else replace(analysis, verdicts=verdicts)
+
+
+def verdicts_of(store: Store, **only: Unpack[Filters]) -> Verdicts | None:
+    """Returns the verdicts on the registered predictions that filters mean; `None` where there are none.
+
+    Args:
+        store: The store.
+        only: Of them the studies that a prediction was made from, and the names of its components; runs of
+            all studies answer.
+    """
+    predictions = [one for one in store.predictions() if _meant(one, only)]
+    if not predictions:
+        return None
+    from scalelab.analysis.families.verdicts import judged
+
+    return judged(predictions, store.runs(), store.begun())
+
+
+def _meant(one: RegisteredPrediction, only: Filters) -> bool:
+    names = {
+        "dataset": (one.dataset, one.settings.same.get("dataset")),
+        "architecture": (one.architecture,),
+        "optimizer": (one.optimizer,),
+    }
+    studies = studies_named(only.get("study"))
+    named = all(only.get(kind) in (None, *own) for kind, own in names.items())
+    return named and (studies is None or bool(set(studies) & set(one.source.studies)))
 
 
 def _curves(source: Source, chosen: Chosen, study: str | Sequence[str] | None) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from scalelab.cli.data import data_app
 from scalelab.cli.imports import import_
 from scalelab.cli.new_plugin import new_plugin
 from scalelab.cli.plugins import plugins
-from scalelab.cli.predict import predict
+from scalelab.cli.predict import predict, verdicts
 from scalelab.cli.run import plan, run, status
 from scalelab.cli.schema import schema
 from scalelab.cli.store import export, store_app
@@ -50,7 +50,7 @@ def _options(
     ctx.obj = Context(plain=plain or not sys.stdout.isatty())
 
 
-for command in (run, plan, status, analyze, predict, advise, bench, plugins, new_plugin, schema):
+for command in (run, plan, status, analyze, predict, verdicts, advise, bench, plugins, new_plugin, schema):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)

@@ -122,6 +122,9 @@ ReachAxes = Annotated[
     list[str] | None,
     _option("--axis", "With --reach: train_flops (default), n_params, n_examples, another numeric column."),
 ]
+Register = Annotated[
+    bool, _option("--register", "Write the prediction into the store for good, for scalelab verdicts.")
+]
 PredictLaw = Annotated[
     str | None,
     _option(

@@ -1,4 +1,4 @@
-"""`scalelab predict`: the loss at a scale, or the scale that reaches a loss."""
+"""`scalelab predict` and `verdicts`: the loss at a scale, the scale that reaches a loss, and what came."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import typer
 
 from scalelab.amounts import amount
 from scalelab.cli import options as opt
-from scalelab.cli.context import filters_of, pairs, print_json
+from scalelab.cli.context import filters_of, pairs, print_json, tell, warn
 from scalelab.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scalelab.analysis.estimate import Refusal
     from scalelab.analysis.families.prediction import Forecast, Target
+    from scalelab.api.verdicts import Registered
 
 
 def predict(
@@ -35,6 +36,7 @@ def predict(
     level: opt.Level = 0.9,
     on: opt.On = "validation",
     charge: opt.Charge = "last",
+    register: opt.Register = False,
     plugins_dir: opt.PluginsDir = None,
     json: opt.Json = False,
 ) -> None:
@@ -52,10 +54,15 @@ def predict(
         raise InputError("give one of --at AXIS=NUMBER, such as --at n_params=1e9, --rows FILE, --reach LOSS")
     if axis and reach is None:
         raise InputError("--axis goes with --reach; with --at the axes are those that it names")
+    if register and reach is not None:
+        raise InputError("--register goes with --at or --rows: what is registered is the loss of a run")
     scale = _scale(at) if rows is None else rows
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
     only = filters_of(study, dataset, architecture, optimizer, where, on, charge)
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
+    if register:
+        _register(ctx, scalelab.register(store, scale, **asked), level, meaning(on, charge), json=json)
+        return
     found: Sequence[Forecast | Target | Refusal]
     if reach is None:
         found = forecasts = scalelab.predict(store, scale, **asked)
@@ -73,6 +80,37 @@ def predict(
             print_json("reach", {"targets": found})
     else:
         ctx.obj.show(table)
+
+
+def _register(
+    ctx: typer.Context, made: Registered, level: float, meant: Iterable[str], *, json: bool
+) -> None:
+    from scalelab.report.sections.predict import forecast_table, registered_lines
+
+    for one in made.refused:
+        warn(f"not registered: {one}")
+    if json:
+        predictions = [{"id": one.id, **one.model_dump(mode="json")} for one in made.predictions]
+        print_json("predict", {"forecasts": made.forecasts, "registered": predictions})
+        return
+    ctx.obj.show(forecast_table(made.forecasts, level, meant))
+    for line in registered_lines(made.predictions):
+        tell(line)
+
+
+def verdicts(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
+    """Hold every registered prediction against the runs that came, beside three plainer rules.
+
+    A run answers a prediction when it has the settings that the law's points share, and its scale.
+    """
+    import scalelab
+    from scalelab.report.sections.verdicts import tables
+
+    found = scalelab.verdicts(store)
+    if json:
+        print_json("verdicts", found)
+    else:
+        ctx.obj.show(*tables(found))
 
 
 def _scale(at: list[str] | None) -> dict[str, float]:

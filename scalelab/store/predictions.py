@@ -52,7 +52,7 @@ class Predictions(Kind[RegisteredPrediction, RegisteredPrediction]):
         if new:
             with transaction(connection):
                 connection.executemany(
-                    "insert into predictions values (?, ?, make_timestamp(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"insert into predictions values (?, ?, make_timestamp(?){', ?' * 12})",
                     [_row(name, one) for name, one in new.items()],
                 )
         return set(new)

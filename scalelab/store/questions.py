@@ -196,9 +196,9 @@ class Questions:
         return self._view("latencies", order, study, "measurement_id", benchmark_ids)
 
     def predictions(self) -> list[RegisteredPrediction]:
-        """Returns the registered predictions, the first ones first; of one that two stores had the earlier."""
+        """Returns the registered predictions in order; one that two stores had has its first time."""
         rows = self._ask("select prediction_id, prediction from predictions order by registration")
-        first = {prediction_id: text for prediction_id, text in reversed(rows)}
+        first = dict(reversed(rows))
         return [RegisteredPrediction.model_validate_json(first[key]) for key in dict(rows)]
 
     def begun(self) -> dict[str, float]:

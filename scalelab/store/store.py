@@ -226,11 +226,13 @@ class Store(Questions):
                         f"prediction {one.id} is registered already, since {told_time(known[one.id])}, and "
                         f"nothing was written; scalelab verdicts --store {self.path} shows it"
                     )
-            now = {"registered_at": later(held)}
-            made = {one.id: one.model_copy(update=now) for one in predictions}
-            for one in made.values():
-                self.journal.write(one)
-            PREDICTIONS.insert(connection, {PREDICTIONS.name_of(one): one for one in made.values()})
+            made: dict[str, RegisteredPrediction] = {}
+            for one in predictions:
+                dated = one.model_copy(update={"registered_at": later([*held[:1], *made])})
+                made[PREDICTIONS.name_of(dated)] = dated
+            for dated in made.values():
+                self.journal.write(dated)
+            PREDICTIONS.insert(connection, made)
             tally.note(connection, self.journal)
             self.journal.keep([self.journal.place(one) for one in made.values()])
         return tuple(made.values())

@@ -24,6 +24,7 @@ from scalelab.report.sections import (
     sweeps,
     training,
     trees,
+    verdicts,
 )
 from scalelab.report.sections.answer import NextStudy, answer_section
 from scalelab.report.sections.budget import with_budgets
@@ -35,6 +36,7 @@ TOPICS: tuple[Topic, ...] = tuple(
         studies,
         refits,
         laws,
+        verdicts,
         sweeps,
         comparison,
         allocation,

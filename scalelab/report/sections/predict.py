@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import symbol
+from scalelab.predictions import Guess, RegisteredPrediction
 from scalelab.report.names import family_names, family_of, said_once
-from scalelab.report.numbers import interval, percent, plain, short
+from scalelab.report.numbers import counted, interval, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.laws import backtest_cell, no_backtest, said
 
@@ -46,7 +47,7 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float, meant: Ite
     )
 
     def place(one: Forecast) -> str:
-        return f"{name(one.family)} at {_place(one.at)}" if len(scales) > 1 else name(one.family)
+        return f"{name(one.family)} at {at_words(one.at)}" if len(scales) > 1 else name(one.family)
 
     notes = _notes(found, [(name(one.family), place(one), one) for one in done], name)
     for one in done:
@@ -60,9 +61,26 @@ def forecast_table(found: Sequence[Forecast | Refusal], level: float, meant: Ite
         if one.link_beyond:
             words = f"the loss is below all that the link from loss to {one.metric} was fitted to"
             notes.append((name(one.family), words))
-    title = f"At {_place(dict(scales[0]))}" if len(scales) == 1 else f"At {len(scales)} scales"
+    title = f"At {at_words(dict(scales[0]))}" if len(scales) == 1 else f"At {len(scales)} scales"
     numbers = slice(2, None) if len(scales) < 2 else slice(1, None)
     return Table.of(title, rows, numbers=numbers, notes=[*meant, *said_once(dict.fromkeys(notes))])
+
+
+def registered_lines(made: Sequence[RegisteredPrediction]) -> Iterator[str]:
+    """Yields what was registered, a line each, and where runs that answer it exist already."""
+    families = [Family(one.dataset, one.architecture, one.optimizer) for one in made]
+    name = family_names(families)
+    for one, family in zip(made, families, strict=True):
+        line = f"registered {one.id}: {name(family)} at {at_words(one.at)}, loss of a run "
+        late = (
+            f"; late: {counted(len(one.known), 'runs')} that may answer it began before" if one.known else ""
+        )
+        yield f"{line}{interval(of_guess(one.law))}{late}"
+
+
+def of_guess(guess: Guess) -> Estimate:
+    """Returns what a rule said, with its interval."""
+    return Estimate(guess.value, guess.lower, guess.upper)
 
 
 def target_table(found: Sequence[Target | Refusal], level: float, meant: Iterable[str] = ()) -> Table:
@@ -155,7 +173,8 @@ def beyond_words(beyond: Mapping[str, float], below: Mapping[str, float] = Mappi
     return ", ".join(words(axis, times) for axis, times in beyond.items())
 
 
-def _place(at: Mapping[str, float]) -> str:
+def at_words(at: Mapping[str, float]) -> str:
+    """Returns a scale in words: `N = 1,000,000`."""
     return ", ".join(f"{symbol(axis)} = {_scale(value)}" for axis, value in at.items())
 
 
