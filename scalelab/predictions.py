@@ -129,9 +129,14 @@ class RegisteredPrediction(Frozen):
 
     @cached_property
     def id(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of all that it says, apart from when and by what."""
-        apart = {"dataset", "registered_at", "known", "scalelab_version"}
-        content = {"identity": IDENTITY_VERSION, **self.model_dump(mode="json", exclude=apart)}
+        """Sixteen hexadecimal digits of the SHA-256 of all that it says.
+
+        Not of when and by what it was registered, nor of the filters that led to its rows: whoever asks for
+        the same rows in other words says the same.
+        """
+        apart = dict.fromkeys(("dataset", "registered_at", "known", "scalelab_version"), True)
+        own = self.model_dump(mode="json", exclude={**apart, "source": {"filters", "studies"}})
+        content = {"identity": IDENTITY_VERSION, **own}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
     @property

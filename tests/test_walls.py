@@ -15,7 +15,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FLOORS = {
     "errors": 0, "constraints": 0, "space": 0, "params": 0, "components": 0, "records": 0, "cache": 0,
     "law": 0, "lazy": 0, "heap": 0, "arrays": 0, "version": 0, "jsonable": 0, "schedules": 0, "subsets": 0,
-    "permissions": 0, "amounts": 0, "measurements": 0, "file_plugins": 0, "regular_files": 0,
+    "permissions": 0, "amounts": 0, "measurements": 0,
+    "predictions": 0, "file_plugins": 0, "regular_files": 0,
     "reached": 0, "script_log": 0, "script_reports": 0, "script_files": 0, "trainers": 0,
     "hookspecs": 1,
     "plugins": 2, "study": 2,

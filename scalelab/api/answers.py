@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scalelab.law import Law
     from scalelab.plugins import Catalog
     from scalelab.predictions import RegisteredPrediction
-    from scalelab.store import Store
 
 
 def analyze(
@@ -70,8 +69,6 @@ def analyze(
             there or leaves nothing.
         StoreError: The store cannot be read.
     """
-    import pandas as pd
-
     from scalelab.analysis.analyze import analyze as analyze_runs
 
     chosen = chosen_runs(source, **only)
@@ -91,18 +88,23 @@ def analyze(
         planned=chosen.planned,
         curves=_curves(source, chosen, only.get("study")) if curves else None,
     )
-    verdicts = None if isinstance(source, pd.DataFrame) else verdicts_of(opened(source), **only)
+    verdicts = verdicts_of(source, **only)
     return analysis if verdicts is None else replace(analysis, verdicts=verdicts)
 
 
-def verdicts_of(store: Store, **only: Unpack[Filters]) -> Verdicts | None:
+def verdicts_of(source: Source, **only: Unpack[Filters]) -> Verdicts | None:
     """Returns the verdicts on the registered predictions that filters mean; `None` where there are none.
 
     Args:
-        store: The store.
+        source: A store, or its file; nothing is registered in a table of runs.
         only: Of them the studies that a prediction was made from, and the names of its components; runs of
             all studies answer.
     """
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
+        return None
+    store = opened(source)
     predictions = [one for one in store.predictions() if _meant(one, only)]
     if not predictions:
         return None

@@ -13,6 +13,7 @@ from scalelab.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from scalelab.analysis.estimate import Refusal
     from scalelab.analysis.families.prediction import Forecast, Target
@@ -50,13 +51,7 @@ def predict(
     from scalelab.report.outcomes import meaning
     from scalelab.report.sections.predict import forecast_table, target_table
 
-    if [bool(at), rows is not None, reach is not None].count(True) != 1:
-        raise InputError("give one of --at AXIS=NUMBER, such as --at n_params=1e9, --rows FILE, --reach LOSS")
-    if axis and reach is None:
-        raise InputError("--axis goes with --reach; with --at the axes are those that it names")
-    if register and reach is not None:
-        raise InputError("--register goes with --at or --rows: what is registered is the loss of a run")
-    scale = _scale(at) if rows is None else rows
+    scale = _asked_scale(at, rows, reach, axis, register=register)
     catalog = ctx.obj.catalog(plugins_dir) if plugins_dir else None
     only = filters_of(study, dataset, architecture, optimizer, where, on, charge)
     asked = only | scalelab.AskedOfLaw(law=law, estimator=estimator, level=level, catalog=catalog)
@@ -113,6 +108,17 @@ def verdicts(ctx: typer.Context, store: opt.Store = opt.DEFAULT_STORE, json: opt
         ctx.obj.show(*tables(found))
 
 
-def _scale(at: list[str] | None) -> dict[str, float]:
+def _asked_scale(
+    at: list[str] | None, rows: Path | None, reach: float | None, axis: list[str] | None, *, register: bool
+) -> dict[str, float] | Path:
+    """Returns the scale that is asked for, or the table of them; nothing where a loss is to be reached."""
+    if [bool(at), rows is not None, reach is not None].count(True) != 1:
+        raise InputError("give one of --at AXIS=NUMBER, such as --at n_params=1e9, --rows FILE, --reach LOSS")
+    if axis and reach is None:
+        raise InputError("--axis goes with --reach; with --at the axes are those that it names")
+    if register and reach is not None:
+        raise InputError("--register goes with --at or --rows: what is registered is the loss of a run")
+    if rows is not None:
+        return rows
     form = "AXIS=NUMBER, such as n_params=1e9 or n_params=10M"
     return {axis: amount(number, f"--at {axis}") for axis, number in pairs("--at", at, form).items()}

@@ -230,7 +230,7 @@ def test_a_table_from_elsewhere_has_no_time(store, tmp_path):
 
 
 def test_registering_twice_is_one_line_and_writes_nothing(store):
-    with pytest.raises(InputError, match="is registered already, since 20.* nothing was written"):
+    with pytest.raises(InputError, match=r"is registered already, since 20.* nothing was written"):
         scalelab.register(store, [{"n_params": 1e6}, TARGET])
     assert len(store.predictions()) == 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,6 +79,9 @@ def test_a_target_has_a_scale_or_is_never_reached(predict):
         (("--at", "n_params=inf"), "must be a positive number"),
         (("--at", "n_params=1", "--at", "n_params=2"), "is given twice"),
         (("--at", "n_params=1", "--axis", "n_params"), "--axis goes with --reach"),
+        (("--reach", "1", "--register"), "--register goes with --at or --rows"),
+        (("--at", "n_param=3", "--register"), "did you mean 'n_params'"),
+        (("--at", "train_flops=1e5", "--register"), "lies below all points of the law"),
         (("--at", "train_flops=1e9", "--optimizer", "plane"), "did you mean 'plain'"),
         (("--at", "train_flops=1e9", "--architecture", "stak"), "did you mean 'stack'"),
         (("--at", "train_flops=1e9", "--dataset", "speks"), "did you mean 'specks'"),
@@ -142,3 +147,45 @@ def test_an_end_of_a_scale_below_all_runs_is_not_a_number(scalelab_command):
     code, out, _ = scalelab_command(*asked)
     assert code == 0
     assert "[below 250" in out
+
+
+@pytest.fixture
+def own(store, tmp_path):
+    """A copy of the store, to write to."""
+    return shutil.copy2(store, tmp_path / "own.duckdb")
+
+
+def test_a_prediction_is_registered_judged_and_reported(scalelab_command, own, tmp_path):
+    code, out, err = scalelab_command("verdicts", "--store", own)
+    assert (code, out) == (2, "")
+    assert "has no registered prediction; next: scalelab predict --at AXIS=NUMBER --register" in err
+    code, out, _ = scalelab_command("predict", "--at", "train_flops=3.2e9", "--register", "--store", own)
+    assert code == 0
+    assert out.startswith("At C = 3.2e+09")
+    assert len(re.findall(r"^registered [0-9a-f]{16}: (?:plain|other) at C = 3.2e\+09, loss", out, re.M)) == 2
+    code, out, err = scalelab_command(
+        "predict", "--at", "train_flops=3.2e8", "--optimizer", "plain", "--register", "--store", own
+    )
+    assert "; late: " in out, "the runs of the largest budget answer it"
+    again = ("predict", "--at", "train_flops=3.2e9", "--register", "--optimizer", "other", "--store", own)
+    code, out, err = scalelab_command(*again)
+    assert (code, out) == (2, ""), "the same rows in other words"
+    assert "is registered already, since" in err.splitlines()[-1]
+    code, out, err = scalelab_command(*again, "--level", "0.8", "--json")
+    assert (code, len(json.loads(out)["registered"])) == (0, 1)
+    code, out, _ = scalelab_command("verdicts", "--store", own)
+    assert code == 0
+    assert re.search(r"plain +C = 320,000,000 .*side \(late\)", out)
+    assert out.count(" open\n") == 3
+    code, out, _ = scalelab_command("verdicts", "--store", own, "--json")
+    document = json.loads(out)
+    late = next(one for one in document["verdicts"] if one["timing"] == "late")
+    low, high = late["settings"]["n_params"]
+    assert low < 5378 < high < 2 * low, "near the best split of N and D"
+    assert document["scores_of_others"][0]["rule"] == "law"
+    page = tmp_path / "page.html"
+    code, out, _ = scalelab_command("analyze", "--no-trees", "--store", own, "--html", page, "--json")
+    assert len(json.loads(out)["verdicts"]["verdicts"]) == 4
+    text = page.read_text(encoding="utf-8")
+    assert "What was predicted, and what came" in text
+    assert 'id="f-verdicts"' in text

@@ -62,8 +62,8 @@ def test_escape_sequences_in_names_are_not_obeyed(capsys):
 
 
 def test_one_list_of_sections_in_one_order(grid_analysis, grid_report, report, capsys):
-    # Nothing is tuned, refitted or calibrated in these runs, and what nobody asked for is not missing.
-    absent = ("sweeps", "refits", "calibration")
+    # Nothing is tuned, refitted, calibrated or registered, and what nobody asked for is not missing.
+    absent = ("sweeps", "refits", "calibration", "verdicts")
     keys = ["answer", *(topic.key for topic in TOPICS if topic.key not in absent)]
     assert list(grid_report.sections) == keys
     terminal = report(grid_analysis, whole=False, draw=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from scalelab.measurements import Benchmark, Footprint, Measurement
+from scalelab.predictions import Guess, RegisteredPrediction, Settings, Source
 from scalelab.records import Calibration, ComponentRef, CurvePoint, Machine, Provenance, Record, Trial
 from scalelab.store.imports import ImportedTable
 from scalelab.store.journal import Journal
@@ -122,6 +123,19 @@ def a_measurement(
     return Measurement(
         benchmark=benchmark, attempt=attempt, status=status, study="s", started_at=STARTED,
         finished_at=STARTED + attempt, **{**values, **facts},
+    )  # fmt: skip
+
+
+def a_prediction(**filters: str) -> RegisteredPrediction:
+    guess = Guess(rule="law", value=0.5, lower=0.4, upper=0.7, slopes={"n_params": -0.1})
+    return RegisteredPrediction(
+        dataset="blobs", architecture="net", optimizer="adamw", at={"n_params": 1e6}, level=0.9, law=guess,
+        settings=Settings(same={"dataset": "blobs", "optimizer_lr": 0.001}, free=("architecture_width",)),
+        baselines=(guess.model_copy(update={"rule": "last value"}),),
+        source=Source(
+            law="power", equation="L = A * x^-alpha", estimator="log-huber", seed=0, on="validation",
+            charge="last", filters=filters, studies=("s",), n_points=5, selection="all", data_hash="d" * 64,
+        ),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store_samples import a_measurement, a_record, a_trial
+from store_samples import a_measurement, a_prediction, a_record, a_trial
 
 import scalelab
 from scalelab.records import Provenance
@@ -54,6 +54,7 @@ def named(store):
     store.journal.write(one.model_copy(update={"benchmark": benchmark}))
     store.journal.write(a_measurement(16, status="failed", reason=ERRORS[0]))
     store.ingest()
+    store.register_predictions([a_prediction(where=f"host = '{HOSTS[0]}' and error <> '{ERRORS[0]}'")])
     return store
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from store_samples import a_measurement, a_record, a_trial
+from store_samples import a_measurement, a_prediction, a_record, a_trial
 
 from scalelab.store import open_store
 from scalelab.store.check import TABLES
@@ -29,6 +29,7 @@ def store(tmp_path_factory):
     for precision in ("f32", "int8"):
         store.journal.write(a_measurement(precision=precision))
     store.ingest()
+    store.register_predictions([a_prediction()])
     return store
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_samples import a_measurement, a_record, a_trial, merge_after_mark, records
+from store_samples import a_measurement, a_prediction, a_record, a_trial, merge_after_mark, records
 
 import scalelab
 from scalelab.errors import InputError, StoreDamagedError, StoreError, StoreNewerError
@@ -159,13 +159,20 @@ def test_what_only_a_database_holds_is_taken_over(tmp_path):
     two.register("s", "text", [a_trial(0), a_trial(1)], precision="fp32")
     table = pd.DataFrame({"n_params": [1.0, 2.0], "loss": [2.0, 1.5]})
     scalelab.import_runs(table, two, study="table")
+    two.register_predictions([a_prediction()])
     for kind in KINDS:
         with two.database.read() as connection:
             shutil.rmtree(two.journal.folder, ignore_errors=True)
             (start, names), *_ = only_in_database(connection, two.journal, kind)
             assert [name for name, _ in contents(connection, kind, start, names)] == names
     report = one.merge(two.path)
-    assert report.counts == {"records": 1, "registrations": 1, "imported tables": 1, "measurements": 1}
+    assert report.counts == {
+        "records": 1,
+        "registrations": 1,
+        "imported tables": 1,
+        "measurements": 1,
+        "predictions": 1,
+    }
     assert one.merge(two.path).counts == {}
     assert one.study("s").text == "text"
     assert len(one.runs("table")) == 2

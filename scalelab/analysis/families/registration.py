@@ -40,7 +40,8 @@ NAMES = ("dataset", "fingerprint", "architecture", "optimizer")
 SIZES = (*GRID_AXES, "epochs")
 """Scales that a setting fixes; FLOPs follow from them."""
 _STEP = 0.01
-_NEAR = 2.0
+_NEAR_OPTIMUM, _NEAR_FRONTIER = 1.25, 2.0
+"""How many times its usual size a network may have or lack that spends a budget as the law's points do."""
 
 
 def prepared(
@@ -65,35 +66,16 @@ def prepared(
     Raises:
         FitError: Its interval has no end, or it is of a scale below all points.
     """
-    lower, upper = forecast.loss.lower, forecast.loss.upper
-    if lower is None or upper is None:
-        raise FitError(
-            f"the runs do not bound the loss there at {level:.0%}, so that no run could contradict it; add "
-            "runs, or choose a law with fewer parameters"
-        )
-    for axis, times in forecast.below.items():
-        if times > SAME:
-            raise FitError(
-                f"{axis} = {forecast.at[axis]:g} lies below all points of the law, the least of which is "
-                f"{forecast.at[axis] * times:g}; register a prediction within the runs or beyond them"
-            )
     behind = done[done["trial_id"].isin(forecast.points.rows["first_run"])]
     given = {name: value for name, value in filters.items() if value is not None}
     on, charge = given.pop("on", "validation"), given.pop("charge", "last")
-    value_at = _law_at(forecast)
     baselines, refused = _baselines(forecast, level, seed)
     return RegisteredPrediction(
         **forecast.family._asdict(),
         at=forecast.at,
         settings=_settings(behind, forecast),
         level=level,
-        law=Guess(
-            rule=LAW,
-            value=forecast.loss.value,
-            lower=lower,
-            upper=upper,
-            slopes=_slopes(value_at, forecast.at),
-        ),
+        law=_of_law(forecast, level),
         baselines=baselines,
         refused=refused,
         warnings=forecast.warnings,
@@ -112,6 +94,28 @@ def prepared(
         ),
         scalelab_version=__version__,
     )
+
+
+def _of_law(forecast: Forecast, level: float) -> Guess:
+    """Returns what the law says.
+
+    Raises:
+        FitError: No run could contradict it, or it is of a scale below all points.
+    """
+    loss = forecast.loss
+    if loss.lower is None or loss.upper is None:
+        raise FitError(
+            f"the runs do not bound the loss there at {level:.0%}, so that no run could contradict it; add "
+            "runs, or choose a law with fewer parameters"
+        )
+    for axis, times in forecast.below.items():
+        if times > SAME:
+            raise FitError(
+                f"{axis} = {forecast.at[axis]:g} lies below all points of the law, the least of which is "
+                f"{forecast.at[axis] * times:g}; register a prediction within the runs or beyond them"
+            )
+    slopes = _slopes(_law_at(forecast), forecast.at)
+    return Guess(rule=LAW, value=loss.value, lower=loss.lower, upper=loss.upper, slopes=slopes)
 
 
 def _settings(behind: pd.DataFrame, forecast: Forecast) -> Settings:
@@ -133,12 +137,12 @@ def _settings(behind: pd.DataFrame, forecast: Forecast) -> Settings:
 
 
 def _networks(forecast: Forecast) -> tuple[float, float] | None:
-    """Returns the sizes of network that spend a budget as the law's points do, within a factor of two."""
+    """Returns the sizes of network that spend a budget as the law's points do, the least and the largest."""
     if tuple(forecast.at) != ("train_flops",):
         return None
     optimum = _optimum(forecast)
     if optimum is not None:
-        center = optimum.at(forecast.at)["n_params"]
+        center, near = optimum.at(forecast.at)["n_params"], _NEAR_OPTIMUM
     else:
         sizes = forecast.points.rows[["train_flops", "n_params"]].dropna().to_numpy(dtype=float)
         if len(sizes) < 2 or np.ptp(sizes[:, 0]) == 0:
@@ -146,7 +150,8 @@ def _networks(forecast: Forecast) -> tuple[float, float] | None:
         budgets, networks = np.log(sizes).T
         line = np.polyfit(budgets, networks, 1)
         center = float(np.exp(np.polyval(line, np.log(forecast.at["train_flops"]))))
-    return center / _NEAR, center * _NEAR
+        near = _NEAR_FRONTIER
+    return center / near, center * near
 
 
 def _optimum(forecast: Forecast) -> Optimum | None:

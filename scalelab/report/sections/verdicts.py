@@ -30,10 +30,11 @@ _UNITS = (
 )
 
 
-def tables(found: Verdicts) -> Iterator[Table]:
+def tables(found: Verdicts, *, whole: bool = True) -> Iterator[Table]:
     """Yields the verdicts, what plainer rules said, and how all did over what was answered."""
     yield _each(found)
-    yield _beside(found)
+    if whole:
+        yield _beside(found)
     scores = {
         "Law and baselines over the predictions that were registered ahead of their runs": found.scores,
         "Law and baselines over those that were registered late, or undated": found.scores_of_others,
@@ -162,9 +163,9 @@ def _lines(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
+def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     if analysis.verdicts is not None:
-        yield from tables(analysis.verdicts)
+        yield from tables(analysis.verdicts, whole=whole)
 
 
 def _figures(analysis: Analysis, _dataset: str, suffix: str) -> Iterator[Figure]:
