@@ -58,8 +58,7 @@ def analyze(
         seed: Seed of everything random.
         catalog: Where a plugin's law is looked up; the installed plugins by default.
         progress: Is called with what is being made, how many pieces of it are done, and how many there are.
-        only: Which runs are meant, and which of their losses, see `Filters`; the result's `only` and its
-            first warning say what was left out.
+        only: Which runs, and which of their losses, see `Filters`; the first warning says what is left out.
 
     Returns:
         The analysis; what the runs cannot support is refused, with the reason, within it.
@@ -88,8 +87,7 @@ def analyze(
         planned=chosen.planned,
         curves=_curves(source, chosen, only.get("study")) if curves else None,
     )
-    verdicts = verdicts_of(source, **only)
-    return analysis if verdicts is None else replace(analysis, verdicts=verdicts)
+    return replace(analysis, verdicts=verdicts_of(source, **only))
 
 
 def verdicts_of(source: Source, **only: Unpack[Filters]) -> Verdicts | None:

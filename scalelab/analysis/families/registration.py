@@ -229,8 +229,8 @@ def _line(x: Array, y: Array, at: Scale, level: float) -> Guess:
     if not (y > 0).all():
         raise FitError("some losses are not positive, and have no logarithm")
     design = np.column_stack([np.ones(len(y)), x])
-    line, _, rank, _ = np.linalg.lstsq(design, np.log(y), rcond=None)
-    rank = int(rank)
+    line, _, found, _ = np.linalg.lstsq(design, np.log(y), rcond=None)
+    rank = int(found)
     if rank < design.shape[1]:
         raise FitError("the points do not determine a line")
     there = np.array([1.0, *np.log(list(at.values()))])
