@@ -339,3 +339,46 @@ def test_the_interval_score_is_the_width_and_more_outside(value, a, b, loss):
         assert score == pytest.approx(width)
     far = JudgedRun("t", 0, {}, guess.upper + 1.0, (guess,))
     assert far.score(guess, 0.9) == pytest.approx((guess.upper - guess.lower + 20.0) / far.unit)
+
+
+def test_a_rate_that_a_sweep_tuned_is_free_and_the_best_of_a_sweep_answers(tmp_path):
+    store = open_store(tmp_path / "x.duckdb", create=True)
+    rates = (0.05, 0.1, 0.2)
+    runs = [
+        a_run(width, lr=lr, factor=1 + 0.1 * abs(math.log2(lr / 0.1))) for width in WIDTHS for lr in rates
+    ]
+    trials = [run.trial for run in runs]
+    store.register("s", "text", trials, tuned={trial.id: "lr" for trial in trials})
+    for run in runs:
+        store.journal.write(run)
+    store.ingest()
+    (one,) = scalelab.register(store, TARGET).predictions
+    assert one.settings.free == ("architecture_width", "optimizer_lr")
+    new = [later(lr=lr, factor=1 + 0.1 * abs(math.log2(lr / 0.2))) for lr in (0.1, 0.2)]
+    (answer,) = verdict(store, *new).answers
+    assert answer.loss == pytest.approx(law(512_000))
+
+
+def test_an_option_may_be_an_axis(tmp_path):
+    runs = [
+        a_run(8, lr=lr, factor=(1 + lr) * (1 + 0.001 * (k % 3)))
+        for k, lr in enumerate((0.1, 0.2, 0.4, 0.8, 1.6))
+    ]
+    store = filled(tmp_path / "x.duckdb", runs)
+    (one,) = scalelab.register(store, {"lr": 3.2}, law="E + A*lr^b").predictions
+    assert one.at == {"lr": 3.2}
+    assert one.settings.same["n_params"] == 8000
+    assert verdict(store, later(8, lr=1.6)).verdict == "open"
+    assert verdict(store, later(8, lr=3.3, factor=4.3)).answers[0].at == {"lr": 3.3}
+
+
+def test_the_loss_of_the_last_step_is_judged_where_that_was_predicted(tmp_path):
+    def last(run, factor=1.1):
+        return run.model_copy(
+            update={"loss_last": run.loss and run.loss * factor, "objective_last": run.loss}
+        )
+
+    store = filled(tmp_path / "x.duckdb", [last(a_run(width)) for width in WIDTHS])
+    scalelab.register(store, TARGET, on="last")
+    (answer,) = verdict(store, last(later())).answers
+    assert answer.loss == pytest.approx(1.1 * law(512_000))
