@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scalelab
-from scalelab.analysis.families.verdicts import JudgedRun
+from scalelab.analysis.families.verdicts import JudgedRun, judged
 from scalelab.errors import InputError
 from scalelab.predictions import LAW, Guess
 from scalelab.records import ComponentRef, Record, TrainingOptions, Trial
@@ -310,18 +310,29 @@ def test_an_analysis_has_the_verdicts_of_its_studies(store):
     assert analysis.verdicts.verdicts[0].verdict == "inside"
     assert json_object(analysis)["verdicts"]["verdicts"][0]["verdict"] == "inside"
     section = next(one for one in sections(analysis, whole=True, draw=True) if one.key == "verdicts")
-    assert section.answer[0] == "1 prediction of these runs' laws were registered."
+    assert section.answer[0] == "Registered predictions of these runs' laws: 1."
+    assert section.answer[1].startswith("Of those registered ahead of their runs (1), 100% [27%, 100%] held")
     (figure,) = section.figures
-    came, *rules = figure.panels[0].series
-    assert came.points.shape == (1, 2)
-    law_marks = rules[0].line.values[0]
+    said, came = figure.panels[0].series
+    law_marks = said.line.values[0]
     assert law_marks[1] == 1.0
     assert law_marks[2] < came.points[0, 1] < law_marks[3]
     for only in ({"optimizer": "sgd"}, {"study": "s"}):
         assert scalelab.analyze(store, trees=False, **only).verdicts is not None
+    lost = replace(
+        analysis, verdicts=judged([analysis.verdicts.verdicts[0].prediction], lost_runs(store), {})
+    )
+    section = next(one for one in sections(lost, whole=True, draw=True) if one.key == "verdicts")
+    assert len(section.figures[0].panels[0].series) == 1, "a run that diverged has no loss to draw"
     none = replace(analysis, verdicts=None)
     assert "verdicts" not in json_object(none)
     assert "verdicts" not in [one.key for one in sections(none)]
+
+
+def lost_runs(store):
+    """The runs of a store, the one that answers diverged."""
+    runs = store.runs()
+    return runs.assign(status=runs["status"].where(runs["n_params"] != 512_000, "diverged"))
 
 
 numbers = st.floats(-10, 10)

@@ -76,7 +76,7 @@ def draw_panel(axes: Axes, panel: Panel, level_color: Callable[[float], Any] | N
                 zorder=2,
             )
         if series.line is not None and panel.ticks:
-            _at_ticks(axes, series.line, tint)
+            _at_ticks(axes, series.line, tint, series.label)
         elif series.line is not None:
             label = series.label if series.points is None else ""
             look = {
@@ -108,14 +108,14 @@ def _draw_line(axes: Axes, line: Line, look: dict[str, Any]) -> None:
         axes.plot(x[edge:], y[edge:], **look | {"linewidth": 0.7, "label": None})
 
 
-def _at_ticks(axes: Axes, line: Line, tint: Any) -> None:
+def _at_ticks(axes: Axes, line: Line, tint: Any, label: str) -> None:
     """Draws a line's values and intervals as marks, for a horizontal axis without order."""
     x, y, *band = line.values.T
     if line.outer is not None:
         axes.vlines(x, *line.outer.T, color=tint, linewidth=5.0, alpha=0.15)
     if band:
         axes.vlines(x, *band, color=tint, linewidth=1.2)
-    axes.plot(x, y, "o", color=tint, markersize=4.5)
+    axes.plot(x, y, "o", color=tint, markersize=4.5, label=label or None)
 
 
 def _draw_points(axes: Axes, points: Array, tint: Any, look: dict[str, Any]) -> None:

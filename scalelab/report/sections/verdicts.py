@@ -9,7 +9,7 @@ import numpy as np
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.verdicts import NEAR, JudgedRun, RuleScore, Verdict, Verdicts
-from scalelab.predictions import BASELINES, LAW, Guess
+from scalelab.predictions import BASELINES, LAW
 from scalelab.report.names import family_names
 from scalelab.report.numbers import Shown, counted, interval, percent, plain
 from scalelab.report.parts import Figure, Line, Panel, Series, Table
@@ -18,7 +18,8 @@ from scalelab.report.sections.topic import Topic, figure
 
 _TITLE = "What was predicted, and what came"
 _MOST = 24
-_BESIDE = 0.14
+_BESIDE = 0.2
+_DIGITS = 4
 _TIMINGS = {
     "late": "late: a run that answers had begun when it was registered",
     "undated": "undated: nothing says when the runs that answer were made, as of tables from elsewhere",
@@ -153,13 +154,13 @@ def _lines(analysis: Analysis) -> Iterator[str]:
     if found is None:
         return
     n_open = sum(not one.answers for one in found.verdicts)
-    waiting = f"; {n_open} wait for a run" if n_open else ""
-    yield f"{counted(len(found.verdicts), 'predictions')} of these runs' laws were registered{waiting}."
+    waiting = f"; for {n_open} no run has come" if n_open else ""
+    yield f"Registered predictions of these runs' laws: {len(found.verdicts)}{waiting}."
     for score in found.scores[:1]:
         error = f", with a mean error of {_shares(score.error)}" if score.error else ""
         yield (
-            f"Of {counted(score.n_predictions, 'predictions')} that were registered ahead of their runs, "
-            f"{_shares(score.coverage)} held, where {percent(score.asked)} was promised{error}."
+            f"Of those registered ahead of their runs ({score.n_predictions}), {_shares(score.coverage)} "
+            f"held, where {percent(score.asked)} was promised{error}."
         )
 
 
@@ -174,36 +175,29 @@ def _figures(analysis: Analysis, _dataset: str, suffix: str) -> Iterator[Figure]
     answered = [one for one in found if one.answers][-_MOST:]
     if not answered or suffix:
         return
-    series = [Series(label="what came", color=0, points=np.array(list(_points(answered))))]
-    for number, rule in enumerate((LAW, *BASELINES), 1):
-        marks = np.array(list(_marks(answered, rule, number * _BESIDE)))
-        if len(marks):
-            label = "the law's prediction" if rule == LAW else rule
-            series.append(Series(label=label, color=number, line=Line(marks)))
-    names = tuple(f"{one.prediction.id[:6]}, {at_words(one.prediction.at)}" for one in answered)
+    marks = [(place, *_ratios(one.answers[0])) for place, one in enumerate(answered)]
+    came = [
+        (place + _BESIDE, 1.0 + answer.error)
+        for place, one in enumerate(answered)
+        for answer in one.answers
+        if answer.error is not None
+    ]
+    series = (
+        Series(label="what the law said", line=Line(np.array(marks, dtype=float))),
+        *([Series(label="what came", color=1, points=np.array(came, dtype=float))] if came else []),
+    )
+    names = tuple(one.prediction.id[:_DIGITS] for one in answered)
     panel = Panel(
-        "", "prediction", "loss / what the law said", tuple(series), log_x=False, log_y=False, ticks=names,
+        "", "prediction", "loss / what the law said", series, log_x=False, log_y=False, ticks=names,
         reference=1.0,
     )  # fmt: skip
     yield figure("verdicts", suffix, [panel], most=str(_MOST))
 
 
-def _points(answered: Sequence[Verdict]) -> Iterator[tuple[float, float]]:
-    for place_of, one in enumerate(answered):
-        for answer in one.answers:
-            yield float(place_of), float("nan") if answer.error is None else 1.0 + answer.error
-
-
-def _marks(answered: Sequence[Verdict], rule: str, beside: float) -> Iterator[tuple[float, ...]]:
-    for place_of, one in enumerate(answered):
-        first = one.answers[0]
-        for guess in first.guesses:
-            if guess.rule == rule:
-                yield (place_of + beside, *(_ratio(first, guess, end) for end in ("value", "lower", "upper")))
-
-
-def _ratio(answer: JudgedRun, guess: Guess, end: str) -> float:
-    return float(1.0 + (getattr(guess, end) - answer.guesses[0].value) / answer.unit)
+def _ratios(answer: JudgedRun) -> tuple[float, float, float]:
+    """Returns what the law said and both ends of its interval, over what it said."""
+    law = answer.guesses[0]
+    return 1.0, 1.0 + (law.lower - law.value) / answer.unit, 1.0 + (law.upper - law.value) / answer.unit
 
 
 TOPIC = Topic("verdicts", _TITLE, answer=_lines, tables=_tables, figures=_figures)

@@ -30,6 +30,8 @@ def limits(panels: Sequence[Panel]) -> tuple[float, float]:
     firm += [one.line.values[:, 1] for one in series if one.line is not None]
     firm += [np.array([panel.reference]) for panel in panels if panel.reference is not None]
     bands = [one.line.values[:, 2:].ravel() for one in series if one.line is not None]
+    if any(panel.ticks and panel.reference is not None for panel in panels):
+        firm += bands  # points are held against these intervals: both ends are to be seen
     bands += [one.line.outer.ravel() for one in series if one.line is not None and one.line.outer is not None]
     log = panels[0].log_y
     values = _shown(np.concatenate(firm) if firm else np.empty(0), log=log)
