@@ -17,6 +17,8 @@ from scalelab.records import IDENTITY_VERSION, Charge, Frozen, On, canonical_jso
 
 LAW, LAST, LINE, SQUARES = "law", "last value", "log-log line", "least squares"
 BASELINES = (LAST, LINE, SQUARES)
+NAMES = ("dataset", "fingerprint", "architecture", "optimizer")
+"""Columns of `runs` whose values a run that answers shares, beside options and sizes."""
 
 
 class Guess(Frozen):

@@ -27,7 +27,17 @@ from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.analysis.runs.selection import GRID_AXES, Points
 from scalelab.arrays import Array
 from scalelab.errors import FitError
-from scalelab.predictions import LAST, LAW, LINE, SQUARES, Guess, RegisteredPrediction, Settings, Source
+from scalelab.predictions import (
+    LAST,
+    LAW,
+    LINE,
+    NAMES,
+    SQUARES,
+    Guess,
+    RegisteredPrediction,
+    Settings,
+    Source,
+)
 from scalelab.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +46,6 @@ if TYPE_CHECKING:
     from scalelab.analysis.inference.average import AutoFit
 
 Scale = Mapping[str, float]
-NAMES = ("dataset", "fingerprint", "architecture", "optimizer")
 SIZES = (*GRID_AXES, "epochs")
 """Scales that a setting fixes; FLOPs follow from them."""
 _STEP = 0.01

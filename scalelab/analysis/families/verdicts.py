@@ -28,7 +28,7 @@ from scalelab.analysis.runs.designs import SCALES, Family, design_ids, designs, 
 from scalelab.analysis.runs.outcomes import taken
 from scalelab.analysis.runs.refits import mean_of
 from scalelab.errors import InputError
-from scalelab.predictions import BASELINES, LAW, Guess, RegisteredPrediction
+from scalelab.predictions import BASELINES, LAW, NAMES, Guess, RegisteredPrediction
 from scalelab.records import FINAL_STATUSES, UNSPECIFIED
 
 if TYPE_CHECKING:
@@ -214,12 +214,12 @@ def answering(prediction: RegisteredPrediction, runs: pd.DataFrame) -> pd.DataFr
     settings = prediction.settings
     found = runs.sort_values("tuned", kind="stable", na_position="last") if "tuned" in runs.columns else runs
     found = found.drop_duplicates("trial_id").sort_index()
-    for column, value in settings.same.items():
-        found = found[_matching(found, column, value)]
-    others = {*settings.same, *settings.free}
-    for column in option_columns(found):
-        if column not in others:
-            found = found[found[column].isna()]
+    names = {column: value for column, value in settings.same.items() if column in NAMES}
+    for wanted in (names, settings.same):  # few runs are left to be looked at in all settings
+        masks = [_matching(found, column, value) for column, value in wanted.items()]
+        found = found[np.logical_and.reduce(masks)] if masks else found
+    others = [name for name in option_columns(found) if name not in {*settings.same, *settings.free}]
+    found = found[found[others].isna().all(axis=1)]
     if found.empty:
         return found
     try:
@@ -250,7 +250,9 @@ def _matching(runs: pd.DataFrame, column: str, value: Any) -> pd.Series:
     if column == "epochs":
         ended = runs["status"] == "done"  # what broke off has the passes that it came to
         return ~ended | (_numbers(runs, column) / float(value) - 1.0).abs().lt(_EPOCHS)
-    return hashable(runs[column]).map(_plain).eq(_plain(value))
+    values, wanted = hashable(runs[column]), _plain(value)
+    same = values.isin([one for one in values.dropna().unique() if _plain(one) == wanted])
+    return same | values.isna() if not wanted else same
 
 
 def _plain(value: Any) -> str:
