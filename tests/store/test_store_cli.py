@@ -7,15 +7,17 @@ import io
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 import typer
-from store_samples import a_record, a_trial
+from store_samples import a_prediction, a_record, a_trial
 from typer.testing import CliRunner
 
 from scalelab.cli.context import Context
 from scalelab.cli.store import export, store_app
 from scalelab.errors import InputError, StoreError
 from scalelab.store import Store, open_store
+from scalelab.store.export import EXPORTED
 from scalelab.store.schema import VERSION
 
 
@@ -55,7 +57,7 @@ def test_check_of_a_store_in_disorder(filled):
         connection.execute("insert into records select * from records")
     text = call("store", "check", "--store", filled.path, code=3)
     assert "NOT healthy" in text
-    assert "1 records, registrations, imported tables and measurements wait" in text
+    assert "1 records, registrations, imported tables, measurements and predictions wait" in text
     assert "torn.json" in text
     assert (
         f"problem: 1 records are in the database more than once: {a_record(0).id}; run `scalelab store"
@@ -194,11 +196,14 @@ def test_sql_that_is_wrong(filled):
 def test_export(filled, tmp_path):
     out = tmp_path / "out"
     assert call("export", out, "--store", filled.path).split() == [
-        str(out / f"{name}.parquet") for name in ("runs", "curves", "trials", "studies", "latencies")
+        str(out / f"{name}.parquet") for name in EXPORTED
     ]
-    assert (
-        len(json.loads(call("export", out, "--store", filled.path, "--study", "s", "--json"))["files"]) == 5
-    )
+    filled.register("other", "", [a_trial(9)])
+    filled.register_predictions([a_prediction()])
+    for study, n in (("s", 1), ("other", 0)):
+        files = json.loads(call("export", out, "--store", filled.path, "--study", study, "--json"))["files"]
+        assert [Path(file).stem for file in files] == list(EXPORTED)
+        assert len(duckdb.sql(f"from '{out / 'predictions.parquet'}'").fetchall()) == n
 
 
 def test_drop_asks_or_needs_a_yes(filled):

@@ -119,6 +119,7 @@ def test_export_writes_parquet_that_holds_the_same(filled, tmp_path):
         "trials.parquet",
         "studies.parquet",
         "latencies.parquet",
+        "predictions.parquet",
     ]
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in files)
     with duckdb.connect() as connection:
