@@ -258,11 +258,10 @@ def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int])
     import pandas as pd
 
     names = runs["study"].fillna("-") if "study" in runs.columns else pd.Series("-", index=runs.index)
-    of_done = done.assign(design=design_ids(done))
-    done_names = done["study"].fillna("-") if "study" in done.columns else pd.Series("-", index=done.index)
+    finished_in = dict(tuple(_by_study(done).groupby("name")))
     rows = []
     for study, group in runs.groupby(names, sort=True):
-        finished = of_done[done_names == study]
+        finished = finished_in.get(study, done.head(0).assign(design=0))
         counts = group["status"].value_counts()
         kept = {status: int(counts.get(status, 0)) for status in ("done", "diverged", "failed")}
         dropped = int((~group["planned"].astype(bool)).sum()) if "planned" in group.columns else 0
@@ -281,6 +280,14 @@ def _studies(runs: pd.DataFrame, done: pd.DataFrame, planned: Mapping[str, int])
             }
         )
     return pd.DataFrame(rows)
+
+
+def _by_study(done: pd.DataFrame) -> pd.DataFrame:
+    """Returns the finished runs with their design and the `name` of a study: a row for each that has it."""
+    table = done.assign(design=design_ids(done))
+    if "studies" in done.columns:
+        return table.assign(name=done["studies"]).explode("name")
+    return table.assign(name=done["study"].fillna("-") if "study" in done.columns else "-")
 
 
 def _warnings(

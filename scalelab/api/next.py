@@ -80,4 +80,4 @@ def _more(one: Ahead, refusal: Refusal, analysis: Analysis, store: Store) -> Nex
     if isinstance(more, str):
         return NextStudy(reason=more)
     price = price_of_more(runs[asked], more.longer, more.seeds)
-    return NextStudy(text=more.text, changes=more.changes, price=price)
+    return NextStudy(text=more.text, changes=more.changes, price=price, grown=studies[-1].name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from scalelab.analysis.estimate import Refusal
@@ -11,8 +12,11 @@ from scalelab.analysis.runs.selection import symbol
 from scalelab.records import UNSPECIFIED
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scalelab.analysis.families.fitted import FittedLaw
 
+_NAMED_STUDIES = 3
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -68,6 +72,25 @@ def led(lead: str, name: str) -> str:
 def whose(family: Family, lead: str = " of ") -> str:
     """Returns such as ` of convnext1d on mitbih`, without what is not known."""
     return f"{led(lead, family.architecture)} on {family.dataset}"
+
+
+def studies_of(designs: pd.DataFrame) -> tuple[str, ...]:
+    """Returns the studies that have runs of some designs; none where all runs are of one study."""
+    return tuple(sorted({*chain(*designs["studies"])})) if "studies" in designs else ()
+
+
+def of_studies(names: Sequence[str], lead: str = "of ") -> str:
+    """Returns which studies something is of; empty where nobody need say it.
+
+    Example:
+        >>> of_studies(["mup"]), of_studies(["mup", "widths"], "in "), of_studies(list("abcde"))
+        ('of study mup', 'in studies mup and widths', 'of 5 studies')
+    """
+    if not names:
+        return ""
+    if len(names) > _NAMED_STUDIES:
+        return f"{lead}{len(names)} studies"
+    return f"{lead}{'study' if len(names) == 1 else 'studies'} {' and '.join(names)}"
 
 
 class OfFamily(Protocol):

@@ -294,3 +294,35 @@ def test_a_price_is_said_with_its_range(grid_analysis):
         "(3 new runs, 3.00 TFLOP [2.00 TFLOP, 4.00 TFLOP], 1 min 0 s to 3 min 0 s at the pace of the runs so"
     )
     assert said in report[0].answer[2]
+
+
+def test_the_answer_says_of_which_studies_its_runs_are(report):
+    """Of two studies the better one is named for the best design; trials that both share are said."""
+    best = grid_runs(study="good", seeds=(0, 1)).assign(optimizer_weight_decay=0.0)
+    shared = best[(best["seed"] == 0) & (best["n_params"] == best["n_params"].min())].assign(study="bad")
+    worse = grid_runs(study="bad", seeds=(0, 1)).assign(optimizer_weight_decay=0.5)
+    worse = worse.assign(loss=worse["loss"] * 1.5, trial_id=worse["trial_id"] + "-w")
+    runs = pd.concat(
+        [best.assign(optimizer_weight_decay=0.0), shared.assign(optimizer_weight_decay=0.0), worse]
+    )
+    analysis = analyze(runs, trees=False)
+    own = report(analysis, draw=False)
+    first, *_, trust = own.answer[:4]
+    assert ", in study good, reached" in first
+    assert "of studies bad and good" in trust or "of study good" in trust
+    assert analysis.ahead[0].best[0].studies == ("good",)
+    table = own.table("What was run")
+    assert any(
+        f"5 runs; all that follows counts each once: {len(best) + len(worse)} runs of 50 designs" in note
+        for note in table.notes
+    )
+    assert dict(zip(analysis.studies["study"], analysis.studies["designs"], strict=True)) == {
+        "bad": 30,
+        "good": 25,
+    }
+    rates = own.table("Learning rates behind")
+    assert {row[-1] for row in rates.rows} <= {"good", "bad, good"}
+    assert own.table("Training settings").columns[:2] == ("family", "study")
+    one = report(analyze(best, trees=False), draw=False)
+    assert "study" not in one.answer[0]
+    assert one.table("Training settings").columns[1] == "runs"

@@ -48,6 +48,7 @@ class Best:
         n_examples: Training examples; NaN where unknown.
         train_flops: Training FLOPs; NaN where unknown.
         trial: The trial of its first run.
+        studies: Those that its runs are of, where the runs are of several studies.
     """
 
     family: Family
@@ -60,10 +61,11 @@ class Best:
     n_examples: float
     train_flops: float
     trial: str
+    studies: tuple[str, ...] = ()
 
     json_fields: ClassVar = (
         "*family.shown", "metric", "objective", "loss", "n_runs", "n_designs", "n_params", "n_examples",
-        "train_flops", "trial_id=trial",
+        "train_flops", "trial_id=trial", "studies",
     )  # fmt: skip
 
 
@@ -217,6 +219,7 @@ def _best(rows: pd.DataFrame, level: float) -> Best:
         n_examples=float(row["n_examples"]),
         train_flops=float(row["train_flops"]),
         trial=str(row["first_run"]),
+        studies=row.get("studies", ()),
     )
 
 

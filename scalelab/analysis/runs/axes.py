@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.formula import Formula
+from scalelab.analysis.runs import rates, sweeps
 from scalelab.analysis.runs.columns import OPTION_PREFIXES
 from scalelab.analysis.runs.datasets import dataset_labels
 from scalelab.analysis.runs.designs import CHOSEN, SCALES
 from scalelab.analysis.runs.selection import JOINT
-from scalelab.analysis.runs.sweeps import FACTS
 from scalelab.errors import FitError, InputError, suggest
 from scalelab.law import ALIASES, Law
 
@@ -27,7 +27,7 @@ ANY = (("x",), ("...",))
 """What laws of any axis say that their axes are."""
 _NO_AXES = (
     "loss", "loss_last", "objective", "objective_last", "seed", "data_seed", "attempt", "attempts",
-    *CHOSEN.values(), *FACTS,
+    *CHOSEN.values(), *rates.FACTS, *sweeps.FACTS,
 )  # fmt: skip
 _OF_TEST = "test_"
 _SHOWN = 12

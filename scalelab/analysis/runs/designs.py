@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scalelab.analysis.estimate import named
-from scalelab.analysis.runs import sweeps
+from scalelab.analysis.runs import rates, sweeps
 from scalelab.analysis.runs.columns import option_columns, row_ids
 from scalelab.analysis.runs.datasets import dataset_labels, space_labels
 from scalelab.analysis.runs.sweeps import tuned, with_sweeps
@@ -31,9 +31,10 @@ SCALES = ("n_params", "n_examples", "epochs", "forward_flops", "train_flops")
 _REQUIRED = ("status", "dataset", "architecture", "optimizer", "loss")
 _OUTCOMES = ("loss", "objective")
 _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
+_MARKS = (*rates.FACTS, *sweeps.FACTS)
 FACTS = (
     "first_run", "precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", "uncounted",
-    *sweeps.FACTS,
+    "studies", *_MARKS,
 )  # fmt: skip
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
 """By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
@@ -69,6 +70,7 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     `space_label` (see `scalelab.analysis.runs.datasets`) and `CHOSEN`, made up where the table lacks them
     (the loss is then the objective); a scale that is no positive number counts as not recorded. Of a study
     in which no run has a loss, such as an imported table of another metric, a finite objective is enough.
+    Where there are several studies `studies` has the names of those that a run is of, a tuple each.
 
     Args:
         runs: One row per trial, as the store's `runs`.
@@ -84,13 +86,14 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in _REQUIRED if name not in runs.columns]
     if missing:
         raise InputError(f"the table of runs lacks the columns {', '.join(missing)}; map or add them")
-    done: pd.DataFrame = runs[(runs["status"] == "done") & _has_outcome(runs)].copy()
+    done: pd.DataFrame = runs[(runs["status"] == "done") & _has_outcome(runs)].reset_index(drop=True)
     if "trial_id" in done.columns:
+        if "study" in done.columns and done["study"].nunique() > 1:
+            done["studies"] = _studies(done)
         if "tuned" in done.columns:
             # A trial of several studies is of the sweep that one of them has it in.
             done = done.sort_values("tuned", kind="stable", na_position="last")
-        done = done.drop_duplicates("trial_id").sort_index()
-    done = done.reset_index(drop=True)
+        done = done.drop_duplicates("trial_id").sort_index().reset_index(drop=True)
     if "objective" not in done.columns:
         done["objective"] = done["loss"]
     for name in (*SCALES, *_OUTCOMES):
@@ -107,7 +110,15 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
         done[name] = done[name].fillna(default) if name in done.columns else default
     done["dataset_label"] = dataset_labels(done)
     done["space_label"] = space_labels(done)
-    return with_sweeps(runs, done)
+    return rates.with_rates(runs, with_sweeps(runs, done))
+
+
+def _studies(done: pd.DataFrame) -> pd.Series:
+    """Returns for each run the names of the studies that its trial is of."""
+    names = done["study"].fillna("-").astype(str)
+    several = done["trial_id"].duplicated(keep=False)
+    shared = {trial: tuple(dict.fromkeys(own)) for trial, own in names[several].groupby(done["trial_id"])}
+    return names.map(lambda name: (name,)).where(~several, done["trial_id"].map(shared))
 
 
 def _has_outcome(runs: pd.DataFrame) -> pd.Series:
@@ -173,7 +184,7 @@ def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         the log loss over seeds), `n_runs`, and `FACTS`: `first_run`, the trial of its first
         run, `precision`, `schedule`, `n_steps`, `best_share`, the part of its steps after which a run was at
         its best, `constant_loss`, what knowing nothing costs, `peak_rate`, the learning rate of the
-        optimizer's options, and `uncounted`, what its FLOPs leave out.
+        optimizer's options, `uncounted`, what its FLOPs leave out, and `studies`, those with a run of it.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -215,8 +226,13 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         "constant_loss": constant.groupby(of_design).first(),
         "peak_rate": rate.groupby(of_design).first(),
         "uncounted": operators(done).groupby(of_design).first(),
-        **{name: done[name].groupby(of_design).first() for name in sweeps.FACTS if name in done.columns},
+        **{name: done[name].groupby(of_design).first() for name in _MARKS if name in done.columns},
+        **({"studies": done["studies"].groupby(of_design).agg(_union)} if "studies" in done.columns else {}),
     }
+
+
+def _union(names: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted({name for own in names for name in own}))
 
 
 def _apart(losses: SeriesGroupBy[Any, Any]) -> pd.Series:

@@ -30,7 +30,7 @@ from scalelab.analysis.inference.trend import refuse_no_trend
 from scalelab.analysis.runs.designs import FACTS
 from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.analysis.runs.lengths import alike_passes, common_length, mixed_lengths
-from scalelab.analysis.runs.rates import rate_doubts
+from scalelab.analysis.runs.rates import Rates, rates_of
 from scalelab.analysis.runs.uncounted import COMPUTE, compute_doubts
 from scalelab.arrays import Array, Index
 from scalelab.errors import FitError
@@ -76,7 +76,7 @@ class Points:
         selection: How the points were chosen, as text.
         where: The same in a few words, such as `"at D = 40,000"`.
         largest: By axis the largest scale of all runs that they were chosen from, where that is beyond them.
-        rates: What is to be said of their learning rates, see `rate_doubts`.
+        rates: Their learning rates; `None` where they are not recorded.
     """
 
     axes: tuple[str, ...]
@@ -84,7 +84,7 @@ class Points:
     selection: str
     where: str
     largest: Mapping[str, float] = field(default_factory=dict)
-    rates: tuple[str, ...] = ()
+    rates: Rates | None = None
 
     @property
     def x(self) -> dict[str, Array]:
@@ -132,7 +132,7 @@ class Points:
                 "they say little of a longer one, and compute is counted to its end"
             )
         compute = compute_doubts(rows) if {*COMPUTE} & {*self.axes} else ()
-        return (*found, *compute, *self.rates)
+        return (*found, *compute, *(self.rates.doubts if self.rates else ()))
 
     def beyond(self, axis: str, scale: float) -> float:
         """Returns how many times the largest scale of an axis that was run another one is."""
@@ -175,7 +175,7 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
         "the largest" if held == known[other].max() else f"the largest with {_counted(MIN_SCALES, axis)}"
     )
     chosen = _counted(len(best), axis) + (f" {where} ({largest})" if where else "")
-    rates = rate_doubts(rows, best, (axis,))
+    rates = rates_of(rows, best, (axis,))
     return Points((axis,), best, chosen + _settings_words(rows, best), where, rates=rates)
 
 
@@ -237,7 +237,7 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
     words = f" that have neither the largest model nor the most data, of {len(front)}" if left_out else ""
     chosen = f"the {len(best)} of {len(known)} designs on the compute-efficient frontier{words}"
     most = {"train_flops": float(known["train_flops"].max())}
-    rates = rate_doubts(known, best, ("train_flops",))
+    rates = rates_of(known, best, ("train_flops",))
     return Points(("train_flops",), best, chosen, "on the frontier", most, rates)
 
 
@@ -288,7 +288,7 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
         counts = " and ".join(_counted(n, name) for name, n in few.items())
         raise FitError(f"a law in {' and '.join(map(symbol, axes))} needs {MIN_GRID} of each, got {counts}")
     chosen = f"{len(best)} cells of the grid" + common_length(best) + _settings_words(rows, best)
-    return Points(axes, best, chosen, "on the grid", rates=rate_doubts(rows, best, axes))
+    return Points(axes, best, chosen, "on the grid", rates=rates_of(rows, best, axes))
 
 
 def _recorded(designs: pd.DataFrame, axes: tuple[str, ...]) -> None:
@@ -369,7 +369,7 @@ def training_points(designs: pd.DataFrame) -> Points:
         apart = ", ".join(f"{one:,.4g}" for one in sorted(others[kind].unique()))
         noun = "passes" if kind == "passes" else "unique examples"
         counted += f"; {len(others)} designs of {apart} {noun} are left out"
-    rates = rate_doubts(own, best, GRID_AXES)
+    rates = rates_of(own, best, GRID_AXES)
     return Points(GRID_AXES, best, f"{len(best)} designs {where}{counted}", where, rates=rates)
 
 

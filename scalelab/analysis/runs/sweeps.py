@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from scalelab.analysis.runs.columns import option_columns, row_ids
-from scalelab.arrays import Array
+from scalelab.arrays import Array, Index
 from scalelab.records import FINAL_STATUSES
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Sweep:
             near the best values of the family was run twice, and the error lacks it.
         end: The end of the values at which the best one lies, with nothing beyond it; `None` where the best
             is bracketed.
+        studies: Whose it is, where the runs are of several studies.
     """
 
     dataset: str
@@ -62,10 +63,11 @@ class Sweep:
     error: float
     noise: float | None
     end: End | None
+    studies: tuple[str, ...] = ()
 
     json_fields: ClassVar = (
         "dataset", "architecture", "optimizer", "n_params", "n_examples", "n_steps", "option", "best", "loss",
-        "error", "noise", "end", "values=rows",
+        "error", "noise", "end", "studies", "values=rows",
     )  # fmt: skip
 
 
@@ -87,11 +89,8 @@ def with_sweeps(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
     marks, number = [], 0
     for option, own in ended.groupby("tuned", sort=True):
         column = f"optimizer_{option}"
-        names = [name for name in option_columns(own) if name != column]
-        fixed = ["dataset", "fingerprint", "architecture", "optimizer", "n_params", "n_examples", *names]
-        fixed = [name for name in fixed if name in own.columns]
         values = pd.to_numeric(own[column], errors="coerce").astype(float)
-        cells = number + row_ids(own, fixed)
+        cells = number + alike(own, column)
         ends = values.groupby(cells).agg(["min", "max"])
         lost: dict[int, set[float]] = {}
         for cell, value, status in zip(cells, values, own["status"], strict=True):
@@ -112,6 +111,18 @@ def with_sweeps(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
         number = int(cells.max()) + 1
     marked = done.drop(columns=[name for name in FACTS if name in done.columns])
     return marked.merge(pd.concat(marks), on="trial_id", how="left")
+
+
+def alike(runs: pd.DataFrame, column: str) -> Index:
+    """Numbers the settings of runs, but for one option: shape (runs,).
+
+    Args:
+        runs: The runs.
+        column: The option in which runs of one number may differ, beside their seeds.
+    """
+    names = [name for name in option_columns(runs) if name != column]
+    fixed = ["dataset", "fingerprint", "architecture", "optimizer", "n_params", "n_examples", *names]
+    return row_ids(runs, [name for name in fixed if name in runs.columns])
 
 
 def sweeps_of(designs: pd.DataFrame) -> list[tuple[Sweep, dict[str, Any]]]:
@@ -207,8 +218,17 @@ def _swept(rows: pd.DataFrame, noise: float | None) -> tuple[Sweep, dict[str, An
         error=error,
         noise=None if noise is None else float(np.sqrt(noise)),
         end=end,
+        studies=_studies(rows),
     )
     return sweep, row
+
+
+def _studies(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Returns the studies that have all values of a sweep; where none has, those that have any."""
+    if "studies" not in rows:
+        return ()
+    own = [set(names) for names in rows["studies"]]
+    return tuple(sorted(set.intersection(*own) or set.union(*own)))
 
 
 def _minimum(x: Array, y: Array) -> tuple[float, Array, float]:

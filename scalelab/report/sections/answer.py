@@ -15,7 +15,7 @@ from scalelab.analysis.families.ahead import Ahead, Best
 from scalelab.analysis.families.price import Price
 from scalelab.analysis.runs.selection import NOUNS
 from scalelab.analysis.runs.uncounted import operators
-from scalelab.report.names import known
+from scalelab.report.names import known, of_studies, studies_of
 from scalelab.report.numbers import interval, percent, plain, short, short_interval, span
 from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import File, Section
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scalelab.analysis.analyze import Analysis
     from scalelab.analysis.families.advice import FamilyAdvice
     from scalelab.analysis.runs.designs import Family
+    from scalelab.analysis.runs.selection import Points
 
 
 class NextStudy(NamedTuple):
@@ -36,12 +37,14 @@ class NextStudy(NamedTuple):
         changes: What is new in it against the study of the runs; nothing where it is a study of its own.
         reason: Why it cannot be written.
         price: What its new runs cost, as far as the runs that there are say that.
+        grown: The study whose runs it keeps, where it is such a study.
     """
 
     text: str = ""
     changes: tuple[str, ...] = ()
     reason: str = ""
     price: Price | None = None
+    grown: str = ""
 
 
 def answer_section(analysis: Analysis, studies: Mapping[str, NextStudy]) -> Section:
@@ -90,8 +93,10 @@ def _reached(best: Best, analysis: Analysis) -> str:
     else:
         seeds = "one run, so that nobody knows how far another seed would be from it"
     among = f"; it is the best of {best.n_designs:,} designs, which flatters it" if best.n_designs > 1 else ""
+    where = of_studies(best.studies, "in ")
+    facts = "".join(f", {words}" for words in (of, where) if words)
     return (
-        f"{named(best.family, dataset=True)}{f', {of},' if of else ''} reached a {what} of "
+        f"{named(best.family, dataset=True)}{facts}{',' if facts else ''} reached a {what} of "
         f"{interval(best.objective)} ({seeds}{among})"
     )
 
@@ -135,8 +140,9 @@ def _next(one: Ahead, study: NextStudy) -> str:
             return f"{said}; as a study it cannot be written here: {study.reason}."
         return f"{said}; {command} writes it as a study."
     if study.changes:
+        which = f"study {study.grown}" if one.best[0].studies and study.grown else "the same study"
         return (
-            f"Train next, so that it can be said: the same study with {' and '.join(study.changes)}{price}; "
+            f"Train next, so that it can be said: {which} with {' and '.join(study.changes)}{price}; "
             "runs that are done are kept."
         )
     family = one.answer.subject["family"]
@@ -171,10 +177,21 @@ def _trust(one: Ahead, analysis: Analysis) -> str:
     spans = " and ".join(
         f"{plain(10**decades)} times in {NOUNS.get(axis, axis)}" for axis, decades in points.decades.items()
     )
+    whose = of_studies(studies_of(points.rows))
+    tuned = f"; {words}" if (words := _tuned(points)) else ""
     return (
-        f"How far to trust this: what is said of {named(found.family)} rests on {n} points that span "
-        f"{spans}; {_tested(one, found)}.{lacks}"
+        f"How far to trust this: what is said of {named(found.family)} rests on {n} points"
+        f"{f' {whose}' if whose else ''} that span {spans}{tuned}; {_tested(one, found)}.{lacks}"
     )
+
+
+def _tuned(points: Points) -> str:
+    """Returns how far the learning rates of the points of a law were tuned; empty where nothing says it."""
+    rates, n = points.rates, len(points.rows)
+    if rates is None or not rates.varied:
+        return ""
+    inside = "each" if rates.inside == n else f"{rates.inside} of {n}"
+    return f"of the learning rates of these points {inside} lies between others that were tried for it"
 
 
 def _nothing(one: Ahead, analysis: Analysis) -> str:
@@ -209,8 +226,12 @@ def _missing(one: Ahead, analysis: Analysis) -> Iterator[str]:
     found = None if one.most is None else one.most.families[0]
     if found is not None and not found.backtest.errors:
         yield "enough scales for such a test"
-    if found is not None and found.points.rates:
-        yield "a second learning rate at each size"
+    rates = None if found is None else found.points.rates
+    if rates is not None and rates.doubts:
+        if rates.varied:
+            yield "learning rates beyond the best one at each size"
+        else:
+            yield "a second learning rate at each size"
     if operators(own).astype(bool).any():
         yield "a count of all operators, without which the compute of some runs is a lower bound"
     if "test_loss" not in own.columns or own["test_loss"].isna().all():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.analysis.runs.designs import design_ids
 from scalelab.records import DEFAULT_TRAINER
 from scalelab.report.names import family_names, family_of, grouped, known
 from scalelab.report.numbers import counted, percent, plain, short
@@ -161,7 +162,7 @@ def _time(rows: Sequence[PlannedTrial]) -> str:
 
 def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
     name = family_names(map(family_of, analysis.laws))
-    yield _runs_table(analysis.studies)
+    yield _runs_table(analysis.studies, _counted_once(analysis.runs))
     made = list(_split_rows(analysis.runs, runs_of(analysis)))
     if made:
         title = "The run of the best validation in each family, on all splits"
@@ -198,13 +199,26 @@ def _split_rows(runs: pd.DataFrame, index: Runs) -> Iterator[tuple[Run, dict[str
         yield index.of(best.get("trial_id", "")), cells
 
 
-def _runs_table(studies: pd.DataFrame) -> Table:
+def _counted_once(runs: pd.DataFrame) -> Iterator[str]:
+    """Yields how many runs the rest is about, where some count for several studies."""
+    names = runs["studies"] if "studies" in runs.columns else ()
+    shared = [own for own in names if len(own) > 1]
+    if shared:
+        whose = sorted({name for own in shared for name in own})
+        designs = counted(len(set(design_ids(runs))), "designs")
+        yield (
+            f"of several studies ({', '.join(whose)}) at once: {counted(len(shared), 'runs')}; "
+            f"all that follows counts each once: {counted(len(runs), 'runs')} of {designs}"
+        )
+
+
+def _runs_table(studies: pd.DataFrame, notes: Iterable[str]) -> Table:
     rows = (
         {str(name): plain(value, 2) if name == "hours" else _cell(value) for name, value in row.items()}
         for row in studies.to_dict("records")
     )
     optional = ("designs", "hours", "dataset", "unfinished", "failed")
-    return Table.of("What was run", rows, numbers=slice(2, None), optional=optional)
+    return Table.of("What was run", rows, numbers=slice(2, None), optional=optional, notes=notes)
 
 
 def _scale_table(scale: ScaleTable, name: str, on: On) -> Table:

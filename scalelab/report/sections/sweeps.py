@@ -8,7 +8,7 @@ from typing import Any
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.sweeps import Sweep
-from scalelab.report.names import family_names, grouped, said_once
+from scalelab.report.names import family_names, grouped, of_studies, said_once, studies_of
 from scalelab.report.numbers import Shown, percent, plain, short
 from scalelab.report.outcomes import WORDS, axis_label
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
@@ -26,15 +26,27 @@ _ALONE = "no value near the best was run with two seeds: errors lack that noise"
 
 def _lines(analysis: Analysis) -> Iterator[str]:
     for (family, option), own in grouped(analysis.sweeps, lambda one: (_family(one), one.option)).items():
+        where = of_studies(sorted({name for one in own for name in one.studies}), " in ")
         at_end = sum(one.end is not None for one in own)
         best = [one.best for one in own]
         bracketed = (
             f"{len(own) - at_end} of {len(own)} sizes bracketed" if at_end else "bracketed at every size"
         )
         yield (
-            f"Tuned {option} of {family.optimizer} for {family.architecture} on {family.dataset}: "
+            f"Tuned {option} of {family.optimizer} for {family.architecture} on {family.dataset}{where}: "
             f"{bracketed}, best at {' to '.join(dict.fromkeys(map(plain, (min(best), max(best)))))}."
+            f"{_of_laws(analysis, family, option)}"
         )
+
+
+def _of_laws(analysis: Analysis, family: Family, option: str) -> str:
+    """Returns that the points of a family's laws are not those of its sweeps, where that is so."""
+    points = [law.points.rows for law in analysis.fitted if law.family == family]
+    swept = [bool((rows["swept"] == option).any()) for rows in points if "swept" in rows]
+    if not points or any(swept):
+        return ""
+    whose = of_studies(sorted({name for rows in points for name in studies_of(rows)}), " of ")
+    return f" Its laws rest on better runs{whose}, which are not of these sweeps."
 
 
 def _family(sweep: Sweep) -> Family:
@@ -47,6 +59,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     name = family_names(map(_family, analysis.sweeps))
     shown = analysis.sweeps if whole else analysis.sweeps[:_SHOWN]
     n_all = len(analysis.sweeps)
+    several = any(sweep.studies for sweep in analysis.sweeps)
     rows = [
         {
             "family": name(_family(sweep)),
@@ -60,6 +73,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             "loss": plain(sweep.loss, 4),
             "error": ("> " if sweep.noise is None else "") + percent(sweep.error),
             "bracketed": _ENDS[sweep.end],
+            **({"study": ", ".join(sweep.studies)} if several else {}),
         }
         for sweep in shown
     ]
@@ -67,7 +81,9 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes = [_NOTE, *said_once((family, _ALONE) for family in alone)]
     notes += [f"{len(rows)} of {n_all} sweeps shown"] if len(rows) < n_all else []
     title = f"Tuned options, by the {WORDS[analysis.on]}loss"
-    yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
+    optional = ("study", "examples", "values", "steps")
+    numbers = slice(1, -2 if several else -1)
+    yield Table.of(title, rows, numbers=numbers, notes=notes, optional=optional if several else optional[1:])
     if whole:
         yield from _tried(analysis)
 

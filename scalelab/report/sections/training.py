@@ -9,8 +9,9 @@ import numpy as np
 
 from scalelab.analysis.runs.columns import hashable
 from scalelab.analysis.runs.designs import Family, averaged, seed_spread, split
-from scalelab.report.names import family_names
-from scalelab.report.numbers import percent, plain, short
+from scalelab.analysis.runs.selection import symbol
+from scalelab.report.names import family_names, law_symbol
+from scalelab.report.numbers import counted, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.runs import FAMILY
 from scalelab.report.sections.topic import Topic
@@ -26,6 +27,7 @@ _SETTINGS = {
     "weight decay": "optimizer_weight_decay", "precision": "precision", "device": "device",
 }  # fmt: skip
 _NAMED = 4
+_MANY_STUDIES = 8
 
 
 def _families(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -38,15 +40,20 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     if not whole:
         return
     families = _families(analysis.runs)
-    rows = [_settings(name, runs) for name, runs in families]
+    rows = [
+        {"family": name, "study": study, **_settings(own)}
+        for name, runs in families
+        for study, own in _studies(runs)
+    ]
     there = [head for head in rows[0] if any(row[head] for row in rows)]
     notes = ["tuned: the option that each size was tuned in; Tuned options has the values"]
     yield Table.of(
-        "Training settings of each family",
+        f"Training settings of each family{' and study' if 'study' in there else ''}",
         ({head: row[head] for head in there} for row in rows),
         numbers=slice(0),
         notes=notes if "tuned" in there else (),
     )
+    yield from _rates(analysis)
     cells = [row for name, runs in families for row in _cells(name, runs)]
     if cells:
         note = (
@@ -56,9 +63,50 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         yield Table.of("Noise between seeds by cell", cells, notes=[note], folded=True)
 
 
-def _settings(name: str, runs: pd.DataFrame) -> dict[str, str]:
+def _studies(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Returns the runs of a family by study, those of several studies by these; all as one of many."""
+    if "studies" not in runs.columns:
+        return [("", runs)]
+    names = runs["studies"].map(", ".join)
+    if names.nunique() > _MANY_STUDIES:
+        return [(counted(names.nunique(), "studies"), runs)]
+    return [(str(study), own) for study, own in runs.groupby(names, sort=True)]
+
+
+def _rates(analysis: Analysis) -> Iterator[Table]:
+    """Yields the learning rate of every point of the laws, and those that were tried for it."""
+    name = family_names(law.family for law in analysis.fitted)
+    rows = [
+        {
+            "family": name(law.family),
+            "law": law_symbol(law),
+            "at": ", ".join(f"{symbol(axis)} = {short(point[axis])}" for axis in law.points.axes),
+            "learning rate": plain(chosen),
+            "lowest tried": plain(low),
+            "highest tried": plain(high),
+            "bracketed": "yes" if low < chosen < high else "no",
+            "study": ", ".join(point.get("studies", ())),
+        }
+        for law in analysis.fitted
+        if (rates := law.points.rates) is not None
+        for point, chosen, low, high in zip(
+            law.points.rows.to_dict("records"), rates.chosen, rates.low, rates.high, strict=True
+        )
+    ]
+    if rows:
+        there = [head for head in rows[0] if any(row[head] for row in rows)]
+        note = "tried: with its settings otherwise; where that is one rate, at its scale in its study"
+        yield Table.of(
+            "Learning rates behind the points of the laws",
+            ({head: row[head] for head in there} for row in rows),
+            numbers=slice(3, 6),
+            notes=[note],
+            folded=True,
+        )
+
+
+def _settings(runs: pd.DataFrame) -> dict[str, str]:
     return {
-        "family": name,
         "runs": f"{len(runs):,}",
         "seeds": _seeds(runs),
         **{head: _values(runs, column) for head, column in _SETTINGS.items()},
