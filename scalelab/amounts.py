@@ -1,4 +1,4 @@
-"""Amounts as people write them: `10M` parameters, `1.2T` tokens, `1e21` FLOPs, `7.68 EFLOP`."""
+"""Amounts as people write them: `10M` parameters, `1.2T` tokens, `1e21` FLOPs, `7.68 EFLOP`, `1 run`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from decimal import ROUND_DOWN, Context
 from scalelab.errors import InputError, brief
 
 _POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12, "P": 15, "E": 18}
+PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LAST_BITS = 1e-9
+_ONE = {"are": "is", "were": "was", "have": "has", "wait": "waits", "record": "records"}
 _FORM = re.compile(
     r"(?P<digits>[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)"
     r"(?:(?P<suffix>[kKMBGTPE])|(?P<exponent>[eE][+-]?[0-9]{1,3}))?"
@@ -58,6 +60,46 @@ def rounded_down(value: float, digits: int = 3) -> float:
     # What is that number but for its last bits stays it.
     context = Context(prec=digits, rounding=ROUND_DOWN)
     return float(context.create_decimal_from_float(value * (1.0 + _LAST_BITS)))
+
+
+def prefixed(value: float, unit: str = "", digits: int = 3) -> str:
+    """Returns a finite number with its thousands as a prefix; beyond the last prefix it has an exponent.
+
+    Example:
+        >>> prefixed(3_364_586), prefixed(2.42e12, "FLOP")
+        ('3.36M', '2.42 TFLOP')
+    """
+    space = " " if unit else ""
+    if abs(value) >= 1000 * PREFIXES[0][0]:
+        return f"{value:.{digits - 1}e}{space}{unit}"
+    for size, prefix in PREFIXES:
+        if abs(value) >= size * (1 - 0.5 * 10.0**-digits):
+            scaled = value / size
+            places = max(0, digits - 1 - max(0, math.floor(math.log10(abs(scaled)) + 1e-9)))
+            return f"{scaled:.{places}f}{space}{prefix}{unit}"
+    return f"{value:.{digits}g}{space}{unit}"
+
+
+def counted(count: int, what: str) -> str:
+    """Returns how many there are of what is named in the plural; a list of several things stays as it is.
+
+    Example:
+        >>> counted(1, "trials"), counted(2, "studies"), counted(1, "studies"), counted(1200, "runs")
+        ('1 trial', '2 studies', '1 study', '1,200 runs')
+    """
+    if count == 1 and "," not in what:
+        what = f"{what[:-3]}y" if what.endswith("ies") else what.removesuffix("s")
+    return f"{count:,} {what}"
+
+
+def verb(count: int, plural: str) -> str:
+    """Returns the verb of so many: `verb(1, "are")` is `is`.
+
+    Args:
+        count: How many.
+        plural: The verb of several: are, were, have, wait or record.
+    """
+    return _ONE[plural] if count == 1 else plural
 
 
 def _scaled(found: re.Match[str]) -> bool:

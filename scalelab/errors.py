@@ -23,12 +23,16 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 TEXT_LENGTH = 100_000
 WORD_LENGTH = 400
 """What is read of a text that is to be one line, and the longest word that it shows whole."""
+
+
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ScalelabWarning(UserWarning):
@@ -60,7 +64,20 @@ class DataError(InputError):
 
 
 class FitError(InputError):
-    """A table cannot support the law that was asked of it."""
+    """A table cannot support the law that was asked of it.
+
+    Args:
+        message: What is wrong.
+        remedies: Which further runs would do, as far as it is runs that are missing: of other `sizes`, of
+            other `lengths`, or `repeats` of the same ones.
+
+    Attributes:
+        remedies: The same.
+    """
+
+    def __init__(self, message: str, remedies: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.remedies = frozenset(remedies)
 
 
 class StoreError(ScalelabError):
@@ -142,6 +159,14 @@ def plain_line(text: str, limit: int = 500) -> str:
     such as a name that somebody made up, the middle is left out, so that what is said after it is there.
     """
     return _cut(_escaped(" ".join(map(_short, text[:TEXT_LENGTH].split()))), limit)
+
+
+def visible(text: str) -> str:
+    """Returns a text of many lines without the control characters of names from outside: they are escaped.
+
+    So are lone surrogates, which no file can say, and marks that turn the direction of text around.
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _short(word: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalelab.amounts import amount, rounded_down
+from scalelab.amounts import amount, counted, rounded_down, verb
 from scalelab.errors import InputError
 from scalelab.report.numbers import short
 
@@ -89,3 +89,9 @@ def test_any_text_is_a_positive_number_or_refused_in_one_line(text):
 def test_what_could_mean_two_things_or_nothing_is_refused(text):
     with pytest.raises(InputError, match="such as"):
         amount(text, "--budget")
+
+
+def test_one_of_many_is_said_in_the_singular():
+    assert [counted(n, "entries") for n in (0, 1, 2)] == ["0 entries", "1 entry", "2 entries"]
+    assert [verb(n, "are") for n in (0, 1, 2)] == ["are", "is", "are"]
+    assert verb(1, "have") == "has"

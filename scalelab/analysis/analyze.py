@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scalelab.amounts import counted, verb
 from scalelab.analysis.cores import Progress
 from scalelab.analysis.designspace.whole import DesignSpace, design_space
 from scalelab.analysis.estimate import Refusal
@@ -21,9 +22,7 @@ from scalelab.analysis.families.verdicts import Verdicts
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.runs.axes import with_axes
 from scalelab.analysis.runs.calibration import Reliability, reliabilities
-from scalelab.analysis.runs.columns import hashable
 from scalelab.analysis.runs.designs import (
-    SCALES,
     Family,
     design_ids,
     designs,
@@ -34,11 +33,11 @@ from scalelab.analysis.runs.designs import (
 )
 from scalelab.analysis.runs.frontier import Front, pareto_fronts
 from scalelab.analysis.runs.outcomes import taken
+from scalelab.analysis.runs.recorded import cut_short, no_scales, unlike
 from scalelab.analysis.runs.refits import Refitted, refits
 from scalelab.analysis.runs.selection import JOINT
 from scalelab.analysis.runs.sweeps import Sweep
 from scalelab.analysis.trees.fit import tree_models
-from scalelab.analysis.trees.leakage import OUTCOME_WORDS
 from scalelab.analysis.trees.result import TreeModel
 from scalelab.errors import InputError
 from scalelab.heap import kept_memory
@@ -304,80 +303,36 @@ def _warnings(
     )
     if diverged:
         lines.append(
-            f"{diverged} of {trials} trials diverged and are left out, which biases the remaining runs "
-            "toward lower loss"
+            f"{diverged} of {trials} trials diverged, left out here, which biases the remaining runs toward "
+            "lower loss"
         )
     if failed:
-        lines.append(f"{failed} of {trials} trials failed and are left out; see: scalelab status")
-    cut = _cut_short(raw)
+        lines.append(f"{failed} of {trials} trials failed, left out here; see: scalelab status")
+    cut = cut_short(raw)
     if cut:
-        lines.append(f"{cut} of {trials} runs made elsewhere were cut short, such as pruned ones; left out")
-    if unfinished > cut:
         lines.append(
-            f"{unfinished - cut} of {trials} trials are not finished yet; the numbers below will change"
+            f"{cut} of {trials} runs made elsewhere {verb(cut, 'were')} cut short, as if pruned; left out"
+        )
+    if (left := unfinished - cut) > 0:
+        lines.append(
+            f"{left} of {trials} trials {verb(left, 'are')} not finished yet; the numbers below will change"
         )
     if (table["n_runs"] == 1).all():
         lines.append(
             "no design was run with two seeds: how much of a difference is noise between seeds is not known"
         )
-    lines += _no_scales(raw, done)
-    lines += _repeats_that_differ(done, along)
+    lines += no_scales(raw, done)
+    lines += unlike(done, along)
     mixed = [name for name in ("precision", "device") if name in done.columns and done[name].nunique() > 1]
     for name in mixed:
         values = ", ".join(sorted(map(str, done[name].dropna().unique())))
         lines.append(f"runs of several kinds of {name} are analyzed together: {values}")
-    if (done["loss"] <= 0).any():
+    if low := int((done["loss"] <= 0).sum()):
         lines.append(
-            f"{int((done['loss'] <= 0).sum())} runs have a loss of zero or less: only a formula can describe "
-            "them, such as --law 'E + A*n_params^-alpha'"
+            f"{counted(low, 'runs')} {verb(low, 'have')} a loss of zero or less, which only a formula can "
+            "describe, such as --law 'E + A*n_params^-alpha'"
         )
     return tuple(lines)
-
-
-def _cut_short(runs: pd.DataFrame) -> int:
-    """Returns how many runs were cut short that no run of a study here takes up again."""
-    ended = runs[runs["status"] == "interrupted"]
-    return int(ended["scalelab_version"].isna().sum()) if "scalelab_version" in ended.columns else len(ended)
-
-
-def _no_scales(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
-    """Returns a line for each scale that some runs record as no positive number."""
-    import pandas as pd
-
-    own = runs[runs["status"] == "done"]
-    counts = {
-        name: int((pd.to_numeric(own[name], errors="coerce").notna()).sum() - done[name].notna().sum())
-        for name in SCALES
-        if name in own.columns and len(own) == len(done)
-    }
-    return [
-        f"{count} runs record a {name} that is not a positive number; it is taken as unknown"
-        for name, count in counts.items()
-        if count > 0
-    ]
-
-
-def _repeats_that_differ(done: pd.DataFrame, along: Sequence[str]) -> list[str]:
-    """Returns a line on the facts of imported runs in which those of one design differ."""
-    foreign = done[done["fingerprint"].isna()] if "fingerprint" in done.columns else done
-    facts = {
-        name: hashable(foreign[name])
-        for name in foreign.columns
-        if name.startswith("feature_") and not OUTCOME_WORDS & set(name.lower().split("_"))
-    }
-    # What differs in every run names the runs.
-    shared = {name: values for name, values in facts.items() if values.nunique() < len(foreign)}
-    if not shared:
-        return []
-    design = design_ids(foreign, along)
-    differ = [name for name, values in shared.items() if (values.groupby(design).nunique() > 1).any()]
-    if not differ:
-        return []
-    return [
-        f"runs that count as repeats of one design differ in {', '.join(differ)}: if that is no outcome, "
-        "import it as what it is (--map architecture=COLUMN for families of their own, --rest architecture "
-        "for options) or ask along it (--axis)"
-    ]
 
 
 def _impossible(laws: Sequence[FittedLaw | Refusal]) -> list[str]:

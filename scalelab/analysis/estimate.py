@@ -58,10 +58,12 @@ class Refusal:
     Attributes:
         subject: What was asked, by name: the family, the axes, the law, the scope of a model.
         reason: Why it cannot be answered, and what to do about it.
+        remedies: Which further runs would do, see `FitError`.
     """
 
     subject: Mapping[str, Any]
     reason: str
+    remedies: frozenset[str] = frozenset()
 
     json_fields: ClassVar = ("*asked", "refusal=reason")
 
@@ -98,4 +100,4 @@ def attempt(
     try:
         return make(*args, **options)
     except FitError as error:
-        return Refusal(subject, str(error))
+        return Refusal(subject, str(error), error.remedies)

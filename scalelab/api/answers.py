@@ -190,7 +190,8 @@ def predict(
     """
     import pandas as pd
 
-    from scalelab.analysis.families.prediction import KNOWN, forecast
+    from scalelab.analysis.families.prediction import forecast
+    from scalelab.analysis.families.scales import KNOWN
     from scalelab.analysis.runs.axes import formed, own_axes
     from scalelab.analysis.runs.designs import axes_of
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.advice import Advice
 from scalelab.analysis.families.price import price_of_more, price_of_runs
-from scalelab.analysis.inference.trend import REPEATS
 from scalelab.api.proposals import proposal_of
 from scalelab.api.source import opened
 from scalelab.errors import ScalelabError
@@ -76,7 +75,9 @@ def _more(one: Ahead, refusal: Refusal, analysis: Analysis, store: Store) -> Nex
         return NextStudy(reason="the store keeps no study of these runs that could be made longer")
     runs = store.runs(studies[-1].name)
     asked = runs["architecture"].isin(analysis.runs["architecture"].unique())
-    more = more_runs(studies[-1].text, set(runs["architecture"][~asked]), repeats=REPEATS in refusal.reason)
+    more = more_runs(
+        studies[-1].text, set(runs["architecture"][~asked]), repeats="repeats" in refusal.remedies
+    )
     if isinstance(more, str):
         return NextStudy(reason=more)
     price = price_of_more(runs[asked], more.longer, more.seeds)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalelab.amounts import counted
 from scalelab.cli import options as opt
 from scalelab.cli.context import command_line, filters_of, print_json, require_folder, say, warn
 from scalelab.errors import InputError
@@ -185,14 +186,13 @@ def _write(
         analysis, **named, title=title, source=store.name, studies=studies, command=command, on_error=warn
     )
     for folder in dict.fromkeys(folder for folder in folders.values() if folder is not None):
-        say(f"wrote {sum(path.parent == folder for path in written)} files to {folder}")
+        say(f"wrote {counted(sum(path.parent == folder for path in written), 'files')} to {folder}")
     for path in files.values():
         say(f"wrote {path}")
 
 
 def _propose(analysis: Analysis, study: Study | None, path: Path, catalog: Catalog | None) -> None:
     import scalelab
-    from scalelab.report.numbers import counted
 
     found = scalelab.propose_space(analysis, study, path, catalog=catalog)
     for line in found.changes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalelab.amounts import counted
 from scalelab.cli import options as opt
 from scalelab.cli.context import Context, names, pairs, print_json, require_folder, say, tell
 from scalelab.errors import InputError, suggest
@@ -187,7 +188,7 @@ def _draw(latencies: pd.DataFrame, folder: Path | None) -> None:
     import scalelab
 
     if folder is not None:
-        say(f"wrote {len(scalelab.draw_latencies(latencies, folder))} files to {folder}")
+        say(f"wrote {counted(len(scalelab.draw_latencies(latencies, folder)), 'files')} to {folder}")
 
 
 def _exit(summary: BenchSummary, latencies: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalelab.amounts import counted, verb
 from scalelab.cli import options as opt
 from scalelab.cli.context import confirm, names, pairs, print_json, say, tell
 from scalelab.errors import InputError
@@ -56,10 +57,11 @@ def download(
         say(f"  {problem}")
     if problems:
         say(
-            f"{len(problems):,} of {plan.n_files:,} files were not downloaded; run the command again to retry"
+            f"{len(problems):,} of {plan.n_files:,} files {verb(len(problems), 'were')} not downloaded; "
+            "run the command again to retry"
         )
         raise typer.Exit(1)
-    tell(f"{plan.n_files:,} files fetched; next: scalelab data inspect {dataset} --folder {to}")
+    tell(f"{counted(plan.n_files, 'files')} fetched; next: scalelab data inspect {dataset} --folder {to}")
 
 
 def _ask(plan: Download, to: Path, *, yes: bool) -> None:
@@ -71,7 +73,9 @@ def _ask(plan: Download, to: Path, *, yes: bool) -> None:
     from scalelab.report.numbers import short
 
     size = "of unknown size" if plan.n_bytes is None else short(plan.n_bytes, "B")
-    how_much = f"{plan.n_files:,} files, {'' if plan.exact or plan.n_bytes is None else 'about '}{size}"
+    how_much = (
+        f"{counted(plan.n_files, 'files')}, {'' if plan.exact or plan.n_bytes is None else 'about '}{size}"
+    )
     if yes:
         say(f"  {how_much}")
     unasked = f"{how_much} would be written to {to}; add --yes to continue"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from scalelab.amounts import counted
 from scalelab.cli import options as opt
 from scalelab.cli.context import Context, pairs, print_json, tell, warn
 from scalelab.errors import InputError
@@ -86,7 +87,7 @@ def _remove(store: Path, study: str, *, json: bool) -> None:
     if json:
         print_json("import-removed", {"removed": study, "n_runs": n_runs})
     else:
-        tell(f"{study}: {n_runs} runs removed from {store}")
+        tell(f"{study}: {counted(n_runs, 'runs')} removed from {store}")
 
 
 def _print(context: Context, result: Import, store: Path) -> None:
@@ -115,7 +116,7 @@ def _print(context: Context, result: Import, store: Path) -> None:
         told = ", ".join(f"{n_runs:,} {what}" for what, n_runs in result.counts.items() if n_runs)
         tell(f"study {result.study}: updated in {store}: {told}")
     else:
-        tell(f"study {result.study}: {result.n_runs:,} runs {result.outcome} in {store}")
+        tell(f"study {result.study}: {counted(result.n_runs, 'runs')} {result.outcome} in {store}")
     if not {item.column for item in result.mapped} & set(SCALES):
         scales = "--map n_params=COLUMN --map n_examples=COLUMN"
         tell(f"next: say which columns are scales; import it again with --replace and {scales}")

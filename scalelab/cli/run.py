@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from scalelab.amounts import counted
 from scalelab.cli import options as opt
 from scalelab.cli.cluster import cluster_of
 from scalelab.cli.context import print_json, say, tell
@@ -107,7 +108,7 @@ def _display(*, leaves: bool) -> RunDisplay:
 
 
 def _print_summary(summary: RunSummary, store: Path, *, redo_changed: bool) -> None:
-    from scalelab.report.numbers import counted, duration, span
+    from scalelab.report.numbers import duration, span
 
     counts = {
         "kept": summary.kept,
@@ -169,7 +170,7 @@ def plan(
     if json:
         print_json("plan", planned)
         return
-    from scalelab.report.numbers import counted, duration, span
+    from scalelab.report.numbers import duration, span
     from scalelab.report.sections.studies import at_least, plan_table
 
     ctx.obj.show(plan_table(planned))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalelab.amounts import counted, verb
 from scalelab.cli import options as opt
 from scalelab.cli.completion import studies
 from scalelab.cli.context import Context, confirm, print_json, say, tell, warn
@@ -45,22 +46,28 @@ def _print_report(report: CheckReport) -> None:
             f"  schema {report.schema_version}; "
             + ", ".join(f"{n} {table}" for table, n in report.rows.items())
         )
-    notes = {
-        "records, registrations, imported tables, measurements and predictions wait in the journal; "
-        "the next run takes them in": report.pending,
-        "records, imported tables, measurements and predictions are in the database only; "
-        "a rebuild would write them to the journal": report.without_journal,
-        "trials are claimed by a living process": len(report.live_claims),
-        "claims are dead; the next run marks their attempts interrupted": len(report.dead_claims),
-        "files are in quarantine": len(report.quarantined),
-        "files were truncated mid-write, never acknowledged": len(report.unfinished),
-        "databases were left half-made by rebuilds that were killed; the next run removes them": len(
-            report.leftovers
+    notes = (
+        (report.pending, "entries", "wait", "in the journal, which the next run takes in"),
+        (
+            report.without_journal,
+            "entries",
+            "are",
+            "in the database only; a rebuild would write the journal",
         ),
-    }
-    for what, count in notes.items():
+        (len(report.live_claims), "trials", "are", "claimed by a living process"),
+        (len(report.dead_claims), "claims", "are", "dead; the next run marks such attempts interrupted"),
+        (len(report.quarantined), "files", "are", "in quarantine"),
+        (len(report.unfinished), "files", "were", "truncated mid-write, never acknowledged"),
+        (
+            len(report.leftovers),
+            "databases",
+            "were",
+            "left by killed rebuilds; the next run removes such",
+        ),
+    )
+    for count, what, plural, said in notes:
         if count:
-            tell(f"  {count} {what}")
+            tell(f"  {counted(count, what)} {verb(count, plural)} {said}")
     if report.wal is not None:
         tell(f"  a WAL of {report.wal} bytes is beside the database; DuckDB replays it, do not delete it")
     for path in (*report.quarantined, *report.leftovers):
@@ -72,7 +79,6 @@ def _print_report(report: CheckReport) -> None:
 @store_app.command()
 def rebuild(store: opt.Store = opt.DEFAULT_STORE, json: opt.Json = False) -> None:
     """Rebuild the database from its journal; the old file is set aside. Exit code 3 if anything is lost."""
-    from scalelab.report.numbers import counted
     from scalelab.store import Store
 
     report = Store(store).rebuild()
@@ -109,7 +115,6 @@ def merge(
 ) -> None:
     """Take over what another store holds, each record once: of two machines, a copy, a backup."""
     import scalelab
-    from scalelab.report.numbers import counted
 
     report = scalelab.merge_stores(store, other, replace=replace)
     for path, reason in report.unreadable.items():
@@ -139,7 +144,6 @@ def drop(
     Trials that another study has, too, stay. Nothing can bring back what goes.
     """
     import scalelab
-    from scalelab.report.numbers import counted
 
     opened = scalelab.open_store(store)
     going = opened.drop(study, dry_run=True)

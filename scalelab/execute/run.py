@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalelab.amounts import counted, verb
 from scalelab.errors import StoreError, StoreLockedError, StudyError
 from scalelab.execute.changes import told
 from scalelab.execute.checks import check_trials
@@ -347,8 +348,8 @@ class Run(Ledger):
         except StoreLockedError as error:
             waiting = len(self.store.journal.pending())
             raise StoreLockedError(
-                f"{error}; nothing is lost: {waiting} records are kept in the journal; run the same command "
-                "again to ingest them"
+                f"{error}; nothing is lost: {counted(waiting, 'records')} {verb(waiting, 'are')} kept in the "
+                "journal; run the same command again to ingest them"
             ) from error
 
     def _log(self, trial_id: str) -> Path:

@@ -79,8 +79,8 @@ def more_runs(text: str, without: Collection[str] = (), *, repeats: bool = True)
         return (
             "no option has a next size; write a study with other sizes"
             if method == "grid"
-            else f"the points of its study were drawn ({method}), and a longer space has others; write "
-            "a study under another name"
+            else f"the points of its study were drawn ({method}), so that it cannot grow; put them into "
+            "a study of another name"
         )
     seeds = values.get("seeds", [0])
     added = [max(seeds) + 1] if len(seeds) == 1 or not longer else []

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from scalelab.errors import visible
 from scalelab.report.page import made_line, with_powers
 from scalelab.report.parts import Figure, File, Section, Table
 
@@ -39,7 +40,7 @@ def markdown_text(
         parts += [part for figure in section.figures for part in _figure(figure, figures)]
         parts += [part for table in section.tables for part in _table(table, section.title)]
         parts += map(_text, section.notes)
-    return "\n\n".join(parts) + "\n"
+    return visible("\n\n".join(parts)) + "\n"
 
 
 def _file(file: File) -> Iterator[str]:

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 
+from scalelab.amounts import PREFIXES, prefixed
 from scalelab.analysis.estimate import Estimate
 
-_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 AXIS_LABELS = {
     "n_params": "Parameters N",
     "n_examples": "Training examples D",
@@ -78,20 +78,8 @@ def whole_number(text: str) -> float | None:
         (3360000.0, 4000000000.0, None)
     """
     found = _PREFIXED.match(text)
-    size = {prefix: size for size, prefix in _PREFIXES}.get(found[2], 1.0) if found else 1.0
+    size = {prefix: size for size, prefix in PREFIXES}.get(found[2], 1.0) if found else 1.0
     return float(found[1].replace(",", "")) * size if found else None
-
-
-def counted(count: int, what: str) -> str:
-    """Returns how many there are of what is named in the plural; a list of several things stays as it is.
-
-    Example:
-        >>> counted(1, "trials"), counted(2, "studies"), counted(1, "studies"), counted(1200, "runs")
-        ('1 trial', '2 studies', '1 study', '1,200 runs')
-    """
-    if count == 1 and "," not in what:
-        what = f"{what[:-3]}y" if what.endswith("ies") else what.removesuffix("s")
-    return f"{count:,} {what}"
 
 
 def short(value: float | None, unit: str = "", digits: int = 3) -> str:
@@ -105,19 +93,7 @@ def short(value: float | None, unit: str = "", digits: int = 3) -> str:
     """
     if value is None or not math.isfinite(value):
         return ""
-    return Shown.of(_short(value, unit, digits), value, unit=unit)
-
-
-def _short(value: float, unit: str, digits: int) -> str:
-    space = " " if unit else ""
-    if abs(value) >= 1000 * _PREFIXES[0][0]:
-        return f"{value:.{digits - 1}e}{space}{unit}"
-    for size, prefix in _PREFIXES:
-        if abs(value) >= size * (1 - 0.5 * 10.0**-digits):
-            scaled = value / size
-            places = max(0, digits - 1 - max(0, math.floor(math.log10(abs(scaled)) + 1e-9)))
-            return f"{scaled:.{places}f}{space}{prefix}{unit}"
-    return f"{value:.{digits}g}{space}{unit}"
+    return Shown.of(prefixed(value, unit, digits), value, unit=unit)
 
 
 def formatted(value: float, form: str) -> str:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from scalelab.amounts import counted
+from scalelab.errors import visible
 from scalelab.report.numbers import Shown, value_of, whole_number
 from scalelab.report.parts import Figure, Section, Table
 from scalelab.report.script import script, script_source, script_style
@@ -72,7 +74,7 @@ def html_page(
         "powers": _powers, "drawn": drawn, "number": _number, "identifier": identifier,
         "heads": _heads, "shape": _shape,
     }  # fmt: skip
-    return environment.get_template("page.html").render(
+    page = environment.get_template("page.html").render(
         title=title,
         made=made_line(source, n_runs),
         style=Markup(_style()),
@@ -83,6 +85,7 @@ def html_page(
         names=table_names,
         most_notes=_MOST_NOTES,
     )
+    return visible(page)
 
 
 def _style() -> str:
@@ -145,7 +148,7 @@ def _number(cell: str, numeric: bool) -> Markup:
 def made_line(source: str, n_runs: int | None) -> str:
     """Returns what a report was made of, when and by which version."""
     when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    runs = "" if n_runs is None else f"{n_runs:,} finished runs"
+    runs = "" if n_runs is None else counted(n_runs, "finished runs")
     return " · ".join(filter(None, [source, runs, when, f"scalelab {__version__}"]))
 
 

@@ -9,10 +9,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self, TextIO
 
+from scalelab.amounts import counted
 from scalelab.execute.events import Compared, Grown, Planned, Retried, RunEvent, Started, Stood
 from scalelab.execute.jobs import Finished, Progressed, Warned
 from scalelab.records import Trial
-from scalelab.report.numbers import counted, span
+from scalelab.report.numbers import span
 from scalelab.report.pace import Pace
 from scalelab.report.trial_names import TrialNames
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from scalelab.errors import visible
 from scalelab.report.folders import writing_into
 from scalelab.report.markdown import table_text
 from scalelab.report.numbers import Shown
@@ -45,7 +46,7 @@ def save_tables(sections: Sequence[Section], folder: Path) -> list[Path]:
         for name, title, table in _tables(sections):
             for ending, made in _FORMATS.items():
                 path = folder / f"{name}.{ending}"
-                path.write_text(made(table, title), encoding="utf-8", newline="")
+                path.write_text(visible(made(table, title)), encoding="utf-8", newline="")
                 paths.append(path)
     return paths
 
@@ -90,7 +91,9 @@ def csv_table(table: Table, _title: str) -> str:
     """
     columns = [_written(name, cells) for name, *cells in zip(table.columns, *table.rows, strict=True)]
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(zip(*(column for own in columns for column in own), strict=True))
+    csv.writer(buffer, lineterminator="\n").writerows(
+        zip(*(column for own in columns for column in own), strict=True)
+    )
     return buffer.getvalue()
 
 

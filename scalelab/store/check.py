@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.amounts import counted, verb
 from scalelab.errors import StoreDamagedError
 from scalelab.store import schema
 from scalelab.store.claims import Claims
@@ -127,7 +128,8 @@ def check(database: Database, claims: Claims, wait: float | None = None) -> Chec
         told = {path: why for path, why in report.unreadable.items() if path.is_relative_to(folder)}
         if told:
             shown = [f"{path.name} ({why})" for path, why in told.items()]
-            report.problems.append(f"{len(told)} files in {folder} cannot be used: {_shown(shown)}; {cure}")
+            many = counted(len(told), "files")
+            report.problems.append(f"{many} in {folder} cannot be used: {_shown(shown)}; {cure}")
     return report
 
 
@@ -164,19 +166,16 @@ def _names(kind: Kind[Any, Any], paths: list[Path]) -> list[str]:
 
 
 def _judge(report: CheckReport) -> None:
-    found = {
-        f"{kind.name}s of the journal are missing from the database, or incomplete": report.missing.get(
-            kind.table
-        )
-        for kind in KINDS
-    }
-    found["records are in the database more than once"] = report.duplicates
-    found["trials have records but no content"] = report.orphans
-    for what, names in found.items():
+    lost = "in the journal and missing from the database, or incomplete there"
+    found = [
+        *((f"{kind.name}s", "are", lost, report.missing.get(kind.table)) for kind in KINDS),
+        ("records", "are", "in the database more than once", report.duplicates),
+        ("trials", "have", "records but no content", report.orphans),
+    ]
+    for what, plural, said, names in found:
         if names:
-            report.problems.append(
-                f"{len(names)} {what}: {_shown(names)}; run {rebuild_command(report.path)}"
-            )
+            many = f"{counted(len(names), what)} {verb(len(names), plural)}"
+            report.problems.append(f"{many} {said}: {_shown(names)}; run {rebuild_command(report.path)}")
 
 
 def _shown(names: list[str]) -> str:

@@ -260,8 +260,14 @@ class Questions:
         with self.database.read(confined=files == "none") as connection:
             try:
                 # Opened for reading only, the database stays as it is; so must all other files.
-                if files != "any" and any(map(_writes, connection.extract_statements(query))):
+                statements = connection.extract_statements(query)
+                if files != "any" and any(map(_writes, statements)):
                     raise InputError("the query would write a file; scalelab export writes tables as Parquet")
+                if any(map(_answers, statements[:-1])):
+                    raise InputError(
+                        f"the query has {len(statements)} statements, of which only the last would be "
+                        "shown; give them one by one"
+                    )
                 result: duckdb.DuckDBPyConnection | None = connection.execute(query)
                 if result is None or result.description is None:
                     raise InputError("the query is empty; give one such as: select * from runs limit 5")
@@ -285,6 +291,13 @@ _CONFINED = (
     "the query would use other files, extensions or settings, but reaches only the store; "
     "give --unsafe if it is your own"
 )
+
+
+def _answers(statement: duckdb.Statement) -> bool:
+    """Whether a statement has rows to show."""
+    import duckdb
+
+    return duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type
 
 
 def _writes(statement: duckdb.Statement) -> bool:

@@ -88,6 +88,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+_OF_SCHEDULE = {"schedule", "final_lr", "warmup", "cooldown"}
 DataSize = Annotated[int | float | Literal["all"], PlainValidator(_size)]
 
 
@@ -327,9 +328,14 @@ class Study(Frozen):
         """Refuses what the options of training are together with those of an optimizer's entry."""
         own = optimizer.own_training
         training = self.training.model_copy(update=own)
-        key = f"optimizer[{index}].training" if own.keys() & {"schedule", "final_lr"} else "training"
+        key = f"optimizer[{index}].training" if own.keys() & _OF_SCHEDULE else "training"
         if training.schedule == "exponential" and training.final_lr == 0:
             raise located(f"{key}: schedule = 'exponential' needs final_lr above 0: it never reaches 0")
+        if training.schedule == "linear-cooldown" and training.warmup + training.cooldown > 1 + 1e-9:
+            raise located(
+                f"{key}: warmup = {training.warmup:g} and cooldown = {training.cooldown:g} overlap: "
+                "together they may be 1, all of the steps, at most"
+            )
         if optimizer.tune and training.warmup < SWEEP_WARMUP:
             key = f"optimizer[{index}].training" if "warmup" in own else "training"
             raise located(

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from scalelab.analysis.estimate import Estimate, Refusal
+from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.runs.designs import Family
+from scalelab.errors import FitError
 from scalelab.jsonable import jsonable
 
 
@@ -27,3 +28,13 @@ def test_a_refusal_says_what_was_asked_and_why_not():
         "dataset": "ecg", "architecture": "mlp", "optimizer": "adam", "axis": "n_params",
         "refusal": "too few runs",
     }  # fmt: skip
+
+
+def test_a_refusal_has_the_remedies_of_its_error():
+    def refuse():
+        raise FitError("too few", ("sizes", "repeats"))
+
+    found = attempt({"law": "power"}, refuse)
+    assert isinstance(found, Refusal)
+    assert found.remedies == {"sizes", "repeats"}
+    assert Refusal({}, "no").remedies == frozenset()

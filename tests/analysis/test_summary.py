@@ -37,8 +37,8 @@ def test_runs_made_elsewhere_that_were_cut_short_are_no_unfinished_trials():
     runs.loc[[0, 1, 2], "status"] = "interrupted"
     runs.loc[[0, 1], "scalelab_version"] = None
     said = analyze(runs, axes=["n_params"], trees=False).warnings
-    assert f"2 of {len(runs)} runs made elsewhere were cut short, such as pruned ones; left out" in said
-    assert f"1 of {len(runs)} trials are not finished yet; the numbers below will change" in said
+    assert f"2 of {len(runs)} runs made elsewhere were cut short, as if pruned; left out" in said
+    assert f"1 of {len(runs)} trials is not finished yet; the numbers below will change" in said
     made_elsewhere = analyze(runs.drop(columns="scalelab_version"), axes=["n_params"], trees=False)
     assert not any("not finished yet" in line for line in made_elsewhere.warnings)
 
@@ -149,3 +149,14 @@ def test_precision_and_schedule_are_read_wherever_a_table_has_them():
     for column in ("precision", "training_precision", "feature_precision"):
         (law,) = analyze(runs.assign(**{column: mixed}), axes=["n_params"], trees=False).fitted[:1]
         assert any("the runs differ in precision (bf16, fp32)" in line for line in law.doubts), column
+
+
+def test_kinds_of_an_imported_column_that_became_one_family_are_said():
+    runs = grid_runs(data_sizes=(500,), seeds=(0, 1)).drop(columns="fingerprint", errors="ignore")
+    runs["feature_model"] = runs["n_params"].map(lambda n: "resnet" if n < 50_000 else "vit")
+    said = analyze(runs, axes=["n_params"], trees=False).warnings
+    (line,) = (line for line in said if "are one family here" in line)
+    assert line.startswith("runs that differ in model (resnet, vit)")
+    assert "--map architecture=model" in line
+    runs["architecture"] = runs["feature_model"]
+    assert not any("one family" in line for line in analyze(runs, axes=["n_params"], trees=False).warnings)

@@ -49,7 +49,9 @@ def test_what_has_no_next_size_gets_a_seed(space):
 
 def test_sizes_that_are_asked_for_and_cannot_be_written_are_refused_with_what_to_do():
     sobol = STUDY.replace('method = "grid"', 'method = "sobol"\nn = 4')
-    assert "drawn (sobol), and a longer space has others; write" in more_runs(sobol, repeats=False)
+    assert "drawn (sobol), so that it cannot grow; put them into a study of another name" in more_runs(
+        sobol, repeats=False
+    )
     assert "no option has a next size" in more_runs(STUDY.replace(WIDTHS, "[true, false]"), repeats=False)
     assert more_runs(STUDY, repeats=False).changes == more_runs(STUDY).changes
 

@@ -62,7 +62,11 @@ def against_advise(one, lines, source) -> list[str]:
             found.append("other families are left out")
     if one.most and one.limit < one.budget and not isinstance(asked(source, 1.01 * one.limit), str):
         found.append("advise has answers beyond the budgets of the page")
-    if one.most and isinstance(said, str) and f"Up to {one.limit:.3g} FLOPs there is an answer" not in said:
+    if (
+        one.most
+        and isinstance(said, str)
+        and f"Up to {short(one.limit, 'FLOP')} there is an answer" not in said
+    ):
         found.append("advise refuses and does not say up to where it has answers")
     return found
 

@@ -14,6 +14,7 @@ from scalelab.report.page import html_page
 from scalelab.report.script import script_source
 from scalelab.report.sections.all import sections
 from scalelab.report.svg.figure import panels_markup
+from scalelab.report.tables import save_tables
 from scalelab.report.terminal import show_sections
 
 MARK = "zzz"
@@ -78,6 +79,19 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone(hostile):
     assert not {"img", "iframe", "link", "object"} & page.tags
     assert not [name for name in page.attributes if name.startswith("on")]
     assert all(value.startswith(("#", "data:image/png;base64,")) for value in page.attributes.get("href", ()))
+
+
+def test_no_control_character_of_a_name_reaches_a_file(hostile, tmp_path):
+    """An escape sequence in a name is written as such; a lone surrogate would end in no file at all."""
+    name, report = hostile
+    kept = [replace(one, figures=()) for one in report]
+    tables = [path.read_text("utf-8") for path in save_tables(kept, tmp_path)]
+    title = f"{name} \ud800 \u202e"
+    written = [html_page(kept, title=title), markdown_text(kept, title=title), *tables]
+    for text in written:
+        assert not [one for one in text if not one.isprintable() and one not in "\n\t\xa0\u2009\u202f"]
+    assert all("\\x1b" in text and "\\ud800" in text for text in written[:2])
+    assert any("\\x1b" in text for text in tables)
 
 
 def test_markdown_and_terminal_obey_no_name(hostile, capsys):

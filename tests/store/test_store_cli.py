@@ -57,11 +57,10 @@ def test_check_of_a_store_in_disorder(filled):
         connection.execute("insert into records select * from records")
     text = call("store", "check", "--store", filled.path, code=3)
     assert "NOT healthy" in text
-    assert "1 records, registrations, imported tables, measurements and predictions wait" in text
+    assert "1 entry waits in the journal, which the next run takes in" in text
     assert "torn.json" in text
     assert (
-        f"problem: 1 records are in the database more than once: {a_record(0).id}; run `scalelab store"
-        in text
+        f"problem: 1 record is in the database more than once: {a_record(0).id}; run `scalelab store" in text
     )
     filled.path.write_bytes(filled.path.read_bytes()[:5000])
     assert json.loads(call("store", "check", "--store", filled.path, "--json", code=3))["healthy"] is False
@@ -94,6 +93,12 @@ def test_sql(filled):
         "rows"
     ]
     assert dates[0]["started_at"].startswith("2027-01-15 08:00:01")
+
+
+def test_sql_shows_all_that_it_is_asked_or_refuses(filled):
+    with pytest.raises(InputError, match="2 statements, of which only the last would be shown"):
+        call("store", "sql", "select 1 as a; select 2 as b", "--store", filled.path)
+    assert call("store", "sql", "select 2 as b;", "--store", filled.path).splitlines() == ["b", "2"]
 
 
 def test_sql_writes_no_file(filled, tmp_path):

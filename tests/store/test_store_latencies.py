@@ -84,7 +84,10 @@ def test_a_check_finds_what_is_missing(store):
         connection.execute("delete from measurements")
     report = store.check()
     assert report.missing["measurements"] == [a_measurement().id]
-    assert "1 measurements of the journal are missing from the database, or incomplete" in report.problems[0]
+    assert (
+        "1 measurement is in the journal and missing from the database, or incomplete there"
+        in report.problems[0]
+    )
     store.rebuild()
     assert store.check().healthy
 

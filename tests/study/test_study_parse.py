@@ -142,6 +142,8 @@ def test_a_study_never_changes():
         (toml("training = { batch_size = 8 }"), "optimizer[1].training.batch_size: unknown key"),
         (toml("training = { clip_norm = 0 }"), "optimizer[1].training.clip_norm = 0: must be above 0"),
         (toml("training = 'constant'"), "optimizer[1].training = 'constant': must be a table"),
+        (toml("[training]\nschedule = 'linear-cooldown'\nwarmup = 0.5\ncooldown = 0.6"), "training: warmup = 0.5 and cooldown = 0.6 overlap: together they may be 1, all of the steps, at most"),
+        (toml("training = { warmup = 0.9 }\n[training]\nschedule = 'linear-cooldown'"), "optimizer[1].training: warmup = 0.9 and cooldown = 0.2 overlap"),
         (toml("training = { schedule = 'exponential', final_lr = 0 }"), "optimizer[1].training: schedule = 'exponential' needs final_lr above 0"),
         (toml("training = { schedule = 'exponential' }\n[training]\nfinal_lr = 0"), "optimizer[1].training: schedule = 'exponential' needs final_lr above 0"),
         (toml("tune = { lr = { start = 0.1 } }\ntraining = { warmup = 0.1 }"), "optimizer[1].training.warmup = 0.1: a sweep needs 0.2 or more"),

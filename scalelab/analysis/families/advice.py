@@ -254,7 +254,8 @@ def _basis(
         law = budget_law(designs, level, how)
     except FitError as error:
         more = "" if why.partition(";")[0] in str(error) else f". No law L(N, D) says more: {why}"
-        raise FitError(f"{error}{more}") from None
+        also = optimum.remedies if more and isinstance(optimum, Refusal) else frozenset()
+        raise FitError(f"{error}{more}", error.remedies | also) from None
     return partial(_as_before, family, optimum, law, why)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.amounts import rounded_down
+from scalelab.amounts import prefixed, rounded_down
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.compute import law_of
 from scalelab.analysis.families.fitted import DEFAULT_LAW, SAME, determined
@@ -40,17 +40,23 @@ class BudgetLaw:
             for name, pair in zip(names, ends, strict=True)
         )
 
+    @property
+    def unknown(self) -> str:
+        """What the runs leave open where they do, in words."""
+        what = " and ".join(NOUNS.get(axis, axis) for axis in self.points.axes)
+        return f"the runs do not determine how fast the loss falls with {what}"
+
     def refuse_beyond(self, budget: float, beyond: float) -> None:
         """Raises where a budget is so many times the largest of the runs and their exponents are open."""
         if beyond <= SAME or not self.open:
             return
-        nouns = [NOUNS.get(axis, axis) for axis in self.points.axes]
-        what, more = " and ".join(nouns), " and ".join(f"{one}s" for one in nouns)
+        more = " and ".join(f"{NOUNS.get(axis, axis)}s" for axis in self.points.axes)
         seeds = ", and a second seed of each" if (self.points.rows["n_runs"] == 1).all() else ""
         raise FitError(
-            f"the runs do not determine how fast the loss falls with {what}, on which an answer for more "
-            f"compute than theirs rests; add {more} beyond those that were run{seeds}. "
-            f"Up to {rounded_down(budget / beyond):.3g} FLOPs there is an answer"
+            f"{self.unknown}, on which an answer for more compute than theirs rests; add {more} beyond those "
+            f"that were run{seeds}. "
+            f"Up to {prefixed(rounded_down(budget / beyond), 'FLOP')} there is an answer",
+            ("sizes",),
         )
 
 

@@ -14,35 +14,33 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
+from scalelab.analysis.families.budget_law import BudgetLaw
 from scalelab.analysis.families.compute import law_of
-from scalelab.analysis.families.fitted import AUTO, DEFAULT_LAW, JOINT_LAW, Fitted, run_parts, runs_at
+from scalelab.analysis.families.fitted import AUTO, DEFAULT_LAW, JOINT_LAW, SAME, Fitted, run_parts, runs_at
+from scalelab.analysis.families.scales import LARGEST, LEAST, POSITIVE, read_scale, read_scales
 from scalelab.analysis.fits.chain import chain
 from scalelab.analysis.fits.fit import Fit, fit_law
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
-from scalelab.analysis.inference.intervals import Prediction
+from scalelab.analysis.inference.intervals import Prediction, intervals
 from scalelab.analysis.inference.quantities import flops_for_loss, scale_for_loss
 from scalelab.analysis.inference.spread import Parts
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.laws.sigmoid import SigmoidLink
 from scalelab.analysis.runs.axes import formed, own_axes
 from scalelab.analysis.runs.designs import Family, axes_of, families
-from scalelab.analysis.runs.selection import AXES, GRID_AXES
+from scalelab.analysis.runs.selection import AXES, Points
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError, suggest
-from scalelab.law import ALIASES, Law
+from scalelab.law import Law
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.analysis.inference.average import AutoFit
 
-KNOWN = (*AXES, "epochs")
 REPEATED_LAW = "data-constrained"
-_ALIASES = {alias: axis for axis, alias in ALIASES.items()}
 _MIN_LINK = 6
-_LEAST, _LARGEST = 1e-150, 1e150
-_POSITIVE = f"must be a positive number, from {_LEAST:g} to {_LARGEST:g}"
 _AROUND = 10.0 ** np.array([-3.0, -1.5, -0.6, 0.0, 0.6, 1.5, 3.0, 6.0])
 _FINER = 2000
 
@@ -59,6 +57,7 @@ class Forecast(Fitted):
         objective: The objective there, through the link from loss to metric; `None` where there is no link.
         no_objective: Why there is none, where a metric is the objective.
         link_beyond: Whether the loss is below all that the link was fitted to.
+        unknown: What the runs leave open on which a loss beyond them rests; empty where they do not.
     """
 
     at: dict[str, float]
@@ -68,6 +67,7 @@ class Forecast(Fitted):
     objective: Estimate | None
     no_objective: str | None
     link_beyond: bool
+    unknown: str
 
     json_fields: ClassVar = (
         "*family.shown", "axes", "law", "refusal", "at", "loss", "interval_parts=parts",
@@ -89,7 +89,7 @@ class Forecast(Fitted):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to distrust, a sentence each."""
-        return (*self.reaches_too_far(self.at), *self.doubts)
+        return (*_rests_on(self.unknown, self.beyond), *self.reaches_too_far(self.at), *self.doubts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,20 +101,19 @@ class Target(Fitted):
         scale: The scale, infinite where the law never gets there. Its lower end is `None` where that is
             below everything that was run, its upper end where laws that the runs do not contradict never get
             there.
+        floor: What the law falls toward, with its interval, where it has an irreducible loss.
+        unknown: What the runs leave open on which a scale beyond them rests; empty where they do not.
     """
 
     loss: float
     scale: Estimate
+    floor: Estimate | None
+    unknown: str
 
     json_fields: ClassVar = (
         "*family.shown", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
         "backtest", "equation", "selection=points.selection", "warnings", "fit",
     )  # fmt: skip
-
-    @property
-    def floor(self) -> float | None:
-        """What the law falls toward, where it has an irreducible loss."""
-        return self.best.irreducible
 
     @property
     def beyond(self) -> float | None:
@@ -127,7 +126,23 @@ class Target(Fitted):
         """What to distrust, a sentence each."""
         value = self.scale.value
         far = self.reaches_too_far({self.axes[0]: value}) if math.isfinite(value) else ()
-        return (*far, *self.doubts)
+        beyond = {self.axes[0]: math.inf if self.beyond is None else self.beyond}
+        return (*_rests_on(self.unknown, beyond), *far, *self.doubts)
+
+
+def _rests_on(unknown: str, beyond: Mapping[str, float]) -> tuple[str, ...]:
+    """Returns a warning where an answer beyond the runs rests on what they do not determine."""
+    if not unknown or max(beyond.values()) <= SAME:
+        return ()
+    return (f"{unknown}, on which an answer beyond them rests; for such a budget scalelab advise has none",)
+
+
+def _unknown(points: Points, fit: Fit | AutoFit[Fit], level: float) -> str:
+    """Returns what the runs leave open; nothing of an average of forms, whose priors close it."""
+    if not isinstance(fit, Fit):
+        return ""
+    law = BudgetLaw(points, fit, level)
+    return law.unknown if law.open else ""
 
 
 def forecast(
@@ -163,7 +178,7 @@ def forecast(
     there = axes_of(designs)
     known = None if law is None or law == AUTO else formed(law, there)
     own = own_axes(known)
-    scales = [read_scale(at, there, own)] if isinstance(at, Mapping) else _each(at, there, own)
+    scales = [read_scale(at, there, own)] if isinstance(at, Mapping) else read_scales(at, there, own)
     if len({tuple(scale) for scale in scales}) != 1:
         raise InputError("give at least one scale, and the same axes for each of several")
     form = _form(AUTO if law == AUTO else known, tuple(scales[0]))
@@ -203,8 +218,8 @@ def reach(
     """
     check_level(level)
     Estimator.named(estimator)
-    if not _LEAST < loss < _LARGEST:
-        raise InputError(f"the loss to reach {_POSITIVE}, got {loss:g}")
+    if not LEAST < loss < LARGEST:
+        raise InputError(f"the loss to reach {POSITIVE}, got {loss:g}")
     there = axes_of(designs)
     for axis in axes or ():
         if axis not in there:
@@ -228,56 +243,6 @@ def reach(
         )
         for family, rows in families(designs)
         for axis in axes
-    )
-
-
-def _each(
-    at: Sequence[Mapping[str, float]], there: Sequence[str], own: Sequence[str]
-) -> list[dict[str, float]]:
-    """Returns several scales; what is wrong with one names its number."""
-    scales = []
-    for number, one in enumerate(at, 1):
-        try:
-            scales.append(read_scale(one, there, own))
-        except InputError as error:
-            raise InputError(f"row {number}: {error}") from None
-    return scales
-
-
-def read_scale(
-    at: Mapping[str, float], there: Sequence[str] = KNOWN, own: Sequence[str] = ()
-) -> dict[str, float]:
-    """Returns a scale with the axes in the order of a law's.
-
-    Args:
-        at: The scale.
-        there: The axes of the designs.
-        own: The axes that the law names; none for one of any axis, or for the default.
-
-    Raises:
-        InputError: An axis is unknown, no law has these axes together, or a value is not positive.
-    """
-    known = tuple(dict.fromkeys((*KNOWN, *_ALIASES, *there, *own)))
-    for axis, value in at.items():
-        if axis not in known:
-            named = dict.fromkeys((*KNOWN, *there, *own))
-            raise InputError(f"unknown axis {axis!r}{suggest(axis, known)}; there are {', '.join(named)}")
-        if not _LEAST < value < _LARGEST:
-            raise InputError(f"{axis} = {value:g}: a scale {_POSITIVE}")
-    if own:
-        given = {axis if axis in own else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
-        if set(given) != set(own):
-            got = ", ".join(at) or "none"
-            raise InputError(f"the law has the axes {', '.join(own)}: give a number for each, got {got}")
-        return {axis: given[axis] for axis in own}
-    given = {axis if axis in there else _ALIASES.get(axis, axis): float(v) for axis, v in at.items()}
-    for axes in (*((axis,) for axis in (*AXES, *there)), GRID_AXES, (*GRID_AXES, "epochs")):
-        if set(axes) == set(given) and len(given) == len(at):
-            return {axis: given[axis] for axis in axes}
-    raise InputError(
-        f"no law has the axes {', '.join(at) or '(none)'}; give one of {', '.join(AXES)}, or n_params with "
-        "n_examples, or those with epochs; or say with --law which law it is, such as "
-        "'E + A*n_params^-alpha*width^-beta'"
     )
 
 
@@ -315,12 +280,12 @@ def _forecasts(
     own = scales if optimum is None else [optimum.at(scale) for scale in scales]
     losses = runs_at(fit, own, level)
     metric, objectives, why = _objectives(fit, rows, own, level, seed)
-    lowest = float(rows["loss"].min())
+    lowest, unknown = float(rows["loss"].min()), _unknown(points, fit, level)
     return [
         Forecast(
             family=family, points=points, fit=fit, at=scale, loss=loss,
             parts=run_parts(fit, inward, loss, level), metric=metric, objective=objective,
-            no_objective=why, link_beyond=objective is not None and loss.value < lowest,
+            no_objective=why, link_beyond=objective is not None and loss.value < lowest, unknown=unknown,
         )
         for scale, inward, loss, objective in zip(scales, own, losses, objectives, strict=True)
     ]  # fmt: skip
@@ -362,7 +327,7 @@ def _target(
     assert isinstance(fit, Fit)  # one form
     quantity = scale_for_loss(fit, loss) if optimum is None else flops_for_loss(loss, optimum.flops_per)
     value = fit.estimate(quantity)
-    known = np.isfinite(value) and 0 < value < _LARGEST
+    known = np.isfinite(value) and 0 < value < LARGEST
 
     def predict(scales: Array, level: float | None) -> Prediction:
         x = {axis: scales} if optimum is None else optimum.split(scales)
@@ -374,8 +339,18 @@ def _target(
     # The ends lie on a grid, which may be coarser than the interval.
     scale = Estimate(value, low and min(low, value), high and max(high, value)) if known else None
     return Target(
-        family=family, points=points, fit=fit, loss=loss, scale=scale or Estimate(math.inf, low, high)
-    )
+        family=family, points=points, fit=fit, loss=loss, scale=scale or Estimate(math.inf, low, high),
+        floor=_floor(fit, level), unknown=_unknown(points, fit, level),
+    )  # fmt: skip
+
+
+def _floor(fit: Fit, level: float) -> Estimate | None:
+    """Returns the irreducible loss of a law with its interval, where it has one."""
+    name = fit.law.irreducible
+    if not name:
+        return None
+    (ends,) = intervals(fit, [name], level)
+    return Estimate.of(fit.params[name], *ends)
 
 
 def _ends(

@@ -52,7 +52,8 @@ def _exponents(found: Compared, first: str, second: str, few: int | None, axis: 
     test = next(t for t in found.tests if set(t.families) == {first, second})
     gap = found.difference(first, second, found.exponents[0])
     lower, upper = gap.ends
-    sure = test.p_holm < 1 - found.level and not lower <= 0 <= upper
+    across, unlikely = lower <= 0 <= upper, test.p_holm < 1 - found.level
+    sure = unlikely and not across
     if few is not None:
         text = f"{few} points are too few to say whether {second} scales better than {first}"
     elif sure:
@@ -61,9 +62,12 @@ def _exponents(found: Compared, first: str, second: str, few: int | None, axis: 
         text = f"{second} does not scale measurably differently from {first}"
     p = f"p = {test.p_holm:.2g} after Holm"
     if not np.isfinite([lower, upper]).any():
-        return f"{text}: the runs do not bound by how much the exponents in {axis} differ ({p})"
+        why = "" if unlikely else f" ({p})"
+        return f"{text}: the runs do not bound by how much the exponents in {axis} differ{why}"
     ends = f"{found.level:.0%} interval {_end(lower)} to {_end(upper)}"
-    return f"{text}: the exponent of {second} in {axis} differs by {gap.value:+.3f} ({ends}; {p})"
+    # They differ where both say so; where one does not, that one alone is the reason.
+    why = ends if across and unlikely else p if not across and not unlikely else f"{ends}; {p}"
+    return f"{text}: the exponent of {second} in {axis} differs by {gap.value:+.3f} ({why})"
 
 
 def _shared(found: Compared, first: str, second: str, much: str) -> str:

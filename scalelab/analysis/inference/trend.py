@@ -11,8 +11,6 @@ from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 LEVEL = 0.05
-REPEATS = "or more runs at each"
-"""What a reason says where another seed of the same designs is a remedy, too."""
 _CURVED = 7
 _CHOSEN, _FAINT = 10.0, 0.25
 _ROUNDS, _LIMIT = 20, 6.0
@@ -71,7 +69,8 @@ def refuse_no_trend(
     if p > LEVEL:
         raise FitError(
             f"the loss has no trend with {' or '.join(x)} beyond the scatter of the runs (p = {p:.2g}), "
-            f"so that there is no law; {_odd(x, y)}add runs at more distant scales, {REPEATS}"
+            f"so that there is no law; {_odd(x, y)}add runs at more distant scales, or more runs at each",
+            ("sizes", "repeats"),
         )
 
 

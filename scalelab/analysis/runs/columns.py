@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OPTION_PREFIXES = ("dataset_", "architecture_", "optimizer_", "trainer_", "training_")
+OUTCOME_WORDS = frozenset({
+    "loss", "objective", "accuracy", "acc", "auc", "auroc", "auprc", "f1", "error", "err", "score", "metric",
+    "rmse", "mse", "mae", "perplexity", "val", "test", "flops", "params", "latency", "seconds",
+})  # fmt: skip
+"""Words in the names of what was measured."""
 
 
 def option_columns(runs: pd.DataFrame, prefixes: tuple[str, ...] = OPTION_PREFIXES) -> list[str]:

@@ -81,10 +81,8 @@ def with_rates(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
     ended = runs[runs["status"].isin(FINAL_STATUSES)].drop_duplicates("trial_id")
     rates = pd.to_numeric(ended[_RATE], errors="coerce").astype(float)
     own = rates.groupby(alike(ended, _RATE))
-    ends = {
-        name: pd.Series(own.transform(end).to_numpy(), index=ended["trial_id"])
-        for name, end in zip(FACTS, ("min", "max"), strict=True)
-    }
+    both = zip(FACTS, (own.transform("min"), own.transform("max")), strict=True)
+    ends = {name: pd.Series(column.to_numpy(), index=ended["trial_id"]) for name, column in both}
     return done.assign(**{name: done["trial_id"].map(values) for name, values in ends.items()})
 
 

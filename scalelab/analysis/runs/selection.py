@@ -200,7 +200,7 @@ class EdgeError(FitError):
     """
 
     def __init__(self, message: str, along: str) -> None:
-        super().__init__(message)
+        super().__init__(message, ("sizes",))
         self.along = along
 
 
@@ -223,7 +223,8 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
     if len(front) < MIN_SCALES:
         raise FitError(
             f"a law in C needs {MIN_SCALES} points on the compute-efficient frontier, "
-            f"{len(front)} of {len(known)} designs are on it; add runs of other sizes and lengths"
+            f"{len(front)} of {len(known)} designs are on it; add runs of other sizes and lengths",
+            ("sizes", "lengths"),
         )
     if len(best) < MIN_SCALES:
         held = max(edges, key=lambda axis: edges[axis].sum())
@@ -353,7 +354,8 @@ def training_points(designs: pd.DataFrame) -> Points:
         raise FitError(
             f"how to split compute between size and training needs runs of {MIN_GRID} model sizes and "
             f"{MIN_GRID} lengths at one data size, got {largest['n_params'].nunique()} sizes at "
-            f"D = {levels[0]:,.0f} ({seen} examples); vary the length too"
+            f"D = {levels[0]:,.0f} ({seen} examples); vary the length too",
+            ("sizes", "lengths"),
         )
     kind, value = max(grids, key=lambda grid: int((runs[grid[0]] == grid[1]).sum()))
     keep = ("train_flops", "unique", "passes")

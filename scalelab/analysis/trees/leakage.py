@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scalelab.analysis.runs.columns import hashable
+from scalelab.analysis.runs.columns import OUTCOME_WORDS, hashable
 from scalelab.analysis.runs.designs import CHOSEN
 from scalelab.errors import FitError, suggest
 
@@ -27,11 +27,6 @@ OUTCOMES = frozenset({
     *CHOSEN.values(),
 })  # fmt: skip
 _FEATURE, _OF_TEST = "feature_", "test_"
-OUTCOME_WORDS = frozenset({
-    "loss", "objective", "accuracy", "acc", "auc", "auroc", "auprc", "f1", "error", "err", "score", "metric",
-    "rmse", "mse", "mae", "perplexity", "val", "test", "flops", "params", "latency", "seconds",
-})  # fmt: skip
-"""Words in the names of what was measured."""
 _LEVELS = 10
 _SAME_ORDER = 0.999
 

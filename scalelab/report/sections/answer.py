@@ -60,7 +60,12 @@ def answer_section(analysis: Analysis, studies: Mapping[str, NextStudy]) -> Sect
     for one in analysis.ahead:
         lead = f"{one.dataset}: " if several else ""
         study = studies.get(one.dataset, NextStudy())
-        said = (*_best(one, analysis), _ten_times(one), _next(one, study), _trust(one, analysis))
+        said = (
+            *_best(one, analysis),
+            _ten_times(one, percent(analysis.level)),
+            _next(one, study),
+            _trust(one, analysis),
+        )
         lines += [f"{lead}{sentence}" for sentence in said]
         warnings += [f"{lead}Of ten times the compute: {words}." for words in _doubts(one)]
         if study.text:
@@ -101,7 +106,7 @@ def _reached(best: Best, analysis: Analysis) -> str:
     )
 
 
-def _ten_times(one: Ahead) -> str:
+def _ten_times(one: Ahead, level: str) -> str:
     flops = short(one.budget, "FLOP") if math.isfinite(one.budget) else ""
     times = "ten times the compute of the largest run so far"
     said = f"{times} (FLOP count arithmetic operations)," if flops else times
@@ -117,6 +122,8 @@ def _ten_times(one: Ahead) -> str:
     found = one.answer.families[0]
     whose = f" of {named(found.family)}" if known(found.family.architecture) else ""
     words = f"A run{whose} of {flops}, {said} would reach a loss of {interval(found.loss)}"
+    if None not in found.loss:
+        words += f" (in brackets the {level} interval of one run)"
     if found.loss.value >= one.lowest:
         words += (
             f", which is no lower than the best run's {plain(one.lowest)}: that one was lucky, or chosen "
@@ -146,7 +153,7 @@ def _next(one: Ahead, study: NextStudy) -> str:
             "runs that are done are kept."
         )
     family = one.answer.subject["family"]
-    what = "sizes and two lengths" if "lengths" in one.answer.reason else "sizes"
+    what = "sizes and two lengths" if "lengths" in one.answer.remedies else "sizes"
     whose = f" of {named(family)}" if known(family.architecture) else ""
     lacks = f"; as a study it cannot be written here: {study.reason}" if study.reason else ""
     return (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from scalelab.amounts import counted
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.pairs import Group, Pair
@@ -52,7 +53,8 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
         notes = [
             "difference: exponent of the first family minus the other's; multiplier: how many times the "
             f"{what} the other needs for the loss of the worse of both; p: that both share an exponent, "
-            f"after Holm for {len(group.pairs)} pair{'s' if len(group.pairs) > 1 else ''}"
+            f"after Holm for {counted(len(group.pairs), 'pairs')}; exponents count as different where p is "
+            f"below {percent(1 - analysis.level)} and the interval of their difference leaves out zero"
         ]
         if group.n_points < _FEW:
             notes.append(

@@ -38,8 +38,9 @@ _OF_ONE_FORM = (
     "forms with weak priors, and may lie below that E"
 )
 _FURTHER = (
-    f"loss at {AHEAD:.0f}×: that many times the largest of the law's own points, which may lie below the "
-    "largest run"
+    f"loss at {AHEAD:.0f}×: of the law, the mean of runs, at that many times the largest of its own points, "
+    "which may lie below the largest run; a single run scatters about it, so that the interval of one, which "
+    "Answer and scalelab predict have, is wider"
 )
 _BACKTEST = (
     "backtest: RMS log error of the same law where it predicted the held-out larger points from the smaller "

@@ -94,7 +94,7 @@ def target_table(found: Sequence[Target | Refusal], level: float, meant: Iterabl
             f"scale [{percent(level)}]": _reached(one),
             "beyond the runs": _beyond(one),
             "backtest": backtest_cell(one.backtest),
-            "irreducible E": plain(one.floor),
+            "irreducible E": interval(one.floor) if one.floor else "",
         }
         for one in done
     )

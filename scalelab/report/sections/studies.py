@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.amounts import counted
 from scalelab.analysis.runs.designs import design_ids
 from scalelab.records import DEFAULT_TRAINER
 from scalelab.report.names import family_names, family_of, grouped, known
-from scalelab.report.numbers import counted, percent, plain, short
+from scalelab.report.numbers import percent, plain, short
 from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import Table
 from scalelab.report.runs import Run, Runs, runs_of

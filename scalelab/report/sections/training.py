@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.amounts import counted
 from scalelab.analysis.runs.columns import hashable
 from scalelab.analysis.runs.designs import Family, averaged, seed_spread, split
 from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import family_names, law_symbol
-from scalelab.report.numbers import counted, percent, plain, short
+from scalelab.report.numbers import percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.runs import FAMILY
 from scalelab.report.sections.topic import Topic

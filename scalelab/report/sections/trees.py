@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from scalelab.amounts import counted
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.trees.result import ALL, TreeModel
@@ -111,7 +112,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         cut = [f"{limit} of {len(rows)} choices shown"] if len(rows) > limit else []
         yield Table.of(
             f"Design-choice importance for {tree.metric}: {tree.dataset}, {scope_words(tree.scope)} "
-            f"({tree.n_designs} designs, {tree.n_runs} runs)",
+            f"({counted(tree.n_designs, 'designs')}, {counted(tree.n_runs, 'runs')})",
             rows[:limit],
             numbers=slice(1, 5),
             notes=[f"held-out designs: {scores}", *cut, *([_OVER_ALL] if tree.scope == ALL else [])],

@@ -65,7 +65,7 @@ def test_a_size_that_is_no_positive_number_is_taken_as_unknown_and_said(bad: flo
     runs = GRID.copy()
     runs.loc[3, "n_params"] = bad
     analysis = scalelab.analyze(runs, trees=False)
-    assert "1 runs record a n_params that is not a positive number" in " ".join(analysis.warnings)
+    assert "1 run records a n_params that is not a positive number" in " ".join(analysis.warnings)
     assert scalelab.advise(runs, 1e21).families[0].loss.value > 1.7
 
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from run_tables import SIZES, grid_runs, true_loss
 
 from scalelab.analysis.estimate import Refusal
+from scalelab.analysis.families.advice import advise
 from scalelab.analysis.families.prediction import (
     Forecast,
     Target,
     forecast,
     reach,
-    read_scale,
 )
+from scalelab.analysis.families.scales import read_scale
 from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import FitError, InputError
 from scalelab.jsonable import jsonable
@@ -128,7 +129,8 @@ def test_a_target_below_the_floor_is_never_reached(table):
     assert one.scale.value == float("inf")
     assert one.beyond is None
     assert one.scale.upper is None
-    assert one.floor > 0.01
+    assert one.floor.value > 0.01
+    assert one.floor.lower <= one.floor.value <= one.floor.upper
 
 
 @pytest.mark.parametrize(
@@ -206,3 +208,22 @@ def test_a_law_of_epochs_is_fitted_to_runs_of_several_lengths():
     (found,) = forecast(table, {"n_params": 1e6, "n_examples": 4e4, "epochs": 6.0})
     assert found.law == "data-constrained"
     assert found.axes == ("n_params", "n_examples", "epochs")
+
+
+def test_beyond_runs_that_leave_an_exponent_open_a_prediction_says_so_in_the_words_of_advice():
+    """Where `advise` refuses a budget, a loss beyond the same runs stands under the same reason."""
+    runs = grid_runs(sizes=SIZES[:4], data_sizes=(4_500,), seeds=(0, 1), noise=0.2, seed=3)
+    few = designs(finished_runs(runs))
+    words = "the runs do not determine how fast the loss falls with model size"
+    inside, beyond = forecast(few, [{"n_params": 40_000}, {"n_params": 10_000_000}])
+    assert beyond.unknown == words
+    assert beyond.warnings[0].startswith(f"{words}, on which an answer beyond them rests")
+    assert not any(words in line for line in inside.warnings)
+    (target,) = reach(few, 0.9 * beyond.loss.value, axes=["n_params"])
+    assert target.warnings[0].startswith(words)
+    with pytest.raises(InputError, match=words):
+        advise(few, 1e15)
+
+
+def test_runs_that_determine_their_exponents_need_no_such_words(far):
+    assert [one.unknown for one in far] == ["", ""]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -73,6 +75,27 @@ def test_the_answer_is_a_sentence_with_numbers(different):
     back = different.sentence("transformer", "cnn")
     assert "scales worse" in back
     assert "cnn has the lower loss, up to 3" in back
+
+
+@pytest.mark.parametrize(
+    ("p", "wide", "said", "unsaid"),
+    [
+        (0.0004, False, "transformer scales better than cnn", ""),
+        (0.0004, True, "does not scale measurably differently", "p = "),
+        (0.6, False, "does not scale measurably differently", "interval"),
+        (0.6, True, "does not scale measurably differently", ""),
+    ],
+)
+def test_a_sentence_never_says_that_exponents_differ_and_that_they_do_not(different, p, wide, said, unsaid):
+    """Of a test and an interval that say different things that alone is quoted which decides."""
+    (test,) = different.tests
+    value = different.value("cnn", "alpha")
+    ends = {**different.ends, "cnn": {"alpha": (value - 0.5, value + 0.5)}} if wide else different.ends
+    sentence = replace(different, tests=(replace(test, p_holm=p),), ends=ends).sentence("cnn", "transformer")
+    assert said in sentence
+    words = sentence.partition(". ")[0]
+    assert not unsaid or unsaid not in words
+    assert unsaid or ("interval" in words and "after Holm" in words)
 
 
 def test_laws_that_cross_twice_cross_at_both_places_and_the_data_come_first():
