@@ -72,7 +72,7 @@ def test_an_answer_that_needs_sizes_is_not_given_another_seed():
     assert "sizes and lengths" in analysis.ahead[0].refusal
     train = sections(analysis, studies={analysis.ahead[0].dataset: study})[0].answer[2]
     assert "at least two sizes and two lengths of regnet1d with adamw beyond those that were run" in train
-    assert train.endswith("; write a study under another name.")
+    assert train.endswith("so that it cannot grow; put them into a study of another name.")
 
 
 def test_a_command_has_no_sizes_that_are_known():
