@@ -103,6 +103,7 @@ class Analysis:
         only: Which of all runs these are, in words; empty for all of them.
         along: Axes beside the usual scales that were asked for.
         verdicts: Registered predictions and what came; `None` where there are none.
+        measured: How many measurements of latency stand beside these runs, which are not analyzed here.
     """
 
     studies: pd.DataFrame
@@ -126,6 +127,7 @@ class Analysis:
     only: str = ""
     along: tuple[str, ...] = ()
     verdicts: Verdicts | None = None
+    measured: int = 0
 
     json_fields: ClassVar = (
         "level", "estimator", "seed", "on", "charge", "only", "ahead", "studies", "warnings", "refits",
@@ -186,6 +188,7 @@ def analyze(
     estimator: str = "log-huber",
     level: float = 0.9, trees: bool = True, design: bool = False, seed: int = 0,
     on: On = "validation", charge: Charge = "last", only: str = "", progress: Progress | None = None,
+    measured: int = 0,
 ) -> Analysis:  # fmt: skip
     """Analyzes a table of runs; what they cannot support is refused with the reason within the result.
 
@@ -204,6 +207,7 @@ def analyze(
         charge: Which training FLOPs, likewise.
         only: Which of all runs these are, in words.
         progress: Is told what is being made, how many pieces of it are done, and how many there are.
+        measured: How many measurements of latency stand beside the runs.
 
     Raises:
         InputError: No run is finished, an option is wrong, or runs lack what is meant.
@@ -232,6 +236,7 @@ def analyze(
         trees=_trees(space, done, level, seed, progress) if trees else (),
         design=space,
         runs=done,
+        measured=measured,
         **given,
     )
 

@@ -68,6 +68,8 @@ def analyze(
             there or leaves nothing.
         StoreError: The store cannot be read.
     """
+    from pandas import DataFrame
+
     from scalelab.analysis.analyze import analyze as analyze_runs
 
     chosen = chosen_runs(source, **only)
@@ -85,6 +87,7 @@ def analyze(
         only=chosen.said,
         progress=progress,
         planned=chosen.planned,
+        measured=0 if isinstance(source, DataFrame) else opened(source).n_measured(),
         curves=_curves(source, chosen, only.get("study")) if curves else None,
     )
     return replace(analysis, verdicts=verdicts_of(source, **only))

@@ -205,6 +205,11 @@ class Questions:
         """Returns by trial when its first attempt began, in seconds since the epoch."""
         return dict(self._ask("select trial_id, min(started_at) from records group by trial_id"))
 
+    def n_measured(self) -> int:
+        """Returns how many measurements of latency there are, those that failed not counted."""
+        ((count,),) = self._ask("select count(*) from latencies where status = 'ok'")
+        return int(count)
+
     def sql(self, query: str) -> pd.DataFrame:
         """Returns the result of a query, which can change neither the store nor another file.
 

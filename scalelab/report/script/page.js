@@ -210,7 +210,12 @@
     for (const [kind, write] of [["CSV", () => asCsv(numbersIn(table))], ["Markdown", () => asMarkdown(textsOf(table), numeric)]]) {
       tools.append(button(`Copy as ${kind}`, (event) => copy(write(), event.currentTarget), { "aria-label": `Copy as ${kind}: ${about}` }));
     }
-    (table.closest(".scroll") ?? table).before(tools);
+    const around = table.closest(".scroll") ?? table;
+    around.before(tools);
+    if (tools.previousElementSibling?.tagName === "SUMMARY") return;
+    // What a table is called stands above its tools; its caption stays for those who hear the page.
+    tools.before(made("p", { class: "title", "aria-hidden": "true" }, about));
+    table.caption.classList.add("unseen");
   };
 
   // ---- Runs: what is known of one, and everything on the page that is about it

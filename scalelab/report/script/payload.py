@@ -52,8 +52,6 @@ def _facts(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     """Yields name and texts of what is known of runs: of settings those in which they differ."""
     if "trial_id" in table:
         yield "run", [str(name)[:_ID] for name in table["trial_id"]]
-    if "studies" in table:
-        yield "study", [", ".join(names) for names in table["studies"]]
     if "train_flops" in table:
         yield "training FLOPs", [short(flops) for flops in table["train_flops"]]
     if "epochs" in table and table["epochs"].nunique() > 1:

@@ -17,25 +17,32 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_CURVES = 12
+LEAST_CURVES = 3
+"""Of each of three architectures or more."""
 
 
 def _figures(analysis: Analysis, dataset: str, suffix: str) -> Iterator[Figure]:
-    """Yields the learning curves, a panel for each optimizer, at most `MAX_CURVES` of them a panel."""
+    """Yields a figure for each architecture, a panel for each optimizer; of many, fewer curves."""
     if analysis.curves is None or analysis.curves.empty or "trial_id" not in analysis.runs.columns:
         return
     runs = analysis.runs[analysis.runs["dataset_label"] == dataset].dropna(subset=["n_params"])
-    panels = []
-    for (optimizer,), own in list(split(runs, ["optimizer"]))[:MAX_PANELS]:
-        series = tuple(_series(own, analysis.curves, runs_of(analysis)))
-        if series:
-            panels.append(Panel(str(optimizer), "train_flops", "Validation loss", series))
-    if panels:
-        yield figure("curves", suffix, panels, dataset=dataset, most=str(MAX_CURVES))
+    several = runs["architecture"].nunique()
+    most = MAX_CURVES if several < 2 else MAX_CURVES // 2 if several == 2 else LEAST_CURVES
+    for number, ((architecture,), of_one) in enumerate(split(runs, ["architecture"])):
+        panels = []
+        for (optimizer,), own in list(split(of_one, ["optimizer"]))[:MAX_PANELS]:
+            series = tuple(_series(own, analysis.curves, runs_of(analysis), most))
+            if series:
+                panels.append(Panel(str(optimizer), "train_flops", "Validation loss", series))
+        if panels:
+            of = f" of {architecture}" if several > 1 else ""
+            end = suffix + (f"-{number + 1}" if number else "")
+            yield figure("curves", end, panels, of=of, dataset=dataset, most=str(most))
 
 
-def _series(runs: pd.DataFrame, curves: pd.DataFrame, known: Runs) -> Iterator[Series]:
+def _series(runs: pd.DataFrame, curves: pd.DataFrame, known: Runs, most: int) -> Iterator[Series]:
     ordered = runs.sort_values(["n_params", "n_examples"], kind="stable")
-    picks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_CURVES)).round().astype(int))
+    picks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), most)).round().astype(int))
     shown = ordered.iloc[picks].set_index("trial_id")
     chosen = shown["n_params"]
     best_steps = shown["best_step"].to_dict() if "best_step" in shown.columns else {}

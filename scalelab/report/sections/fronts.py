@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scalelab.amounts import counted
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.runs.frontier import Front
 from scalelab.analysis.runs.uncounted import compute_doubts
@@ -28,6 +29,15 @@ def better(direction: str) -> str:
 
 def _missing(analysis: Analysis) -> str:
     return "" if analysis.fronts else "no run has both an objective and a cost in FLOPs"
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    if analysis.measured:
+        yield (
+            f"Cost is FLOPs here. The store has {counted(analysis.measured, 'measurements')} of latency on "
+            "hardware, too: scalelab bench --measured shows them, with the errors of every precision against "
+            "float32 and what could not be measured."
+        )
 
 
 def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
@@ -119,4 +129,4 @@ def staircase(points: Array, end: float) -> Line:
     return Line(np.vstack([corners, (max(end, corners[-1, 0]), corners[-1, 1])]), steps=True)
 
 
-TOPIC = Topic("fronts", "Pareto fronts", _missing, tables=_tables, figures=_figures)
+TOPIC = Topic("fronts", "Pareto fronts", _missing, _lines, tables=_tables, figures=_figures)

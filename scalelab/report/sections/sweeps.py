@@ -59,7 +59,6 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     name = family_names(map(_family, analysis.sweeps))
     shown = analysis.sweeps if whole else analysis.sweeps[:_SHOWN]
     n_all = len(analysis.sweeps)
-    several = any(sweep.studies for sweep in analysis.sweeps)
     rows = [
         {
             "family": name(_family(sweep)),
@@ -73,7 +72,6 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
             "loss": plain(sweep.loss, 4),
             "error": ("> " if sweep.noise is None else "") + percent(sweep.error),
             "bracketed": _ENDS[sweep.end],
-            **({"study": ", ".join(sweep.studies)} if several else {}),
         }
         for sweep in shown
     ]
@@ -81,9 +79,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes = [_NOTE, *said_once((family, _ALONE) for family in alone)]
     notes += [f"{len(rows)} of {n_all} sweeps shown"] if len(rows) < n_all else []
     title = f"Tuned options, by the {WORDS[analysis.on]}loss"
-    optional = ("study", "examples", "values", "steps")
-    numbers = slice(1, -2 if several else -1)
-    yield Table.of(title, rows, numbers=numbers, notes=notes, optional=optional if several else optional[1:])
+    yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
     if whole:
         yield from _tried(analysis)
 

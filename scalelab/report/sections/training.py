@@ -85,7 +85,6 @@ def _rates(analysis: Analysis) -> Iterator[Table]:
             "learning rate": plain(chosen),
             "lowest tried": plain(low),
             "highest tried": plain(high),
-            "bracketed": "yes" if low < chosen < high else "no",
             "study": ", ".join(point.get("studies", ())),
         }
         for law in analysis.fitted

@@ -110,4 +110,8 @@ def _frame(title: str, label: str, rows: Sequence[str], values: Array, *, log: b
         for i, line in enumerate(lines)
     ]
     out += tick_labels(names, "end")
-    return out + words((left + x.end) / 2, bottom + 31, shortened(label, WIDTH - 40), "axis middle"), x
+    label = shortened(label, WIDTH - 40)
+    # Beside long names the axis is short: its label then ends where the drawing does.
+    half = width_of(label) / 2
+    middle = min(max((left + x.end) / 2, half), WIDTH - half)
+    return out + words(middle, bottom + 31, label, "axis middle"), x
