@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from visits import copied
+from visits import PHONE, copied
 
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
@@ -195,3 +195,20 @@ def test_a_second_line_of_a_law_stays_with_its_first(page):
     )
     assert shown.count("sgdm") == 3
     assert shown.count("") == 1
+
+
+def test_what_a_table_is_called_stands_above_its_tools(page_of, visit):
+    """A reader sees the name, then the buttons, then the rows; on a phone a shadow says that it goes on."""
+    page = visit(page_of("experiments"), viewport=PHONE)
+    table = page.locator("#t-studies")
+    tools = table.locator("xpath=ancestor::div[contains(@class, 'scroll')]/preceding-sibling::div[1]")
+    title = tools.locator("xpath=preceding-sibling::p[1]")
+    assert title.inner_text() == table.locator("caption").text_content().strip()
+    tops = [one.bounding_box()["y"] for one in (title, tools, table)]
+    assert tops == sorted(tops)
+    scroll = table.locator("xpath=ancestor::div[contains(@class, 'scroll')]")
+    wider, shade = scroll.evaluate(
+        "box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).backgroundImage]"
+    )
+    assert wider
+    assert shade.count("linear-gradient") == 4

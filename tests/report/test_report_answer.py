@@ -330,3 +330,13 @@ def test_the_answer_says_of_which_studies_its_runs_are(report):
     one = report(analyze(best, trees=False), draw=False)
     assert "study" not in one.answer[0]
     assert one.table("Training settings").columns[1] == "runs"
+
+
+def test_a_store_with_measurements_says_where_they_are(report):
+    runs = grid_runs(seeds=(0, 1))
+    with_some = report(analyze(runs, axes=["n_params"], trees=False, measured=1), draw=False)
+    (line,) = [line for line in with_some.answer if "bench --measured" in line]
+    assert "has 1 measurement of latency" in line
+    without = report(analyze(runs, axes=["n_params"], trees=False), draw=False)
+    assert not any("bench --measured" in line for line in without.answer)
+    assert scalelab.open_store(ROOT / STORES[2]).n_measured() > 0

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.textpath import TextPath
+from run_tables import curves_of, grid_runs
 
+from scalelab.analysis.analyze import analyze
 from scalelab.analysis.runs.frontier import pareto_mask
 from scalelab.analysis.trees.result import ALL
 from scalelab.errors import InputError
@@ -98,6 +100,20 @@ def test_curves_are_colored_by_size_and_limited(grid_figures):
     assert all((series.others[0] == series.line.values[-1]).all() for series in panels[0].series)
     assert {series.level for series in panels[0].series} == {3_000, 12_000, 48_000, 190_000, 760_000}
     assert all(np.all(np.diff(series.line.values[:, 0]) > 0) for series in panels[0].series)
+
+
+def test_curves_of_several_architectures_stand_apart(report):
+    runs = grid_runs(optimizers=("adamw",), seeds=(0,))
+    both = pd.concat([runs, runs.assign(architecture="other", trial_id=runs["trial_id"] + "-o")])
+    curves = pd.concat([curves_of(runs), curves_of(runs).assign(trial_id=lambda own: own["trial_id"] + "-o")])
+    figures = report(analyze(both, curves=curves, axes=["n_params"], trees=False)).figures
+    mine = [figure for name, figure in figures.items() if name.startswith("curves")]
+    assert len(mine) == 2
+    for figure in mine:
+        (panel,) = figure.panels
+        (architecture,) = {series.run.words.partition(" · ")[0] for series in panel.series}
+        assert figure.title == f"Learning curves of {architecture} on signals"
+        assert 1 < len(panel.series) <= MAX_CURVES // 2
 
 
 def test_only_the_last_attempt_of_a_curve_is_drawn(grid_analysis, report):

@@ -53,8 +53,8 @@ def _tables(analysis: Analysis, _whole: bool) -> Iterator[Table]:
         notes = [
             "difference: exponent of the first family minus the other's; multiplier: how many times the "
             f"{what} the other needs for the loss of the worse of both; p: that both share an exponent, "
-            f"after Holm for {counted(len(group.pairs), 'pairs')}; they differ where p (bootstrap, Holm) is below "
-            f"{percent(1 - analysis.level)} and the interval of the difference leaves out zero"
+            f"after Holm for {counted(len(group.pairs), 'pairs')}; they differ where p (bootstrap, Holm) is "
+            f"below {percent(1 - analysis.level)} and the interval of the difference leaves out zero"
         ]
         if group.n_points < _FEW:
             notes.append(
