@@ -183,12 +183,11 @@ def analyze(
     *,
     curves: pd.DataFrame | None = None,
     planned: Mapping[str, int] | None = None,
-    law: str | Law | None = None,
-    axes: Sequence[str] | None = None,
+    law: str | Law | None = None, axes: Sequence[str] | None = None,
     estimator: str = "log-huber",
     level: float = 0.9, trees: bool = True, design: bool = False, seed: int = 0,
-    on: On = "validation", charge: Charge = "last", only: str = "", progress: Progress | None = None,
-    measured: int = 0,
+    on: On = "validation", charge: Charge = "last", only: str = "", measured: int = 0,
+    progress: Progress | None = None,
 ) -> Analysis:  # fmt: skip
     """Analyzes a table of runs; what they cannot support is refused with the reason within the result.
 
@@ -206,8 +205,8 @@ def analyze(
         on: Which losses and objectives, see `scalelab.analysis.runs.outcomes`.
         charge: Which training FLOPs, likewise.
         only: Which of all runs these are, in words.
+        measured: How many measurements of latency stand beside them.
         progress: Is told what is being made, how many pieces of it are done, and how many there are.
-        measured: How many measurements of latency stand beside the runs.
 
     Raises:
         InputError: No run is finished, an option is wrong, or runs lack what is meant.
@@ -218,11 +217,10 @@ def analyze(
     studies = _studies(runs, done, planned or {})
     how: Any = {"estimator": estimator, "level": level, "seed": seed}
     laws = fit_families(table, law=law, axes=axes, **how, progress=progress)
-    optima = (
-        family_optima(table, **how, laws=laws, progress=progress) if axes is None or JOINT in axes else ()
-    )
+    split = axes is None or JOINT in axes
+    optima = family_optima(table, **how, laws=laws, progress=progress) if split else ()
     space = design_space(done, level=level, seed=seed, progress=progress) if design else None
-    given: Any = {**how, "curves": curves, "on": on, "charge": charge, "only": only, "along": along}
+    given: Any = {**how, "curves": curves, "on": on, "charge": charge, "only": only, "measured": measured}
     return Analysis(
         studies=studies,
         warnings=(*_warnings(studies, runs, done, table, along, only), *_impossible(laws)),
@@ -236,7 +234,7 @@ def analyze(
         trees=_trees(space, done, level, seed, progress) if trees else (),
         design=space,
         runs=done,
-        measured=measured,
+        along=along,
         **given,
     )
 

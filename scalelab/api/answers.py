@@ -68,8 +68,6 @@ def analyze(
             there or leaves nothing.
         StoreError: The store cannot be read.
     """
-    from pandas import DataFrame
-
     from scalelab.analysis.analyze import analyze as analyze_runs
 
     chosen = chosen_runs(source, **only)
@@ -87,8 +85,7 @@ def analyze(
         only=chosen.said,
         progress=progress,
         planned=chosen.planned,
-        measured=0 if isinstance(source, DataFrame) else opened(source).n_measured(),
-        curves=_curves(source, chosen, only.get("study")) if curves else None,
+        **_beside(source, chosen, only.get("study"), curves=curves),
     )
     return replace(analysis, verdicts=verdicts_of(source, **only))
 
@@ -125,15 +122,21 @@ def _meant(one: RegisteredPrediction, only: Filters) -> bool:
     return named and (studies is None or bool(set(studies) & set(one.source.studies)))
 
 
-def _curves(source: Source, chosen: Chosen, study: str | Sequence[str] | None) -> pd.DataFrame | None:
-    """Returns the learning curves of the runs that were chosen; a table of runs has none."""
+def _beside(
+    source: Source, chosen: Chosen, study: str | Sequence[str] | None, *, curves: bool
+) -> dict[str, Any]:
+    """Returns what a store has beside the runs that were chosen: their curves, and how many measurements."""
     import pandas as pd
 
     if isinstance(source, pd.DataFrame):
-        return None
+        return {}
+    store = opened(source)
+    if not curves:
+        return {"measured": store.n_measured()}
     names = studies_named(study) or []
     few = chosen.runs["trial_id"] if chosen.said or len(names) > 1 else None
-    return opened(source).curves(names[0] if len(names) == 1 else None, few)
+    own = store.curves(names[0] if len(names) == 1 else None, few)
+    return {"curves": own, "measured": store.n_measured()}
 
 
 class Asked(Filters, total=False):

@@ -110,6 +110,8 @@ def _trend(panel: Panel, places: Array) -> str:
         return f"{plain(float(places[i, 1]))} at {where(i)}"
 
     y = places[:, 1]
+    if len(y) == 1:
+        return f"has {at(0)}"
     if panel.reference == 0.0:
         return f"is furthest from zero with {at(int(np.argmax(np.abs(y))))}"
     lowest = int(np.argmin(y))

@@ -89,9 +89,10 @@ def html_page(
 
 
 def _style() -> str:
-    """Returns the style of a page and of what its script adds, without indentation."""
+    """Returns the style of a page and of what its script adds, without indentation and lines of comment."""
     style = resources.files("scalelab.report").joinpath("page.css").read_text("utf-8") + script_style()
-    return "\n".join(map(str.strip, style.splitlines()))
+    lines = map(str.strip, style.splitlines())
+    return "\n".join(line for line in lines if not line.startswith("/*"))
 
 
 def table_names(section: Section) -> list[str]:

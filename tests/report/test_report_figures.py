@@ -112,7 +112,7 @@ def test_curves_of_several_architectures_stand_apart(report):
     for figure in mine:
         (panel,) = figure.panels
         (architecture,) = {series.run.words.partition(" · ")[0] for series in panel.series}
-        assert figure.title == f"Learning curves of {architecture} on signals"
+        assert figure.title == f"Learning curves of {architecture} on toy-ecg"
         assert 1 < len(panel.series) <= MAX_CURVES // 2
 
 

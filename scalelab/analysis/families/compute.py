@@ -201,9 +201,10 @@ def law_of(
         except FitError as error:
             why = str(error).partition(";")[0]
             reason = str(none) if why in str(none) else f"{none}. No law L(N, D) says more: {why}"
+            remedies = none.remedies | (frozenset() if reason == str(none) else error.remedies)
             if isinstance(none, EdgeError):
-                raise EdgeError(reason, none.along) from None
-            raise FitError(reason) from None
+                raise EdgeError(reason, none.along, remedies) from None
+            raise FitError(reason, remedies) from None
         return optimum.points, optimum.fit, optimum
     check_trend(points, designs)
     law = _with_constant(law, points)

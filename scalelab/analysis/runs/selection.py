@@ -18,7 +18,7 @@ one learning curve are not runs of a shorter training, whose learning rate would
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -199,8 +199,8 @@ class EdgeError(FitError):
         along: The axis of `GRID_AXES` that compute went into, most of it at the other's largest scale.
     """
 
-    def __init__(self, message: str, along: str) -> None:
-        super().__init__(message, ("sizes",))
+    def __init__(self, message: str, along: str, remedies: Iterable[str] = ("sizes",)) -> None:
+        super().__init__(message, remedies)
         self.along = along
 
 

@@ -29,6 +29,7 @@ _SETTINGS = {
 }  # fmt: skip
 _NAMED = 4
 _MANY_STUDIES = 8
+_MANY_ROWS = 8
 
 
 def _families(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -48,11 +49,18 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     ]
     there = [head for head in rows[0] if any(row[head] for row in rows)]
     notes = ["tuned: the option that each size was tuned in; Tuned options has the values"]
+    notes = notes if "tuned" in there else []
+    if len(rows) >= _MANY_ROWS:
+        alike = [head for head in there if head in _SETTINGS and len({row[head] for row in rows}) == 1]
+        there = [head for head in there if head not in alike]
+        notes += (
+            [f"the same in all: {', '.join(f'{head} {rows[0][head]}' for head in alike)}"] if alike else []
+        )
     yield Table.of(
         f"Training settings of each family{' and study' if 'study' in there else ''}",
         ({head: row[head] for head in there} for row in rows),
         numbers=slice(0),
-        notes=notes if "tuned" in there else (),
+        notes=notes,
     )
     yield from _rates(analysis)
     cells = [row for name, runs in families for row in _cells(name, runs)]
@@ -83,8 +91,7 @@ def _rates(analysis: Analysis) -> Iterator[Table]:
             "law": law_symbol(law),
             "at": ", ".join(f"{symbol(axis)} = {short(point[axis])}" for axis in law.points.axes),
             "learning rate": plain(chosen),
-            "lowest tried": plain(low),
-            "highest tried": plain(high),
+            "tried": f"{plain(low)} to {plain(high)}" if low < high else "no other",
             "study": ", ".join(point.get("studies", ())),
         }
         for law in analysis.fitted
@@ -99,7 +106,7 @@ def _rates(analysis: Analysis) -> Iterator[Table]:
         yield Table.of(
             "Learning rates behind the points of the laws",
             ({head: row[head] for head in there} for row in rows),
-            numbers=slice(3, 6),
+            numbers=slice(3, 4),
             notes=[note],
             folded=True,
         )
