@@ -6,7 +6,7 @@ turns the numbers of a figure into pixels; tests assert the numbers here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,6 +99,25 @@ class Table:
         note = f"for {', '.join(left_out)} use a wider terminal or --plain"
         columns = tuple(self.columns[i] for i in places)
         return replace(self, columns=columns, rows=rows, notes=(*self.notes, note), optional=())
+
+
+_MANY_ROWS = 8
+
+
+def same_in_all(
+    rows: Sequence[dict[str, str]], heads: Iterable[str]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Returns the rows of a table without columns that say the same in all of many, and a note of these.
+
+    Args:
+        rows: All with the same keys.
+        heads: The columns that may be left out.
+    """
+    alike = [head for head in heads if rows and head in rows[0] and len({row[head] for row in rows}) == 1]
+    if len(rows) < _MANY_ROWS or not alike:
+        return list(rows), []
+    kept = [{head: text for head, text in row.items() if head not in alike} for row in rows]
+    return kept, [f"the same in all: {', '.join(f'{head} {rows[0][head]}' for head in alike)}"]
 
 
 class Line(NamedTuple):

@@ -11,7 +11,7 @@ from scalelab.analysis.runs.sweeps import Sweep
 from scalelab.report.names import family_names, grouped, of_studies, said_once, studies_of
 from scalelab.report.numbers import Shown, percent, plain, short
 from scalelab.report.outcomes import WORDS, axis_label
-from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array
+from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array, same_in_all
 from scalelab.report.runs import Runs, runs_of
 from scalelab.report.sections.topic import Topic, figure
 
@@ -79,6 +79,9 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes = [_NOTE, *said_once((family, _ALONE) for family in alone)]
     notes += [f"{len(rows)} of {n_all} sweeps shown"] if len(rows) < n_all else []
     title = f"Tuned options, by the {WORDS[analysis.on]}loss"
+    if whole:
+        rows, same = same_in_all(rows, ("examples", "steps", "option"))
+        notes += same
     yield Table.of(title, rows, numbers=slice(1, -1), notes=notes, optional=("examples", "values", "steps"))
     if whole:
         yield from _tried(analysis)

@@ -13,7 +13,7 @@ from scalelab.analysis.runs.designs import Family, averaged, seed_spread, split
 from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import family_names, law_symbol
 from scalelab.report.numbers import percent, plain, short
-from scalelab.report.parts import Table
+from scalelab.report.parts import Table, same_in_all
 from scalelab.report.runs import FAMILY
 from scalelab.report.sections.topic import Topic
 
@@ -29,7 +29,6 @@ _SETTINGS = {
 }  # fmt: skip
 _NAMED = 4
 _MANY_STUDIES = 8
-_MANY_ROWS = 8
 
 
 def _families(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -48,20 +47,11 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
         for study, own in _studies(runs)
     ]
     there = [head for head in rows[0] if any(row[head] for row in rows)]
-    notes = ["tuned: the option that each size was tuned in; Tuned options has the values"]
-    notes = notes if "tuned" in there else []
-    if len(rows) >= _MANY_ROWS:
-        alike = [head for head in there if head in _SETTINGS and len({row[head] for row in rows}) == 1]
-        there = [head for head in there if head not in alike]
-        notes += (
-            [f"the same in all: {', '.join(f'{head} {rows[0][head]}' for head in alike)}"] if alike else []
-        )
-    yield Table.of(
-        f"Training settings of each family{' and study' if 'study' in there else ''}",
-        ({head: row[head] for head in there} for row in rows),
-        numbers=slice(0),
-        notes=notes,
-    )
+    shown, notes = same_in_all([{head: row[head] for head in there} for row in rows], _SETTINGS)
+    if "tuned" in there:
+        notes.append("tuned: the option that each size was tuned in; Tuned options has the values")
+    title = f"Training settings of each family{' and study' if 'study' in there else ''}"
+    yield Table.of(title, shown, numbers=slice(0), notes=notes)
     yield from _rates(analysis)
     cells = [row for name, runs in families for row in _cells(name, runs)]
     if cells:
