@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from scalelab.amounts import counted
 from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
@@ -14,7 +15,7 @@ from scalelab.analysis.runs.designs import Family
 from scalelab.analysis.runs.selection import symbol
 from scalelab.predictions import Guess, RegisteredPrediction
 from scalelab.report.names import family_names, family_of, said_once
-from scalelab.report.numbers import counted, interval, percent, plain, short
+from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.laws import backtest_cell, no_backtest, said
 

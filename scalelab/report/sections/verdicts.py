@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from scalelab.amounts import counted
 from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.verdicts import NEAR, JudgedRun, RuleScore, Verdict, Verdicts
 from scalelab.predictions import BASELINES, LAW
 from scalelab.report.names import family_names
-from scalelab.report.numbers import Shown, counted, interval, percent, plain
+from scalelab.report.numbers import Shown, interval, percent, plain
 from scalelab.report.parts import Figure, Line, Panel, Series, Table
 from scalelab.report.sections.predict import at_words, of_guess
 from scalelab.report.sections.topic import Topic, figure
