@@ -89,7 +89,7 @@ def test_json_and_the_cases_of_one_name(here, scalelab_command):
     refused = scalelab_command(*other)
     assert (refused.code, refused.out) == (2, "")
     assert "--replace" in refused.err
-    assert "1 runs replaced in" in scalelab_command(*other, "--replace").out
+    assert "1 run replaced in" in scalelab_command(*other, "--replace").out
     status = scalelab_command("--plain", "status", "--store", store).out
     assert re.search(r"imported from\n.*\nt .* t\.csv", status)
     assert "1 runs removed" in scalelab_command("import", "--remove", "t", "--store", store).out
