@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalelab.amounts import counted, verb
 from scalelab.permissions import share
 from scalelab.store import tally
 from scalelab.store.connection import Database
@@ -102,7 +103,10 @@ def _take_missing(connection: duckdb.DuckDBPyConnection, database: Database) -> 
     tally.note(connection, journal)
     if found:
         log.warning(
-            "warning: %s was older than its journal; %d records were taken in again", database.path, found
+            "warning: %s was older than its journal; %s %s taken in again",
+            database.path,
+            counted(found, "records"),
+            verb(found, "were"),
         )
     return found
 

@@ -92,7 +92,7 @@ def test_json_and_the_cases_of_one_name(here, scalelab_command):
     assert "1 run replaced in" in scalelab_command(*other, "--replace").out
     status = scalelab_command("--plain", "status", "--store", store).out
     assert re.search(r"imported from\n.*\nt .* t\.csv", status)
-    assert "1 runs removed" in scalelab_command("import", "--remove", "t", "--store", store).out
+    assert "1 run removed" in scalelab_command("import", "--remove", "t", "--store", store).out
     assert "holds no studies" in scalelab_command("status", "--store", store).out
 
 

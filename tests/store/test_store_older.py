@@ -34,7 +34,7 @@ def test_an_older_database_takes_in_again_what_its_journal_gave(older, caplog):
     assert older.claims.claim(a_trial(1).id, "s", 1) is None
     assert older.outcomes([a_trial(1).id]) == {}
     assert older.ingest() == 1
-    assert "was older than its journal; 1 records were taken in again" in caplog.text
+    assert "was older than its journal; 1 record was taken in again" in caplog.text
     assert older.outcomes([a_trial(1).id])[a_trial(1).id].status == "done"
     assert older.rows("select text from studies")[1] == [("second",)]
     assert older.rows("select count(*) from latencies")[1] == [(1,)]
