@@ -49,7 +49,7 @@ def simulate(name: str, n: int, noise: str, seed: int) -> Runs:
         clean, truth, share = law(u), law(np.array([4 * _DECADE])), u / u.max()
         x, beyond = {"n_params": 1e6 * np.exp(u)}, {"n_params": np.array([1e10])}
     else:
-        plane = _plane(name, rng)
+        plane = plane_of(name, rng)
         places = (rng.uniform(0, 1, 2) + np.arange(n)[:, None] * _R2) % 1.0
         u, v = (places * 2 * _DECADE).T
         clean, share = plane(u, v), (u + v) / (u + v).max()
@@ -84,7 +84,7 @@ def _share(bend: float, level: float) -> float:
     return low
 
 
-def _plane(name: str, rng: np.random.Generator):
+def plane_of(name: str, rng: np.random.Generator):
     """Returns the loss as a function of the logarithms of size and data over the smallest."""
     end, span = rng.uniform(1.0, 2.0), rng.uniform(2.0, 4.0)
     by_n, by_d = rng.uniform(0.25, 0.5, 2)

@@ -4,6 +4,9 @@ from scalelab.analysis.estimate import Estimate as Estimate
 from scalelab.analysis.estimate import Refusal as Refusal
 from scalelab.analysis.families.advice import Advice as Advice
 from scalelab.analysis.families.advice import FamilyAdvice as FamilyAdvice
+from scalelab.analysis.families.chosen import NextRun as NextRun
+from scalelab.analysis.families.chosen import NextRuns as NextRuns
+from scalelab.analysis.families.chosen import Step as Step
 from scalelab.analysis.families.fitted import FittedLaw as FittedLaw
 from scalelab.analysis.families.pairs import Group as Group
 from scalelab.analysis.families.pairs import Pair as Pair
@@ -55,6 +58,10 @@ from scalelab.api.answers import compare as compare
 from scalelab.api.answers import design_space as design_space
 from scalelab.api.answers import predict as predict
 from scalelab.api.answers import reach as reach
+from scalelab.api.choose import AskedOfNext as AskedOfNext
+from scalelab.api.choose import make_next as make_next
+from scalelab.api.choose import next_runs as next_runs
+from scalelab.api.choose import write_next as write_next
 from scalelab.api.files import export_runs as export_runs
 from scalelab.api.files import import_runs as import_runs
 from scalelab.api.files import inspect_data as inspect_data

@@ -30,7 +30,7 @@ FLOORS = {
 """The floor of each room. A room imports from floors below its own; floor 0 is one room."""
 ANALYSIS = {
     "estimate": 0, "cores": 0, "kept": 0, "laws": 0, "fitting": 1, "inference": 2, "fits": 3,
-    "runs": 4, "families": 5, "latency": 5, "trees": 5, "designspace": 6,
+    "runs": 4, "next": 4, "families": 5, "latency": 5, "trees": 5, "designspace": 6,
     "analyze": 7,
 }  # fmt: skip
 """The floors inside `analysis`; rooms of one floor may import each other's files, without a circle."""

@@ -13,6 +13,7 @@ from scalelab.cli.context import Context
 from scalelab.cli.data import data_app
 from scalelab.cli.imports import import_
 from scalelab.cli.new_plugin import new_plugin
+from scalelab.cli.next import next_
 from scalelab.cli.plugins import plugins
 from scalelab.cli.predict import predict, verdicts
 from scalelab.cli.run import plan, run, status
@@ -52,6 +53,7 @@ def _options(
 
 for command in (run, plan, status, analyze, predict, verdicts, advise, bench, plugins, new_plugin, schema):
     app.command()(command)
+app.command("next")(next_)
 app.command("import")(import_)
 app.command()(export)
 app.add_typer(data_app, name="data")

@@ -155,6 +155,39 @@ Write = Annotated[
     Path | None, _option("--write", "Write the best family's run as a study file that plan and run take.")
 ]
 
+# next
+NextStudy = Annotated[
+    str,
+    typer.Argument(
+        help="The study's TOML file; with --candidates the name of a study of the store, too.",
+        show_default=False,
+        autocompletion=shell.study_files,
+    ),
+]
+NextBudget = Annotated[
+    str,
+    _option("--budget", "FLOPs that all runs may cost together, such as 1e15 or 100T.", show_default=False),
+]
+NextTarget = Annotated[
+    str | None, _option("--target", "The scale whose loss is asked: AXIS=NUMBER,AXIS=NUMBER,…")
+]
+NextQuestion = Annotated[
+    str | None, _option("--question", "Instead of --target: allocation, or compare:A,B with two names.")
+]
+StopWidth = Annotated[
+    str | None,
+    _option("--stop-width", "Stop once the interval is so wide, as a part of the answer, such as 5%."),
+]
+Candidates = Annotated[
+    Path | None,
+    _option("--candidates", "A table to choose from instead: a column for each axis, and train_flops."),
+]
+MostRuns = Annotated[int, _option("--most", "Runs to show at most.", min=1, max=1000)]
+AutoNext = Annotated[
+    bool, _option("--auto", "Make the runs, one after the other, until the width or the budget is reached.")
+]
+WriteNext = Annotated[Path | None, _option("--write", "Write the first run as a study file that run takes.")]
+
 # run
 Trained = Annotated[
     Path | None,

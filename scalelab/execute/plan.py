@@ -147,11 +147,11 @@ def plan_study(
     outcomes = opened.outcomes([trial.id for trial in expansion.trials]) if opened else {}
     if expansion.place is not None:
         return _of_command(study, expansion, outcomes, workers, threads)
-    finished, works = reached_of(outcomes), list(_works(expansion, cost, catalog))
-    pending = [work for work in works if work.trial.id not in finished]
+    finished, todo = reached_of(outcomes), list(works(expansion, cost, catalog))
+    pending = [work for work in todo if work.trial.id not in finished]
     pending_trials = [work.trial for work in pending]
     check_trials(study, pending_trials, expansion, catalog)
-    crew = Crew.of(workers, threads, len(pending) or len(works))
+    crew = Crew.of(workers, threads, len(pending) or len(todo))
     on_timing = cache(on_timing or (lambda: None))  # called once, whatever is timed
     precision = decided(study, opened, device, pending_trials, expansion, catalog, crew, on_timing)
     job_of = partial(
@@ -159,7 +159,7 @@ def plan_study(
         precision=precision.precision if precision else None, plugins=Selection.of(catalog),
     )  # fmt: skip
     clock, unknown = _clock(pending, opened, job_of, on_timing) if pending else (None, None)
-    rows = tuple(_row(work, crew, outcomes.get(work.trial.id), clock) for work in works)
+    rows = tuple(_row(work, crew, outcomes.get(work.trial.id), clock) for work in todo)
     return Plan(
         study=study.name,
         trials=rows,
@@ -218,7 +218,8 @@ def _of_command(
     )
 
 
-def _works(expansion: Expansion, cost: Costs, catalog: Catalog) -> Iterator[Work]:
+def works(expansion: Expansion, cost: Costs, catalog: Catalog) -> Iterator[Work]:
+    """Yields what each trial of a study of components has to do; its model is counted, not trained."""
     seen: set[str] = set()
     for trial in expansion.trials:
         data = expansion.opened(trial).data

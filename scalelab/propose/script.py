@@ -100,7 +100,7 @@ def propose_script(
     for column, name in axes.items():
         if column in wanted:
             chosen[name] = _like(params[name], wanted[column], whole=column not in AMOUNTS)
-    text = _text(study, start, {**params, **chosen}, budget, path)
+    text = script_text(study, start, {**params, **chosen}, advised_head(study.name, budget), path)
     (trial,) = expand_command(parse_study(text, path)).trials
     own = {"n_params": n_params, "n_examples": n_examples, **script_axes(trial)}
     decided = [name for name in ("n_steps", "epochs", "train_flops") if name in axes]
@@ -121,10 +121,12 @@ def propose_script(
     return ScriptProposal(text, path, trial, own["n_params"], seen, budget, chosen, passes)
 
 
-def _text(study: Study, start: Trial, options: Mapping[str, Any], budget: float, path: Path) -> str:
-    """Returns the study file of a command's one run with these parameters."""
+def script_text(
+    study: Study, start: Trial, options: Mapping[str, Any], head: Mapping[str, str], path: Path
+) -> str:
+    """Returns the study file of a command's one run with these parameters, with this name and description."""
     assert start.script is not None, "the run was made by a command"
-    values = tomllib.loads(study.text) | advised_head(study.name, budget) | {"seeds": [start.seed]}
+    values = tomllib.loads(study.text) | dict(head) | {"seeds": [start.seed]}
     values.pop("sampling", None)
     command = values["command"]
     command |= {"name": start.script.name, "options": options, "folder": _folder(study, path)}

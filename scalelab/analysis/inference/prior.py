@@ -32,27 +32,31 @@ P = TypeVar("P", bound=Point)
 
 @dataclass(frozen=True, eq=False)
 class Drawn(Problem):
-    """A problem with one more residual for each exponent; its weights have one more entry for each, too.
+    """A problem with one more residual for each parameter that has a prior; so have its weights.
 
     Attributes:
-        which: Which parameters are exponents, shape (exponents,).
+        which: Which parameters have one, by default the exponents, shape (priors,).
+        center: Their means, shape (priors,).
+        width: Their standard deviations, shape (priors,).
         noise: Standard deviation of the other residuals.
     """
 
     which: Index = field(default_factory=lambda: np.zeros(0, dtype=int))
+    center: Array = field(default_factory=lambda: np.full(1, CENTER))
+    width: Array = field(default_factory=lambda: np.full(1, WIDTH))
     noise: float = 0.0
 
     @override
     def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
         r, jac = super().residuals(theta, rows)
-        unit = self.noise / WIDTH
+        unit = self.noise / self.width
         slopes = np.zeros((*theta.shape, self.which.size))
         slopes[:, self.which, np.arange(self.which.size)] = unit
-        off = unit * (theta[:, self.which] - CENTER)
+        off = unit * (theta[:, self.which] - self.center)
         return np.concatenate([r, off], axis=1), np.concatenate([jac, slopes], axis=2)
 
     def weights(self, weights: Array) -> Array:
-        """Returns weights of rows, shape (..., n), with those of the exponents after them."""
+        """Returns weights of rows, shape (..., n), with those of the priors after them."""
         return np.concatenate([weights, np.ones((*weights.shape[:-1], self.which.size))], axis=-1)
 
 
@@ -60,8 +64,14 @@ def drawn(problem: Problem, noise: float) -> Drawn:
     """Returns a problem whose exponents are drawn toward the usual ones, given the noise of its rows."""
     law = problem.law
     which = np.array([law.params.index(name) for name in law.exponents], dtype=int)
+    return with_prior(problem, noise, which, np.full(which.size, CENTER), np.full(which.size, WIDTH))
+
+
+def with_prior(problem: Problem, noise: float, which: Index, center: Array, width: Array) -> Drawn:
+    """Returns a problem some of whose parameters have a normal prior, see `Drawn`."""
     names = ("law", "u", "y", "y_scale", "estimator", "lower", "upper", "held")
-    return Drawn(**{name: getattr(problem, name) for name in names}, which=which, noise=noise)
+    own = {name: getattr(problem, name) for name in names}
+    return Drawn(**own, which=which, center=center, width=width, noise=noise)
 
 
 def shrunk(fit: P, noise: float) -> P:
