@@ -84,7 +84,7 @@ def next_runs(
         FitError: Axes of the law move together in all runs and candidates, or stay where they are.
         StoreError: The store cannot be read.
     """
-    return _Loop.of(study, store, asked).choose(amount(budget, "budget"))
+    return _Loop.of(study, store, asked).choose(_flops(budget))
 
 
 def write_next(
@@ -140,7 +140,8 @@ def make_next(
     from scalelab.execute.coordinator import run_study
     from scalelab.study import parse_study
 
-    loop, left, spent = _Loop.of(study, store, asked), amount(budget, "budget"), 0.0
+    left, spent = _flops(budget), 0.0
+    loop = _Loop.of(study, store, asked)
     if asked.get("candidates") is not None:
         raise InputError("a table of candidates says no study that could train them; choose without making")
     found = loop.choose(left)
@@ -156,6 +157,13 @@ def make_next(
         left -= first.train_flops
         before, found = found, loop.choose(left)
         yield Step(before, spent, first.width, found.width)
+
+
+def _flops(budget: float | str) -> float:
+    flops = amount(budget, "budget")
+    if not flops > 0:
+        raise InputError(f"the budget must be a positive number of FLOPs, got {flops:g}")
+    return flops
 
 
 @dataclass
@@ -194,8 +202,6 @@ class _Loop:
         from scalelab.analysis.runs.designs import designs
         from scalelab.analysis.runs.selection import GRID_AXES
 
-        if not budget > 0:
-            raise InputError(f"--budget must be a positive number of FLOPs, got {budget:g}")
         stop = self.asked.get("stop_width")
         if stop is not None and not 0 < stop < 10:
             raise InputError(f"the width to stop at must be a part of the answer, such as 5%, got {stop:g}")

@@ -60,8 +60,9 @@ def next_(
         for step in scalelab.make_next(study, store, cost, workers=workers, **asked):
             steps.append(step)
             say(f"run {len(steps)}: {step.spent:.3g} FLOPs spent, {_came(step.expected, step.width)}")
-    left = cost - (steps[-1].spent if steps else 0.0)
-    found = scalelab.next_runs(study, store, max(left, 1e-9 * cost), **asked)
+    # Of a budget that is spent to the last FLOP nothing is left to choose with, but the answer is shown.
+    left = max(cost - (steps[-1].spent if steps else 0.0), 1e-9 * cost)
+    found = scalelab.next_runs(study, store, left, **asked)
     if write is not None:
         scalelab.write_next(found, study, write, catalog=catalog)
     if json:

@@ -25,7 +25,7 @@ from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.quantities import allocation_exponent
 from scalelab.analysis.laws import get_law
 from scalelab.analysis.next.belief import Belief, weighed
-from scalelab.analysis.next.choose import opening, picks, refuse_together
+from scalelab.analysis.next.choose import RATE, TO_WIDTH, opening, picks, refuse_together
 from scalelab.analysis.next.design import Aim, Design, widened
 from scalelab.analysis.runs.designs import Family, families
 from scalelab.arrays import Array
@@ -287,7 +287,9 @@ def _chosen(
     free = [np.ones(len(side.pool), dtype=bool) for side in sides]
     for flags, order in zip(free, taken, strict=True):
         flags[order] = False
-    for pick in picks(designs, costs, budget - spent, free=free, most=most - len(runs), enough=enough):
+    rate = RATE if stop is None else TO_WIDTH
+    left, more = budget - spent, most - len(runs)
+    for pick in picks(designs, costs, left, free=free, most=more, enough=enough, rate=rate):
         own = sides[pick.side]
         runs.append(
             _run(own, pick.candidate, runs, widths[pick.side], before[pick.side], noise[pick.side], pick.own)

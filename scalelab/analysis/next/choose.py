@@ -1,8 +1,9 @@
 """The runs that make an answer surer at the least cost.
 
 One after the other, the candidate that lowers the error of the answer (`Design`) most for its cost is taken,
-until the error is low enough, the budget is spent, or none of them lowers it. Gain is divided by the cost to
-a power below one: with one the cheapest crumbs come first, with none the dearest runs.
+until the error is low enough, the budget is spent, or none of them lowers it. Gain is divided by the cost, or
+by its power below one where a budget is there to be used: crumbs would use it up before the few runs that it
+is enough for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from scalelab.arrays import Array
 from scalelab.errors import FitError
 
 RATE = 0.7
-"""The power of the cost that a gain is divided by."""
+"""The power of the cost that a gain is divided by, where a budget is to be used ..."""
+TO_WIDTH = 1.0
+"""... and where a width is to be reached for the least FLOPs."""
 TOGETHER = 0.99
 """Axes whose logarithms correlate by more in all runs and candidates cannot be told apart."""
 

@@ -30,7 +30,7 @@ def widened(answer: Estimate, design: Design, level: float, *, of_run: bool) -> 
     """Returns an answer with an interval at least as wide as its design makes the error.
 
     The interval of a fit knows what its rows show. Few cheap ones may agree with a law by chance, and a loop
-    that stops at a narrow interval finds those that do: so what the law may miss counts from the first run on.
+    that stops at a narrow interval finds those that do: so what the law may miss counts all along.
 
     Args:
         answer: The answer of the fit; positive where the law is.
