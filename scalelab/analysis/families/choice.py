@@ -278,12 +278,12 @@ def _chosen(
     taken = [opening(design, rows, columns, cost) for design, rows, columns, cost in _parts(sides, costs)]
     spent = 0.0
     runs: list[NextRun] = []
-    for side, order in enumerate(taken):
-        for candidate in order:
-            if spent + costs[side][candidate] <= budget and len(runs) < most:
-                designs[side].add(candidate)
-                spent += float(costs[side][candidate])
-                runs.append(_run(sides[side], candidate, runs, widths[side], before[side], noise[side]))
+    first = [(float(costs[side][one]), side, one) for side, order in enumerate(taken) for one in order]
+    for cost, side, candidate in sorted(first):
+        if spent + cost <= budget and len(runs) < most:
+            designs[side].add(candidate)
+            spent += cost
+            runs.append(_run(sides[side], candidate, runs, widths[side], before[side], noise[side]))
     free = [np.ones(len(side.pool), dtype=bool) for side in sides]
     for flags, order in zip(free, taken, strict=True):
         flags[order] = False

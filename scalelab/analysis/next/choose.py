@@ -105,8 +105,11 @@ def opening(design: Design, rows: Table, columns: tuple[Array, ...], costs: Arra
     wanted = int(OPENING * design.belief.theta.size) - len(rows)
     if wanted <= 0 or not costs.size:
         return []
-    _, first = np.unique(np.stack(columns), axis=1, return_index=True)
-    order = np.sort(first)[np.argsort(costs[np.sort(first)], kind="stable")]
+    # Before there are repeats there are other scales.
+    there = np.concatenate([np.stack(rows.columns), np.stack(columns)], axis=1)
+    _, first = np.unique(there, axis=1, return_index=True)
+    other = np.sort(first[first >= len(rows)]) - len(rows)
+    order = other[np.argsort(costs[other], kind="stable")]
     found: list[int] = order[:wanted].tolist()
     for own, column in zip(rows.columns, columns, strict=True):
         for candidate in order:
