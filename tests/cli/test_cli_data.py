@@ -122,7 +122,7 @@ def test_download_is_asked_about_first(data, tmp_path, monkeypatch):
 def test_files_that_could_not_be_had_are_listed_and_the_exit_code_says_so(data, tmp_path):
     done = data("download", "shells", "--to", tmp_path / "beach", "--yes", "-o", "fail=1")
     assert (done.code, done.out) == (1, "")
-    assert "  a: lost\n1 of 2 files were not downloaded; run the command again to retry\n" in done.err
+    assert "  a: lost\n1 of 2 files was not downloaded; run the command again to retry\n" in done.err
 
 
 def test_interrupted_download_says_how_to_go_on(data, tmp_path, monkeypatch):
@@ -279,7 +279,7 @@ def test_example_of_the_page_on_writing_plugins(scalelab_command, tmp_path, monk
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     done = scalelab_command("data", "download", "tones", "--to", tmp_path / "x", "--plugins-dir", tmp_path)
     assert done.err.endswith(
-        f"error: 1 files, about 120 kB would be written to {tmp_path}/x; add --yes to continue\n"
+        f"error: 1 file, about 120 kB would be written to {tmp_path}/x; add --yes to continue\n"
     )
 
 

@@ -184,7 +184,7 @@ def test_check_sees_tables_that_are_not_whole(store):
         connection.execute("delete from imports where study = 'b'")
     report = store.check()
     assert report.missing["imports"] == ["a", "b"]
-    assert "incomplete: a, b" in report.problems[0]
+    assert "incomplete there: a, b" in report.problems[0]
     store.rebuild()
     assert store.check().healthy
 
