@@ -14,7 +14,7 @@ from typing import Any
 from scalelab.cache import file_digest
 from scalelab.components import Architecture
 from scalelab.constraints import is_number
-from scalelab.errors import StudyError, brief, suggest
+from scalelab.errors import InputError, StudyError, brief, suggest
 from scalelab.records import UNSPECIFIED, ComponentRef, Script, Trial
 from scalelab.regular_files import expanded
 from scalelab.script_reports import AXES, COUNTS
@@ -169,7 +169,7 @@ def _folder(study: Study, command: CommandEntry) -> Path:
         folder.stat()
     except FileNotFoundError:
         pass
-    except (OSError, RuntimeError, ValueError) as error:  # "~someone" where there is no such user
+    except (OSError, InputError, ValueError) as error:  # "~someone" where there is no such user
         raise StudyError(one_line(f"{study.source}: command.folder = {command.folder!r}: {error}")) from error
     if not folder.is_dir():
         what = f"command.folder = {brief(command.folder)}"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scalelab.cache import file_digest
 from scalelab.components import Architecture, Dataset, Optimizer
 from scalelab.constraints import Constraint
-from scalelab.errors import StudyError, brief
+from scalelab.errors import InputError, StudyError, brief
 from scalelab.params import Params, identity_of, locations
 from scalelab.records import ComponentRef
 from scalelab.regular_files import expanded
@@ -203,5 +203,5 @@ def _absolute(params: Params, study: Study) -> dict[str, Path]:
         return {
             name: (folder / expanded(value)).absolute() for name, value in given.items() if value is not None
         }
-    except RuntimeError as error:  # "~someone" where there is no such user
-        raise StudyError(one_line(f"{study.source}: {brief(given)}: {error}")) from error
+    except InputError as error:  # "~someone" where there is no such user
+        raise StudyError(one_line(f"{study.source}: {error}")) from error

@@ -137,6 +137,10 @@ def test_draws_extend(expanded):
             "command.constraints: 'depth < 3' names 'depth', which is no parameter",
         ),
         (HEAD + "files = ['gone.py']\n" + SPACE, "command.files[0] = 'gone.py':"),
+        (
+            HEAD + "folder = '~nobody-xyz/y'\n" + SPACE,
+            "command.folder = '~nobody-xyz/y': ~nobody-xyz/y: no home",
+        ),
         (HEAD + "folder = 'gone'\n" + SPACE, "command.folder = 'gone': there is no folder"),
         (
             HEAD.replace("train.py", "-m mine") + SPACE,

@@ -51,6 +51,7 @@ def adam(body):
         (toml(architecture="[[architecture]]\nname = 'needy'"), "architecture[0].options.size: missing"),
         (toml(architecture="[[architecture]]\nname = 'linear'\nspace = 'default'"), "architecture[0].space = 'default': 'linear' has no default space"),
         (toml(architecture="[[architecture]]\nname = 'linear'\noptions = { a = 1 }"), "architecture[0].options.a: unknown key (it has none)"),
+        (toml().replace('"blips"', '"blips"\noptions = { path = "~nobody-xyz/y" }'), "~nobody-xyz/y: no home folder is known for ~nobody-xyz"),
         (toml().replace('"blips"', '"blips"\noptions = { split = "inter_patient" }'), "dataset.options.split = 'inter_patient': must be 'random' or 'inter-patient'; did you mean 'inter-patient'?"),
     ],
 )  # fmt: skip
