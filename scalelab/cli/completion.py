@@ -45,10 +45,12 @@ def used(kind: Literal["dataset", "architecture", "optimizer"]) -> Complete:
 
         del args
         try:
-            runs = open_store(_store(ctx)).runs(ctx.params.get("study") or None)
+            runs = open_store(_store(ctx)).runs()
         except (ScalelabError, OSError):
             return []
-        return _offer(runs[kind].dropna().unique(), incomplete)
+        asked = ctx.params.get("study")  # of `next` a file
+        own = runs[runs["study"].isin(asked if isinstance(asked, (list, tuple)) else ())]
+        return _offer((runs if own.empty else own)[kind].dropna().unique(), incomplete)
 
     return complete
 

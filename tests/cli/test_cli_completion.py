@@ -31,6 +31,11 @@ def offered(line: str, shell: str = "bash") -> list[str]:
         ("scalelab analyze --study m", ["mitbih-convnext"]),
         ("scalelab predict --store examples/mitbih-hardware.duckdb --study m", ["mitbih-hardware"]),
         ("scalelab predict --optimizer s", ["sgd", "sgdm"]),
+        (
+            "scalelab analyze --store examples/mitbih-design.duckdb --study mitbih-mup --architecture ",
+            ["convnext1d"],
+        ),
+        ("scalelab next examples/mitbih-convnext.toml --optimizer a", ["adamw"]),
         ("scalelab predict --store nowhere.duckdb --study ", []),
         ("scalelab predict --law power-", ["power-offset"]),
         (
