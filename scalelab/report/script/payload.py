@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from scalelab.analysis.runs.columns import OPTION_PREFIXES
 from scalelab.report.numbers import plain, short
 from scalelab.report.runs import runs_of
 
@@ -22,7 +23,6 @@ MOST_BYTES = 30_000
 
 NO_RUNS = '{"repeats": [], "columns": []}'
 
-_OPTIONS = ("dataset_", "architecture_", "optimizer_", "training_")
 _ID = 8
 
 
@@ -57,7 +57,7 @@ def _facts(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     if "epochs" in table and table["epochs"].nunique() > 1:
         yield "epochs", [plain(epochs) for epochs in table["epochs"]]
     for name in table.columns:
-        if name.startswith(_OPTIONS) and table[name].astype(str).nunique() > 1:
+        if name.startswith(OPTION_PREFIXES) and table[name].astype(str).nunique() > 1:
             yield name.partition("_")[2], [_text(value) for value in table[name]]
     if "seed" in table:
         yield "seed", [_text(seed) for seed in table["seed"]]
