@@ -11,7 +11,7 @@ from scalelab.errors import InputError, brief
 _POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12, "P": 15, "E": 18}
 PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LAST_BITS = 1e-9
-_ONE = {"are": "is", "were": "was", "have": "has", "wait": "waits", "record": "records"}
+_ONE = {"are": "is", "were": "was", "have": "has", "wait": "waits", "stay": "stays", "record": "records"}
 _FORM = re.compile(
     r"(?P<digits>[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)"
     r"(?:(?P<suffix>[kKMBGTPE])|(?P<exponent>[eE][+-]?[0-9]{1,3}))?"
@@ -97,7 +97,7 @@ def verb(count: int, plural: str) -> str:
 
     Args:
         count: How many.
-        plural: The verb of several: are, were, have, wait or record.
+        plural: The verb of several: are, were, have, wait, stay or record.
     """
     return _ONE[plural] if count == 1 else plural
 

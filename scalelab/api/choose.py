@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from scalelab.amounts import amount
 from scalelab.analysis.families.chosen import NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
-from scalelab.api.filters import finished_runs, studies_named
+from scalelab.api.filters import finished_runs
 from scalelab.api.proposals import refuse_existing
 from scalelab.api.source import installed, law_named, opened, scale_table
 from scalelab.errors import InputError, StudyError
@@ -267,7 +267,7 @@ def _runs(store: Store | Path | str, name: str, asked: AskedOfNext) -> pd.DataFr
     known = opened(store)
     there = {one.study: one.done for one in known.studies()}
     names = [one for one in dict.fromkeys((name, next_name(name))) if there.get(one)]
-    if not studies_named(names):
+    if not names:
         return None
     return finished_runs(known, study=names, **_only(asked))
 
@@ -291,13 +291,13 @@ def _candidates(study: Study, catalog: Catalog, asked: AskedOfNext) -> tuple[dic
             "others gave, so that none can be chosen alone; fix the option, such as with a rule, or leave "
             "out [refit]"
         )
-    wide = considered(study)
-    expansion = expand(wide.study, catalog, cost=Costs(catalog))
+    cost = Costs(catalog)
+    expansion = expand(considered(study), catalog, cost=cost)
     rows: list[dict[str, object]] = []
     if expansion.place is not None:
         rows += [_row(trial, _of_script(script_axes(trial))) for trial in expansion.trials]
     else:
-        for work in works(expansion, Costs(catalog), catalog):
+        for work in works(expansion, cost, catalog):
             seen = work.n_steps * work.trial.training.batch_size
             axes = {
                 "n_params": work.cost.n_params, "n_examples": work.trial.n_examples,

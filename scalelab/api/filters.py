@@ -102,7 +102,7 @@ def finished_runs(source: Source, **only: Unpack[Filters]) -> pd.DataFrame:
 
     runs, where, _ = _all_runs(source, only.get("study"))
     on, charge = only.get("on"), only.get("charge")
-    runs = taken(_finished(runs, only), on, charge)
+    runs = taken(_finished(runs, only, _kept(runs, only)), on, charge)
     if runs.empty:
         raise InputError(f"{where} has no finished run with a finite loss that matches all of these filters")
     return runs
@@ -121,10 +121,11 @@ def chosen_runs(source: Source, **only: Unpack[Filters]) -> Chosen:
     words = _in_words(only)
     if not words:
         return Chosen(runs, planned, "")
-    done = _finished(runs, only)
+    kept = _kept(runs, only)
+    done = _finished(runs, only, kept)
     left = _as_named(runs, only)
-    if only.get("where"):
-        left &= _matching(runs, str(only["where"]))
+    if kept is not None:
+        left &= kept
     if "trial_id" in runs.columns:
         left = left.where(runs["status"] != "done", runs["trial_id"].isin(done["trial_id"]))
     said = f"{words}: {len(done):,} of {len(finished_runs(runs)):,} finished runs"
@@ -171,27 +172,37 @@ def _all_runs(
     return runs[runs["study"].isin(names)].reset_index(drop=True), str(store.path), planned
 
 
-def _finished(runs: pd.DataFrame, only: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the finished runs that the filters leave, but for that of studies."""
+def _finished(runs: pd.DataFrame, only: Mapping[str, Any], kept: pd.Series | None) -> pd.DataFrame:
+    """Returns the finished runs that the filters leave, but for that of studies.
+
+    Args:
+        runs: The runs.
+        only: The filters.
+        kept: For which runs their condition is true, as `_kept` says.
+    """
     from scalelab.analysis.runs import designs
 
-    where = only.get("where")
-    if where and not runs.empty:
-        runs = runs.assign(**{_PLACE: _matching(runs, where).to_numpy()})
+    if kept is not None:
+        runs = runs.assign(**{_PLACE: kept.to_numpy()})
     done = _of_names(designs.finished_runs(runs), only)
-    if not where or done.empty:
+    if kept is None or done.empty:
         return done
-    kept: pd.DataFrame = done[done[_PLACE]].drop(columns=_PLACE)
-    if kept.empty:
+    left: pd.DataFrame = done[done[_PLACE]].drop(columns=_PLACE)
+    if left.empty:
+        where = str(only["where"])
         raise InputError(f"no finished run satisfies where {brief(where)}; {_what_there_is(done, where)}")
-    return kept
+    return left
 
 
-def _matching(runs: pd.DataFrame, where: str) -> pd.Series:
+def _kept(runs: pd.DataFrame, only: Mapping[str, Any]) -> pd.Series | None:
+    """Returns for which runs the condition of filters is true; `None` where there is none."""
     import pandas as pd
 
     from scalelab.store.foreign import opened
 
+    where = only.get("where")
+    if not where or runs.empty:
+        return None
     with opened([runs]) as table:
         return pd.Series(table.listed(table.condition("where", where)), index=runs.index).eq(True)
 

@@ -148,11 +148,11 @@ def drop(
     opened = scalelab.open_store(store)
     going = opened.drop(study, dry_run=True)
     counts = ", ".join(counted(count, what) for what, count in going.counts.items()) or "nothing but its name"
-    stay = "stays" if going.shared == 1 else "stay"
-    shared = f"; {counted(going.shared, 'trials')} of other studies {stay}" if going.shared else ""
-    if going.predictions:
-        stay = "stays" if going.predictions == 1 else "stay"
-        shared += f"; {counted(going.predictions, 'registered predictions')} made from it {stay}"
+    shared = ""
+    if n := going.shared:
+        shared += f"; {counted(n, 'trials')} of other studies {verb(n, 'stay')}"
+    if n := going.predictions:
+        shared += f"; {counted(n, 'registered predictions')} made from it {verb(n, 'stay')}"
     unasked = f"{counts} of {study} would go from {store}{shared}; add --yes to drop them"
     confirm(f"{counts} of {study} go from {store}{shared}. Continue?", unasked, yes=yes)
     going = opened.drop(study)

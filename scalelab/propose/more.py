@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scalelab.constraints import is_number
 from scalelab.errors import StudyError
 from scalelab.study import parse_study
 from scalelab.study.write import study_text, without_heading
@@ -115,14 +116,14 @@ def _longer(dimension: Any) -> tuple[Any, list[float]] | None:
         below = low // 2 if isinstance(low, int) and low % 2 == 0 else low
         new = [*([below] if below < low else []), 2 * high]
         return {**dimension, "low": below, "high": 2 * high}, new
-    if isinstance(dimension, Sequence) and len(dimension) > 1 and all(map(_is_size, dimension)):
+    if (
+        isinstance(dimension, Sequence)
+        and len(dimension) > 1
+        and all(is_number(one) and one > 0 for one in dimension)
+    ):
         ordered = sorted(dimension)
         step = ordered[-1] / ordered[-2]
         above = ordered[-1] * step
         beyond = round(above) if all(isinstance(one, int) for one in ordered) else above
         return [*dimension, beyond], [beyond]
     return None
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0

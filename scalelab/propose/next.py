@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from scalelab.errors import StudyError
 from scalelab.propose.budget import run_values, written
@@ -23,19 +23,7 @@ MOST, TIMES = 1000, 4
 _LONGEST = 100
 
 
-class Considered(NamedTuple):
-    """A study as wide as runs are chosen from.
-
-    Attributes:
-        study: The study, its draws carried on and with another seed.
-        seeds: Its own seeds; the other one is for repeats.
-    """
-
-    study: Study
-    seeds: tuple[int, ...]
-
-
-def considered(study: Study) -> Considered:
+def considered(study: Study) -> Study:
     """Returns a study with more of its own space: draws go on where they ended, and there is one more seed.
 
     A grid has the points that it has. Trials that the study has anyway keep their ids.
@@ -48,8 +36,7 @@ def considered(study: Study) -> Considered:
     if sampling.method in ("random", "sobol") and sampling.n is not None:
         n = max(sampling.n, min(TIMES * sampling.n, MOST))
         more["sampling"] = sampling.model_copy(update={"n": n})
-    wide = study.model_copy(update=more)
-    return Considered(wide, tuple(study.seeds))
+    return study.model_copy(update=more)
 
 
 def next_name(name: str) -> str:

@@ -6,7 +6,6 @@ once, by the weights of the best step, and in one way.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import time
@@ -44,7 +43,7 @@ from scalelab.train.optimizers import Modes
 from scalelab.train.results import Progress
 from scalelab.train.returned import amount, refuse_unsound, whole_number
 from scalelab.train.soundness import check_data, refuse_broken
-from scalelab.train.validation import on_splits
+from scalelab.train.validation import on_splits, weights_in
 from scalelab.trainers import Ended, Score, Trainer, TrainerRun, TrainResult
 
 CHECKPOINT_SECONDS = 60.0
@@ -320,13 +319,8 @@ class _Frame:
         if result.status != "done" or result.best_step is None:
             return result
         began = time.perf_counter()
-        best, last = result.best_weights, None
-        if best is not None:
-            last = copy.deepcopy(self.module.state_dict())
-            self.module.load_state_dict(dict(best))
-        tested = score_test(self.trial, self.data, self.module, self.n_steps, self.device, self.precision)
-        if last is not None:
-            self.module.load_state_dict(last)
+        with weights_in(self.module, result.best_weights):
+            tested = score_test(self.trial, self.data, self.module, self.n_steps, self.device, self.precision)
         objective = self.trial.training.objective or self.data.task.objective
         validated = (result.calibration or {}).get("validation")
         return dataclasses.replace(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,20 @@ BATCH_SIZE = 128
 
 Weights = Mapping[str, Any]
 """A module's state, on whatever device it was."""
+
+
+@contextmanager
+def weights_in(module: nn.Module, weights: Weights | None) -> Iterator[None]:
+    """Gives a module other weights, where there are any, and its own again at the end."""
+    if weights is None:
+        yield
+        return
+    last = copy.deepcopy(module.state_dict())
+    module.load_state_dict(dict(weights))
+    try:
+        yield
+    finally:
+        module.load_state_dict(last)
 
 
 class Validator:
@@ -189,18 +203,9 @@ class Contenders:
         self.calibrations |= {step: score.calibration for step, score in found.items()}
         return [measured(point, found[point.step]) if point.step in found else point for point in curve]
 
-    @contextmanager
-    def weights_of(self, step: int, module: nn.Module) -> Iterator[None]:
+    def weights_of(self, step: int, module: nn.Module) -> AbstractContextManager[None]:
         """Gives the module the weights of a step that are kept, and its own again at the end."""
-        if step not in self.kept:
-            yield
-            return
-        last = copy.deepcopy(module.state_dict())
-        module.load_state_dict(self.kept[step])
-        try:
-            yield
-        finally:
-            module.load_state_dict(last)
+        return weights_in(module, self.kept.get(step))
 
     def _best(self, curve: Sequence[CurvePoint]) -> set[int]:
         found = (best_point(curve, *way) for way in self._ways)

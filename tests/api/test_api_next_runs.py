@@ -148,9 +148,9 @@ def test_draws_go_on_and_a_seed_is_added():
     text = STUDY.replace("[1000, 3000, 10000, 30000]", '{ type = "int", low = 1000, high = 30000 }')
     study = parse_study(text + '\n[sampling]\nmethod = "sobol"\nn = 8\n', "sim")
     wide = considered(study)
-    assert wide.study.sampling.n == 32
-    assert wide.study.seeds == (0, 1)
-    assert wide.seeds == (0,)
+    assert wide.sampling.n == 32
+    assert wide.seeds == (0, 1)
+    assert study.seeds == (0,)
     assert next_name("a") == "a-next" == next_name("a-next")
     assert len(next_name("a" * 100)) == 100
 

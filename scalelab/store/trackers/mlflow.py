@@ -29,7 +29,7 @@ from scalelab.store.trackers.found import (
     each,
     picked,
 )
-from scalelab.store.trackers.sqlite import Database, closing, has_tables, refuse_nameless
+from scalelab.store.trackers.sqlite import Database, asked, closing, has_tables, refuse_nameless
 
 WHAT = "MLflow's folder mlruns/"
 _STATES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -74,14 +74,11 @@ def _curve(reports: Sequence[Sequence[Any]], begun: int | None) -> Curve:
 
 
 def _sqlite_experiments(path: Path) -> dict[str, int]:
-    database = Database(path)
-    try:
-        found = database.rows(
-            "select name, (select count(*) from runs r where r.experiment_id = e.experiment_id) "
-            "from experiments e where lifecycle_stage <> 'deleted' order by experiment_id"
-        )
-    finally:
-        database.close()
+    query = (
+        "select name, (select count(*) from runs r where r.experiment_id = e.experiment_id) "
+        "from experiments e where lifecycle_stage <> 'deleted' order by experiment_id"
+    )
+    found = asked(path, lambda database: database.rows(query))
     refuse_nameless(path, "an experiment", [name for name, _ in found])
     return dict(found)
 

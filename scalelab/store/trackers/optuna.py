@@ -31,7 +31,7 @@ from scalelab.store.trackers.found import (
     flat,
     number,
 )
-from scalelab.store.trackers.sqlite import Database, closing, has_tables, refuse_nameless
+from scalelab.store.trackers.sqlite import Database, asked, closing, has_tables, refuse_nameless
 
 VALUE = "value"
 _STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
@@ -122,11 +122,7 @@ def _sqlite_studies(database: Database) -> dict[str, tuple[int, int]]:
 
 
 def _sqlite_experiments(path: Path) -> dict[str, int]:
-    database = Database(path)
-    try:
-        found = {name: count for name, (_, count) in _sqlite_studies(database).items()}
-    finally:
-        database.close()
+    found = {name: count for name, (_, count) in asked(path, _sqlite_studies).items()}
     refuse_nameless(path, "a study", list(found))
     return found
 

@@ -7,7 +7,7 @@ changes meanwhile is one that had not ended.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -80,6 +80,19 @@ class Database:
         return InputError(f"{self._path} cannot be read: {told}; is it whole, and a copy not cut short?")
 
 
+def asked(path: Path, ask: Callable[[Database], T]) -> T:
+    """Opens a database for one question, and returns what is asked of it.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    database = Database(path)
+    try:
+        return ask(database)
+    finally:
+        database.close()
+
+
 def closing(database: Database, runs: Iterator[T]) -> Iterator[T]:
     """Yields what is read of a database, and closes it then."""
     try:
@@ -109,8 +122,4 @@ def has_tables(path: Path, *names: str) -> bool:
     with open_regular(path) as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return False
-    database = Database(path)
-    try:
-        return all(database.columns(name) for name in names)
-    finally:
-        database.close()
+    return asked(path, lambda database: all(database.columns(name) for name in names))

@@ -7,11 +7,11 @@ runs had an identity of their own, their names told them apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from scalelab.errors import InputError
 from scalelab.store.trackers.folders import Note, noted
@@ -25,19 +25,10 @@ from scalelab.store.trackers.found import (
     flat,
     number,
 )  # fmt: skip
-from scalelab.store.trackers.sqlite import Database, has_tables
+from scalelab.store.trackers.sqlite import Database, asked, closing, has_tables
 
-T = TypeVar("T")
 _COLUMNS = frozenset({"timestamp", "run_name", "step", "metrics"})
 _INFINITE = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
-
-
-def _asked(path: Path, ask: Callable[[Database], T]) -> T:
-    database = Database(path)
-    try:
-        return ask(database)
-    finally:
-        database.close()
 
 
 def is_project(path: Path) -> bool:
@@ -45,7 +36,7 @@ def is_project(path: Path) -> bool:
     return (
         path.is_file()
         and has_tables(path, "metrics", "configs")
-        and _asked(path, lambda database: set(database.columns("metrics")) >= _COLUMNS)
+        and asked(path, lambda database: set(database.columns("metrics")) >= _COLUMNS)
     )
 
 
@@ -99,21 +90,18 @@ def _object(told: str | bytes) -> dict[str, Any]:
 
 def _read(path: Path) -> Iterator[ForeignRun | Problem]:
     database = Database(path)
-    try:
-        yield from noted(runs(database), partial(read, database))
-    finally:
-        database.close()
+    return closing(database, noted(runs(database), partial(read, database)))
 
 
 def projects(path: Path) -> dict[Path, int]:
     """Returns how many runs each project of a source has, by its file."""
     if not path.is_dir():
-        return {path: len(_asked(path, runs))} if is_project(path) else {}
+        return {path: len(asked(path, runs))} if is_project(path) else {}
     found: dict[Path, int] = {}
     for file in sorted(path.glob("*.db")):
         try:
             if is_project(file):
-                found[file] = len(_asked(file, runs))
+                found[file] = len(asked(file, runs))
         except (InputError, OSError):
             if file.with_suffix(".lock").exists():  # which Trackio leaves beside its own
                 raise
@@ -121,7 +109,7 @@ def projects(path: Path) -> dict[Path, int]:
 
 
 def _opened(path: Path, project: str | None) -> Opened:
-    return Opened(_read(next(file for file in projects(path) if file.stem == project)))
+    return Opened(_read(path / f"{project}.db" if path.is_dir() else path))
 
 
 TRACKIO = Tracker(
