@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.runs.designs import Family
@@ -91,21 +91,6 @@ def of_studies(names: Sequence[str], lead: str = "of ") -> str:
     if len(names) > _NAMED_STUDIES:
         return f"{lead}{len(names)} studies"
     return f"{lead}{'study' if len(names) == 1 else 'studies'} {' and '.join(names)}"
-
-
-class OfFamily(Protocol):
-    """A result about a family."""
-
-    @property
-    def family(self) -> Family:
-        """Whose."""
-        ...
-
-
-def family_of(result: OfFamily | Refusal) -> Family:
-    """Returns the family that a result is about, or that a refusal was asked about."""
-    family: Family = result.subject["family"] if isinstance(result, Refusal) else result.family
-    return family
 
 
 AnyPlace = tuple[str, str, int, int]

@@ -27,14 +27,14 @@ from scalelab.analysis.families.budget_law import BudgetLaw, budget_law
 from scalelab.analysis.families.compute import costs_of
 from scalelab.analysis.families.fitted import Fitted, run_at, run_parts
 from scalelab.analysis.families.shares import Entry, best_shares
-from scalelab.analysis.fits.budget import split_ends
+from scalelab.analysis.fits.budget import split_of
 from scalelab.analysis.fits.fit import Fit
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import log_of, optimal_params
 from scalelab.analysis.inference.spread import Parts
-from scalelab.analysis.runs.designs import Family, design_ids, families
+from scalelab.analysis.runs.designs import Family, design_ids, families, family_of
 from scalelab.analysis.runs.selection import GRID_AXES
 from scalelab.errors import FitError, InputError
 
@@ -184,7 +184,7 @@ class Advisor:
         self._level = level
         how: dict[str, Any] = {"estimator": estimator, "seed": seed}
         of_families = families(designs)
-        known = {one.subject["family"] if isinstance(one, Refusal) else one.family: one for one in optima}
+        known = {family_of(one): one for one in optima}
         self.leading = min(of_families, key=lambda one: float(one[1]["loss"].fillna(math.inf).min()))[0]
         self._bases = [
             (family, attempt({"family": family}, _basis, family, rows, level, how, known.get(family)))
@@ -205,7 +205,7 @@ class Advisor:
         found = [one for one in results if isinstance(one, FamilyAdvice)]
         refused = tuple(one for one in results if isinstance(one, Refusal))
         for one in refused:
-            if one.subject["family"] == self.leading:
+            if family_of(one) == self.leading:
                 return one
         shares = best_shares([Entry(one.family, one.fit, one.at) for one in found])
         ranked = [replace(one, share=share) for one, share in zip(found, shares, strict=True)]
@@ -267,9 +267,8 @@ def _optimal(optimum: FamilyOptimum, law: BudgetLaw, budget: float) -> FamilyAdv
     if not 0 < size < np.inf:
         raise FitError("the law L(N, D) has no optimum: one of its exponents is zero")
     (logs,) = intervals(split, [log_of(best)], law.level)
-    centers = (size, product / size, product / size**2)
-    ends = split_ends(product, *np.clip(logs, -_MOST_LOG, _MOST_LOG))
-    n, d, ratio = (Estimate.of(center, *pair) for center, pair in zip(centers, ends, strict=True))
+    lower, upper = np.clip(logs, -_MOST_LOG, _MOST_LOG)
+    n, d, ratio = (Estimate.of(*one) for one in split_of(product, size, lower, upper))
     _refuse_nothing(budget, n.value, d.value)
     unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}

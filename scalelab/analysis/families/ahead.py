@@ -19,7 +19,7 @@ from scalelab.analysis.families.advice import Advice, Advisor, FamilyAdvice
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.fitted import AHEAD
 from scalelab.analysis.inference.quantities import FLOPS_PER
-from scalelab.analysis.runs.designs import Family, averaged, families, split
+from scalelab.analysis.runs.designs import Family, averaged, families, family_of, split
 from scalelab.analysis.runs.refits import mean_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def ahead(
             str(dataset),
             own,
             designs[designs["dataset"] == dataset],
-            [one for one in optima if _family(one).dataset == dataset],
+            [one for one in optima if family_of(one).dataset == dataset],
         )
         for (dataset,), own in split(averaged(runs), ["dataset"])
     ]
@@ -197,11 +197,6 @@ def _most(advisor: Advisor | None, designs: pd.DataFrame) -> Advice | None:
     # As it is printed, so that whoever asks for that gets an answer.
     found = advisor.answer(rounded_down(least / leading.beyond))
     return found if isinstance(found, Advice) else None
-
-
-def _family(one: FamilyOptimum | Refusal) -> Family:
-    family: Family = one.subject["family"] if isinstance(one, Refusal) else one.family
-    return family
 
 
 def _best(rows: pd.DataFrame, level: float) -> Best:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ from scalelab.analysis.laws import get_law
 from scalelab.analysis.next.belief import Belief, weighed
 from scalelab.analysis.next.choose import RATE, TO_WIDTH, opening, picks, refuse_together
 from scalelab.analysis.next.design import Aim, Design, widened
-from scalelab.analysis.runs.designs import Family, families
+from scalelab.analysis.runs.designs import Family, families, family_of
+from scalelab.analysis.runs.selection import GRID_AXES
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 from scalelab.law import Law
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMS = {1: "power-offset", 2: "chinchilla", 3: "data-constrained"}
-GRID = ("n_params", "n_examples")
 _SAME, _STEP = 1e-9, 1e-5
 _DOUBTED = 1.5
 
@@ -102,7 +103,7 @@ def choose(
         question=question.said, level=level, budget=budget, stop_width=stop_width,
         known=tuple(side.known for side in sides), runs=tuple(runs), n_candidates=considered, end="",
     )  # fmt: skip
-    return NextRuns(**{**vars(found), "end": _end(found, sides, budget - spent, most)})
+    return replace(found, end=_end(found, sides, budget - spent, most))
 
 
 def _asked(question: Question, known: Mapping[Family, object]) -> list[Family]:
@@ -140,19 +141,14 @@ def _answers(
     found: dict[Family, _Answer] = {}
     if question.kind == "target":
         for one in forecast(designs, question.at, law=question.law, **options):  # type: ignore[arg-type]
-            if isinstance(one, Refusal):
-                found[one.subject["family"]] = (None, one.reason, None)
-            else:
-                found[one.family] = (one.loss, None, one.backtest)
+            found[family_of(one)] = (
+                (None, one.reason, None) if isinstance(one, Refusal) else (one.loss, None, one.backtest)
+            )
     elif question.kind == "allocation":
         for own in family_optima(designs, **options):  # type: ignore[arg-type]
-            if isinstance(own, Refusal):
-                found[own.subject["family"]] = (None, own.reason, None)
-            else:
-                found[own.family] = _split(own)
+            found[family_of(own)] = (None, own.reason, None) if isinstance(own, Refusal) else _split(own)
     else:
-        for family in asked:
-            found[family] = _compared(question, designs, options)
+        found = dict.fromkeys(asked, _compared(question, designs, options))
     return found
 
 
@@ -186,7 +182,7 @@ def _side(
     answer: _Answer | None,
     level: float,
 ) -> _Side:
-    axes = tuple(question.at) if question.kind == "target" else GRID
+    axes = tuple(question.at) if question.kind == "target" else GRID_AXES
     table, scales = _table(rows, axes), [pool[axis].to_numpy(dtype=float) for axis in axes]
     usable = np.isfinite(scales).all(axis=0) & np.isfinite(pool["train_flops"].to_numpy(dtype=float))
     pool, columns = pool[usable], tuple(column[usable] for column in scales)
@@ -228,9 +224,9 @@ def _table(rows: pd.DataFrame | None, axes: tuple[str, ...]) -> Table:
 
 def _forms(question: Question, axes: tuple[str, ...], table: Table) -> tuple[Law, list[Law]]:
     """Returns the form that answers, and others that the runs might follow."""
-    if question.law in (None, "auto") and len(axes) not in FORMS:
-        raise InputError("say with --law which form has these axes")
     usual = question.law in (None, "auto")
+    if usual and len(axes) not in FORMS:
+        raise InputError("say with --law which form has these axes")
     law = get_law(FORMS[len(axes)] if usual or question.law is None else question.law)
     if not law.takes(axes):
         raise InputError(f"law {law.name!r} has the axes {', '.join(law.axes)}, not {', '.join(axes)}")
@@ -275,7 +271,9 @@ def _chosen(
     if stop is not None and all(width is not None and width <= stop for width in widths):
         return [], 0.0
     enough = _enough(before, noise, widths, stop)
-    taken = [opening(design, rows, columns, cost) for design, rows, columns, cost in _parts(sides, costs)]
+    taken = [
+        opening(side.design, side.rows, side.columns, cost) for side, cost in zip(sides, costs, strict=True)
+    ]
     spent = 0.0
     runs: list[NextRun] = []
     first = [(float(costs[side][one]), side, one) for side, order in enumerate(taken) for one in order]
@@ -296,12 +294,6 @@ def _chosen(
         )
         spent += float(costs[pick.side][pick.candidate])
     return runs, spent
-
-
-def _parts(
-    sides: Sequence[_Side], costs: Sequence[Array]
-) -> list[tuple[Design, Table, tuple[Array, ...], Array]]:
-    return [(side.design, side.rows, side.columns, cost) for side, cost in zip(sides, costs, strict=True)]
 
 
 def _enough(

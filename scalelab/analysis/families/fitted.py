@@ -142,8 +142,12 @@ class FittedLaw(Fitted):
     @override
     def doubts(self) -> tuple[str, ...]:
         """What to distrust of the law, of its points and of the loss far ahead, a sentence each."""
-        beyond = (f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(self.far))
-        return (*super().doubts, *beyond)
+        return (*super().doubts, *self.doubts_ahead)
+
+    @property
+    def doubts_ahead(self) -> tuple[str, ...]:
+        """What to distrust of the loss far ahead, a sentence each."""
+        return tuple(f"loss at {AHEAD:.0f}×: {words}" for words in self.reaches_too_far(self.far))
 
     @property
     def far(self) -> dict[str, float]:

@@ -123,7 +123,8 @@ def _of_law(forecast: Forecast, level: float) -> Guess:
                 f"{axis} = {forecast.at[axis]:g} lies below all points of the law, the least of which is "
                 f"{forecast.at[axis] * times:g}; register a prediction within the runs or beyond them"
             )
-    slopes = _slopes(_law_at(forecast), forecast.at)
+    inward = _inward(forecast)
+    slopes = _slopes(lambda scale: _value(forecast.fit, inward(scale)), forecast.at)
     return Guess(rule=LAW, value=loss.value, lower=loss.lower, upper=loss.upper, slopes=slopes)
 
 
@@ -172,13 +173,10 @@ def _optimum(forecast: Forecast) -> Optimum | None:
     return Optimum(grid, fit, costs_of(grid).per, points)
 
 
-def _law_at(forecast: Forecast) -> Callable[[Scale], float]:
+def _inward(forecast: Forecast) -> Callable[[Scale], Scale]:
+    """Returns what takes a scale to the axes of the law that a forecast rests on."""
     optimum = _optimum(forecast)
-
-    def value_at(scale: Scale) -> float:
-        return _value(forecast.fit, scale if optimum is None else optimum.at(scale))
-
-    return value_at
+    return (lambda scale: scale) if optimum is None else optimum.at
 
 
 def _value(fit: Fit | AutoFit[Fit], scale: Scale) -> float:
@@ -258,11 +256,7 @@ def _least_squares(forecast: Forecast, level: float, seed: int) -> Guess:
     x = {axis: rows[axis].to_numpy(dtype=float) for axis in axes}
     fit = fit_law(forecast.best.law, x, rows["loss"].to_numpy(dtype=float), estimator="mse", seed=seed)
     assert isinstance(fit, Fit)  # one form
-    optimum = _optimum(forecast)
-
-    def inward(scale: Scale) -> Scale:
-        return scale if optimum is None else optimum.at(scale)
-
+    inward = _inward(forecast)
     there = {axis: np.array([inward(forecast.at)[axis]]) for axis in axes}
     said = [float(end[0]) for end in fit.predict(there, level, noise=True, method="covariance")]
     if not np.isfinite(said).all():

@@ -25,7 +25,7 @@ from scalelab.analysis.runs.axes import with_axes
 from scalelab.analysis.runs.calibration import wilson
 from scalelab.analysis.runs.columns import hashable, option_columns
 from scalelab.analysis.runs.designs import SCALES, Family, design_ids, designs, finished_runs
-from scalelab.analysis.runs.outcomes import taken
+from scalelab.analysis.runs.outcomes import numbers, taken
 from scalelab.analysis.runs.refits import mean_of
 from scalelab.errors import InputError
 from scalelab.predictions import BASELINES, LAW, NAMES, Guess, RegisteredPrediction
@@ -227,18 +227,11 @@ def answering(prediction: RegisteredPrediction, runs: pd.DataFrame) -> pd.DataFr
     except InputError:
         return found[:0]
     for axis, value in prediction.at.items():
-        scale = _numbers(found, axis)
+        scale = numbers(found, axis)
         found = found[(scale > value / NEAR / (1 + 1e-9)) & (scale < value * NEAR * (1 + 1e-9))]
     if settings.n_params is not None:
-        found = found[_numbers(found, "n_params").between(*settings.n_params)]
+        found = found[numbers(found, "n_params").between(*settings.n_params)]
     return found
-
-
-def _numbers(runs: pd.DataFrame, column: str) -> pd.Series:
-    import pandas as pd
-
-    known = runs[column] if column in runs.columns else pd.Series(np.nan, index=runs.index)
-    return pd.to_numeric(known, errors="coerce").astype(float)
 
 
 def _matching(runs: pd.DataFrame, column: str, value: Any) -> pd.Series:
@@ -249,7 +242,7 @@ def _matching(runs: pd.DataFrame, column: str, value: Any) -> pd.Series:
         return pd.Series(False, index=runs.index)
     if column == "epochs":
         ended = runs["status"] == "done"  # what broke off has the passes that it came to
-        return ~ended | (_numbers(runs, column) / float(value) - 1.0).abs().lt(_EPOCHS)
+        return ~ended | (numbers(runs, column) / float(value) - 1.0).abs().lt(_EPOCHS)
     values, wanted = hashable(runs[column]), _plain(value)
     same = values.isin([one for one in values.dropna().unique() if _plain(one) == wanted])
     return same | values.isna() if not wanted else same

@@ -21,6 +21,8 @@ from scalelab.errors import FitError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_SPLIT = ("n_params", "n_examples", "examples_per_param")
+
 
 def budget_table(
     fit: Fit,
@@ -74,28 +76,33 @@ def budget_table(
 def _optimal(fit: Fit, flops: float, flops_per: float, level: float) -> dict[str, float]:
     """Returns the row of a budget that nothing else limits."""
     loss = loss_at_budget(flops, flops_per)
-    logs, own = intervals(fit, [log_of(optimal_params(flops, flops_per)), loss], level)
-    size, product = fit.estimate(optimal_params(flops, flops_per)), flops / flops_per
-    values = {"n_params": size, "n_examples": product / size, "examples_per_param": product / size**2}
+    best = optimal_params(flops, flops_per)
+    logs, own = intervals(fit, [log_of(best), loss], level)
+    split = split_of(flops / flops_per, fit.estimate(best), *logs)
     row: dict[str, float] = {}
-    for (name, value), (lower, upper) in zip(values.items(), split_ends(product, *logs), strict=True):
+    for name, (value, lower, upper) in zip(_SPLIT, split, strict=True):
         row |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
     later = fit.estimate(loss_at_budget(2.0 * flops, flops_per))
     return row | _losses(fit.estimate(loss), *own, later)
 
 
-def split_ends(product: float, lower: float, upper: float) -> list[tuple[float, float]]:
-    """Returns the ends of N, D and D / N from those of log N: with N · D given, one decides the others.
+def split_of(product: float, size: float, lower: float, upper: float) -> list[tuple[float, float, float]]:
+    """Returns N, D and D / N with the ends of their intervals: with N · D given, N decides the others.
 
     Args:
         product: N · D, what a budget pays for.
+        size: N.
         lower: The lower end of log N.
         upper: The upper end.
     """
     whole = float(np.log(product))
+    values = (size, product / size, product / size**2)
     ends = ((lower, upper), (whole - upper, whole - lower), (whole - 2 * upper, whole - 2 * lower))
     with np.errstate(over="ignore"):
-        return [(float(np.exp(low)), float(np.exp(high))) for low, high in ends]
+        return [
+            (value, float(np.exp(low)), float(np.exp(high)))
+            for value, (low, high) in zip(values, ends, strict=True)
+        ]
 
 
 def _limited(fit: Fit, product: float, examples: float, level: float) -> dict[str, float]:

@@ -70,7 +70,7 @@ def picks(
     left, open_ = budget, [np.array(flags, dtype=bool) for flags in free]
     error = sum(design.error for design in designs)
     while len(found) < most and error > enough:
-        best: tuple[float, int, int, float] | None = None
+        best: tuple[float, int, int] | None = None
         for side, (design, cost, flags) in enumerate(zip(designs, costs, open_, strict=True)):
             there = np.flatnonzero(flags & (cost <= left * (1 + 1e-12)))
             if not there.size:
@@ -79,10 +79,10 @@ def picks(
             score = gain / cost[there] ** rate
             at = int(np.argmax(score))
             if gain[at] > _LEAST * error and (best is None or score[at] > best[0]):
-                best = float(score[at]), side, int(there[at]), float(gain[at])
+                best = float(score[at]), side, int(there[at])
         if best is None:
             break
-        _, side, candidate, _ = best
+        _, side, candidate = best
         designs[side].add(candidate)
         open_[side][candidate] = False
         left -= float(costs[side][candidate])

@@ -9,11 +9,11 @@ optimizer on one dataset: what has a scaling law.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scalelab.analysis.estimate import named
+from scalelab.analysis.estimate import Refusal, named
 from scalelab.analysis.runs import rates, sweeps
 from scalelab.analysis.runs.columns import option_columns, row_ids
 from scalelab.analysis.runs.datasets import dataset_labels, space_labels
@@ -61,6 +61,21 @@ class Family(NamedTuple):
     def shown(self) -> dict[str, str | None]:
         """The names by kind; `None` where the runs do not say."""
         return {kind: named(name) for kind, name in self._asdict().items()}
+
+
+class OfFamily(Protocol):
+    """A result about a family."""
+
+    @property
+    def family(self) -> Family:
+        """Whose."""
+        ...
+
+
+def family_of(result: OfFamily | Refusal) -> Family:
+    """Returns the family that a result is about, or that a refusal was asked about."""
+    family: Family = result.subject["family"] if isinstance(result, Refusal) else result.family
+    return family
 
 
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -45,14 +45,14 @@ def taken(done: pd.DataFrame, on: On | None = None, charge: Charge | None = None
     if on not in (None, "validation") and len(done):
         done = _on(done, on)
     if charge == "best" and len(done):
-        recorded = _numbers(done, "best_step") / _numbers(done, "n_steps")
+        recorded = numbers(done, "best_step") / numbers(done, "n_steps")
         _refuse_missing(recorded, "best step", "charge their last step, which is the default")
         done = done.assign(train_flops=done["train_flops"] * recorded)
     return done
 
 
 def _on(done: pd.DataFrame, on: On) -> pd.DataFrame:
-    loss, objective = (_numbers(done, name) for name in _COLUMNS[on])
+    loss, objective = (numbers(done, name) for name in _COLUMNS[on])
     what = "test loss" if on == "test" else "loss of their last step"
     _refuse_missing(
         loss.where(done["loss"].notna(), objective), what, "choose those that do, or ask on validation"
@@ -69,7 +69,8 @@ def _on(done: pd.DataFrame, on: On) -> pd.DataFrame:
     return done.assign(**changed)
 
 
-def _numbers(done: pd.DataFrame, name: str) -> pd.Series:
+def numbers(done: pd.DataFrame, name: str) -> pd.Series:
+    """Returns a column as numbers, NaN where it has none or is not there."""
     import pandas as pd
 
     if name not in done.columns:

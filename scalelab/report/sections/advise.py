@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.advice import Advice, FamilyAdvice
 from scalelab.analysis.families.allocation import FamilyOptimum
-from scalelab.analysis.runs.designs import Family
-from scalelab.report.names import family_names, family_of, said_once
+from scalelab.analysis.runs.designs import Family, family_of
+from scalelab.report.names import family_names, said_once
 from scalelab.report.numbers import interval, percent, short, short_interval
 from scalelab.report.parts import Table
 from scalelab.report.sections.allocation import optimum_table

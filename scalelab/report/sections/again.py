@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scalelab.report.names import family_names, family_of, law_symbol
+from scalelab.analysis.runs.designs import family_of
+from scalelab.report.names import family_names, law_symbol
 from scalelab.report.parts import Section, Table
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum
 from scalelab.analysis.families.fitted import curve_scales
 from scalelab.analysis.fits.isoflops import budgets_of
-from scalelab.analysis.runs.designs import Family
-from scalelab.report.names import family_names, family_of, led, said_once, whose
+from scalelab.analysis.runs.designs import Family, family_of
+from scalelab.report.names import family_names, led, said_once, whose
 from scalelab.report.numbers import interval, plain, short
 from scalelab.report.outcomes import axis_label
 from scalelab.report.parts import MAX_PANELS, Figure, Line, Panel, Series, Table, array

@@ -10,9 +10,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from scalelab.amounts import counted
 from scalelab.analysis.estimate import Refusal
 from scalelab.analysis.families.ahead import Ahead, Best
 from scalelab.analysis.families.price import Price
+from scalelab.analysis.runs.designs import family_of
 from scalelab.analysis.runs.selection import NOUNS
 from scalelab.analysis.runs.uncounted import operators
 from scalelab.report.names import known, of_studies, studies_of
@@ -111,7 +113,7 @@ def _ten_times(one: Ahead, level: str) -> str:
     times = "ten times the compute of the largest run so far"
     said = f"{times} (FLOP count arithmetic operations)," if flops else times
     if isinstance(one.answer, Refusal):
-        family = one.answer.subject["family"]
+        family = family_of(one.answer)
         whose = f" for {named(family)}, which leads in loss" if known(family.architecture) else ""
         near = f" Up to {short(one.limit, 'FLOP')} scalelab advise has answers." if one.most else ""
         run = f"a run of {flops}, " if flops else ""
@@ -152,7 +154,7 @@ def _next(one: Ahead, study: NextStudy) -> str:
             f"Train next, so that it can be said: {which} with {' and '.join(study.changes)}{price}; "
             "runs that are done are kept."
         )
-    family = one.answer.subject["family"]
+    family = family_of(one.answer)
     what = "sizes and two lengths" if "lengths" in one.answer.remedies else "sizes"
     whose = f" of {named(family)}" if known(family.architecture) else ""
     lacks = f"; as a study it cannot be written here: {study.reason}" if study.reason else ""
@@ -164,7 +166,7 @@ def _next(one: Ahead, study: NextStudy) -> str:
 
 def _price(price: Price) -> str:
     """Returns how many runs there are to pay, their compute and their time, each with its range."""
-    words = [f"{price.n_runs:,} new run{'s' * (price.n_runs != 1)}"]
+    words = [counted(price.n_runs, "new runs")]
     if price.flops is not None:
         words.append(short_interval(price.flops, "FLOP"))
     if price.seconds is not None:
@@ -203,7 +205,7 @@ def _tuned(points: Points) -> str:
 
 def _nothing(one: Ahead, analysis: Analysis) -> str:
     """Returns of which family no budget has an answer, where laws of its dataset reach beyond runs."""
-    family = one.prediction.subject["family"] if isinstance(one.prediction, Refusal) else None
+    family = family_of(one.prediction) if isinstance(one.prediction, Refusal) else None
     whose = f"of {named(family)} " if family and known(family.architecture) else ""
     words = f"{whose}nothing is said here beyond {'its' if whose else 'the'} runs"
     if any(law.family.dataset == one.dataset for law in analysis.fitted):

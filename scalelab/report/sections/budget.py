@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scalelab.analysis.families.advice import SPLIT, Advice
-from scalelab.analysis.runs.designs import Family
-from scalelab.report.names import family_names, family_of, said_once
+from scalelab.analysis.runs.designs import Family, family_of
+from scalelab.report.names import family_names, said_once
 from scalelab.report.numbers import interval, percent, plain, short, short_interval
 from scalelab.report.parts import Section, Stop, Table
 from scalelab.report.sections.advise import advice_notes, advice_tables, left_out, share_notes, standing

@@ -12,9 +12,9 @@ from scalelab.analysis.analyze import Analysis
 from scalelab.analysis.estimate import Estimate
 from scalelab.analysis.families.fitted import AHEAD, AUTO, FittedLaw, curve_scales, determined
 from scalelab.analysis.inference.backtest import Backtest
-from scalelab.analysis.runs.designs import split
+from scalelab.analysis.runs.designs import family_of, split
 from scalelab.analysis.runs.selection import AXES, JOINT, symbol
-from scalelab.report.names import family_names, family_of, known, law_symbol, led, said_once, whose
+from scalelab.report.names import family_names, known, law_symbol, led, said_once, whose
 from scalelab.report.numbers import (
     AXIS_LABELS,
     AXIS_WORDS,
@@ -162,7 +162,7 @@ def _tables(analysis: Analysis, whole: bool) -> Iterator[Table]:
     notes = said_once((name(family), words) for family, words in forms)
     untested = [(law_symbol(law), no_backtest(law.backtest)) for law in analysis.fitted]
     notes += [_OF_ONE_FORM] if any(law.law == AUTO for law in analysis.fitted) else []
-    notes += [_FURTHER] if any(_ahead(law) != _UNDETERMINED for law in analysis.fitted) else []
+    notes += [_FURTHER] if any(map(_known_ahead, analysis.fitted)) else []
     notes += [_BACKTEST] if rows else []
     notes += [f"no backtest: {words}" for words in said_once(one for one in untested if one[1])]
     optional = ("R²", "decades", "points")
@@ -193,10 +193,14 @@ def _six_digits(one: Estimate) -> dict[str, str]:
     return {head: "" if value is None else formatted(value, ".6g") for head, value in values}
 
 
+def _known_ahead(law: FittedLaw) -> bool:
+    """Whether the runs determine the exponents that the loss far ahead rests on."""
+    return law.law == AUTO or all(known_exponent(law, name) for name in law.exponents)
+
+
 def _ahead(law: FittedLaw) -> str:
     """Returns the loss far ahead, which only a law whose exponents the runs determine has."""
-    known = law.law == AUTO or all(known_exponent(law, name) for name in law.exponents)
-    if not known:
+    if not _known_ahead(law):
         return _UNDETERMINED
     axes = " and ".join(symbol(axis) for axis in law.points.axes)
     scales = " and ".join(
@@ -207,8 +211,8 @@ def _ahead(law: FittedLaw) -> str:
 
 def _doubts(law: FittedLaw) -> Iterator[str]:
     """Yields what to distrust in a law; of the loss far ahead only where that is said."""
-    said = _ahead(law) != _UNDETERMINED
-    yield from (words for words in law.doubts if said or not words.startswith(f"loss at {AHEAD:.0f}×"))
+    unsaid = () if _known_ahead(law) else law.doubts_ahead
+    yield from (words for words in law.doubts if words not in unsaid)
 
 
 def _rows(law: FittedLaw, name: str, level: str) -> Iterator[dict[str, str]]:

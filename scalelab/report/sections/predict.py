@@ -11,10 +11,10 @@ from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.prediction import Forecast, Target
 from scalelab.analysis.inference.backtest import Backtest
 from scalelab.analysis.inference.spread import Parts
-from scalelab.analysis.runs.designs import Family
+from scalelab.analysis.runs.designs import Family, family_of
 from scalelab.analysis.runs.selection import symbol
 from scalelab.predictions import Guess, RegisteredPrediction
-from scalelab.report.names import family_names, family_of, said_once
+from scalelab.report.names import family_names, said_once
 from scalelab.report.numbers import interval, percent, plain, short
 from scalelab.report.parts import Table
 from scalelab.report.sections.laws import backtest_cell, no_backtest, said

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from scalelab.amounts import counted
-from scalelab.analysis.runs.designs import design_ids
+from scalelab.amounts import counted, verb
+from scalelab.analysis.runs.designs import design_ids, family_of
 from scalelab.records import DEFAULT_TRAINER
-from scalelab.report.names import family_names, family_of, grouped, known
+from scalelab.report.names import family_names, grouped, known
 from scalelab.report.numbers import percent, plain, short
 from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import Table
@@ -64,7 +64,7 @@ def cluster_lines(runs: Sequence[ClusterRun]) -> Iterator[str]:
     """Yields what a person wants to know of runs on clusters: machines, queue, what waits."""
     for run in runs:
         who = f"coordinator on {run.coordinator}" if run.coordinator else "its coordinator has ended"
-        waiting = f"{counted(run.waiting, 'trials')} {'waits' if run.waiting == 1 else 'wait'}"
+        waiting = f"{counted(run.waiting, 'trials')} {verb(run.waiting, 'wait')}"
         yield f"{run.study} on {run.on}: {run.standing}; {waiting}; {who}"
         for job in run.jobs:
             device = f", device {job.device}" if job.device else ""

@@ -22,8 +22,6 @@ MARKERS = (
     "m-3.6-2.2l1.4-1.4l2.2 2.2l2.2-2.2l1.4 1.4l-2.2 2.2l2.2 2.2l-1.4 1.4l-2.2-2.2l-2.2 2.2l-1.4-1.4l2.2-2.2z",
 )
 """Outlines around a point, one for each color, so that nothing is told by color alone."""
-DASHES = ("none", "7 3", "2 2.5", "9 3 2 3", "5 2", "12 3", "4 2 1 2")
-"""Dashes of lines, one for each color."""
 N_COLORS = len(MARKERS)
 _SMALL = "m0-2a2 2 0 1 1-.1 0z"
 _MOST, _MOST_STEPS, _MOST_OF_BAND = 24, 32, 10
