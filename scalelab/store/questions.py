@@ -378,4 +378,5 @@ def frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Returns a result as a DataFrame with NumPy's types: whole numbers with gaps become floats with NaN."""
     table = result.df()
     gaps = {name: "float64" for name, dtype in table.dtypes.items() if str(dtype) in _NULLABLE}
-    return table.astype(gaps) if gaps else table
+    # Each column comes in a block of its own, and pandas warns of more than a hundred; a copy joins them.
+    return table.astype(gaps).copy()

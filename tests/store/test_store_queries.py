@@ -13,6 +13,7 @@ from store_samples import a_record, a_trial
 
 from scalelab.errors import InputError, StoreDamagedError
 from scalelab.store import Store
+from scalelab.store.questions import frame
 
 
 @pytest.fixture
@@ -151,3 +152,13 @@ def test_export_to_a_place_that_cannot_be_written_is_told(filled, tmp_path):
 def test_times_with_a_zone_are_returned(store):
     _, ((at,),) = store.rows("select to_timestamp(0)")
     assert at.timestamp() == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_table_of_many_columns_takes_more_without_a_warning():
+    table = ", ".join(f"{n} as option_{n}" for n in range(140)) + ", unnest([1, null]) as gaps"
+    with duckdb.connect() as connection:
+        found = frame(connection.execute(f"select {table}"))
+    for n in range(30):
+        found[f"added_{n}"] = n
+    assert found.shape == (2, 171)
