@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,48 @@ def test_studies_of_the_examples_are_valid(environment):
     n_trials, *families = design.split()
     assert families == ["convnext1d", "transformer1d", "regnet1d"]
     assert int(n_trials) == 36
+
+
+REFERENCE = EXAMPLE.parent / "ecg-reference"
+RECORDS = Path(__file__).parents[3] / "shared/data/challenge-2021/training"
+
+
+def test_studies_of_the_reference_are_valid(environment):
+    n_points = {
+        "random": 30,
+        "patients": 30,
+        "patients-data": 5,
+        "physionet2021": 30,
+        "physionet2021-sources": 180,
+    }
+    result = environment.run("-c", POINTS, *(REFERENCE / f"{name}.toml" for name in n_points))
+    families = "convnext1d resnet1d ssm1d regnet1d transformer1d"
+    assert result.stdout.splitlines() == [f"{n} {families}" for n in n_points.values()], result.stderr
+
+
+def smallest(name: str) -> str:
+    """A study of the reference: the smallest network of each family, half of the data, one seed, one rate."""
+    text = (REFERENCE / f"{name}.toml").read_text(encoding="utf-8")
+    text = re.sub(r"low = (\d+), high = \d+", r"low = \1, high = \1", text)
+    text = re.sub(r"^sizes = .*$", "sizes = [0.5]", text, flags=re.MULTILINE)
+    text = re.sub(r"^seeds = .*$", "seeds = [0]", text, flags=re.MULTILINE)
+    return re.sub(r"^tune = .*$", "options = { lr = 1e-2 }", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("records", ["real", "synthetic"])
+def test_the_twelve_lead_study_runs(environment, tmp_path, records):
+    if records == "real":
+        if not RECORDS.is_dir():
+            pytest.skip(f"no records of PhysioNet 2021 at {RECORDS}")
+        (tmp_path / "physionet2021").symlink_to(RECORDS)
+    else:
+        to = ("--to", tmp_path / "physionet2021", "--records", 60)
+        made = environment.scalelab("data", "synthesize", "synthetic-ecg", "--wfdb", *to)
+        assert made.returncode == 0, made.stderr
+    study, store = tmp_path / "study.toml", tmp_path / "runs.duckdb"
+    study.write_text(smallest("physionet2021"))
+    result = environment.scalelab("run", study, "--store", store, "--workers", 2)
+    assert "5 trials: 5 done" in result.stdout, result.stderr
 
 
 def test_its_only_tie_is_the_entry_point():
