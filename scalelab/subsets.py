@@ -30,7 +30,7 @@ def subset_indices(n_total: int, n_examples: int, data_seed: int) -> np.ndarray:
     return _permutation(n_total, data_seed)[:n_examples]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _permutation(n: int, seed: int) -> np.ndarray:
     """Kept, because a plan asks for the subset of every trial."""
     import numpy as np

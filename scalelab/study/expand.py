@@ -194,7 +194,7 @@ class _Plan:
                 profiles = Profiles(study, partial(_cost_at, cost, shape, n_outputs), self.skipped)
                 candidates = profiles.candidates(fixed, architecture, self.resolved.optimizers)
                 for n_examples in opened.sizes:
-                    an_epoch = drawn_an_epoch(opened.data, n_examples, study.data.seed)
+                    an_epoch = drawn_an_epoch(opened.data, n_examples, study.data.seed_of(study.seeds[0]))
                     for candidate, length in profiles.of(architecture, candidates, n_examples, an_epoch):
                         training = study.training.model_copy(update={"length": length})
                         yield _Model(opened, candidate.ref, candidate.point, n_examples, training)
@@ -248,7 +248,7 @@ class _Plan:
                 architecture=model.architecture,
                 optimizer=optimizer,
                 n_examples=model.n_examples,
-                data_seed=self.study.data.seed,
+                data_seed=self.study.data.seed_of(seed),
                 training=model.training,
                 seed=seed,
                 trainer=trainer,
@@ -296,6 +296,7 @@ class _Plan:
             asked.dataset,
             objective,
             asked.seeds or self.study.seeds,
+            self.study.data.seed_of,
             target=lambda trial: own.ref(values_of(trial)),
             opened=lambda trial: self.dataset(values_of(trial)),
         )

@@ -242,7 +242,17 @@ class DataOptions(Frozen):
     sizes: Annotated[tuple[DataSize, ...], AfterValidator(_distinct)] = Field(
         ("all",), min_length=1, max_length=1000, description="training subsets"
     )
-    seed: Seed = Field(0, description="of the permutation whose first n examples are the subset of n")
+    seed: Seed | Literal["run"] = Field(
+        0, description="of the permutation whose first n examples are the subset of n; run: each run's own"
+    )
+
+    def seed_of(self, seed: int) -> int:
+        """Returns the seed of the permutation of a run.
+
+        Args:
+            seed: The run's own.
+        """
+        return seed if self.seed == "run" else self.seed
 
 
 class Sampling(Frozen):

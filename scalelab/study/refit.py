@@ -62,6 +62,7 @@ class Refit:
         options: Those options, as the refit has them.
         objective: What the best design is best by, the mean over its trials.
         seeds: One new trial each.
+        data_seed: `data_seed(seed)`: that of the permutation of a trial's examples.
         target: `target(trial)`: the dataset of a trial with these options, as trials name it.
         opened: `opened(trial)`: the same, open. Until a design is chosen nobody asks for it, so that what
             the refit is tested on is not read before.
@@ -70,6 +71,7 @@ class Refit:
     options: Mapping[str, Any]
     objective: str
     seeds: tuple[int, ...]
+    data_seed: Callable[[int], int]
     target: Callable[[Trial], ComponentRef]
     opened: Callable[[Trial], Opened]
 
@@ -123,7 +125,7 @@ class Refit:
                 architecture=best.architecture,
                 optimizer=best.optimizer,
                 n_examples=opened.sizes[0],
-                data_seed=best.data_seed,
+                data_seed=self.data_seed(seed),
                 training=best.training,
                 seed=seed,
                 trainer=best.trainer,

@@ -64,6 +64,19 @@ def test_a_grid_is_the_product_of_everything():
     assert all(trial.data_seed == 9 and trial.training.length == Length(steps=7) for trial in trials)
 
 
+def test_each_run_may_draw_examples_of_its_own():
+    assert "seed = 9" in GRID
+    fixed, own = trials_of(GRID), trials_of(GRID.replace("seed = 9", 'seed = "run"'))
+    assert [trial.model_copy(update={"data_seed": 9}) for trial in own] == list(fixed)
+    assert {(trial.seed, trial.data_seed) for trial in own} == {(0, 0), (1, 1)}
+
+
+@pytest.mark.parametrize("seed", ['"runs"', "-1", "0.5", "true"])
+def test_other_seeds_of_the_permutation_are_refused(seed):
+    with pytest.raises(StudyError, match=r"data\.seed"):
+        trials_of(GRID.replace("seed = 9", f"seed = {seed}"))
+
+
 def test_a_trial_is_fully_resolved():
     trial = trials_of(GRID)[0]
     assert trial.architecture.params == {
