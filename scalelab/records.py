@@ -243,8 +243,7 @@ class Trial(Identified):
         optimizer: Component and options.
         n_examples: Unique training examples, the first of the permutation drawn with `data_seed`; 0 where a
             script says how many.
-        data_seed: Seed of that permutation; the same for all trials of one seed of a study at least, so that
-            its subsets are nested.
+        data_seed: Seed of that permutation; trials of a study that share it have nested subsets.
         training: Options of the training loop; no part of a trial that has a script.
         seed: Seed of initialization, batch order, dropout and augmentation.
         script: What trains it; `None` for a loop that scalelab runs.
