@@ -17,7 +17,7 @@ from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
 from scalelab.analysis.families.chosen import Known, NextRun, NextRuns, Question, relative_width
 from scalelab.analysis.families.laws import fit_families
-from scalelab.analysis.families.pairs import compare_families
+from scalelab.analysis.families.pairs import MOST_FAMILIES, compare_families
 from scalelab.analysis.families.prediction import forecast
 from scalelab.analysis.fitting.data import Table
 from scalelab.analysis.fitting.draws import Draws
@@ -148,7 +148,7 @@ def _answers(
         for own in family_optima(designs, **options):  # type: ignore[arg-type]
             found[family_of(own)] = (None, own.reason, None) if isinstance(own, Refusal) else _split(own)
     else:
-        found = dict.fromkeys(asked, _compared(question, designs, options))
+        found = dict.fromkeys(asked, _compared(question, _beside(designs, *asked), options))
     return found
 
 
@@ -159,6 +159,23 @@ def _split(own: FamilyOptimum) -> _Answer:
     fit = own.split
     answer = Estimate(approach.exponent, approach.lower, approach.upper)
     return answer, None, None if fit is None else fit.backtest
+
+
+def _beside(designs: pd.DataFrame, first: Family, second: Family) -> pd.DataFrame:
+    """Returns the designs that the comparison of two families needs.
+
+    Those of the families that they are compared among, by whose order refits are seeded: the answer is that of
+    `analyze` to the last digit. Of more than are compared pair by pair it needs the two alone.
+    """
+    held = 1 if first.architecture == second.architecture else 2
+    group = [
+        (own, rows)
+        for own, rows in families(designs)
+        if own.dataset == first.dataset and own[held] == first[held]
+    ]
+    if len(group) > MOST_FAMILIES:
+        group = [(own, rows) for own, rows in group if own in (first, second)]
+    return designs.loc[[row for _, rows in group for row in rows.index]]
 
 
 def _compared(question: Question, designs: pd.DataFrame, options: Mapping[str, object]) -> _Answer:
