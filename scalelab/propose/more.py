@@ -68,6 +68,8 @@ def more_runs(text: str, without: Collection[str] = (), *, repeats: bool = True)
         return "the store keeps no study of these runs that could be made longer"
     if "command" in values:
         return "which of a command's parameters are sizes is not known; give them more values in its study"
+    if "trials" in values:
+        return "its study lists its trials, so that it cannot grow; make longer the one that they are of"
     said = values.get("architecture", [])
     own = [one for one in ([said] if isinstance(said, dict) else said) if one.get("name") not in without]
     values["architecture"] = own

@@ -127,9 +127,10 @@ def script_text(
     """Returns the study file of a command's one run with these parameters, with this name and description."""
     assert start.script is not None, "the run was made by a command"
     values = tomllib.loads(study.text) | dict(head) | {"seeds": [start.seed]}
-    values.pop("sampling", None)
+    for key in ("sampling", "trials"):
+        values.pop(key, None)
     command = values["command"]
-    command |= {"name": start.script.name, "options": options, "folder": _folder(study, path)}
+    command |= {"name": start.script.name, "options": options, "folder": command_folder(study, path)}
     for key in ("space", "constraints"):
         command.pop(key, None)
     return study_text(values, without_heading(study.text))
@@ -252,8 +253,12 @@ def _like(value: Any, wanted: float, *, whole: bool) -> int | float:
     return float(f"{wanted:.6g}")
 
 
-def _folder(study: Study, path: Path) -> str:
-    """Returns the command's folder as the new file has to name it."""
+def command_folder(study: Study, path: Path) -> str:
+    """Returns the command's folder as a new file has to name it.
+
+    Raises:
+        InputError: There is no such folder.
+    """
     assert study.command is not None, "the study has one"
     asked = Path(study.command.folder)
     if asked.is_absolute() or study.command.folder.startswith("~"):

@@ -104,6 +104,7 @@ def narrow(study: Study, limits: Iterable[Limit], path: Path, catalog: Catalog) 
     """
     resolved = resolve(study, catalog)
     values: dict[str, Any] = tomllib.loads(study.text)
+    values.pop("trials", None)  # a smaller space has trials of its own
     wanted = list(limits)
     changes: list[str] = []
     parts: tuple[tuple[str, tuple[Resolved[Any], ...]], ...] = (

@@ -18,7 +18,7 @@ from scalelab.errors import InputError, StudyError, brief, suggest
 from scalelab.records import UNSPECIFIED, ComponentRef, Script, Trial
 from scalelab.regular_files import expanded
 from scalelab.script_reports import AXES, COUNTS
-from scalelab.study.expansion import Expansion, Place
+from scalelab.study.expansion import Expansion, Place, meant
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, CommandEntry, Study
 from scalelab.study.resolved import Resolved
@@ -154,7 +154,7 @@ def expand_command(study: Study) -> Expansion:
         **{name: getattr(command, name) for name in Place.model_fields.keys() - {"folder", "program"}},
     )
     merged = len(points.points) * len(study.seeds) - len(trials)
-    return Expansion(tuple(trials.values()), {}, points.remarks, merged, place=place)
+    return meant(study, Expansion(tuple(trials.values()), {}, points.remarks, merged, place=place))
 
 
 def _of(study: Study) -> CommandEntry:

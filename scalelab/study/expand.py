@@ -23,7 +23,7 @@ from scalelab.measurements import Complexity
 from scalelab.params import Params
 from scalelab.records import DEFAULT_TRAINER, ComponentRef, TrainingOptions, Trial, canonical_json
 from scalelab.study.command import expand_command
-from scalelab.study.expansion import Expansion, ReachedFunction, grown_from
+from scalelab.study.expansion import Expansion, ReachedFunction, grown_from, meant
 from scalelab.study.isoflop import Profiles
 from scalelab.study.messages import join_keys, one_line
 from scalelab.study.model import MAX_TRIALS, Study
@@ -96,7 +96,7 @@ def expand(
     refit = plan.refit(tuple(trials.values()))
     datasets = {dataset_key(opened.ref): opened for opened in plan.opened.values()}
     rest = (tuple(plan.skipped), merged, files, tuple(plan.sweeps), refit)
-    return grown_from(Expansion(tuple(trials.values()), datasets, *rest), reached)
+    return grown_from(meant(study, Expansion(tuple(trials.values()), datasets, *rest)), reached)
 
 
 def _open(study: Study, resolved: ResolvedStudy, params: Params) -> OpenDataset:

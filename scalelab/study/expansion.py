@@ -10,7 +10,7 @@ from pydantic import Field
 from scalelab.errors import StudyError
 from scalelab.reached import Reached
 from scalelab.records import Direction, Frozen, Trial
-from scalelab.study.model import MAX_TRIALS
+from scalelab.study.model import MAX_TRIALS, Study
 from scalelab.study.opened import Opened, dataset_key
 from scalelab.study.refit import Refit
 from scalelab.study.sweeps import STATES, Sweep
@@ -134,6 +134,32 @@ class Expansion:
         """Returns how far the refit is, in a line; empty where the study has none."""
         candidates = self.trials[: len(self.trials) - len(self.refitted)]
         return self.refit.said(candidates, reached) if self.refit else ""
+
+
+def meant(study: Study, expansion: Expansion) -> Expansion:
+    """Returns the trials that a study lists, in that order; all that its space gives where it lists none.
+
+    Args:
+        study: The study.
+        expansion: What its space gives.
+
+    Raises:
+        StudyError: It lists one that its space does not give.
+    """
+    if study.trials is None:
+        return expansion
+    there = {trial.id: trial for trial in expansion.trials}
+    lost = [name for name in study.trials if name not in there]
+    if lost:
+        more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
+        raise StudyError(
+            f"{study.source}: trials: its space does not give {lost[0]!r}{more}: the file, its data or a "
+            "component changed since they were listed; choose them again"
+        )
+    trials = tuple(there[name] for name in study.trials)
+    used = {dataset_key(trial.dataset) for trial in trials}
+    datasets = {key: opened for key, opened in expansion.datasets.items() if key in used}
+    return replace(expansion, trials=trials, datasets=datasets, skipped=(), merged=0)
 
 
 def grown_from(expansion: Expansion, reached: ReachedFunction | None) -> Expansion:

@@ -47,6 +47,12 @@ def check_name(value: str) -> str:
     return value
 
 
+def _id(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{16}", value):
+        raise ValueError("must be the id of a trial, 16 hexadecimal digits; plan --json shows them")
+    return value
+
+
 def _space(value: Any) -> Literal["default"] | dict[str, Dimension]:
     if value == "default":
         return "default"
@@ -89,6 +95,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _OF_SCHEDULE = {"schedule", "final_lr", "warmup", "cooldown"}
+TrialId = Annotated[str, AfterValidator(_id)]
 DataSize = Annotated[int | float | Literal["all"], PlainValidator(_size)]
 
 
@@ -314,6 +321,9 @@ class Study(Frozen):
     sampling: Sampling = Sampling()
     refit: Refit | None = Field(None, description="how the best design is trained again")
     command: CommandEntry | None = Field(None, description="what trains the trials, in place of components")
+    trials: Annotated[tuple[TrialId, ...], AfterValidator(_distinct)] | None = Field(
+        None, min_length=1, max_length=MAX_TRIALS, description="the ids of those that are meant; default all"
+    )
 
     _text: str = PrivateAttr("")
     _path: Path | None = PrivateAttr(None)
@@ -332,6 +342,9 @@ class Study(Frozen):
         if self.refit is not None and (self.sampling.method == "isoflop" or len(self.data.sizes) > 1):
             what = "isoflop sampling compares" if len(self.data.sizes) == 1 else "several data.sizes compare"
             raise located(f"refit: {what} sizes; one size is what a best design is chosen at")
+        if self.trials is not None and (self.refit is not None or any(one.tune for one in self.optimizers)):
+            what = "tune" if self.refit is None else "[refit]"
+            raise located(f"trials: goes not with {what}, which asks for trials by what others gave")
         return self
 
     def _check_training(self, index: int, optimizer: OptimizerEntry) -> None:

@@ -78,3 +78,8 @@ def test_an_answer_that_needs_sizes_is_not_given_another_seed():
 def test_a_command_has_no_sizes_that_are_known():
     assert "store keeps no study" in more_runs("no study")
     assert "of a command's parameters" in more_runs('name = "x"\n[command]\nrun = ["python", "a.py"]\n')
+
+
+def test_a_study_that_lists_its_trials_cannot_grow():
+    listed = 'trials = ["5a4218baaaa3715b"]\n' + STUDY
+    assert "lists its trials" in more_runs(listed)

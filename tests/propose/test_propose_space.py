@@ -100,6 +100,8 @@ def test_a_components_own_space_is_written_out(tmp_path):
         "width": Doubling(32, 64), "depth": Int(1, 4), "norm": Choice(("layer", "batch"))
     }  # fmt: skip
     assert found.n_trials < len(expand(study, CATALOG).trials)
+    listed = parse_study(f'trials = ["{"0" * 16}"]\n{study.text}', "toy", CATALOG)
+    assert narrow(listed, [limit("width", 32, 64)], tmp_path / "next.toml", CATALOG) == found
 
 
 def test_nothing_to_narrow_is_one_line(tmp_path):

@@ -164,8 +164,8 @@ def _split(own: FamilyOptimum) -> _Answer:
 def _beside(designs: pd.DataFrame, first: Family, second: Family) -> pd.DataFrame:
     """Returns the designs that the comparison of two families needs.
 
-    Those of the families that they are compared among, by whose order refits are seeded: the answer is that of
-    `analyze` to the last digit. Of more than are compared pair by pair it needs the two alone.
+    Those of the families that they are compared among, by whose order refits are seeded: the answer is that
+    of `analyze` to the last digit. Of more than are compared pair by pair it needs the two alone.
     """
     held = 1 if first.architecture == second.architecture else 2
     group = [
