@@ -11,7 +11,7 @@ from scalelab.amounts import amount
 from scalelab.analysis.families.chosen import NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.api.filters import finished_runs
-from scalelab.api.proposals import refuse_existing
+from scalelab.api.proposals import new_file
 from scalelab.api.source import installed, law_named, opened, scale_table
 from scalelab.errors import InputError, StudyError
 from scalelab.propose.next import considered, next_name, study_of_run
@@ -102,7 +102,7 @@ def write_next(
         InputError: There is no run to write, or the file exists or cannot be written.
         StudyError: Such a run cannot be written as a study of its own.
     """
-    refuse_existing(Path(path))
+    new_file(Path(path))
     if not found.runs or not found.runs[0].trial:
         reason = found.end if not found.runs else "a table of candidates says no study that could train them"
         raise InputError(f"{path} was not written: {reason}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalelab.api.proposals import refuse_existing
+from scalelab.api.proposals import new_file
 from scalelab.api.source import installed, opened
 from scalelab.errors import InputError, ScalelabError
 from scalelab.study.write import write_study
@@ -152,7 +152,7 @@ def propose_network(
     from scalelab.propose.budget import known_run
     from scalelab.propose.latency import study_of
 
-    refuse_existing(path)
+    new_file(path)
     best = advice.candidates.iloc[0]
     own = runs[runs["architecture"] == best["architecture"]]
     ranked = own.sort_values("objective", ascending=advice.direction == "minimize")

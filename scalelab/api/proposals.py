@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.api.source import installed, opened
 from scalelab.errors import InputError
-from scalelab.study.write import write_study
+from scalelab.study.write import make_folder, write_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from scalelab.study import Study
 
 
-def refuse_existing(path: Path) -> None:
-    """Makes sure that a proposal overwrites nothing.
+def new_file(path: Path) -> None:
+    """Makes sure that a proposal overwrites nothing, and makes its folder, from which locations are taken.
 
     Raises:
-        InputError: The file already exists.
+        InputError: The file already exists, or there can be no such folder.
     """
     if path.exists():
         raise InputError(f"{path} already exists; choose another name, or remove it first")
+    make_folder(path)
 
 
 def propose_run(
@@ -57,7 +58,7 @@ def propose_run(
             for one step.
         StudyError: The study does not name the run's components, or the size cannot be reached.
     """
-    refuse_existing(path)
+    new_file(path)
     proposal = proposal_of(advice, runs, store, path, study_file=study_file, catalog=catalog)
     write_study(path, proposal.text)
     return proposal
@@ -132,7 +133,7 @@ def study_to_narrow(
     from scalelab.propose.space import stored_study
     from scalelab.study.resolve import resolve
 
-    refuse_existing(path)
+    new_file(path)
     known = stored_study(opened(store), study, path.absolute().parent, study_file)
     if known is not None:
         resolve(known, catalog)
@@ -157,7 +158,7 @@ def propose_space(
     """
     from scalelab.propose.space import Limit, narrow
 
-    refuse_existing(path)
+    new_file(path)
     if study is None:
         raise InputError(
             f"{path} was not written: imported runs have no study that a smaller space could be written "

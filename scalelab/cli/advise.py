@@ -52,13 +52,13 @@ def advise(
     how to split compute between size and training, the advice follows their compute-efficient frontier.
     """
     import scalelab
-    from scalelab.api.proposals import refuse_existing
+    from scalelab.api.proposals import new_file
     from scalelab.report.outcomes import meaning
 
     if source is not None and write is None:
         raise InputError("--from goes with --write: it says where the new study's settings come from")
     if write is not None:
-        refuse_existing(write)
+        new_file(write)
     if (budget is None) == (max_latency is None):
         raise InputError("give either --budget FLOPS or --max-latency TIME with --device TARGET")
     only = filters_of(study, dataset, architecture, optimizer, where, on, charge)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,26 @@ def write_study(path: Path, text: str) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
+    with _named(path):
         path.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder of a study file, where it is missing.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Ends what goes wrong in one line that names the file."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"the study cannot be written to {path}: {error.strerror or error}") from error
 

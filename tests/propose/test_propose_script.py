@@ -67,6 +67,9 @@ def test_another_folder_of_the_file_is_another_way_to_the_script(made, tmp_path)
         advice, runs, made / "x.duckdb", tmp_path / "next.toml", study_file=made / "study.toml"
     )
     assert (tmp_path / scalelab.load_study(proposal.path).command.folder / "train.py").exists()
+    deep = tmp_path / "deep" / "er" / "next.toml"
+    scalelab.propose_run(advice, runs, made / "x.duckdb", deep, study_file=made / "study.toml")
+    assert scalelab.plan_study(deep).trials
     with pytest.raises(InputError, match=r"command: nothing says when|files|there is no folder|--from"):
         scalelab.propose_run(advice, runs, made / "x.duckdb", tmp_path / "deep" / "next.toml")
 
