@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from scalelab.amounts import amount
-from scalelab.analysis.families.chosen import NextRuns, Question, Step
+from scalelab.analysis.families.chosen import NextRun, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.api.filters import finished_runs
 from scalelab.api.proposals import new_file
 from scalelab.api.source import installed, law_named, opened, scale_table
 from scalelab.errors import InputError, StudyError
-from scalelab.propose.next import considered, next_name, study_of_run
+from scalelab.propose.next import considered, next_name, study_of_runs
 from scalelab.study.write import write_study
 
 if TYPE_CHECKING:
@@ -90,24 +90,26 @@ def next_runs(
 def write_next(
     found: NextRuns, study: Study | Path | str, path: Path | str, *, catalog: Catalog | None = None
 ) -> None:
-    """Writes the first of the chosen runs as a study that `run` takes, with the id that it has in its study.
+    """Writes the chosen runs, all of them and no other, as a study that `run` takes.
+
+    They have the ids that they have in their study, and what it says of learning rates and settings.
 
     Args:
         found: What was chosen.
-        study: The study that it was chosen from.
+        study: The study that they were chosen from.
         path: Where to write; nothing is overwritten.
         catalog: The plugins; the installed ones by default.
 
     Raises:
         InputError: There is no run to write, or the file exists or cannot be written.
-        StudyError: Such a run cannot be written as a study of its own.
+        StudyError: The study is another one than they were chosen from.
     """
     new_file(Path(path))
     if not found.runs or not found.runs[0].trial:
         reason = found.end if not found.runs else "a table of candidates says no study that could train them"
         raise InputError(f"{path} was not written: {reason}")
     loop = _Loop.of(study, None, {"catalog": catalog})
-    write_study(Path(path), loop.text(found.runs[0].trial, Path(path)))
+    write_study(Path(path), _heading(found, loop.name) + loop.text(found.runs, Path(path)))
 
 
 def make_next(
@@ -148,7 +150,7 @@ def make_next(
     while found.runs and not any(one.doubt for one in found.known):
         first = found.runs[0]
         path = loop.beside / "next.toml"
-        one = parse_study(loop.text(first.trial, path), path, loop.catalog)
+        one = parse_study(loop.text([first], path), path, loop.catalog)
         summary = run_study(one, store, workers=workers, catalog=loop.catalog, on_event=on_event)
         if not summary.complete or summary.failed:
             reason = next(iter(summary.failed.values()), "it was interrupted")
@@ -225,11 +227,25 @@ class _Loop:
         own = None if self.study is None else self.study.path
         return (own.parent if own else Path()).absolute()
 
-    def text(self, trial: str, path: Path) -> str:
-        """Returns the study file of one of the trials."""
-        if self.study is None or trial not in self.trials:
-            raise StudyError(f"study {self.name!r} has no run {trial}; choose again")
-        return study_of_run(self.trials[trial], self.study, path, self.catalog)
+    def text(self, runs: Sequence[NextRun], path: Path) -> str:
+        """Returns the study file of some of the trials."""
+        lost = [one.trial for one in runs if one.trial not in self.trials]
+        if self.study is None or lost:
+            raise StudyError(f"study {self.name!r} has no run {', '.join(lost)}; choose again")
+        return study_of_runs([self.trials[one.trial] for one in runs], self.study, path, self.catalog)
+
+
+def _heading(found: NextRuns, study: str) -> str:
+    """Returns the comment of a file that says its runs, in the order in which they were chosen."""
+    from scalelab.report.names import family_names
+
+    name = family_names([one.family for one in found.known])
+    lines = [f"Runs of {study}, chosen by scalelab next to know {found.question}: {found.spent:.3g} FLOPs."]
+    for one in found.runs:
+        scales = ", ".join(f"{axis} = {value:.6g}" for axis, value in one.at.items())
+        kind = ", another seed" if one.repeat else ""
+        lines.append(f"{one.trial}: {name(one.family)}, {scales}{kind}, {one.train_flops:.3g} FLOPs")
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _axes(pool: pd.DataFrame) -> list[str]:

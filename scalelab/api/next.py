@@ -12,6 +12,7 @@ from scalelab.api.proposals import proposal_of
 from scalelab.api.source import opened
 from scalelab.errors import ScalelabError
 from scalelab.propose.budget import Proposal
+from scalelab.propose.next import SUFFIX
 from scalelab.report.sections.answer import NextStudy
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def _next(one: Ahead, analysis: Analysis, store: Store, catalog: Catalog | None,
 def _more(one: Ahead, refusal: Refusal, analysis: Analysis, store: Store) -> NextStudy:
     from scalelab.propose.more import more_runs
 
-    studies = [study for study in store.stored_studies(trial_id=one.best[0].trial) if study.text]
+    known = {study.name: study for study in store.stored_studies() if study.text}
+    found = [study for study in store.stored_studies(trial_id=one.best[0].trial) if study.text]
+    # Runs that were chosen for a study are more of that study.
+    studies = [known.get(study.name.removesuffix(SUFFIX), study) for study in found]
     if not studies:
         return NextStudy(reason="the store keeps no study of these runs that could be made longer")
     runs = store.runs(studies[-1].name)

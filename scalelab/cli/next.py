@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scalelab.amounts import amount
+from scalelab.amounts import amount, counted
 from scalelab.cli import options as opt
 from scalelab.cli.context import pairs, print_json, say, tell
 from scalelab.errors import InputError
@@ -40,8 +40,8 @@ def next_(
 ) -> None:
     """Choose the runs of a study that narrow the interval of an answer most for their FLOPs.
 
-    Shows the width of the interval now, what each run costs and the width to expect after it. The first run
-    can be written as a study; with --auto they are made one after the other, each chosen by what came.
+    Shows the width of the interval now, what each run costs and the width to expect after it. The runs can
+    be written as a study; with --auto they are made one after the other, each chosen by what came.
     """
     import scalelab
     from scalelab.report.sections.next_runs import made_table, next_tables
@@ -96,4 +96,5 @@ def _say_next(found: NextRuns, study: str, store: Path, write: Path | None) -> N
             say(f"{' '.join(one.family)}: {one.doubt}")
     tell(found.end)
     if write is not None:
+        tell(f"{write} has {counted(len(found.runs), 'runs')} and no other: {found.spent:.3g} FLOPs")
         tell(f"next: scalelab run {write} --store {store}, then scalelab next {study} again")

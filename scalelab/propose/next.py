@@ -1,16 +1,20 @@
-"""The runs of a study that may be made next, and the study file of one that is to be."""
+"""The runs of a study that may be made next, and the study file of those that are to be."""
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import StudyError
-from scalelab.propose.budget import run_values, written
-from scalelab.propose.script import script_text
+from scalelab.params import locations
+from scalelab.propose.budget import located, written
+from scalelab.propose.script import command_folder
 from scalelab.records import Trial
-from scalelab.study import Study, parse_study
-from scalelab.study.command import expand_command
+from scalelab.study import Study
+from scalelab.study.resolve import resolve
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -26,11 +30,14 @@ _LONGEST = 100
 def considered(study: Study) -> Study:
     """Returns a study with more of its own space: draws go on where they ended, and there is one more seed.
 
-    A grid has the points that it has. Trials that the study has anyway keep their ids.
+    A grid has the points that it has. Trials that the study has anyway keep their ids. A study that lists its
+    trials has no others.
 
     Args:
         study: The study.
     """
+    if study.trials is not None:
+        return study
     more: dict[str, object] = {"seeds": (*study.seeds, max(study.seeds) + 1)}
     sampling = study.sampling
     if sampling.method in ("random", "sobol") and sampling.n is not None:
@@ -44,29 +51,49 @@ def next_name(name: str) -> str:
     return name if name.endswith(SUFFIX) else f"{name[: _LONGEST - len(SUFFIX)]}{SUFFIX}"
 
 
-def study_of_run(trial: Trial, study: Study, path: Path, catalog: Catalog) -> str:
-    """Returns the text of a study of one run, which has the id that it has in the study that it is of.
+def study_of_runs(chosen: Sequence[Trial], study: Study, path: Path, catalog: Catalog) -> str:
+    """Returns the text of a study of some of a study's runs, which have the ids that they have there.
+
+    It has the study's own space, rules and settings, and lists the runs.
 
     Args:
-        trial: The run.
+        chosen: The runs, trials of what `considered` returns.
         study: The study.
         path: Where the file will stand; relative locations are taken from there.
         catalog: The plugins.
 
     Raises:
-        StudyError: Such a run cannot be written as a study of its own.
+        StudyError: The text of the study does not say these runs.
         InputError: A location of the study is not there.
     """
-    head = {"name": next_name(study.name), "description": f"A run of {study.name}, chosen by scalelab next"}
-    if trial.script is not None:
-        text = script_text(study, trial, trial.architecture.params, head, path)
-        trials = expand_command(parse_study(text, path)).trials
+    if not study.text:
+        raise StudyError(f"{study.source}: it was made without a file; write one, and choose from that")
+    values = tomllib.loads(study.text) | {
+        "name": next_name(study.name),
+        "description": f"{len(chosen)} of the runs of {study.name}, chosen by scalelab next",
+        "seeds": sorted({trial.seed for trial in chosen}),
+        "trials": [trial.id for trial in chosen],
+    }
+    if "sampling" in values:
+        values["sampling"]["n"] = considered(study).sampling.n
+    script = chosen[0].script
+    if script is not None:
+        values["command"] |= {"name": script.name, "folder": command_folder(study, path)}
     else:
-        text, expansion = written(run_values(trial, study, path, catalog) | head, study, path, catalog)
-        trials = expansion.trials
-    if [one.id for one in trials] != [trial.id]:
-        raise StudyError(
-            f"{study.source}: run {trial.id} cannot be written as a study of its own: something in it "
-            "depends on the rest of the study; run the study itself"
-        )
-    return text
+        options = values["dataset"].get("options", {})
+        values["dataset"]["options"] = {**options, **located(study, path, catalog)}
+        _move_files(values, study, path, catalog)
+    return written(values, study, path, catalog)[0]
+
+
+def _move_files(values: dict[str, Any], study: Study, path: Path, catalog: Catalog) -> None:
+    """Names files among the options of networks, optimizers and trainer from where the new file stands."""
+    beside = (study.path.parent if study.path else Path()).absolute()
+    for own in resolve(study, catalog).with_files:
+        kind, index = str(own.key[0]), int(own.key[1]) if len(own.key) > 1 else 0
+        tables = values[kind] if isinstance(values[kind], list) else [values[kind]]
+        for name in locations(own.component.params) & own.options.keys():
+            given = str(own.options[name])
+            if not (Path(given).is_absolute() or given.startswith("~")):
+                moved = Path(os.path.relpath(beside / given, path.absolute().parent)).as_posix()
+                tables[index]["options"][name] = moved

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 import scalelab
+from scalelab.analysis.estimate import Refusal
 from scalelab.errors import FitError, InputError, StudyError
-from scalelab.propose.next import considered, next_name, study_of_run
-from scalelab.study import parse_study
+from scalelab.propose.next import considered, next_name, study_of_runs
+from scalelab.store.answers import StoredStudy
+from scalelab.study import expand, parse_study
 from scalelab.study.command import expand_command
 
 SCRIPT = """
@@ -28,6 +32,7 @@ axes = { n_params = "n", n_examples = "d" }
 space = { n = [10000, 30000, 100000, 300000], d = [1000, 3000, 10000, 30000] }
 """
 TARGET = {"n_params": "1e6", "n_examples": 1e5}
+NOBODY = "0" * 16
 
 
 @pytest.fixture
@@ -56,17 +61,74 @@ def test_before_any_run_the_cheapest_open_the_study(study, tmp_path):
     assert found.known[0].refusal
 
 
-def test_the_first_run_is_written_with_the_id_that_it_has_in_its_study(study, tmp_path):
-    found = scalelab.next_runs(study, tmp_path / "s.duckdb", 1e12, target=TARGET, most=1)
-    written = tmp_path / "next.toml"
+def test_the_runs_are_written_with_the_ids_that_they_have_in_their_study(study, tmp_path):
+    found = scalelab.next_runs(study, tmp_path / "s.duckdb", 1e12, target=TARGET, most=6)
+    written = tmp_path / "sub" / "next.toml"
     scalelab.write_next(found, study, written)
-    one = parse_study(written.read_text(encoding="utf-8"), written)
-    own = {trial.id for trial in expand_command(scalelab.load_study(study)).trials}
-    assert [trial.id for trial in expand_command(one).trials] == [found.runs[0].trial]
-    assert found.runs[0].trial in own
-    assert one.name == "sim-next"
+    batch = parse_study(written.read_text(encoding="utf-8"), written)
+    own = {trial.id for trial in expand_command(considered(scalelab.load_study(study))).trials}
+    planned = scalelab.plan_study(batch).trials
+    assert [one.trial.id for one in planned] == [one.trial for one in found.runs]
+    assert own.issuperset(one.trial for one in found.runs)
+    # Sizes, data and seeds of the six are no product.
+    axes = {key: {one.at[key] for one in found.runs} for key in found.runs[0].at}
+    assert len(axes["n_params"]) * len(axes["n_examples"]) > len(
+        {tuple(one.at.values()) for one in found.runs}
+    )
+    assert batch.name == "sim-next"
     with pytest.raises(InputError, match="exists"):
         scalelab.write_next(found, study, written)
+
+
+def test_a_batch_of_drawn_runs_goes_back_and_forth(study, tmp_path):
+    text = STUDY.replace("[1000, 3000, 10000, 30000]", '{ type = "int", low = 1000, high = 30000 }')
+    study.write_text(text + '\n[sampling]\nmethod = "sobol"\nn = 8\n', encoding="utf-8")
+    store = tmp_path / "s.duckdb"
+    assert scalelab.run_study(study, store).done == 8
+    asked = {"target": TARGET, "most": 4}
+    found = scalelab.next_runs(study, store, 1e12, **asked)
+    scalelab.write_next(found, study, tmp_path / "next.toml")
+    assert scalelab.run_study(tmp_path / "next.toml", store).done == len(found.runs) > 1
+    again = scalelab.next_runs(study, store, 1e12, **asked)
+    assert again.known[0].n_runs == 8 + len(found.runs)
+    assert not {one.trial for one in found.runs} & {one.trial for one in again.runs}
+    done = scalelab.next_runs(tmp_path / "next.toml", store, 1e12, **asked)
+    assert (done.n_candidates, done.runs) == (0, ())
+
+
+NETWORKS = """
+name = "ecg"
+[dataset]
+name = "synthetic-ecg"
+options = { n_train = 40 }
+[data]
+sizes = [10, 20, 40]
+[[architecture]]
+name = "convnext1d"
+space = { width = [4, 8, 16] }
+[[optimizer]]
+name = "adamw"
+options = { lr = { at = 2e-3, scale = "width", power = -0.5, reference = 16 } }
+[training]
+length = { epochs = 1 }
+"""
+
+
+def test_a_batch_of_networks_keeps_the_rule_of_its_rates(tmp_path):
+    study = tmp_path / "ecg.toml"
+    study.write_text(NETWORKS, encoding="utf-8")
+    asked = {"target": {"n_params": 1e6, "n_examples": 1000}, "most": 5}
+    found = scalelab.next_runs(study, tmp_path / "s.duckdb", 1e12, **asked)
+    scalelab.write_next(found, study, tmp_path / "next.toml")
+    batch = scalelab.load_study(tmp_path / "next.toml")
+    assert batch.optimizers == scalelab.load_study(study).optimizers
+    trials = expand(batch, scalelab.load_plugins()).trials
+    assert [trial.id for trial in trials] == [one.trial for one in found.runs]
+    assert all(
+        trial.optimizer.params["lr"]
+        == pytest.approx(2e-3 * (trial.architecture.params["width"] / 16) ** -0.5)
+        for trial in trials
+    )
 
 
 def test_the_loop_makes_runs_within_the_budget(study, tmp_path):
@@ -155,9 +217,33 @@ def test_draws_go_on_and_a_seed_is_added():
     assert len(next_name("a" * 100)) == 100
 
 
-def test_a_run_that_is_no_study_of_its_own_is_refused(study, tmp_path, monkeypatch):
+def test_runs_that_the_study_does_not_have_are_refused(study, tmp_path):
     loaded = scalelab.load_study(study)
     trial = expand_command(loaded).trials[0]
-    other = trial.model_copy(update={"seed": 7, "n_examples": 5})
-    with pytest.raises(StudyError, match="depends on the rest"):
-        study_of_run(other, loaded, tmp_path / "next.toml", scalelab.load_plugins(select=""))
+    other = expand_command(parse_study(STUDY.replace("[10000", "[20000"), study)).trials[0]
+    catalog = scalelab.load_plugins(select="")
+    with pytest.raises(StudyError, match=f"does not give '{other.id}'"):
+        study_of_runs([trial, other], loaded, tmp_path / "next.toml", catalog)
+    with pytest.raises(StudyError, match="made without a file"):
+        study_of_runs([trial], loaded.read_from("", "sim"), tmp_path / "next.toml", catalog)
+
+
+def test_the_study_that_runs_were_chosen_for_is_the_one_that_grows():
+    """The best run may be a chosen one, of a study that lists its trials."""
+
+    class Kept:
+        def stored_studies(self, *, trial_id=None):
+            whole = StoredStudy("ecg", NETWORKS, None)
+            listed = NETWORKS.replace('"ecg"', f'"ecg-next"\ntrials = ["{NOBODY}"]')
+            chosen = StoredStudy("ecg-next", listed, None)
+            return [whole, chosen] if trial_id is None else [chosen]
+
+        def runs(self, study):
+            assert study == "ecg"
+            return table
+
+    table = pd.DataFrame({"architecture": ["convnext1d"] * 2, "status": "done", "architecture_width": [4, 8]})
+    ahead = SimpleNamespace(dataset="d", answer=Refusal({}, "too few"), best=[SimpleNamespace(trial=NOBODY)])
+    found = scalelab.next_studies(SimpleNamespace(ahead=[ahead], runs=table), Kept())["d"]
+    assert found.grown == "ecg"
+    assert parse_study(found.text).trials is None

@@ -41,10 +41,12 @@ def test_it_shows_what_is_known_and_what_to_run(scalelab_command, asked):
 
 def test_run_next_run_is_a_loop(scalelab_command, asked, tmp_path):
     written = tmp_path / "next.toml"
-    assert scalelab_command(*asked, *TARGET, "--write", written).code == 0
+    code, out, _ = scalelab_command(*asked, *TARGET, "--most", 3, "--write", written)
+    assert code == 0
+    assert "next.toml has 3 runs and no other: 3e+08 FLOPs" in out
     assert scalelab_command("run", written, "--store", asked[3], "--workers", 0).code == 0
     document = json.loads(scalelab_command(*asked, *TARGET, "--json").out)
-    assert document["next"]["known"][0]["n_runs"] == 1
+    assert document["next"]["known"][0]["n_runs"] == 3
     assert document["made"] == []
 
 

@@ -132,6 +132,11 @@ class NextRuns:
         return None if None in widths else max(filter(None, widths), default=None)
 
     @property
+    def spent(self) -> float:
+        """FLOPs that the runs cost together."""
+        return sum(one.train_flops for one in self.runs)
+
+    @property
     def reached(self) -> bool:
         """Whether the intervals are as narrow as was asked."""
         return self.stop_width is not None and self.width is not None and self.width <= self.stop_width
