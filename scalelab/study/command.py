@@ -144,9 +144,19 @@ def expand_command(study: Study) -> Expansion:
     points = _points(study, command)
     if len(points.points) * len(study.seeds) > MAX_TRIALS:
         raise StudyError(f"{study.source}: more than {MAX_TRIALS:,} trials; take fewer points or seeds")
+    script = Script(
+        name=command.name,
+        command=(Path(command.run[0]).name, *command.run[1:]),
+        version=command.version,
+        files=files,
+        axes=axes_of(command),
+    )
     trials: dict[str, Trial] = {}
     for point in points.points:
-        for trial in _trials(study, command, files, {**command.options, **point.architecture}):
+        params = {**command.options, **point.architecture}
+        axes = axes_at(script.axes, params, f"{study.source}: command")
+        for seed in study.seeds:
+            trial = script_trial(script, params, axes, seed)
             trials.setdefault(trial.id, trial)
     place = Place(
         folder=str(folder),
@@ -212,21 +222,6 @@ def _points(study: Study, command: CommandEntry) -> Points:
 
 def _builds_nothing(*_: object) -> Any:
     raise AssertionError("a command trains by itself")
-
-
-def _trials(
-    study: Study, command: CommandEntry, files: dict[str, str], params: dict[str, Any]
-) -> Iterator[Trial]:
-    axes = axes_at(axes_of(command), params, f"{study.source}: command")
-    script = Script(
-        name=command.name,
-        command=(Path(command.run[0]).name, *command.run[1:]),
-        version=command.version,
-        files=files,
-        axes=axes_of(command),
-    )
-    for seed in study.seeds:
-        yield script_trial(script, params, axes, seed)
 
 
 def script_trial(script: Script, params: dict[str, Any], axes: Mapping[str, Any], seed: int) -> Trial:
