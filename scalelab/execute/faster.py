@@ -8,21 +8,19 @@ cache, so that `run` decides as `plan` said, and for another store as for the fi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalelab.cache import cache_dir
 from scalelab.errors import InputError
 from scalelab.execute.jobs import Job
+from scalelab.execute.kept import keep, place
 from scalelab.execute.timing import Times, time_jobs
 from scalelab.measure.machine import cpu_name
 from scalelab.records import DEFAULT_TRAINER, Trial, canonical_json
@@ -137,7 +135,8 @@ def _known(
     Raises:
         InputError: A network cannot be timed, or could not within the last hour.
     """
-    path = _path(trials, job_of(trials[0]))
+    ids, crew = sorted(trial.id for trial in trials), job_of(trials[0]).crew
+    path = place("faster", ids, crew.model_dump(mode="json"), cpu_name(), version("torch"))
     with contextlib.suppress(OSError, ValueError, TypeError):
         kept = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(kept, str) and 0 <= time.time() - path.stat().st_mtime < FAILED_FOR:
@@ -149,17 +148,11 @@ def _known(
     try:
         times = time_jobs(jobs, SECONDS, SILENCE)
     except InputError as error:
-        _keep(path, str(error))
+        keep(path, str(error))
         raise
     ratio = _seconds(chosen, times, "bf16") / _seconds(chosen, times, "fp32")
-    _keep(path, ratio)
+    keep(path, ratio)
     return ratio
-
-
-def _keep(path: Path, found: float | str) -> None:
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _seconds(chosen: Sequence[Sample], times: Times, precision: Precision) -> float:
@@ -170,10 +163,3 @@ def _seconds(chosen: Sequence[Sample], times: Times, precision: Precision) -> fl
         step = float(np.quantile([look for timed in found for look in timed.looks], 0.25))
         total += sample.lengths * found[0].n_steps * step
     return total
-
-
-def _path(trials: Sequence[Trial], job: Job) -> Path:
-    """Returns where it is kept what was found for these trials, by such a crew on such a machine."""
-    ids = sorted(trial.id for trial in trials)
-    asked = canonical_json([ids, job.crew.model_dump(mode="json"), cpu_name(), version("torch")])
-    return cache_dir() / "faster" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scalelab.cache import cache_dir
 from scalelab.execute.crew import Crew
-from scalelab.records import canonical_json
+from scalelab.execute.kept import keep, place
 
 Forecast = tuple[float, float]
 """The least and the most seconds that a plan gave."""
@@ -18,10 +15,7 @@ Forecast = tuple[float, float]
 
 def remember(forecast: Forecast, trial_ids: Iterable[str], crew: Crew) -> None:
     """Keeps a forecast in the cache; where that cannot be written there will be none."""
-    path = _path(trial_ids, crew)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(forecast), encoding="utf-8")
+    keep(_path(trial_ids, crew), forecast)
 
 
 def recall(trial_ids: Iterable[str], crew: Crew) -> Forecast | None:
@@ -34,5 +28,4 @@ def recall(trial_ids: Iterable[str], crew: Crew) -> Forecast | None:
 
 
 def _path(trial_ids: Iterable[str], crew: Crew) -> Path:
-    asked = canonical_json([sorted(trial_ids), crew.model_dump(mode="json")])
-    return cache_dir() / "plans" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    return place("plans", sorted(trial_ids), crew.model_dump(mode="json"))
