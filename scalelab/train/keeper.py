@@ -154,11 +154,6 @@ class Keeper:
             resumed_from=self._resumed_from,
         )
 
-    def best_objective(self) -> float | None:
-        """Returns the best objective of the curve so far."""
-        best = best_point(self.curve, self.objective, self.direction)
-        return objective_at(best, self.objective) if best else None
-
     def seconds(self) -> float:
         """Returns the time in the run so far, that before a resume included."""
         return time.perf_counter() - self._began

@@ -196,7 +196,7 @@ class _Run:
                 now = time.perf_counter()
             if on_progress is not None and math.isfinite(train_loss):
                 rate = (step - reported_step) * self.options.batch_size / (now - reported)
-                on_progress(Progress(step, self.n_steps, train_loss, self.keeper.best_objective(), rate))
+                on_progress(Progress(step, self.n_steps, train_loss, rate))
                 reported, reported_step = now, step
             if now - saved >= self.checkpoint_seconds and step < self.n_steps:
                 self.save(step)

@@ -13,7 +13,6 @@ class Progress:
         step: Optimizer steps taken.
         n_steps: Optimizer steps there will be.
         loss: Mean training loss since the last validation, where it is known.
-        objective: The best objective so far, `None` before the first validation.
         examples_per_second: Training examples per second since the last report, validation included, where
             that is known.
     """
@@ -21,5 +20,4 @@ class Progress:
     step: int
     n_steps: int
     loss: float | None
-    objective: float | None = None
     examples_per_second: float | None = None

@@ -262,9 +262,8 @@ class _Frame:
             return
         rate = self.seen_after(step - self.told_step) / max(now - self.told, 1e-9)
         self.told, self.told_step = now, step
-        best = self.keeper.best_objective() if "keeper" in self.__dict__ else None
         loss = None if train_loss is None or not math.isfinite(train_loss) else float(train_loss)
-        self.on_progress(Progress(step, self.n_steps, loss, best, rate))
+        self.on_progress(Progress(step, self.n_steps, loss, rate))
 
     def should_stop(self) -> bool:
         """Whether the run is to end now; once true, it stays so."""

@@ -245,7 +245,6 @@ def test_progress_counts_up_to_the_end(problem: Problem) -> None:
     problem.train(on_progress=seen.append)
     assert {8, 16, 24, 32, 40} <= {progress.step for progress in seen}
     assert seen[-1].step == seen[-1].n_steps == 40
-    assert seen[0].objective is not None
     assert all(math.isfinite(progress.loss) and progress.examples_per_second > 0 for progress in seen)
 
 
