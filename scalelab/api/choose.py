@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from scalelab.amounts import amount
-from scalelab.analysis.families.chosen import NextRun, NextRuns, Question, Step
+from scalelab.analysis.families.chosen import SETTING, NextRun, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.api.filters import finished_runs
 from scalelab.api.proposals import new_file
@@ -214,12 +215,18 @@ class _Loop:
         pool = self.pool
         if runs is not None and "trial_id" in runs:
             pool = pool[~pool["trial_id"].isin(set(runs["trial_id"]))]
+            made[SETTING] = [self.settings.get(str(one), "") for one in made["first_run"]]
         missing = [axis for axis in question.at if axis not in pool]
         if missing:
             raise InputError(f"the candidates have no {missing[0]}; their axes are {', '.join(_axes(pool))}")
         own = ("level", "most", "seed")
         how: dict[str, Any] = {name: self.asked[name] for name in own if name in self.asked}  # type: ignore[literal-required]
         return choose(made, pool, question, budget=budget, stop_width=stop, **how)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What the trials have in common with those of other seeds, by id."""
+        return {name: _setting(trial) for name, trial in self.trials.items()}
 
     @property
     def beside(self) -> Path:
@@ -249,7 +256,7 @@ def _heading(found: NextRuns, study: str) -> str:
 
 
 def _axes(pool: pd.DataFrame) -> list[str]:
-    return [str(name) for name in pool if name not in (*_KINDS, "trial_id")]
+    return [str(name) for name in pool if name not in (*_KINDS, "trial_id", SETTING)]
 
 
 def _question(asked: AskedOfNext) -> Question:
@@ -339,7 +346,12 @@ def _of_script(axes: Mapping[str, float]) -> dict[str, float]:
 
 def _row(trial: Trial, axes: Mapping[str, object]) -> dict[str, object]:
     names = {kind: getattr(trial, kind).name for kind in _KINDS}
-    return {"trial_id": trial.id, **names, **axes}
+    return {"trial_id": trial.id, SETTING: _setting(trial), **names, **axes}
+
+
+def _setting(trial: Trial) -> str:
+    """Returns what trials that differ in their seeds alone have in common."""
+    return trial.model_copy(update={"seed": 0, "data_seed": 0}).id
 
 
 def _with_kinds(pool: pd.DataFrame, asked: AskedOfNext) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optima
-from scalelab.analysis.families.chosen import Known, NextRun, NextRuns, Question, relative_width
+from scalelab.analysis.families.chosen import SETTING, Known, NextRun, NextRuns, Question, relative_width
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import MOST_FAMILIES, compare_families
 from scalelab.analysis.families.prediction import forecast
@@ -29,7 +29,7 @@ from scalelab.analysis.next.belief import Belief, weighed
 from scalelab.analysis.next.choose import RATE, TO_WIDTH, opening, picks, refuse_together
 from scalelab.analysis.next.design import Aim, Design, widened
 from scalelab.analysis.runs.designs import Family, families, family_of
-from scalelab.analysis.runs.selection import GRID_AXES
+from scalelab.analysis.runs.selection import GRID_AXES, best_of_each
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 from scalelab.law import Law
@@ -69,6 +69,7 @@ def choose(
     Args:
         designs: Means over seeds, as `scalelab.analysis.runs.designs.designs` makes them; there may be none.
         candidates: Columns `dataset`, `architecture`, `optimizer`, `trial_id`, `train_flops` and the axes.
+            Those whose `SETTING` a better one of the same scale has beaten are left out.
         question: What is to be known.
         budget: FLOPs that the runs may cost together.
         stop_width: The width of the interval over the answer at which it is enough.
@@ -200,6 +201,7 @@ def _side(
     level: float,
 ) -> _Side:
     axes = tuple(question.at) if question.kind == "target" else GRID_AXES
+    rows, pool = _best(rows, pool, axes)
     table, scales = _table(rows, axes), [pool[axis].to_numpy(dtype=float) for axis in axes]
     usable = np.isfinite(scales).all(axis=0) & np.isfinite(pool["train_flops"].to_numpy(dtype=float))
     pool, columns = pool[usable], tuple(column[usable] for column in scales)
@@ -227,15 +229,28 @@ def _side(
     return _Side(known, table, pool, columns, design)
 
 
+def _best(
+    rows: pd.DataFrame | None, pool: pd.DataFrame, axes: tuple[str, ...]
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Returns the best design of each scale, as a law has it, and the candidates that repeat no other."""
+    if rows is None:
+        return None, pool
+    whole = rows[np.isfinite(rows[list(axes)].to_numpy(dtype=float)).all(axis=1)].dropna(subset=["loss"])
+    if SETTING not in whole or SETTING not in pool:
+        return best_of_each(whole, axes), pool
+    best = best_of_each(whole, axes, keep=(SETTING,))
+    beaten = set(whole[SETTING]) - set(best[SETTING]) - {""}
+    return best, pool[~pool[SETTING].isin(beaten)]
+
+
 def _table(rows: pd.DataFrame | None, axes: tuple[str, ...]) -> Table:
     """Returns the single runs of designs: what they have at an axis, and their losses."""
     if rows is None:
         return Table(axes, (np.zeros(0),) * len(axes), np.zeros(0), np.zeros(0))
-    whole = rows[np.isfinite(rows[list(axes)].to_numpy(dtype=float)).all(axis=1)]
-    losses = [np.atleast_1d(own) for own in whole["losses"]]
+    losses = [np.atleast_1d(own) for own in rows["losses"]]
     counts = [len(own) for own in losses]
     y = np.concatenate([*losses, np.zeros(0)])
-    columns = tuple(np.repeat(whole[axis].to_numpy(dtype=float), counts) for axis in axes)
+    columns = tuple(np.repeat(rows[axis].to_numpy(dtype=float), counts) for axis in axes)
     return Table(axes, columns, y, np.ones(y.size))
 
 

@@ -37,6 +37,10 @@ class Question(NamedTuple):
         return f"how {' and '.join(self.between)} compare (the compute multiplier)"
 
 
+SETTING = "_setting"
+"""Column of designs and candidates: what all but the seed of a run is; empty where it is not known."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What the runs say of one family's answer now.

@@ -164,7 +164,7 @@ def axis_points(designs: pd.DataFrame, axis: str) -> Points:
     known = _with_loss(designs).dropna(subset=[axis])
     other, held = _held(known, axis)
     rows = known if held is None else known[known[other] == held]
-    best = _best_of_each(rows, (axis,))
+    best = best_of_each(rows, (axis,))
     where = "" if held is None else f"at {symbol(other)} = {held:,.0f}"
     if len(best) < MIN_SCALES:
         raise FitError(
@@ -218,7 +218,7 @@ def _frontier_points(designs: pd.DataFrame) -> Points:
     front = front.loc[front.groupby(_budgets(front["train_flops"]))["chosen"].idxmin()]
     edges = _at_edge(known, front)
     edge = np.any(list(edges.values()), axis=0) if edges else np.zeros(len(front), dtype=bool)
-    best = _best_of_each(front[~edge], ("train_flops",))
+    best = best_of_each(front[~edge], ("train_flops",))
     left_out = int(edge.sum())
     if len(front) < MIN_SCALES:
         raise FitError(
@@ -283,7 +283,7 @@ def grid_points(designs: pd.DataFrame, axes: tuple[str, ...]) -> Points:
     """
     _recorded(designs, axes)
     rows = _with_loss(designs).dropna(subset=list(axes))
-    best = _best_of_each(rows, axes)
+    best = best_of_each(rows, axes)
     few = {name: best[name].nunique() for name in axes if best[name].nunique() < MIN_GRID}
     if few:
         counts = " and ".join(_counted(n, name) for name, n in few.items())
@@ -305,7 +305,7 @@ def _with_loss(designs: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
-def _best_of_each(rows: pd.DataFrame, axes: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
+def best_of_each(rows: pd.DataFrame, axes: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
     """Keeps the design of the lowest mean validation loss at every scale, in the order of the scales."""
     best = rows.sort_values("chosen", kind="stable").drop_duplicates(list(axes))
     beside = (*FACTS, *GRID_AXES, "epochs", "train_flops")
@@ -360,7 +360,7 @@ def training_points(designs: pd.DataFrame) -> Points:
     kind, value = max(grids, key=lambda grid: int((runs[grid[0]] == grid[1]).sum()))
     keep = ("train_flops", "unique", "passes")
     own = runs[runs[kind] == value]
-    best = _best_of_each(own, GRID_AXES, keep=keep)
+    best = best_of_each(own, GRID_AXES, keep=keep)
     if kind == "unique":
         where = f"at {value:,.0f} unique examples"
     else:

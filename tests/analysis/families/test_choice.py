@@ -7,7 +7,7 @@ import pytest
 from run_tables import grid_runs
 
 from scalelab.analysis.families.choice import choose
-from scalelab.analysis.families.chosen import Question
+from scalelab.analysis.families.chosen import SETTING, Question
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import MOST_FAMILIES, compare_families
 from scalelab.analysis.runs.designs import designs, finished_runs
@@ -59,3 +59,21 @@ def test_of_few_families_the_answer_is_that_of_the_analysis():
 def test_without_runs_of_one_the_pair_has_no_answer(first):
     table = networks(2)
     assert compared(table[table["architecture"] != first], "net00", "net01") is None
+
+
+def test_the_best_setting_of_a_scale_is_what_a_law_has_and_what_is_repeated():
+    runs = grid_runs(seeds=(0, 1), noise=0.01, optimizers=("adamw",))
+    worse = runs.assign(optimizer_lr=1e-1, loss=1.3 * runs["loss"], trial_id=runs["trial_id"] + "-worse")
+    both = designs(finished_runs(pd.concat([runs.assign(optimizer_lr=1e-3), worse])))
+    both[SETTING] = both["first_run"]
+    best = both[~both["first_run"].str.endswith("-worse")]
+    scales = ["dataset", "architecture", "optimizer", "n_params", "n_examples", "train_flops", SETTING]
+    pool = both[scales].assign(trial_id=both["first_run"])
+    question = Question("target", {"n_params": 1e8, "n_examples": 1e6})
+    found = choose(both, pool, question, budget=1e18, most=3)
+    alone = choose(best, best[scales].assign(trial_id=best["first_run"]), question, budget=1e18, most=3)
+    assert found.runs
+    assert found.runs == alone.runs
+    (known,), (known_alone,) = found.known, alone.known
+    assert (known.n_runs, known.misfit) == (known_alone.n_runs, known_alone.misfit)
+    assert not any(one.trial.endswith("-worse") for one in found.runs)
