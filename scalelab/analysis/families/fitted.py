@@ -93,6 +93,21 @@ class Fitted:
         rows = self.points.rows[list(self.axes)].prod(axis=1)
         return math.prod(at[axis] for axis in self.axes) / float(rows.max())
 
+    def lopsided(self, at: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Returns the axes of several along which a scale lies further beyond the points than these span.
+
+        Together the axes may lie within reach of a backtest where one alone does not: an optimum of much data
+        for a small network.
+
+        Returns:
+            By axis, how many times the scale lies beyond the points, and how many times these span.
+        """
+        if len(self.axes) < 2:
+            return {}
+        columns = {axis: self.points.rows[axis].to_numpy(dtype=float) for axis in self.axes}
+        both = {axis: (at[axis] / x.max(), x.max() / x.min()) for axis, x in columns.items()}
+        return {axis: (times, span) for axis, (times, span) in both.items() if times > span * SAME}
+
     def reaches_too_far(self, at: Mapping[str, float]) -> tuple[str, ...]:
         """Returns sentences where a scale lies beyond what any backtest reached, or below the points."""
         under = {axis: self.points.below(axis, at[axis]) for axis in self.axes}
@@ -110,6 +125,10 @@ class Fitted:
                 else "no backtest says how it does there"
             )
             found.append(f"the scale asked for lies {times:.3g} times beyond the law's points, and {says}")
+        found += (
+            f"the {axis} asked for lies {far:.3g} times beyond the law's points, which span {span:.3g} times"
+            for axis, (far, span) in self.lopsided(at).items()
+        )
         return tuple(found)
 
 

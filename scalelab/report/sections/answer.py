@@ -224,7 +224,12 @@ def _tested(one: Ahead, found: FamilyAdvice) -> str:
         words = "they are too few to predict the larger ones from the smaller ones, so that it is untested"
     if isinstance(one.answer, Refusal):
         return words
-    return f"{words}; ten times the compute lies {found.times_beyond(found.at):.3g} times beyond them"
+    words += f"; ten times the compute lies {found.times_beyond(found.at):.3g} times beyond them"
+    alone = (
+        f"in {NOUNS.get(axis, axis)} alone {times:.3g} times, where they span {span:.3g}"
+        for axis, (times, span) in found.lopsided(found.at).items()
+    )
+    return ", ".join((words, *alone))
 
 
 def _missing(one: Ahead, analysis: Analysis) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference_tables import chinchilla_rows, needs_reference
-from run_tables import grid_runs
+from run_tables import grid_runs, law_runs
 
 import scalelab
 from scalelab.analysis.families.advice import SPLIT, advise, best_run
@@ -251,3 +251,16 @@ def test_the_published_optimum_of_chinchilla():
     assert best.n_params.lower < 70e9 < best.n_params.upper
     assert best.per_param.lower < 20 < best.per_param.upper
     assert best.backtest.rmse < 0.02
+
+
+def test_a_split_that_leaves_the_runs_along_one_axis_says_so():
+    sizes, lengths = np.meshgrid(np.geomspace(3e3, 6e5, 6), np.geomspace(4e3, 6.4e4, 5))
+    runs = law_runs(sizes.ravel(), lengths.ravel(), law=(0.0, 100.0, 20.0, 1.2, 0.5), per=40.0)
+    most = float(runs["train_flops"].max())
+    (one,) = advise(designs(finished_runs(runs)), 20 * most).families
+    times = one.n_seen.value / 6.4e4
+    assert times > 20 > 1 > one.n_params.value / 6e5
+    told = f"the n_examples asked for lies {times:.3g} times beyond the law's points, which span 16 times"
+    assert told in one.warnings
+    (within,) = advise(designs(finished_runs(runs)), most / 100).families
+    assert not any("which span" in words for words in within.warnings)
