@@ -130,11 +130,12 @@ class Estimator:
         """Returns the penalty of each residual, in the shape of `r`."""
         if self.kind == "square":
             return r * r
-        size = np.abs(r)
         if self.kind == "absolute":
-            return size
-        inner = np.minimum(size, self.delta)
-        penalty = inner * (size - 0.5 * inner)
+            return np.abs(r)
+        inner = r.clip(-self.delta, self.delta)
+        penalty = -0.5 * inner
+        penalty += r
+        penalty *= inner
         return penalty * self._side(r) if self.kind == "asymmetric" else penalty
 
     def derivatives(self, r: Array) -> tuple[Array, Array, Array]:
@@ -155,6 +156,22 @@ class Estimator:
             side = self._side(r)
             return side * weight * r, side * newton, side * weight
         return weight * r, newton, weight
+
+    def bend(self, r: Array, share: Array) -> tuple[Array, Array]:
+        """Returns the first derivative and a curvature between the second one and the majorizing weight.
+
+        Args:
+            r: Residuals.
+            share: How far to go from the second derivative to the weight, 0 to 1, broadcast against `r`.
+        """
+        if self.kind != "huber":
+            first, newton, majorant = self.derivatives(r)
+            return first, newton + share * (majorant - newton)
+        first = r.clip(-self.delta, self.delta)
+        weight = first / r
+        weight *= share
+        # No share of a weight exceeds the second derivative inside of the square part, which is one.
+        return first, np.fmax(weight, first == r)
 
     def _side(self, r: Array) -> Array:
         return np.where(r > 0, 1.0 - _ENVELOPE, _ENVELOPE)

@@ -7,18 +7,21 @@ safe. The damping moves from the second to the first and then, like Levenberg-Ma
 
     H(lam) = J' diag(w * ((1 - s) * rho'' + s * rho'/r)) J + lam * diag,   s = min(lam, 1)
 
-The box is kept by freezing parameters that a step would push out of it and clipping the rest.
+The box is kept by freezing parameters that a step would push out of it and clipping the rest. Rows at
+the same scales share the law and its derivatives, which are evaluated once for each scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypedDict
 
 import numpy as np
 
 from scalelab.analysis.fitting.estimators import Estimator
+from scalelab.analysis.fitting.repeats import Repeats
+from scalelab.analysis.fitting.steps import damped_step
 from scalelab.arrays import Array, Index
 from scalelab.law import Law
 
@@ -26,7 +29,6 @@ _TINY = 1e-300
 _LAM_START, _LAM_LOW, _LAM_HIGH = 1e-2, 1e-12, 1e9
 _NOTHING_LEFT = 1e-15
 _NEAR = 1e-4
-_MANY, _PIVOT = 300, 1e-16
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class Problem:
         lower: Lowest parameters, shape (parameters,).
         upper: Highest parameters, shape (parameters,).
         held: One flag a parameter, true where it keeps the value it starts from.
+        repeats: Which rows are at the same scales, where many are; counts as long as `u` is what it is of.
     """
 
     law: Law
@@ -52,6 +55,7 @@ class Problem:
     lower: Array
     upper: Array
     held: Index | None = None
+    repeats: Repeats | None = None
 
     @classmethod
     def of(cls, law: Law, u: tuple[Array, ...], y: Array, y_scale: float, estimator: Estimator) -> Problem:
@@ -65,26 +69,53 @@ class Problem:
             estimator: The penalty.
         """
         scaled = y / y_scale
-        return cls(law, u, scaled, y_scale, estimator, *law.bounds(u, scaled))
+        box = law.bounds(u, scaled)
+        return cls(law, u, scaled, y_scale, estimator, *box, repeats=Repeats.among(u))
 
-    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
+    def chosen(self, rows: Index) -> Self:
+        """Returns the problem of some of a batch."""
+        y = self.y if self.y.ndim == 1 else self.y[rows]
+        u = self.u if self.u[0].ndim == 1 else tuple(column[rows] for column in self.u)
+        return replace(self, u=u, y=y)
+
+    def residuals(self, theta: Array) -> tuple[Array, Array]:
         """Returns residuals of shape (batch, n) and their derivatives of shape (batch, parameters, n).
 
         Args:
             theta: Internal parameters, shape (batch, parameters).
-            rows: Which rows of a batched `y` and `u` they belong to; default all.
         """
-        y = self.y if self.y.ndim == 1 or rows is None else self.y[rows]
-        u = self.u if self.u[0].ndim == 1 or rows is None else tuple(column[rows] for column in self.u)
+        return self.compared(theta, self.u, self.target)
+
+    @property
+    def target(self) -> Array:
+        """The outcomes that residuals are differences from, in the shape of `y`."""
+        return np.log(self.y) if self.estimator.log else self.y
+
+    def compared(
+        self, theta: Array, u: tuple[Array, ...], target: Array, place: Index | None = None
+    ) -> tuple[Array, Array]:
+        """Returns residuals, shape (batch, n), and their derivatives, shape (batch, parameters, scales).
+
+        Rows that the problem has beside those of the table come last in both.
+
+        Args:
+            theta: Internal parameters, shape (batch, parameters).
+            u: The axes at each scale.
+            target: What `target` is, shape (n,) or (batch, n).
+            place: The scale of each row, shape (n,); default each row has its own.
+        """
         value, jac = self.law.value_jac(theta, u)
-        if self.estimator.log:
+        log = self.estimator.log
+        if log:
             np.maximum(value, _TINY, out=value)
             jac /= value[:, None, :]
-            r = np.log(value) - np.log(y)
-            return self._across(theta, u, r, jac) if self.law.axis_error else (r, jac)
-        if self.y_scale != 1.0:
+            value = np.log(value)
+        elif self.y_scale != 1.0:
             jac *= self.y_scale
-        return (value - y) * self.y_scale, jac
+        r = (value if place is None else value.take(place, axis=1)) - target
+        if not log:
+            r *= self.y_scale
+        return self._across(theta, u, r, jac) if log and self.law.axis_error else (r, jac)
 
     def _across(self, theta: Array, u: tuple[Array, ...], r: Array, jac: Array) -> tuple[Array, Array]:
         """Returns log residuals and their derivatives over the spread that the error of the axis adds.
@@ -99,9 +130,8 @@ class Problem:
     def objective(self, theta: Array, weights: Array) -> Array:
         """Returns the summed penalty of each parameter vector, shape (batch,)."""
         with np.errstate(all="ignore"):
-            r, _ = self.residuals(theta)
-            total = np.einsum("bn,bn->b", np.broadcast_to(weights, r.shape), self.estimator.value(r))
-        return np.where(np.isfinite(total), total, np.inf)
+            work = _Work.of(self, weights)
+            return work.total(self.estimator.value(work.residuals(theta)[0]))
 
 
 def spread(law: Law, theta: Array, u: Sequence[Array]) -> tuple[Array, Array, Array]:
@@ -180,31 +210,26 @@ def _minimize(
 ) -> Solution:
     penalty = problem.estimator
     theta = np.clip(np.asarray(theta, dtype=float), problem.lower, problem.upper)
-    batch, size = theta.shape
-    shared = weights.ndim == 1
+    batch = len(theta)
     best, best_objective = theta.copy(), np.full(batch, np.inf)
     converged = np.zeros(batch, dtype=bool)
 
-    rows = np.arange(batch)
-    w = weights[None] if shared else weights
-    r, jac = problem.residuals(theta, rows)
-    objective = _total(w, penalty.value(r))
+    rows, work = np.arange(batch), _Work.of(problem, weights)
+    r, jac = work.residuals(theta)
+    objective = work.total(penalty.value(r))
     lam, turned = np.full(batch, _LAM_START), np.zeros(batch, dtype=bool)
-    diagonal = np.arange(size)
     for _ in range(max_iter):
-        first, newton, majorant = penalty.derivatives(r)
-        gradient = np.matmul(jac, (w * first)[:, :, None])[:, :, 0]
-        s = np.minimum(lam, 1.0)[:, None]
-        curvature = w * (newton + s * (majorant - newton))
-        hessian = np.matmul(jac * curvature[:, None, :], jac.transpose(0, 2, 1))
+        first, curvature = penalty.bend(r, np.minimum(lam, 1.0)[:, None])
+        gradient = np.matmul(jac, work.sums(first)[:, :, None])[:, :, 0]
+        hessian = np.matmul(jac * work.sums(curvature)[:, None, :], jac.transpose(0, 2, 1))
         frozen = ((theta <= problem.lower) & (gradient > 0)) | ((theta >= problem.upper) & (gradient < 0))
         if problem.held is not None:
             frozen |= problem.held
-        step = _damped_step(hessian, gradient, lam, frozen, diagonal)
+        step = damped_step(hessian, gradient, lam, frozen)
         trial = np.minimum(np.maximum(theta + step, problem.lower), problem.upper)
         moved = trial - theta
-        r_new, jac_new = problem.residuals(trial, rows)
-        objective_new = _total(w, penalty.value(r_new))
+        r_new, jac_new = work.residuals(trial)
+        objective_new = work.total(penalty.value(r_new))
         fall = objective - objective_new
         bent = np.matmul(hessian, moved[:, :, None])[:, :, 0]
         promised = -np.einsum("bp,bp->b", moved, gradient + 0.5 * bent)
@@ -232,63 +257,81 @@ def _minimize(
                 return Solution(best, best_objective, converged)
             rows, theta, r, jac = rows[keep], theta[keep], r[keep], jac[keep]
             objective, lam, turned = objective[keep], lam[keep], turned[keep]
-            w = w if shared else w[keep]
+            work = work.chosen(keep)
     best[rows], best_objective[rows] = theta, objective
     return Solution(best, best_objective, converged)
+
+
+class _Work(NamedTuple):
+    """What is left to minimize of a batch.
+
+    Attributes:
+        problem: The problem of those that are left.
+        target: What residuals are differences from, shape (n,) or (batch, n).
+        weights: Shape (1, all rows) or (batch, all rows).
+        repeats: Which rows are at the same scales; target and weights are in its order then.
+        begins: Where the rows of each scale begin, those beside the table last; None without repeats.
+        even: Weights of one row of each scale where all have the same, shape (scales,); None elsewhere.
+    """
+
+    problem: Problem
+    target: Array
+    weights: Array
+    repeats: Repeats | None = None
+    begins: Index | None = None
+    even: Array | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, weights: Array) -> _Work:
+        target, repeats = problem.target, problem.repeats
+        if repeats is None or repeats.of is not problem.u:
+            return cls(problem, target, np.atleast_2d(weights))
+        n, rows = repeats.order.size, weights.shape[-1]
+        order = np.append(repeats.order, np.arange(n, rows))
+        begins = np.append(repeats.begins, np.arange(n, rows))
+        target, weights = np.ascontiguousarray(target[..., repeats.order]), weights[..., order]
+        even = None
+        if weights.ndim == 1:
+            even = weights[begins]
+            if (even[repeats.place] != weights[:n]).any():
+                even = None
+        return cls(problem, target, np.atleast_2d(weights), repeats, begins, even)
+
+    def residuals(self, theta: Array) -> tuple[Array, Array]:
+        """Returns residuals of all rows and their derivatives at all scales."""
+        if self.repeats is None:
+            return self.problem.compared(theta, self.problem.u, self.target)
+        return self.problem.compared(theta, self.repeats.scales, self.target, self.repeats.place)
+
+    def sums(self, values: Array) -> Array:
+        """Returns the weighted sums of rows at the same scales, shape (batch, scales)."""
+        if self.begins is None:
+            return self.weights * values
+        if self.even is None:
+            return np.add.reduceat(self.weights * values, self.begins, axis=1)
+        summed: Array = np.add.reduceat(values, self.begins, axis=1)
+        summed *= self.even
+        return summed
+
+    def total(self, penalties: Array) -> Array:
+        """Returns the weighted sums over rows, shape (batch,), infinite where anything is not finite."""
+        w = self.weights
+        total = penalties @ w[0] if len(w) == 1 else np.einsum("bn,bn->b", penalties, w)
+        return np.where(np.isfinite(total), total, np.inf)
+
+    def chosen(self, rows: Index) -> _Work:
+        """Returns what is left of some of the batch."""
+        return self._replace(
+            problem=self.problem.chosen(rows),
+            target=self.target if self.target.ndim == 1 else self.target[rows],
+            weights=self.weights if len(self.weights) == 1 else self.weights[rows],
+        )
 
 
 def _damping(lam: Array, gain: Array, accepted: Index, turned: Index) -> Array:
     """Returns the damping of the next step; what has just been found too low is approached with care."""
     less = np.where(gain > 0.75, np.where(turned, 0.5, 0.1), np.where(gain > 0.25, 0.5, 2.0))
     return np.maximum(np.where(accepted, lam * less, lam * 6.0), _LAM_LOW)
-
-
-def _total(weights: Array, penalties: Array) -> Array:
-    """Returns the weighted sums over rows, shape (batch,), infinite where anything is not finite."""
-    total = (penalties @ weights[0]) if weights.shape[0] == 1 else np.einsum("bn,bn->b", penalties, weights)
-    return np.where(np.isfinite(total), total, np.inf)
-
-
-def _damped_step(hessian: Array, gradient: Array, lam: Array, frozen: Index, diagonal: Index) -> Array:
-    """Returns the step of the damped quadratic model, zero where frozen; shape (batch, parameters)."""
-    scale = np.sqrt(np.maximum(hessian[:, diagonal, diagonal], 0.0))
-    scale = 1.0 / np.maximum(scale, 1e-9 * scale.max(axis=1, keepdims=True) + 1e-150)
-    if frozen.any():
-        scale = np.where(frozen, 0.0, scale)
-    system = hessian * (scale[:, :, None] * scale[:, None, :])
-    system[:, diagonal, diagonal] += lam[:, None] + 1e-14 + frozen
-    right = -gradient * scale
-    if not np.isfinite(system.sum() + right.sum()):
-        usable = np.isfinite(system).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
-        system[~usable] = np.eye(len(diagonal))
-        right[~usable] = 0.0
-    solved = (
-        np.linalg.solve(system, right[..., None])[..., 0] if len(right) < _MANY else _solved(system, right)
-    )
-    step: Array = solved * scale
-    return step
-
-
-def _solved(systems: Array, right: Array) -> Array:
-    """Returns the solutions of many small positive definite systems, shape (batch, parameters).
-
-    Gauss's elimination of all at once, a column after the other: of many systems of a few parameters that is
-    several times as fast as LAPACK, which is called for each of them.
-    """
-    a, x = np.ascontiguousarray(systems.transpose(1, 2, 0)), np.ascontiguousarray(right.T)
-    size = len(x)
-    for j in range(size):
-        # Rounding may leave nothing of a pivot; a step that is too long for that is not accepted.
-        pivot = np.maximum(a[j, j], _PIVOT, out=a[j, j])
-        for i in range(j + 1, size):
-            factor = a[j, i] / pivot
-            a[i, i:] -= factor * a[j, i:]
-            x[i] -= factor * x[j]
-    for j in reversed(range(size)):
-        for i in range(j + 1, size):
-            x[j] -= a[j, i] * x[i]
-        x[j] /= a[j, j]
-    return x.T
 
 
 def stages(estimator: Estimator, residuals: Array) -> Sequence[Estimator]:

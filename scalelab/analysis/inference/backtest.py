@@ -18,6 +18,7 @@ import numpy as np
 
 from scalelab.analysis.fitting.data import Table, read_table
 from scalelab.analysis.fitting.point import Point
+from scalelab.analysis.fitting.repeats import Repeats
 from scalelab.analysis.fitting.solver import minimize
 from scalelab.analysis.inference.prior import ROUGH, drawn
 from scalelab.analysis.inference.simulator import simulator, wide_problem
@@ -206,7 +207,7 @@ def _refits(fit: Point, known: Sequence[Index], prior: float | None) -> list[Arr
             with np.errstate(all="ignore"):
                 all_ = law.starts(u, y)
             all_ = np.clip(all_[np.isfinite(all_).all(axis=1)], low, high)
-            reached = replace(base, u=u, y=y).objective(all_, weights[rows])
+            reached = replace(base, u=u, y=y, repeats=Repeats.among(u)).objective(all_, weights[rows])
             own.append(all_[np.argsort(reached, kind="stable")[:_STARTS]])
         starts.append(np.concatenate(own))
     # One box for all, which no row beyond an origin makes narrower.

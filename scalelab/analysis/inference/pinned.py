@@ -8,8 +8,9 @@ others are evaluated, with differences by every parameter, in each step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 from typing_extensions import override
@@ -63,6 +64,8 @@ class Tangents(NamedTuple):
 
     def evaluated(self, draws: Draws, which: Index) -> Array:
         """Returns for each parameter vector the value of its own quantity, shape (batch,)."""
+        if not which.size or (which == which[0]).all():
+            return evaluate(self.quantities[which[0]], draws) if which.size else np.empty(0)
         values = np.empty(len(draws))
         for number in np.unique(which):
             own = which == number
@@ -95,25 +98,41 @@ class Pinned(Problem):
     units: Array = field(default_factory=lambda: np.zeros(0))
 
     @override
-    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
-        r, jac = super().residuals(theta, rows)
-        which, targets, units = self.which, self.targets, self.units
-        if rows is not None:
-            which, targets, units = which[rows], targets[rows], units[rows]
-        slopes = self.tangents.slopes[which]
-        values = self.tangents.at_zero[which] + np.einsum("bp,bp->b", theta, slopes)
-        bent = np.flatnonzero(~self.tangents.straight[which])
+    def chosen(self, rows: Index) -> Self:
+        which, targets, units = self.which[rows], self.targets[rows], self.units[rows]
+        return replace(super().chosen(rows), which=which, targets=targets, units=units)
+
+    @override
+    def compared(
+        self, theta: Array, u: tuple[Array, ...], target: Array, place: Index | None = None
+    ) -> tuple[Array, Array]:
+        r, jac = super().compared(theta, u, target, place)
+        at_zero, slopes, bent = self._own
+        values = at_zero + np.einsum("bp,bp->b", theta, slopes)
         if bent.size:
-            values[bent], slopes[bent] = self._bent(theta[bent], which[bent])
+            slopes = slopes.copy()
+            values[bent], slopes[bent] = self._bent(theta[bent], self.which[bent])
         out = np.empty((len(theta), r.shape[1] + 1)), np.empty((*jac.shape[:2], jac.shape[2] + 1))
-        out[0][:, :-1], out[0][:, -1] = r, (values - targets) / units
-        out[1][:, :, :-1], out[1][:, :, -1] = jac, slopes / units[:, None]
+        out[0][:, :-1], out[0][:, -1] = r, (values - self.targets) / self.units
+        out[1][:, :, :-1], out[1][:, :, -1] = jac, slopes / self.units[:, None]
         return out
+
+    @cached_property
+    def _own(self) -> tuple[Array, Array, Index]:
+        """Values at zero and slopes of what is pinned for each of the batch, and where it is not straight."""
+        found, which = self.tangents, self.which
+        return found.at_zero[which], found.slopes[which], np.flatnonzero(~found.straight[which])
 
     def _bent(self, theta: Array, which: Index) -> tuple[Array, Array]:
         """Returns values (batch,) and derivatives (batch, parameters) of quantities that are not straight."""
         size = theta.shape[1]
-        moves = _STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
+        moves = _moves(size)
         around = Draws(self.law, self.frame, (theta[:, None, :] + moves).reshape(-1, size))
-        values = self.tangents.evaluated(around, np.repeat(which, len(moves))).reshape(len(theta), -1)
+        values = self.tangents.evaluated(around, which.repeat(len(moves))).reshape(len(theta), -1)
         return values[:, 0], (values[:, 1 : 1 + size] - values[:, 1 + size :]) / (2 * _STEP)
+
+
+@cache
+def _moves(size: int) -> Array:
+    """Returns no step, and steps up and then down along each parameter, (1 + 2 * parameters, parameters)."""
+    return _STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])

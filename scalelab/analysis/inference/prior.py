@@ -47,8 +47,10 @@ class Drawn(Problem):
     noise: float = 0.0
 
     @override
-    def residuals(self, theta: Array, rows: Index | None = None) -> tuple[Array, Array]:
-        r, jac = super().residuals(theta, rows)
+    def compared(
+        self, theta: Array, u: tuple[Array, ...], target: Array, place: Index | None = None
+    ) -> tuple[Array, Array]:
+        r, jac = super().compared(theta, u, target, place)
         unit = self.noise / self.width
         slopes = np.zeros((*theta.shape, self.which.size))
         slopes[:, self.which, np.arange(self.which.size)] = unit
@@ -69,7 +71,7 @@ def drawn(problem: Problem, noise: float) -> Drawn:
 
 def with_prior(problem: Problem, noise: float, which: Index, center: Array, width: Array) -> Drawn:
     """Returns a problem some of whose parameters have a normal prior, see `Drawn`."""
-    names = ("law", "u", "y", "y_scale", "estimator", "lower", "upper", "held")
+    names = ("law", "u", "y", "y_scale", "estimator", "lower", "upper", "held", "repeats")
     own = {name: getattr(problem, name) for name in names}
     return Drawn(**own, which=which, center=center, width=width, noise=noise)
 

@@ -36,19 +36,17 @@ class SumOfPowers(Law):
     @override
     def value_jac(self, theta: Array, u: Sequence[Array]) -> tuple[Array, Array]:
         first, middle = self._parts
-        terms = [
-            np.exp(theta[:, first + i, None] - theta[:, middle + i, None] * column)
-            for i, column in enumerate(u)
-        ]
-        jac = np.empty((len(theta), theta.shape[1], terms[0].shape[1]))
+        jac = np.empty((len(theta), theta.shape[1], u[0].shape[-1]))
         jac[:, :first] = 1.0
-        for i, (term, column) in enumerate(zip(terms, u, strict=True)):
-            jac[:, first + i] = term
-            np.multiply(term, -column, out=jac[:, middle + i])
-        value = theta[:, :1] + terms[0] if first else terms[0]
-        for term in terms[1:]:
+        value: Array | float = theta[:, :1] if first else 0.0
+        for i, column in enumerate(u):
+            term, by_exponent = jac[:, first + i], jac[:, middle + i]
+            np.multiply(theta[:, middle + i, None], -column, out=by_exponent)
+            np.add(by_exponent, theta[:, first + i, None], out=term)
+            np.exp(term, out=term)
+            np.multiply(term, -column, out=by_exponent)
             value = value + term
-        return value, jac
+        return np.asarray(value), jac
 
     @override
     def bounds(self, u: Sequence[Array], y: Array) -> tuple[Array, Array]:

@@ -56,6 +56,42 @@ def test_a_batch_ends_where_single_minimizations_end(fit):
     assert together.converged.all()
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=20, deadline=None)
+@given(r=residuals, share=st.floats(0, 1))
+def test_a_step_bends_between_newtons_and_the_majorizing_one(name, r, share):
+    penalty = Estimator.named(name, 0.1)
+    first, second, majorant = penalty.derivatives(r)
+    with np.errstate(invalid="ignore"):  # as `minimize` does
+        slope, curvature = penalty.bend(r, np.array(share))
+    np.testing.assert_allclose(slope, first, rtol=1e-12)
+    np.testing.assert_allclose(curvature, second + share * (majorant - second), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("estimator", ["log-huber", "huber", "log-mse"])
+@pytest.mark.parametrize("batched", ["nothing", "weights", "outcomes"])
+def test_rows_at_the_same_scales_are_minimized_as_if_they_were_not(estimator, batched):
+    rng = np.random.default_rng(4)
+    n = rng.permutation(np.repeat(np.geomspace(1e5, 1e8, 8), rng.integers(2, 9, 8)))
+    y = (1.0 + 30 * n**-0.3) * np.exp(rng.normal(0.0, 0.02, n.size))
+    fit = fit_law("power-offset", {"n_params": n}, y, estimator=estimator)
+    problem, weights = fit.problem, rng.uniform(0.5, 2.0, n.size)
+    assert problem.repeats is not None
+    if batched == "weights":
+        weights = rng.uniform(0.0, 2.0, (5, n.size))
+    if batched == "outcomes":
+        problem = replace(problem, y=problem.y * np.exp(rng.normal(0.0, 0.02, (5, n.size))))
+    start = np.broadcast_to(fit.theta, (5, 3)) + 0.1
+    alike, apart = minimize(problem, start, weights), minimize(replace(problem, repeats=None), start, weights)
+    np.testing.assert_allclose(alike.objective, apart.objective, rtol=1e-9)
+    np.testing.assert_allclose(alike.theta, apart.theta, rtol=1e-5)
+    assert problem.objective(alike.theta, weights) == pytest.approx(alike.objective, rel=1e-9)
+    # Rows that were changed since are not taken for repeats.
+    other = replace(problem, u=tuple(column + 0.01 * rng.normal(size=n.size) for column in problem.u))
+    expected = replace(other, repeats=None).objective(start, weights)
+    assert other.objective(start, weights) == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_optimum_is_stationary_and_no_start_does_better(fit):
     starts = get_law("power-offset").starts(fit.problem.u, fit.problem.y)
     everywhere = minimize(fit.problem, starts, fit.table.weights, max_iter=500)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from scalelab.analysis.fits.fit import fit_law
-from scalelab.analysis.fitting.solver import _damped_step
 from scalelab.analysis.inference.pinned import Pinned, Tangents
 from scalelab.analysis.inference.quantities import compute_exponent, log_loss_at, log_of
 
@@ -44,17 +43,3 @@ def test_a_spring_has_the_value_and_the_derivatives_of_its_quantity(fit):
         ends = [Tangents.of(fit, [quantity]).evaluated(fit.draws(theta[number] + s), np.zeros(len(s), int))
                 for s in (step, -step)]  # fmt: skip
         assert jac[number, :, -1] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5, abs=1e-8)
-
-
-def test_many_steps_are_those_of_one_at_a_time():
-    rng = np.random.default_rng(2)
-    rows = rng.normal(size=(1000, 4, 9))
-    hessian, gradient = rows @ rows.transpose(0, 2, 1), rng.normal(size=(1000, 4))
-    lam, frozen = rng.uniform(1e-9, 1.0, 1000), rng.random((1000, 4)) < 0.2
-    many = _damped_step(hessian, gradient, lam, frozen, np.arange(4))
-    few = [
-        _damped_step(hessian[i : i + 1], gradient[i : i + 1], lam[i : i + 1], frozen[i : i + 1], np.arange(4))
-        for i in range(1000)
-    ]
-    assert many == pytest.approx(np.concatenate(few), rel=1e-7, abs=1e-12)
-    assert (many[frozen] == 0).all()
