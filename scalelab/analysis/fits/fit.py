@@ -75,7 +75,7 @@ class Fit(Point):
 
     def covariance(self) -> Array:
         """Returns the covariance of the internal parameters, see `scalelab.analysis.inference.covariance`."""
-        return covariance(self)
+        return covariance(self).copy()
 
     @property
     def backtest(self) -> Backtest:

@@ -48,6 +48,10 @@ def covariance(fit: Point, *, bounded: bool = True) -> Array:
         FitError: All rows are in one group.
     """
     refuse_one_group(fit)
+    return fit.keep(("covariance", bounded), lambda: _covariance(fit, bounded))
+
+
+def _covariance(fit: Point, bounded: bool) -> Array:
     if fit.table.groups is None and np.ptp(fit.table.weights) == 0:
         own = fit.law.covariance(fit.problem.u, fit.problem.y)
         if own is not None:

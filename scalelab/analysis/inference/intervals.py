@@ -228,6 +228,10 @@ def uneven_noise(fit: Point) -> float:
 
     The profile exchanges residuals between rows, which is wrong where some rows are noisier than others.
     """
+    return fit.keep("uneven", lambda: _uneven(fit))
+
+
+def _uneven(fit: Point) -> float:
     squares = simulator(fit).noise ** 2
     design = np.stack([np.ones_like(squares), *fit.problem.u], axis=1)
     solved, _, rank, _ = np.linalg.lstsq(design, squares, rcond=None)

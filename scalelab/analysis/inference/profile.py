@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -42,7 +42,9 @@ N_CALIBRATE = 400
 
 _SPRING, _REACH = 1e3, 300.0
 _SWEEPS, _REFINEMENTS = 4, 4
-_STEPS = np.concatenate([np.linspace(0.4, 4.0, 10), np.geomspace(5.5, 40.0, 6)])
+_ALIKE = 4
+_STEPS, _FURTHER = np.linspace(0.4, 4.0, 10), np.geomspace(5.5, 40.0, 6)
+"""Where ends are looked for, in standard errors to first order: further away only what has none nearer."""
 _NEAR = np.array([0.6, 0.9, 1.1, 1.5])
 """Where the ends of plentiful rows are looked for, over those of a straight law."""
 _SHARES = np.array([0.01, 0.03, 0.1, 0.25, 0.5, 0.75])
@@ -71,16 +73,21 @@ def profile_intervals(
     """
     check_level(level)
     seed = fit.seed if seed is None else seed
-    together = max(1, chunk_of(fit.problem) // (2 * _STEPS.size))
+    near = _NEAR * NormalDist().inv_cdf(0.5 + level / 2) if plentiful(fit) else None
+    together = max(1, _room(fit.problem) // (2 * (_STEPS if near is None else near).size))
     out: list[tuple[float, float]] = []
     for begin in range(0, len(quantities), together):
         profile = _Profile(fit, quantities[begin : begin + together])
-        if plentiful(fit):
-            ends = profile.ends(profile.limits(level), _NEAR * NormalDist().inv_cdf(0.5 + level / 2))
-        else:
-            ends = profile.ends(profile.cuts(level, n, seed))
+        ends = profile.ends(profile.cuts(level, n, seed) if near is None else profile.limits(level), near)
         out += zip(ends[::2], ends[1::2], strict=True)
     return out
+
+
+def _room(problem: Problem) -> int:
+    """Returns how many to minimize together: more of rows at the same scales, which share derivatives."""
+    repeats = problem.repeats
+    alike = 1 if repeats is None else min(repeats.order.size // repeats.begins.size, _ALIKE)
+    return alike * chunk_of(problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +97,46 @@ class _Simulation:
     problem: Problem
     truth: Draws
     lowest: Array
+
+
+class _Rest(NamedTuple):
+    """Where the objective of a fit rests, and how it is pulled from there, whatever the quantity.
+
+    Attributes:
+        problem: What is minimized.
+        theta: Its optimum, shape (parameters,).
+        lowest: The objective there.
+        whole: What rises are relative to.
+        soft: What the distance to a target is divided by, in standard errors of the quantity.
+        weights: Those of the rows and, last, of the spring.
+        spread: The width of the penalty to begin with.
+    """
+
+    problem: Problem
+    theta: Array
+    lowest: float
+    whole: float
+    soft: float
+    weights: Array
+    spread: float
+
+
+def _rest(fit: Point) -> _Rest:
+    problem, weights, residuals = smooth_problem(fit), fit.table.weights, fit.residuals
+    penalty = problem.estimator
+    first = penalty.derivatives(residuals)[0]
+    # What a distance of one standard error costs in the objective.
+    cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit, penalty), 1e-300)
+    soft = penalty.delta / _REACH if penalty.huberized else 1.0
+    pulled = np.append(weights, _SPRING * cost / soft**2)
+    spread = 1.345 * max(float(np.median(np.abs(residuals))) / 0.6745, fit.error)
+    polished = minimize(problem, fit.theta[None], weights, max_iter=60)
+    theta, lowest = polished.theta[0], float(polished.objective[0])
+    # A run that diverged adds to every objective alike, and no simulation has one.
+    likely = simulator(fit).limit / np.sqrt(weights)
+    left = np.clip(problem.residuals(theta[None])[0][0], -likely, likely)
+    whole = max(float(weights @ penalty.value(left)), 1e-300)
+    return _Rest(problem, theta, lowest, whole, soft, pulled, spread)
 
 
 @dataclass(eq=False)
@@ -152,7 +199,7 @@ class _Side:
         x, root, _ = self.outward()
         above = np.flatnonzero(root > np.sqrt(cut))
         if not above.size:
-            stopped = abs(x[-1] - x[0]) < 0.9 * _STEPS[-1] * unit
+            stopped = abs(x[-1] - x[0]) < 0.9 * _FURTHER[-1] * unit
             return float(x[-1] if stopped else self.sign * np.inf)
         i = int(above[0])
         share = (np.sqrt(cut) - root[i - 1]) / (root[i] - root[i - 1])
@@ -164,7 +211,9 @@ class _Profile:
 
     def __init__(self, fit: Point, quantities: Sequence[Quantity]) -> None:
         self.fit, self.quantities = fit, tuple(quantities)
-        self.problem = smooth_problem(fit)
+        rest = fit.keep("rest", lambda: _rest(fit))
+        self.problem, self.theta, self.lowest, self.whole = rest.problem, rest.theta, rest.lowest, rest.whole
+        self.soft, self.weights, self.spread = rest.soft, rest.weights, rest.spread
         self.centers = [fit.estimate(quantity) for quantity in quantities]
         self.tangents = Tangents.of(fit, self.quantities)
         self.slopes = [fit.gradient(quantity) for quantity in quantities]
@@ -172,19 +221,6 @@ class _Profile:
         self.units = np.array([unit for unit, _ in moves])
         # How the parameters move, to first order, for one standard error of each quantity.
         self.directions = [direction for _, direction in moves]
-        penalty, weights = self.problem.estimator, fit.table.weights
-        first = penalty.derivatives(fit.residuals)[0]
-        # What a distance of one standard error costs in the objective.
-        cost = max(0.5 * float(np.mean(weights * first**2)) / mean_curvature(fit, penalty), 1e-300)
-        self.soft = penalty.delta / _REACH if penalty.huberized else 1.0
-        self.weights = np.append(weights, _SPRING * cost / self.soft**2)
-        self.spread = 1.345 * max(float(np.median(np.abs(fit.residuals))) / 0.6745, fit.error)
-        polished = minimize(self.problem, fit.theta[None], weights, max_iter=60)
-        self.theta, self.lowest = polished.theta[0], float(polished.objective[0])
-        # A run that diverged adds to every objective alike, and no simulation has one.
-        likely = simulator(fit).limit / np.sqrt(weights)
-        left = np.clip(self.problem.residuals(self.theta[None])[0][0], -likely, likely)
-        self.whole = max(float(weights @ penalty.value(left)), 1e-300)
 
     def _unit(self, slope: Array, center: float) -> tuple[float, Array]:
         """Returns the standard error of a quantity of this gradient, and how the parameters move for it."""
@@ -210,12 +246,12 @@ class _Profile:
             units=self.units[which] / self.soft,
         )
 
-    def ends(self, cuts: Sequence[float], steps: Array = _STEPS) -> list[float]:
+    def ends(self, cuts: Sequence[float], near: Array | None = None) -> list[float]:
         """Returns the lower and upper end of each quantity: where its rise exceeds its cut-off.
 
         Args:
             cuts: The cut-off of each quantity.
-            steps: Where to look first, in standard errors; further away where no end is found there.
+            near: Where to look first, in standard errors; default `_STEPS`.
 
         A spring need not be stiff: where it comes to rest the objective is the lowest for the value of the
         quantity there, whatever that is. The profile is refined around the crossing, which also finds the
@@ -227,9 +263,8 @@ class _Profile:
             for number, center in enumerate(self.centers)
             for sign in (-1, 1)
         ]
-        self._step_out(sides, steps)
-        if steps is not _STEPS:
-            self._step_out([side for side in sides if not side.exceeds(cuts[side.number])], _STEPS)
+        for steps in (_STEPS, _FURTHER) if near is None else (near, _STEPS, _FURTHER):
+            self._step_out([side for side in sides if not side.exceeds(cuts[side.number])], steps)
         for _ in range(_REFINEMENTS):
             found = [(side, side.between(cuts[side.number], self.theta)) for side in sides]
             work = [(side, *more) for side, more in found if more is not None]
@@ -245,25 +280,29 @@ class _Profile:
         reached = np.minimum(steps, 4.0)[:, None]
         targets = [side.center + side.sign * steps * self.units[side.number] for side in sides]
         starts = [self.theta + side.sign * reached * self.directions[side.number] for side in sides]
-        self._explore(sides, targets, starts)
+        self._explore(sides, targets, starts, onward=steps is _FURTHER)
 
-    def _explore(self, sides: Sequence[_Side], targets: Sequence[Array], starts: Sequence[Array]) -> None:
+    def _explore(
+        self, sides: Sequence[_Side], targets: Sequence[Array], starts: Sequence[Array], *,
+        onward: bool = False,
+    ) -> None:  # fmt: skip
         """Adds points of the profile to sides.
 
         Args:
             sides: Which ones.
             targets: Values to pull each one's quantity to, outward, all of shape (points,).
             starts: Internal parameters to start from, all of shape (points, parameters).
+            onward: Whether they follow the last point of each side, rather than the estimate.
         """
         numbers = np.array([side.number for side in sides])
         goals, begin = np.stack(targets), np.stack(starts)
         theta, total = self._pulled(numbers, goals, begin)
         open_ = np.arange(len(sides))
+        middle = np.stack([side.theta[-1:] if onward else self.theta[None] for side in sides])
         for _ in range(_SWEEPS):
             # Each is tried again from the end of its inner neighbor: a curved valley is easily lost from
             # afar.
-            middle = np.broadcast_to(self.theta, (len(open_), 1, self.theta.size))
-            inner = np.concatenate([middle, theta[open_, :-1]], axis=1)
+            inner = np.concatenate([middle[open_], theta[open_, :-1]], axis=1)
             again, lower = self._pulled(numbers[open_], goals[open_], inner, staged=False)
             known = np.where(np.isfinite(total[open_]), total[open_], np.finfo(float).max)
             better = lower < known - 1e-3 * np.abs(known - self.lowest)
@@ -310,7 +349,7 @@ class _Profile:
             # Rows that lie on the law by chance object no more than rows with their errors would.
             self.whole = max(self.whole, float(np.mean(simulation.lowest)))
         base = simulation.problem
-        together = max(1, chunk_of(base) // n)
+        together = max(1, _room(base) // n)
         out: list[float] = []
         for begin in range(0, len(self.quantities), together):
             numbers = np.arange(begin, min(begin + together, len(self.quantities)))
