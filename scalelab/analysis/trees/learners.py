@@ -120,10 +120,7 @@ class Forest:
 
     def fit(self, x: Array, y: Array, setting: Setting | None, seed: int) -> FittedForest:  # noqa: ARG002
         """Fits the forest."""
-        narrow = x.astype(np.float32)
-        return FittedForest(
-            _grown_apart(narrow, y, seed) if len(y) > _PARALLEL_ROWS else _grown(narrow, y, seed)
-        )
+        return FittedForest(_grown(x.astype(np.float32), y, seed))
 
     def staged(self, fitted: Any, rows: Array) -> Array:
         """A forest has no stages: its prediction, repeated."""
@@ -131,41 +128,45 @@ class Forest:
 
 
 def _grown(x: Any, y: Array, seed: int) -> list[Any]:
-    """Returns the trees of a forest of few runs, grown one after the other.
+    """Returns the trees of a forest, of many runs grown on all cores.
 
-    They are those of scikit-learn's own forest, which spends more than half of its time on handing so small
-    trees to threads and on making generators.
+    They are those of scikit-learn's own forest, which spends much of its time on handing small trees to
+    threads, on making generators and on sorting out the runs that a tree does not see.
+    """
+    state = np.random.RandomState(seed)
+    seeds = [state.randint(np.iinfo(np.int32).max) for _ in range(N_TREES)]
+    column = np.ascontiguousarray(y[:, None], dtype=float)
+    if len(y) <= _PARALLEL_ROWS:
+        return _trees(x, column, seeds)
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    parts = np.array_split(seeds, effective_n_jobs(-1))
+    grown = Parallel(n_jobs=-1, prefer="threads")(delayed(_trees)(x, column, part) for part in parts)
+    return [tree for part in grown for tree in part]
+
+
+def _trees(x: Any, y: Array, seeds: Sequence[int]) -> list[Any]:
+    """Returns a tree for each of some seeds, grown on the runs that a bootstrap sample of its own draws.
+
+    Args:
+        x: The runs, shape (n, columns), of single precision.
+        y: Their outcomes, shape (n, 1).
+        seeds: Of the samples and of the columns that a split looks at.
     """
     from sklearn.tree import DecisionTreeRegressor
 
-    n = len(y)
-    column = np.ascontiguousarray(y[:, None], dtype=float)
-    state = np.random.RandomState(seed)
-    seeds = [state.randint(np.iinfo(np.int32).max) for _ in range(N_TREES)]
+    n, state = len(y), np.random.RandomState()
     tree = DecisionTreeRegressor(max_features=_MAX_FEATURES, random_state=state)
     # Unchecked rows may have no missing values.
     checked = bool(np.isnan(x).any())
     trees = []
     for own in seeds:
         state.seed(own)
-        weights = np.bincount(state.randint(0, n, n), minlength=n).astype(float)
+        drawn = np.bincount(state.randint(0, n, min(n, MAX_ROWS_A_TREE)), minlength=n)
+        rows = np.flatnonzero(drawn)
         state.seed(own)
-        trees.append(tree.fit(x, column, weights, check_input=checked).tree_)
+        trees.append(tree.fit(x[rows], y[rows], drawn[rows].astype(float), check_input=checked).tree_)
     return trees
-
-
-def _grown_apart(x: Any, y: Array, seed: int) -> list[Any]:
-    """Returns the trees of a forest of many runs, grown by scikit-learn on all cores."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    model = RandomForestRegressor(
-        n_estimators=N_TREES,
-        max_features=_MAX_FEATURES,
-        max_samples=min(len(y), MAX_ROWS_A_TREE),
-        random_state=seed,
-        n_jobs=-1,
-    )
-    return [tree.tree_ for tree in model.fit(x, y).estimators_]
 
 
 class Boosting:

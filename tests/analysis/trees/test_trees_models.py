@@ -116,20 +116,24 @@ def test_the_interval_of_r_is_fishers():
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_forest_of_few_runs_is_that_of_scikit_learn(missing):
+@pytest.mark.parametrize("n", [60, 3000])
+def test_a_forest_is_that_of_scikit_learn(n, missing):
+    from sklearn.ensemble import RandomForestRegressor
+
     rng = np.random.default_rng(3)
-    x = rng.normal(size=(60, 6))
+    x = rng.normal(size=(n, 6)).astype(np.float32)
     if missing:
         x[::7, 2] = np.nan
-    y = rng.normal(size=60) + np.nan_to_num(x[:, 0])
-    few, whole = (
-        learners._grown(x.astype(np.float32), y, 5),
-        learners._grown_apart(x.astype(np.float32), y, 5),
-    )
-    assert len(few) == len(whole) == learners.N_TREES
-    for a, b in zip(few, whole, strict=True):
-        assert np.array_equal(a.threshold, b.threshold)
-        assert np.array_equal(a.value, b.value)
-    impurity = learners.FittedForest(few).impurity
+    y = rng.normal(size=n) + np.nan_to_num(x[:, 0])
+    grown = learners._grown(x, y, 5)
+    theirs = RandomForestRegressor(
+        n_estimators=learners.N_TREES, max_features=0.5, max_samples=min(n, learners.MAX_ROWS_A_TREE),
+        random_state=5,
+    ).fit(x, y)  # fmt: skip
+    assert len(grown) == learners.N_TREES
+    for a, b in zip(grown, theirs.estimators_, strict=True):
+        assert np.array_equal(a.threshold, b.tree_.threshold)
+        assert np.array_equal(a.value, b.tree_.value)
+    impurity = learners.FittedForest(grown).impurity
     assert impurity.sum() == pytest.approx(1.0)
     assert int(impurity.argmax()) == 0
