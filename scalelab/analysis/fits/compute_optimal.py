@@ -21,7 +21,7 @@ import numpy as np
 
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.fits.fit import Fit, fit_law
-from scalelab.analysis.fits.isoflops import bins_of, budgets_of, line_of, means, varied
+from scalelab.analysis.fits.isoflops import bins_of, budgets_of, improving, line_of, means, varied
 from scalelab.analysis.fitting.data import read_table
 from scalelab.analysis.fitting.estimators import Estimator
 from scalelab.analysis.inference.bootstrap import tails
@@ -258,18 +258,9 @@ def envelope(
         )
     bins = bins_of(flops)
     both = np.stack([sizes, flops / (FLOPS_PER * sizes) if examples is None else examples])
-
-    def optima(rows: Index) -> tuple[Array, Array]:
-        best, picks = np.inf, []
-        for label in np.unique(bins[rows]):
-            inside = rows[bins[rows] == label]
-            first = inside[np.argmin(loss[inside])]
-            if loss[first] < best:
-                best = loss[first]
-                picks.append(first)
-        return flops[picks], both[:, picks]
-
-    c, optimal = optima(np.arange(flops.size))
+    order = np.lexsort((loss, bins))
+    picks = improving(order, bins, loss)
+    c, optimal = flops[picks], both[:, picks]
     if c.size < 3 or np.ptp(np.log(c)) < np.log(2):
         raise FitError(
             f"the envelope needs runs of at least three computes that improve on each other, found {c.size}"
@@ -277,9 +268,11 @@ def envelope(
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(_REFITS // 4):
-        cb, nb = optima(np.unique(rng.integers(0, flops.size, flops.size)))
-        if cb.size >= 3 and np.ptp(np.log(cb)) > 0:
-            draws.append([line_of(cb, own)[0] for own in nb])
+        drawn = np.bincount(rng.integers(0, flops.size, flops.size), minlength=flops.size)
+        picks = improving(order[drawn[order] > 0], bins, loss)
+        x = np.log(flops[picks]) - np.mean(np.log(flops[picks]))
+        if picks.size >= 3 and np.ptp(x) > 0:
+            draws.append(np.log(both[:, picks]) @ x / (x @ x))
     if not draws or not np.ptp(draws, axis=0).all():
         raise FitError(
             f"the envelope's {c.size} optima are the same in every resample of the runs, so that its "

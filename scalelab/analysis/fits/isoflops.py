@@ -46,6 +46,20 @@ def bins_of(flops: Array) -> Index:
     return np.asarray(np.floor(np.log10(flops) * 8), dtype=int)
 
 
+def improving(rows: Index, bins: Array, loss: Array) -> Index:
+    """Returns the run of lowest loss of each bin that improves on all bins before it.
+
+    Args:
+        rows: Some of the runs, in the order of their bins and in each of their losses.
+        bins: The bin of each run.
+        loss: The loss of each run.
+    """
+    best = rows[np.flatnonzero(np.diff(bins[rows], prepend=bins[rows[0]] - 1))]
+    before = np.append(np.inf, np.minimum.accumulate(loss[best])[:-1])
+    found: Index = best[loss[best] < before]
+    return found
+
+
 def line_of(flops: Array, sizes: Array) -> tuple[float, float]:
     """Returns slope and intercept of log size against log compute."""
     slope, intercept = np.polyfit(np.log(flops), np.log(sizes), 1)

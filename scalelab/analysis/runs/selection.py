@@ -346,7 +346,8 @@ def training_points(designs: pd.DataFrame) -> Points:
     levels = sorted(runs["unique"].unique(), reverse=True)
     sets = [("passes", number) for number in sorted(runs["passes"].unique())]
     sets += [("unique", level) for level in levels]
-    grids = [(kind, value) for kind, value in sets if _is_grid(runs[runs[kind] == value])]
+    scales = runs[[*GRID_AXES]]
+    grids = [(kind, value) for kind, value in sets if _is_grid(scales[runs[kind] == value])]
     if not grids:
         largest = runs[runs["unique"] == levels[0]]
         lengths = sorted(largest["n_examples"].unique())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelab.analysis.fits.compute_optimal import envelope
-from scalelab.analysis.fits.isoflops import means, varied
+from scalelab.analysis.fits.isoflops import improving, means, varied
 from scalelab.errors import FitError
 
 
@@ -41,3 +41,16 @@ def test_an_envelope_that_no_resample_changes_has_no_exponent() -> None:
     loss = np.array([3.0, 2.5, 2.2])
     with pytest.raises(FitError, match="3 optima are the same in every resample"):
         envelope(flops, sizes, loss)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=30))
+def test_what_improves_is_the_best_of_its_bin_and_below_all_before(runs: list[tuple[int, int]]) -> None:
+    bins, loss = (np.array(column) for column in zip(*runs, strict=True))
+    expected: list[int] = []
+    for label in np.unique(bins):
+        inside = np.flatnonzero(bins == label)
+        first = int(inside[np.argmin(loss[inside])])
+        if not expected or loss[first] < loss[expected].min():
+            expected.append(first)
+    assert improving(np.lexsort((loss, bins)), bins, loss).tolist() == expected
