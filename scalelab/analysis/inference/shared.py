@@ -61,7 +61,10 @@ def restricted(a: Point, b: Point, shared: Sequence[str]) -> Restricted:
     center = np.concatenate([left, right]) - moves @ inverse @ apart
     left_over = spread - moves @ inverse @ moves.T
     rng = np.random.default_rng(a.seed)
-    draws = rng.multivariate_normal(center, left_over, _DRAWS, method="eigh")
+    # The symmetric root: an eigenvector has no sign, and draws must not hang on the one that LAPACK gives.
+    values, vectors = np.linalg.eigh(left_over)
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    draws = center + rng.standard_normal((_DRAWS, center.size)) @ root
     both = np.concatenate([center[None], draws])
     free = witnesses(a) + witnesses(b) - 2 * size
     p = float(special.fdtrc(dof, free, statistic / dof))
