@@ -83,3 +83,11 @@ def _foreign(value: object) -> Json:
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
     raise TypeError(f"{type(value).__name__} has no JSON value")
+
+
+def is_sayable(text: str) -> bool:
+    """Whether JSON, Parquet and SQL can say a text: no lone surrogates, no NUL."""
+    try:
+        return "\0" not in text and bool(text.encode() or not text)
+    except UnicodeEncodeError:
+        return False

@@ -62,14 +62,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def is_sayable(text: str) -> bool:
-    """Whether JSON, Parquet and SQL can say a text: no lone surrogates, no NUL."""
-    try:
-        return "\0" not in text and bool(text.encode() or not text)
-    except UnicodeEncodeError:
-        return False
-
-
 def trial_of(record_id: str) -> str:
     """Returns the trial whose attempt a record is of."""
     return record_id.rpartition("-")[0]
@@ -217,6 +209,12 @@ class Identified(Frozen):
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of the content."""
         text = canonical_json({"identity": IDENTITY_VERSION, **self.model_dump(mode="json")})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy, which has the name of its own content."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("id", None)
+        return copy
 
 
 class Script(Frozen):

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalelab.errors import brief
+from scalelab.jsonable import is_sayable
 from scalelab.reached import best_point, objective_at
-from scalelab.records import CurvePoint, Direction, Status, Trial, is_sayable
+from scalelab.records import CurvePoint, Direction, Status, Trial
 from scalelab.script_log import TIME
 
 COUNTS = ("n_params", "n_params_body", "n_examples", "n_steps", "peak_memory_bytes")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import PluginError, brief
-from scalelab.records import is_sayable
+from scalelab.jsonable import is_sayable
 
 if TYPE_CHECKING:
     from scalelab.components import Architecture, Task

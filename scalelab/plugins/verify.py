@@ -22,9 +22,10 @@ from scalelab.components import (
 )
 from scalelab.constraints import Constraint
 from scalelab.errors import PluginError, StudyError, brief, suggest
+from scalelab.jsonable import is_sayable
 from scalelab.law import Law
 from scalelab.params import Params
-from scalelab.records import TrainingOptions, is_sayable
+from scalelab.records import TrainingOptions
 from scalelab.space import Dimension
 from scalelab.trainers import Trainer
 

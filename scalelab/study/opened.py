@@ -8,8 +8,9 @@ from typing import Any, SupportsIndex
 
 from scalelab.components import Metric, OpenDataset, Split, Task
 from scalelab.errors import DataError, brief
+from scalelab.jsonable import is_sayable
 from scalelab.params import Params
-from scalelab.records import ComponentRef, canonical_json, is_sayable
+from scalelab.records import ComponentRef, canonical_json
 
 
 @dataclass(frozen=True, eq=False)

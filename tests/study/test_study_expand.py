@@ -120,6 +120,12 @@ def test_writing_a_default_or_a_comment_changes_no_identity():
     assert [trial.id for trial in plain] == [trial.id for trial in spelled]
 
 
+def test_a_copy_of_a_trial_has_the_id_of_its_own_content():
+    first, other = trials_of(toml())[0], 7
+    assert first.model_copy(update={"seed": other}).id != first.id
+    assert first.model_copy(update={"seed": other}).model_copy(update={"seed": first.seed}).id == first.id
+
+
 def test_the_same_trial_from_two_points_is_one():
     text = toml('[data]\nsizes = [0.5, 500, "all", 1000]').replace('"sgd"', '"adam"\noptions = { lr = 1e-3 }')
     expansion = expand(parse_study(text, "s.toml"), CATALOG)
