@@ -227,17 +227,16 @@ class _Run:
         return "failed", f"its command {how}{said}"
 
     def _heard(self, pipe: int, *, over: bool = False) -> bool:
-        """Passes on what was printed; returns whether there may be more."""
+        """Passes on what was printed, as narration; returns whether there may be more."""
         try:
             printed = os.read(pipe, PIPE_BYTES)
         except BlockingIOError:
             return not over
         self._alive()
-        number = self._pipes[pipe]
         with contextlib.suppress(OSError):
-            os.write(number, printed)
+            os.write(2, printed)  # standard output is for results; a worker's log has both
         self._tail = (self._tail + printed)[-TAIL_BYTES:] if printed else self._tail
-        if number == 1:
+        if self._pipes[pipe] == 1:
             *lines, self._torn = (self._torn + printed).split(b"\n")
             if not printed:
                 lines, self._torn = [self._torn], b""

@@ -173,6 +173,13 @@ def test_what_becomes_of_each_kind_of_script(lab):
     assert len(left) == 4  # of those that failed
 
 
+def test_what_a_script_prints_is_no_result(lab, capfd):
+    assert lab.run("well", workers=0).done == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "loss" in err
+
+
 def test_a_script_that_removes_what_it_was_given_fails_alone(lab):
     summary = lab.run("vandal", "well", "over", more='metric = "f1"\ndirection = "maximize"')
     rows = lab.rows("architecture_mode, status, objective, metric")
