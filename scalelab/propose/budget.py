@@ -195,12 +195,13 @@ def run_values(start: Trial, study: Study, path: Path, catalog: Catalog) -> dict
         StudyError: A location of the dataset is not there.
     """
     dataset = {**start.dataset.params, **located(study, path, catalog)}
+    own_data = study.data.seed == "run" and start.data_seed == start.seed
     return {
         "name": study.name,
         "description": "",
         "seeds": [start.seed],
         "dataset": {"name": start.dataset.name, "options": dataset},
-        "data": {"sizes": [start.n_examples], "seed": start.data_seed},
+        "data": {"sizes": [start.n_examples], "seed": "run" if own_data else start.data_seed},
         "architecture": [{"name": start.architecture.name, "options": start.architecture.params}],
         "optimizer": [_trained_by(start, study)],
         "training": start.training.model_dump(exclude_none=True),

@@ -127,6 +127,18 @@ def test_the_proposal_has_the_nearest_size_and_keeps_the_budget(study, folder, c
     assert again.dataset.options["folder"] == "../specks"
 
 
+def test_examples_that_each_seed_draws_for_itself_stay_so(folder, catalog):
+    text = STUDY.replace("sizes = [20]", 'sizes = [20]\nseed = "run"').replace(
+        "[dataset]", "seeds = [3]\n[dataset]"
+    )
+    study = parse_study(text, folder / "small.toml")
+    start = expand(study, catalog).trials[-1]
+    path = folder / "next.toml"
+    found = propose(start, study, path, n_params=n_params(50), n_examples=20, budget=1e7, catalog=catalog)
+    assert parse_study(found.text, path).data.seed == "run"
+    assert (found.trial.seed, found.trial.data_seed) == (3, 3)
+
+
 def test_comments_stay_but_for_the_heading_of_the_other_study(folder, catalog):
     text = "# Why small?\n# Because.\n\n" + STUDY.replace("lr = 0.2 }", "lr = 0.2 } # found by hand")
     study = parse_study(text, folder / "small.toml")
