@@ -152,9 +152,14 @@ def meant(study: Study, expansion: Expansion) -> Expansion:
     lost = [name for name in study.trials if name not in there]
     if lost:
         more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
+        changed = "the file, its data or a component changed since they were listed"
+        if study.command is not None and study.command.name == study.name:
+            changed = (
+                "the file or its command changed since they were listed, or its name, which is in the ids "
+                "unless [command] has a name"
+            )
         raise StudyError(
-            f"{study.source}: trials: its space does not give {lost[0]!r}{more}: the file, its data or a "
-            "component changed since they were listed; choose them again"
+            f"{study.source}: trials: its space does not give {lost[0]!r}{more}: {changed}; choose them again"
         )
     trials = tuple(there[name] for name in study.trials)
     used = {dataset_key(trial.dataset) for trial in trials}

@@ -48,6 +48,16 @@ def test_one_that_the_space_does_not_give_is_an_error():
         listed([one.id])
 
 
+def test_a_command_of_another_study_keeps_its_ids_by_its_name():
+    text = 'name = "{}"\n{}[command]\nrun = ["true", "{{x}}"]\nversion = 1\nspace = {{ x = [1, 2] }}\n{}'
+    whole = expand(parse_study(text.format("old", "", ""), "s.toml", CATALOG), CATALOG)
+    trials = f'trials = ["{whole.trials[1].id}"]\n'
+    with pytest.raises(StudyError, match=r"or its name, .* unless \[command\] has a name"):
+        expand(parse_study(text.format("new", trials, ""), "s.toml", CATALOG), CATALOG)
+    named = text.format("new", trials, 'name = "old"')
+    assert expand(parse_study(named, "s.toml", CATALOG), CATALOG).trials == whole.trials[1:]
+
+
 @pytest.mark.parametrize(
     ("ids", "says"),
     [
