@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from scalelab.amounts import amount
 from scalelab.analysis.families.chosen import SETTING, NextRun, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
+from scalelab.api.candidates import KINDS, candidate_table, chosen_kinds, kinds_of, of_kinds
 from scalelab.api.filters import finished_runs
 from scalelab.api.proposals import new_file
-from scalelab.api.source import installed, law_named, opened, scale_table
+from scalelab.api.source import installed, law_named, opened
 from scalelab.errors import InputError, StudyError
 from scalelab.propose.next import considered, next_name, study_of_runs
 from scalelab.study.write import write_study
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from scalelab.records import Trial
     from scalelab.store import Store
     from scalelab.study import Study
-
-_KINDS = ("dataset", "architecture", "optimizer")
 
 
 class AskedOfNext(TypedDict, total=False):
@@ -190,12 +189,13 @@ class _Loop:
         if table is not None and store is not None and not isinstance(study, Study):
             name = str(study)
             if not Path(name).is_file():
-                runs = finished_runs(store, study=name)
-                return cls(name, None, store, asked, catalog, {}, _table(table, runs))
+                only: Any = _only(asked)
+                runs = finished_runs(store, study=name, **only)
+                return cls(name, None, store, asked, catalog, {}, _of_table(table, asked, None, runs))
         loaded = load_study(study, catalog)
         if table is not None:
             known = None if store is None else _runs(store, loaded.name, asked)
-            return cls(loaded.name, loaded, store, asked, catalog, {}, _table(table, known))
+            return cls(loaded.name, loaded, store, asked, catalog, {}, _of_table(table, asked, loaded, known))
         trials, pool = _candidates(loaded, catalog, asked)
         return cls(loaded.name, loaded, store, asked, catalog, trials, pool)
 
@@ -210,15 +210,17 @@ class _Loop:
             raise InputError(f"the width to stop at must be a part of the answer, such as 5%, got {stop:g}")
         question = _question(self.asked)
         runs = None if self.store is None else _runs(self.store, self.name, self.asked)
+        for where, there in (("candidates", self.pool), ("runs", runs)):
+            missing = [] if there is None else [axis for axis in question.at if axis not in there]
+            if missing:
+                known = ", ".join(_axes(self.pool))
+                raise InputError(f"the {where} have no {missing[0]}; axes of the candidates are {known}")
         axes = [axis for axis in question.at if axis not in (*GRID_AXES, "epochs", "train_flops")]
         made = designs(runs, axes) if runs is not None else self.pool[:0]
         pool = self.pool
         if runs is not None and "trial_id" in runs:
             pool = pool[~pool["trial_id"].isin(set(runs["trial_id"]))]
             made[SETTING] = [self.settings.get(str(one), "") for one in made["first_run"]]
-        missing = [axis for axis in question.at if axis not in pool]
-        if missing:
-            raise InputError(f"the candidates have no {missing[0]}; their axes are {', '.join(_axes(pool))}")
         own = ("level", "most", "seed")
         how: dict[str, Any] = {name: self.asked[name] for name in own if name in self.asked}  # type: ignore[literal-required]
         return choose(made, pool, question, budget=budget, stop_width=stop, **how)
@@ -256,7 +258,7 @@ def _heading(found: NextRuns, study: str) -> str:
 
 
 def _axes(pool: pd.DataFrame) -> list[str]:
-    return [str(name) for name in pool if name not in (*_KINDS, "trial_id", SETTING)]
+    return [str(name) for name in pool if name not in (*KINDS, "trial_id", SETTING)]
 
 
 def _question(asked: AskedOfNext) -> Question:
@@ -292,11 +294,24 @@ def _runs(store: Store | Path | str, name: str, asked: AskedOfNext) -> pd.DataFr
     names = [one for one in dict.fromkeys((name, next_name(name))) if there.get(one)]
     if not names:
         return None
-    return finished_runs(known, study=names, **_only(asked))
+    runs = of_kinds(finished_runs(known, study=names), _only(asked))
+    return None if runs.empty else runs
 
 
-def _only(asked: AskedOfNext) -> Any:
-    return {kind: asked[kind] for kind in _KINDS if asked.get(kind)}  # type: ignore[literal-required]
+def _of_table(
+    table: pd.DataFrame | Path | str, asked: AskedOfNext, study: Study | None, runs: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Returns the candidates of a table."""
+    from scalelab.analysis.runs.selection import GRID_AXES
+
+    axes = tuple(_question(asked).at) or GRID_AXES
+    only = _only(asked)
+    names = {kind: [only[kind]] if kind in only else own for kind, own in kinds_of(study, runs).items()}
+    return chosen_kinds(candidate_table(table, axes, names), only)
+
+
+def _only(asked: AskedOfNext) -> dict[str, str]:
+    return {kind: asked[kind] for kind in KINDS if asked.get(kind)}  # type: ignore[literal-required]
 
 
 def _candidates(study: Study, catalog: Catalog, asked: AskedOfNext) -> tuple[dict[str, Trial], pd.DataFrame]:
@@ -327,7 +342,7 @@ def _candidates(study: Study, catalog: Catalog, asked: AskedOfNext) -> tuple[dic
                 "epochs": seen / work.an_epoch, "train_flops": work.n_steps * work.step_flops,
             }  # fmt: skip
             rows.append(_row(work.trial, axes))
-    pool = _with_kinds(pd.DataFrame(rows), asked)
+    pool = chosen_kinds(pd.DataFrame(rows), _only(asked))
     if "train_flops" not in pool:
         raise InputError(
             f"{study.source}: the cost of a run is not known before it ran; name in [command.axes] which "
@@ -345,44 +360,10 @@ def _of_script(axes: Mapping[str, float]) -> dict[str, float]:
 
 
 def _row(trial: Trial, axes: Mapping[str, object]) -> dict[str, object]:
-    names = {kind: getattr(trial, kind).name for kind in _KINDS}
+    names = {kind: getattr(trial, kind).name for kind in KINDS}
     return {"trial_id": trial.id, SETTING: _setting(trial), **names, **axes}
 
 
 def _setting(trial: Trial) -> str:
     """Returns what trials that differ in their seeds alone have in common."""
     return trial.model_copy(update={"seed": 0, "data_seed": 0}).id
-
-
-def _with_kinds(pool: pd.DataFrame, asked: AskedOfNext) -> pd.DataFrame:
-    for kind in _KINDS:
-        wanted = asked.get(kind)
-        if wanted:
-            pool = pool[pool[kind] == wanted]
-    if pool.empty:
-        raise InputError("no candidate has these components")
-    return pool.reset_index(drop=True)
-
-
-def _table(table: pd.DataFrame | Path | str, runs: pd.DataFrame | None) -> pd.DataFrame:
-    """Returns a table of candidates with the components that the runs have where it names none.
-
-    Raises:
-        InputError: It has no costs, or the runs have several components and it does not say which.
-    """
-    import pandas as pd
-
-    pool = table if isinstance(table, pd.DataFrame) else scale_table(Path(table), ("train_flops",))
-    if "train_flops" not in pool:
-        raise InputError("the table of candidates has no column train_flops, what each would cost")
-    pool = pool.reset_index(drop=True).assign(trial_id="")
-    for kind in _KINDS:
-        if kind in pool:
-            continue
-        names = [] if runs is None else sorted(runs[kind].unique())
-        if len(names) > 1:
-            raise InputError(
-                f"the runs have {len(names)} of {kind}s ({', '.join(names[:5])}); say which with --{kind}"
-            )
-        pool[kind] = names[0] if names else kind
-    return pool

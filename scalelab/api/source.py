@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +62,13 @@ def law_named(law: str | Law | None, catalog: Catalog | None = None) -> str | La
     return get_law(law, {name: found.law(name) for name in found.names("law")})
 
 
-def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
+def scale_table(file: Path | str, axes: Sequence[str], *, texts: Collection[str] = ()) -> pd.DataFrame:
     """Returns the columns of numbers of a CSV, Parquet or JSON lines file, under the names that imports give.
 
     Args:
         file: The file.
         axes: Those of the law, or all that may be one: in their columns every cell must be an amount.
+        texts: Columns that are texts, where they are there.
 
     Raises:
         InputError: The file cannot be read, has no such column, or a column that is an axis has a cell that
@@ -82,14 +83,16 @@ def scale_table(file: Path | str, axes: Sequence[str]) -> pd.DataFrame:
     names = {axis: KNOWN_AS.get(axis, (axis,)) for axis in (*KNOWN_AS, *axes)}
     wanted = {name for axis in axes for name in names[axis]}
     with opened([file]) as source:
-        columns: dict[str, list[float | None]] = {}
+        columns: dict[str, list[float | str | None]] = {}
         for name, kind in source.kinds.items():
             if name in wanted:
-                texts = source.texts(name, quoted(name))
+                cells = source.listed(source.texts(name, quoted(name)))
                 columns[name] = [
                     amount(text or "", f"row {row} of {source.name}: {name}")
-                    for row, text in enumerate(source.listed(texts), 1)
+                    for row, text in enumerate(cells, 1)
                 ]
+            elif name in texts:
+                columns[name] = source.listed(source.texts(name, quoted(name)))
             elif kind in ("BIGINT", "DOUBLE"):
                 columns[name] = source.listed(source.numbers(name, quoted(name)))
         if not columns:

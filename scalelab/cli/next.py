@@ -80,8 +80,10 @@ def _asked(target: str | None, question: str | None, law: str | None, stop: str 
     at = {axis: amount(value, f"--target {axis}") for axis, value in pairs("--target", parts, form).items()}
     width = None
     if stop is not None:
-        number = amount(stop.strip().rstrip("%"), "--stop-width")
+        number = amount(stop.strip().removesuffix("%"), "--stop-width")
         width = number / 100 if stop.strip().endswith("%") else number
+        if width == number >= 1:
+            raise InputError(f"--stop-width {stop!r}: write {stop}%, or a part of the answer, such as 0.05")
     return {"target": at or None, "question": question, "law": law, "stop_width": width}
 
 
