@@ -96,6 +96,37 @@ def test_a_batch_of_drawn_runs_goes_back_and_forth(study, tmp_path):
     assert (done.n_candidates, done.runs) == (0, ())
 
 
+RATES = """
+import json, sys
+n, d, lr = map(float, sys.argv[1:])
+print(json.dumps({"step": 1, "loss": 1.2 + 60 * n**-0.4 + 30 * d**-0.38 + (0.3 if lr > 0.01 else 0)}))
+"""
+
+
+def test_a_setting_that_was_beaten_is_no_candidate_and_another_one_no_repeat(study, tmp_path):
+    (tmp_path / "train.py").write_text(RATES, encoding="utf-8")
+    text = STUDY.replace('"{seed}"', '"{lr}"').replace("[1000, 3000, 10000, 30000]", "[1000, 10000]")
+    text = text.replace("n = [10000, 30000, ", "lr = [0.1, 0.01], n = [10000, ")
+    study.write_text(text, encoding="utf-8")
+    store = tmp_path / "s.duckdb"
+    assert scalelab.run_study(study, store).done == 12
+    settings = {
+        one.id: one.architecture.params
+        for one in expand_command(considered(scalelab.load_study(study))).trials
+    }
+    found = scalelab.next_runs(study, store, 1e12, target=TARGET)
+    assert found.n_candidates == 6
+    assert found.runs
+    assert {settings[one.trial]["lr"] for one in found.runs} == {0.01}
+    assert all(one.repeat for one in found.runs)
+    first = scalelab.next_runs(study, tmp_path / "none.duckdb", 1e12, target=TARGET, most=64).runs
+    kinds: dict[str, list[bool]] = {}
+    for one in first:
+        kinds.setdefault(str(settings[one.trial]), []).append(one.repeat)
+    assert all(own == [False, True][: len(own)] for own in kinds.values())
+    assert len(kinds) > 6
+
+
 NETWORKS = """
 name = "ecg"
 [dataset]
@@ -193,6 +224,17 @@ def test_the_split_of_compute_is_a_question_too(runs, tmp_path):
 def test_what_cannot_be_asked_is_said_in_one_line(study, tmp_path, asked, says):
     with pytest.raises(InputError, match=says):
         scalelab.next_runs(study, tmp_path / "s.duckdb", 1e12, **asked)
+
+
+def test_an_axis_that_no_run_has_is_said_once_there_are_runs(study, tmp_path):
+    store = tmp_path / "s.duckdb"
+    study.write_text(STUDY.replace("[10000, 30000, 100000, 300000]", "[10000]"), encoding="utf-8")
+    scalelab.run_study(study, store)
+    with pytest.raises(InputError, match="the candidates have no width"):
+        scalelab.next_runs(study, store, 1e12, target={"width": 3})
+    pool = pd.DataFrame({"width": [1.0, 2.0], "train_flops": [1.0, 2.0]})
+    with pytest.raises(InputError, match="the runs have no width"):
+        scalelab.next_runs(study, store, 1e12, target={"width": 3}, candidates=pool)
 
 
 def test_a_budget_of_nothing_is_refused(study, tmp_path):

@@ -50,6 +50,12 @@ def test_run_next_run_is_a_loop(scalelab_command, asked, tmp_path):
     assert document["made"] == []
 
 
+def test_a_budget_for_no_run_says_what_the_cheapest_takes(scalelab_command, asked):
+    code, out, _ = scalelab_command(*asked[:-1], 1, *TARGET)
+    assert code == 0
+    assert "the budget has room for no candidate: the cheapest takes 6e+07 FLOPs" in out
+
+
 def test_auto_makes_the_runs(scalelab_command, asked):
     code, out, err = scalelab_command(*asked, *TARGET, "--auto", "--workers", 0, "--json")
     assert code == 0, err
@@ -64,6 +70,8 @@ def test_auto_makes_the_runs(scalelab_command, asked):
         (("--target", "n_params"), "--target 'n_params'"),
         ((*TARGET, "--question", "allocation"), "either a target"),
         ((*TARGET, "--stop-width", "wide"), "--stop-width"),
+        ((*TARGET, "--stop-width", "5%%"), "--stop-width"),
+        ((*TARGET, "--stop-width", "5"), "write 5%"),
         ((*TARGET, "--auto", "--write", "next.toml"), "--auto makes the runs itself"),
         ((*TARGET, "--candidates", "none.csv"), "none.csv"),
         ((*TARGET, "--candidates", "none.csv", "--write", "next.toml"), "--write needs a study"),

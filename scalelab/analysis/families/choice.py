@@ -29,7 +29,7 @@ from scalelab.analysis.next.belief import Belief, weighed
 from scalelab.analysis.next.choose import RATE, TO_WIDTH, opening, picks, refuse_together
 from scalelab.analysis.next.design import Aim, Design, widened
 from scalelab.analysis.runs.designs import Family, families, family_of
-from scalelab.analysis.runs.selection import GRID_AXES, best_of_each
+from scalelab.analysis.runs.selection import GRID_AXES, JOINT, best_of_each
 from scalelab.arrays import Array
 from scalelab.errors import FitError, InputError
 from scalelab.law import Law
@@ -50,6 +50,7 @@ class _Side(NamedTuple):
     pool: pd.DataFrame
     columns: tuple[Array, ...]
     design: Design
+    settings: frozenset[str]
 
 
 def choose(
@@ -123,6 +124,11 @@ def _asked(question: Question, known: Mapping[Family, object]) -> list[Family]:
     if missing:
         names = sorted({name for family in known for name in family[1:]})
         raise InputError(f"--question compare: {missing[0]} is not there; there are {', '.join(names)}")
+    if any(set(question.between) <= set(family[1:]) for family in found):
+        raise InputError(
+            f"--question compare: {', '.join(question.between)} are not of one kind; name two architectures "
+            "or two optimizers"
+        )
     if len(found) != 2 or found[0].dataset != found[1].dataset:
         raise InputError(
             f"--question compare: {', '.join(question.between)} are {len(found)} families; say with "
@@ -180,11 +186,14 @@ def _beside(designs: pd.DataFrame, first: Family, second: Family) -> pd.DataFram
 
 
 def _compared(question: Question, designs: pd.DataFrame, options: Mapping[str, object]) -> _Answer:
-    laws = fit_families(designs, axes=("train_flops",), **options)  # type: ignore[arg-type]
-    reason = "the two cannot be compared along train_flops"
-    for group in compare_families(laws, (), float(str(options["level"]))):
+    laws = fit_families(designs, axes=("train_flops", JOINT), **options)  # type: ignore[arg-type]
+    optima = family_optima(designs, laws=laws, **options)  # type: ignore[arg-type]
+    reason = "the two have no law of compute of the same kind yet"
+    for group in compare_families(laws, optima, float(str(options["level"]))):
         if isinstance(group, Refusal):
             reason = group.reason
+            continue
+        if group.axis != "train_flops":
             continue
         for pair in group.pairs:
             if {pair.first, pair.second} == set(question.between):
@@ -226,7 +235,8 @@ def _side(
         family=family, n_runs=len(table), answer=value, refusal=refusal, backtest=backtest,
         misfit=design.share, doubt=_doubt(value, backtest),
     )  # fmt: skip
-    return _Side(known, table, pool, columns, design)
+    settings = frozenset() if rows is None or SETTING not in rows else frozenset(rows[SETTING])
+    return _Side(known, table, pool, columns, design, settings)
 
 
 def _best(
@@ -352,10 +362,14 @@ def _run(
     after = side.design.error if after is None else after
     row, axes = side.pool.iloc[candidate], side.rows.axes
     at = {axis: float(column[candidate]) for axis, column in zip(axes, side.columns, strict=True)}
-    same = [np.abs(own / at[axis] - 1) < _SAME for axis, own in zip(axes, side.rows.columns, strict=True)]
-    before_it = [(one.family, one.at) for one in chosen]
+    before_it = [one for one in chosen if one.family == side.known.family]
+    setting = row.get(SETTING)
+    if setting:  # another setting at the same scale is no repeat
+        repeat = setting in side.settings or setting in {side.pool.at[one.row, SETTING] for one in before_it}
+    else:
+        same = [np.abs(own / at[axis] - 1) < _SAME for axis, own in zip(axes, side.rows.columns, strict=True)]
+        repeat = bool(np.logical_and.reduce(same).any()) or at in [one.at for one in before_it]
     ratio = math.sqrt(max(after + noise, 0.0) / max(before + noise, 1e-300))
-    repeat = bool(np.logical_and.reduce(same).any()) or (side.known.family, at) in before_it
     return NextRun(
         family=side.known.family,
         at=at,
@@ -381,5 +395,6 @@ def _end(found: NextRuns, sides: Sequence[_Side], left: float, most: int) -> str
     if len(found.runs) >= most:
         return f"these are the first {most}; more once they are done"
     if left < cheapest:
-        return "the budget has room for no other candidate"
+        none = f"candidate: the cheapest takes {cheapest:.3g} FLOPs"
+        return f"the budget has room for no {'other candidate' if found.runs else none}"
     return "no other affordable run helps" if found.runs else "no affordable run helps"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scalelab.amounts import counted
 from scalelab.analysis.families.chosen import NextRuns, Step
 from scalelab.analysis.runs.selection import symbol
 from scalelab.report.names import family_names, said_once
@@ -41,10 +42,10 @@ def next_tables(found: NextRuns) -> tuple[Table, Table]:
                 "width expected": _width(one.width),
             }
         )
-    title = f"Now: {found.question}"
+    title, those = f"Now: {found.question}", counted(found.n_candidates, "candidates")
     return (
         Table.of(title, known, numbers=slice(1, None), notes=said_once(dict.fromkeys(notes))),
-        Table.of(f"Runs to make, of {found.n_candidates:,} candidates", runs, numbers=slice(1, None)),
+        Table.of(f"Runs to make, of {those}", runs, numbers=slice(1, None)),
     )
 
 

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 from run_tables import grid_runs
 
+from scalelab.analysis.families.allocation import family_optima
 from scalelab.analysis.families.choice import choose
 from scalelab.analysis.families.chosen import SETTING, Question
 from scalelab.analysis.families.laws import fit_families
 from scalelab.analysis.families.pairs import MOST_FAMILIES, compare_families
 from scalelab.analysis.runs.designs import designs, finished_runs
+from scalelab.errors import InputError
 
 CANDIDATES = pd.DataFrame(
     {"n_params": [1e6, 2e6, 1e6], "n_examples": [5e4, 5e4, 1e5], "train_flops": [3e11, 6e11, 6e11]}
@@ -49,10 +51,21 @@ def test_a_pair_is_found_among_many_families():
 
 def test_of_few_families_the_answer_is_that_of_the_analysis():
     table = networks(3)
-    laws = fit_families(table, axes=["train_flops"])
-    (group,) = compare_families(laws, (), 0.9)
+    laws = fit_families(table)
+    (group,) = compare_families(laws, family_optima(table, laws=laws), 0.9)
     pair = next(one for one in group.pairs if {one.first, one.second} == {"net01", "net02"})
     assert compared(table, "net01", "net02") == pair.multiplier
+
+
+def test_compute_that_no_run_records_is_compared_as_the_analysis_does():
+    table = networks(2).assign(train_flops=float("nan"))
+    answer = compared(table, "net00", "net01")
+    assert answer.lower <= answer.value <= answer.upper
+
+
+def test_an_architecture_and_an_optimizer_are_not_compared():
+    with pytest.raises(InputError, match="not of one kind"):
+        compared(networks(2), "net00", "adamw")
 
 
 @pytest.mark.parametrize("first", ["net00", "net01"])
