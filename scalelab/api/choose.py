@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from scalelab.amounts import amount
-from scalelab.analysis.families.chosen import SETTING, NextRun, NextRuns, Question, Step
+from scalelab.analysis.families.chosen import SETTING, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
 from scalelab.api.candidates import KINDS, candidate_table, chosen_kinds, kinds_of, of_kinds
 from scalelab.api.filters import finished_runs
@@ -109,7 +109,9 @@ def write_next(
         reason = found.end if not found.runs else "a table of candidates says no study that could train them"
         raise InputError(f"{path} was not written: {reason}")
     loop = _Loop.of(study, None, {"catalog": catalog})
-    write_study(Path(path), _heading(found, loop.name) + loop.text(found.runs, Path(path)))
+    write_study(
+        Path(path), _heading(found, loop.name) + loop.text([one.trial for one in found.runs], Path(path))
+    )
 
 
 def make_next(
@@ -150,7 +152,8 @@ def make_next(
     while found.runs and not any(one.doubt for one in found.known):
         first = found.runs[0]
         path = loop.beside / "next.toml"
-        one = parse_study(loop.text([first], path), path, loop.catalog)
+        # With all that were made before, so that the store's study of chosen runs has each of them.
+        one = parse_study(loop.text([*loop.made(), first.trial], path), path, loop.catalog)
         summary = run_study(one, store, workers=workers, catalog=loop.catalog, on_event=on_event)
         if not summary.complete or summary.failed:
             reason = next(iter(summary.failed.values()), "it was interrupted")
@@ -236,12 +239,17 @@ class _Loop:
         own = None if self.study is None else self.study.path
         return (own.parent if own else Path()).absolute()
 
-    def text(self, runs: Sequence[NextRun], path: Path) -> str:
+    def made(self) -> list[str]:
+        """Returns the ids of the trials that were chosen before and are done."""
+        runs = None if self.store is None else _runs(self.store, next_name(self.name), {})
+        return [] if runs is None else [one for one in runs["trial_id"] if one in self.trials]
+
+    def text(self, ids: Sequence[str], path: Path) -> str:
         """Returns the study file of some of the trials."""
-        lost = [one.trial for one in runs if one.trial not in self.trials]
+        lost = [one for one in ids if one not in self.trials]
         if self.study is None or lost:
             raise StudyError(f"study {self.name!r} has no run {', '.join(lost)}; choose again")
-        return study_of_runs([self.trials[one.trial] for one in runs], self.study, path, self.catalog)
+        return study_of_runs([self.trials[one] for one in ids], self.study, path, self.catalog)
 
 
 def _heading(found: NextRuns, study: str) -> str:

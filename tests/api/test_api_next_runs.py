@@ -172,6 +172,8 @@ def test_the_loop_makes_runs_within_the_budget(study, tmp_path):
     rest = scalelab.next_runs(study, store, budget, target=TARGET)
     made = {one.run.trial for one in steps}
     assert rest.known[0].n_runs == len(steps)
+    (own,) = scalelab.open_store(store).studies()
+    assert (own.study, own.planned, own.done) == ("sim-next", len(steps), len(steps))
     assert not made & {one.trial for one in rest.runs}
 
 
