@@ -182,7 +182,7 @@ Candidates = Annotated[
     Path | None,
     _option("--candidates", "A table to choose from instead: a column for each axis, and train_flops."),
 ]
-MostRuns = Annotated[int, _option("--most", "Runs to choose at most.", min=1, max=1000)]
+MostRuns = Annotated[int, _option("--most", "Runs to choose at a time, at most.", min=1, max=1000)]
 AutoNext = Annotated[
     bool, _option("--auto", "Make the runs, one after the other, until the width or the budget is reached.")
 ]
