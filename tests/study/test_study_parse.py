@@ -101,7 +101,7 @@ def test_a_study_never_changes():
     ("text", "line"),
     [
         (toml(head=""), "name: missing"),
-        (toml(head='nme = "x"'), "nme: unknown key; did you mean 'name'? (known: name, description, seeds, dataset, data, architecture, optimizer, training, trainer, sampling, refit, command) (and 1 more)"),
+        (toml(head='nme = "x"'), "nme: unknown key; did you mean 'name'? (known: name, description, seeds, dataset, data, architecture, optimizer, training, trainer, sampling, refit, command, trials) (and 1 more)"),
         (toml(head="name = 3"), "name = 3: must be a string"),
         (toml(head='name = "a b"'), "name = 'a b': must be letters, digits, '-', '_' and '.', 100 at most, the first a letter or a digit"),
         (toml(head='name = ""'), "name = '': must be letters"),
