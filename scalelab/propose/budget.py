@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from scalelab.study import Expansion, Study, expand, load_study, parse_study
 from scalelab.study.model import TrainerEntry
 from scalelab.study.resolve import resolve
 from scalelab.study.rules import rule_of
-from scalelab.study.write import advised_head, study_text, without_heading
+from scalelab.study.write import advised_head, place_from, study_text, without_heading
 from scalelab.subsets import drawn_an_epoch
 
 if TYPE_CHECKING:
@@ -295,6 +294,5 @@ def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
                 f"{study.path.parent if study.path else Path.cwd()}; give the study file itself with --from"
             )
         asked = Path(str(study.dataset.options.get(name, place)))
-        kept = place if asked.is_absolute() else Path(os.path.relpath(place, path.absolute().parent))
-        out[name] = kept.as_posix()
+        out[name] = place.as_posix() if asked.is_absolute() else place_from(path, place)
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from scalelab.propose.script import command_folder
 from scalelab.records import Trial
 from scalelab.study import Study
 from scalelab.study.resolve import resolve
+from scalelab.study.write import place_from
 
 if TYPE_CHECKING:
     from scalelab.plugins import Catalog
@@ -95,5 +95,4 @@ def _move_files(values: dict[str, Any], study: Study, path: Path, catalog: Catal
         for name in locations(own.component.params) & own.options.keys():
             given = str(own.options[name])
             if not (Path(given).is_absolute() or given.startswith("~")):
-                moved = Path(os.path.relpath(beside / given, path.absolute().parent)).as_posix()
-                tables[index]["options"][name] = moved
+                tables[index]["options"][name] = place_from(path, beside / given)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import statistics
 import tomllib
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from scalelab.records import Trial
 from scalelab.script_reports import AMOUNTS, script_axes
 from scalelab.study import Study, parse_study
 from scalelab.study.command import expand_command
-from scalelab.study.write import advised_head, study_text, without_heading
+from scalelab.study.write import advised_head, place_from, study_text, without_heading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,4 +268,4 @@ def command_folder(study: Study, path: Path) -> str:
             f"{study.source}: command.folder = {study.command.folder!r} is not in {there.parent}; give the "
             "study file itself with --from"
         )
-    return Path(os.path.relpath(there, path.absolute().parent)).as_posix()
+    return place_from(path, there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,16 @@ def make_folder(path: Path) -> None:
     """
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def place_from(path: Path, there: Path) -> str:
+    """Returns a place as a study file names it, relative to the file's folder.
+
+    Args:
+        path: The study file.
+        there: The place.
+    """
+    return Path(os.path.relpath(there, path.absolute().parent)).as_posix()
 
 
 @contextmanager
