@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.api.filters import KINDS
 from scalelab.api.source import scale_table
 from scalelab.errors import InputError, brief
 from scalelab.records import UNSPECIFIED
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalelab.study import Study
-
-KINDS = ("dataset", "architecture", "optimizer")
 
 
 def candidate_table(

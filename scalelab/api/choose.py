@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from scalelab.amounts import amount
 from scalelab.analysis.families.chosen import SETTING, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
-from scalelab.api.candidates import KINDS, candidate_table, chosen_kinds, kinds_of, of_kinds
-from scalelab.api.filters import finished_runs
+from scalelab.api.candidates import candidate_table, chosen_kinds, kinds_of, of_kinds
+from scalelab.api.filters import KINDS, finished_runs
 from scalelab.api.proposals import new_file
 from scalelab.api.source import installed, law_named, opened
 from scalelab.errors import InputError, StudyError
@@ -223,15 +222,12 @@ class _Loop:
         pool = self.pool
         if runs is not None and "trial_id" in runs:
             pool = pool[~pool["trial_id"].isin(set(runs["trial_id"]))]
-            made[SETTING] = [self.settings.get(str(one), "") for one in made["first_run"]]
+            if SETTING in pool:
+                settings = dict(zip(self.pool["trial_id"], self.pool[SETTING], strict=True))
+                made[SETTING] = [settings.get(str(one), "") for one in made["first_run"]]
         own = ("level", "most", "seed")
         how: dict[str, Any] = {name: self.asked[name] for name in own if name in self.asked}  # type: ignore[literal-required]
         return choose(made, pool, question, budget=budget, stop_width=stop, **how)
-
-    @cached_property
-    def settings(self) -> dict[str, str]:
-        """What the trials have in common with those of other seeds, by id."""
-        return {name: _setting(trial) for name, trial in self.trials.items()}
 
     @property
     def beside(self) -> Path:

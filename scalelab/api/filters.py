@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scalelab.records import Charge, On
     from scalelab.store import Store
 
-_KINDS = ("dataset", "architecture", "optimizer")
+KINDS = ("dataset", "architecture", "optimizer")
 _PLACE = "place of the run in its table"
 
 
@@ -136,7 +136,7 @@ def chosen_runs(source: Source, **only: Unpack[Filters]) -> Chosen:
 
 
 def _in_words(only: Mapping[str, Any]) -> str:
-    names = ", ".join(f"{kind} {only[kind]}" for kind in _KINDS if only.get(kind))
+    names = ", ".join(f"{kind} {only[kind]}" for kind in KINDS if only.get(kind))
     where = f"where {plain_line(only['where'])}" if only.get("where") else ""
     with_names = f"with {names}" if names else ""
     return " ".join(["only runs", *filter(None, [with_names, where])]) if names or where else ""
@@ -227,7 +227,7 @@ def _as_named(runs: pd.DataFrame, only: Mapping[str, Any]) -> pd.Series:
     import pandas as pd
 
     left = pd.Series(True, index=runs.index)
-    for kind in _KINDS:
+    for kind in KINDS:
         if only.get(kind):
             named = str(only[kind])
             names = {named, named.split(" ")[0]} if kind == "dataset" else {named}
@@ -236,7 +236,7 @@ def _as_named(runs: pd.DataFrame, only: Mapping[str, Any]) -> pd.Series:
 
 
 def _of_names(runs: pd.DataFrame, only: Mapping[str, Any]) -> pd.DataFrame:
-    for kind in _KINDS:
+    for kind in KINDS:
         name = only.get(kind)
         if name is None:
             continue
