@@ -109,7 +109,7 @@ class Fitted:
         return {axis: (times, span) for axis, (times, span) in both.items() if times > span * SAME}
 
     def reaches_too_far(self, at: Mapping[str, float]) -> tuple[str, ...]:
-        """Returns sentences where a scale lies beyond what any backtest reached, or below the points."""
+        """Returns sentences where a scale lies below the points, or further beyond them than was tested."""
         under = {axis: self.points.below(axis, at[axis]) for axis in self.axes}
         found = [
             f"the scale asked for lies {times:.3g} times below the smallest {axis} of the law's points"
