@@ -96,11 +96,12 @@ $(1)/bin/pip install --quiet --disable-pip-version-check -c $(2) -e '.[test]'
 OMP_NUM_THREADS=1 $(1)/bin/pytest -n 2 --dist worksteal
 endef
 
-## reference: run the study behind experiments.duckdb on the MIT-BIH database at MITDB (about half an hour)
+## reference: run the reference study from nothing, on the MIT-BIH database at MITDB, into build/reference (some five hours)
 reference: $(READY)
 	@test -d "$(MITDB)" || { echo "error: no MIT-BIH database at $(MITDB); give its folder: make reference MITDB=DIR"; exit 2; }
-	$(BIN)/scalelab run examples/mitbih-convnext.toml --store experiments.duckdb --workers 2
-	$(BIN)/scalelab analyze --store experiments.duckdb
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/reference/plugins ./examples/scalelab-transformer
+	ln -sfn "$(abspath $(MITDB))" examples/ecg-reference/mitdb
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/build/reference/plugins" examples/ecg-reference/all.sh build/reference/runs.duckdb
 
 clean:
 	rm -rf build $(VENV)

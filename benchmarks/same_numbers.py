@@ -22,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-STORES = ("experiments.duckdb", "examples/mitbih-design.duckdb", "examples/mitbih-hardware.duckdb")
+STORES = (
+    "examples/mitbih-convnext.duckdb",
+    "examples/mitbih-design.duckdb",
+    "examples/mitbih-hardware.duckdb",
+)
 RENAMED = {
     "low": "lower", "high": "upper", "ice_low": "ice_lower", "ice_high": "ice_upper",
     "distance_normalised": "distance_normalized", "p_normalised": "p_normalized",

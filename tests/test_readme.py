@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from shown import command_line, refuse_other_output, shown_lines
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-STORE = ROOT / "experiments.duckdb"
+STORE = ROOT / "examples/mitbih-convnext.duckdb"
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-NUMBER = r"\d[\d,]*(?:\.\d+)?"
-
-
-def words(line: str) -> str:
-    """The line without its numbers and spacing."""
-    return " ".join(re.sub(NUMBER, "#", line).split())
-
-
-def numbers(line: str) -> list[float]:
-    return [float(text.replace(",", "")) for text in re.findall(NUMBER, line)]
-
-
-def close(shown: list[float], printed: list[float]) -> bool:
-    """Equal but for what another processor's last bits may do to a rounded digit."""
-    return len(shown) == len(printed) and all(
-        abs(a - b) <= 0.02 * max(abs(a), abs(b)) + 1e-3 for a, b in zip(shown, printed, strict=True)
-    )
-
-
-def command_line(*arguments: object) -> str:
-    command = [sys.executable, "-m", "scalelab.cli", "--plain", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
-
-
-def refuse_other_output(page: str, printed_text: str, at_least: int, at_most: int) -> None:
-    """Makes sure that each line of the output that a page shows was printed."""
-    shown = page.split("<!-- real output: begin -->")[1].split("<!-- real output: end -->")[0]
-    lines = [line for line in shown.splitlines() if line.strip() and line not in ("```", "…")]
-    assert at_least <= len(lines) <= at_most
-    printed: dict[str, list[list[float]]] = {}
-    for line in printed_text.splitlines():
-        printed.setdefault(words(line), []).append(numbers(line))
-    for line in lines:
-        assert any(close(numbers(line), found) for found in printed.get(words(line), [])), line
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +30,7 @@ def first(tmp_path_factory) -> Path:
 def test_the_first_minutes_print_what_readme_shows(first):
     store = first / "first.duckdb"
     command_line("import", first / "examples/runs.csv", "--store", store)
-    refuse_other_output(README, command_line("analyze", "--store", store), 8, 15)
+    refuse_other_output(shown_lines(README), command_line("analyze", "--store", store), 8, 15)
 
 
 def test_the_python_of_readme_runs(first, monkeypatch, capsys):
@@ -96,7 +59,7 @@ def test_the_tutorial_shows_what_the_committed_store_says():
     before = hashlib.sha256(STORE.read_bytes()).hexdigest()
     printed = command_line("analyze", "--store", STORE)
     assert hashlib.sha256(STORE.read_bytes()).hexdigest() == before, "analyzing changed the store"
-    refuse_other_output(TUTORIAL, printed, 20, 200)
+    refuse_other_output(shown_lines(TUTORIAL), printed, 20, 200)
 
 
 def test_the_committed_store_is_a_small_real_study():

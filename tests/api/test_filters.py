@@ -11,7 +11,7 @@ import scalelab
 from scalelab.api.filters import chosen_runs
 from scalelab.errors import InputError
 
-STORE = Path(__file__).parents[2] / "experiments.duckdb"
+STORE = Path(__file__).parents[2] / "examples/mitbih-convnext.duckdb"
 DESIGNS = Path(__file__).parents[2] / "examples" / "mitbih-design.duckdb"
 
 

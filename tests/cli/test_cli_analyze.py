@@ -179,7 +179,7 @@ def test_an_empty_store_says_what_to_do(tmp_path):
 
 
 def test_filters_are_said_in_the_heading_of_every_report(scalelab_command, tmp_path):
-    store = Path(__file__).parents[2] / "experiments.duckdb"
+    store = Path(__file__).parents[2] / "examples/mitbih-convnext.duckdb"
     page, text = tmp_path / "page.html", tmp_path / "report.md"
     only = ["--optimizer", "sgd", "--where", "n_examples < 5000 and n_params > 5e4"]
     files = ["--html", page, "--markdown", text]

@@ -28,9 +28,9 @@ def offered(line: str, shell: str = "bash") -> list[str]:
     ("line", "names"),
     [
         ("scalelab ana", ["analyze"]),
-        ("scalelab analyze --study m", ["mitbih-convnext"]),
+        ("scalelab analyze --store examples/mitbih-convnext.duckdb --study m", ["mitbih-convnext"]),
         ("scalelab predict --store examples/mitbih-hardware.duckdb --study m", ["mitbih-hardware"]),
-        ("scalelab predict --optimizer s", ["sgd", "sgdm"]),
+        ("scalelab predict --store examples/mitbih-convnext.duckdb --optimizer s", ["sgd", "sgdm"]),
         (
             "scalelab analyze --store examples/mitbih-design.duckdb --study mitbih-mup --architecture ",
             ["convnext1d"],

@@ -18,7 +18,11 @@ from scalelab.store.schema import VERSION
 
 ROOT = Path(__file__).parents[2]
 OLD = "c968a68"
-STORES = ("experiments.duckdb", "examples/mitbih-design.duckdb", "examples/mitbih-hardware.duckdb")
+STORES = (
+    "examples/mitbih-convnext.duckdb",
+    "examples/mitbih-design.duckdb",
+    "examples/mitbih-hardware.duckdb",
+)
 TABLES = ("records", "curve_points", "trials", "study_trials", "studies", "measurements")
 
 

@@ -16,7 +16,7 @@ from outlook_store import PLUGIN, make_store
 
 from scalelab.plugins import load_plugins
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments.duckdb"
+EXPERIMENTS = Path(__file__).parents[2] / "examples/mitbih-convnext.duckdb"
 
 
 @pytest.fixture(scope="module")

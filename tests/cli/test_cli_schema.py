@@ -13,7 +13,7 @@ from scalelab.cli.schema import names, text
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "json.md").read_text("utf-8")
-STORE = ROOT / "experiments.duckdb"
+STORE = ROOT / "examples/mitbih-convnext.duckdb"
 HARDWARE = ROOT / "examples" / "mitbih-hardware.duckdb"
 
 

@@ -66,7 +66,7 @@ def seen_on_a_terminal(*arguments: object) -> str:
     ids=" ".join,
 )
 def test_the_committed_store_at_80_columns(command):
-    store = [] if command[0] in ("plugins",) else ["--store", ROOT / "experiments.duckdb"]
+    store = [] if command[0] in ("plugins",) else ["--store", ROOT / "examples/mitbih-convnext.duckdb"]
     shown = seen_on_a_terminal(*command, *store)
     assert len(shown.splitlines()) >= 2
     for line in shown.splitlines():
@@ -80,7 +80,7 @@ def test_the_names_in_a_status_and_a_plan_are_whole(tmp_path):
     for word in ("n_params=1000000", "kernel_size_of_the_stem=twenty-one-samples", "learning_rate=0.0001"):
         assert word in planned
     assert max(map(len, planned.splitlines())) <= WIDTH
-    names = seen_on_a_terminal("status", "--store", ROOT / "experiments.duckdb").split()
+    names = seen_on_a_terminal("status", "--store", ROOT / "examples/mitbih-convnext.duckdb").split()
     assert {"study", "mitbih-convnext", "planned", "done", "failed", "pending"} <= set(names)
 
 

@@ -18,7 +18,7 @@ import pytest
 from visits import AXE, ROOT, Visits
 
 STORES = {
-    "experiments": ROOT / "experiments.duckdb",
+    "convnext": ROOT / "examples/mitbih-convnext.duckdb",
     "design": ROOT / "examples" / "mitbih-design.duckdb",
     "hardware": ROOT / "examples" / "mitbih-hardware.duckdb",
     "design-space": ROOT / "examples" / "mitbih-design.duckdb",

@@ -54,14 +54,14 @@ def compare(page, said):
     assert about >= {note for note in printed if note.startswith(("warning: ", "refused: "))}
 
 
-@pytest.mark.parametrize("name", ["experiments", "design"])
+@pytest.mark.parametrize("name", ["convnext", "design"])
 def test_ten_budgets_say_what_advise_says(name, page_of, visit, run_scalelab):
     page = visit(page_of(name))
     page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     keys = keys_of(page_of(name))
     chosen = sorted({round(i * (len(keys) - 1) / 9) for i in range(10)})
     assert len(chosen) == 10
-    store = {"experiments": "experiments.duckdb", "design": "examples/mitbih-design.duckdb"}[name]
+    store = {"convnext": "examples/mitbih-convnext.duckdb", "design": "examples/mitbih-design.duckdb"}[name]
     for place in chosen:
         slide(page, place)
         compare(page, run_scalelab("--plain", "advise", "--store", ROOT / store, "--budget", keys[place]))
@@ -87,7 +87,7 @@ def test_an_optimum_has_intervals_of_size_and_data(tmp_path, visit, run_scalelab
 
 
 def test_the_slider_moves_by_the_keyboard_and_the_address_keeps_it(page_of, visit):
-    page = visit(page_of("experiments"))
+    page = visit(page_of("convnext"))
     said = page.locator("#budget output")
     usual = said.inner_text()
     assert page.evaluate("location.hash") == ""
@@ -96,7 +96,7 @@ def test_the_slider_moves_by_the_keyboard_and_the_address_keeps_it(page_of, visi
     more = said.inner_text()
     assert more != usual
     assert page.locator("#budget-stop").get_attribute("aria-valuetext") == more
-    again = visit(page_of("experiments"), state=page.evaluate("location.hash")[1:])
+    again = visit(page_of("convnext"), state=page.evaluate("location.hash")[1:])
     assert again.locator("#budget output").inner_text() == more
     again.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     chosen = again.locator("#t-answer tr.chosen > :first-child").all_inner_texts()
@@ -108,12 +108,12 @@ def test_the_slider_moves_by_the_keyboard_and_the_address_keeps_it(page_of, visi
 
 
 def test_without_script_all_budgets_are_there(page_of, visit):
-    page = visit(page_of("experiments"), script=False)
+    page = visit(page_of("convnext"), script=False)
     stops = page.locator("#budget li[data-budget]")
     assert stops.count() >= 10
     assert page.locator("#budget input").count() == 0
-    assert [stop.get_attribute("data-budget") for stop in stops.all()] == keys_of(page_of("experiments"))
-    with_script = visit(page_of("experiments"))
+    assert [stop.get_attribute("data-budget") for stop in stops.all()] == keys_of(page_of("convnext"))
+    with_script = visit(page_of("convnext"))
     for place in range(stops.count()):
         slide(with_script, place)
         assert words(stops.nth(place).inner_text()).startswith(
@@ -129,7 +129,7 @@ def test_runs_that_support_no_advice_have_no_slider_and_say_why(page_of, visit):
 
 
 def test_a_button_copies_the_study_to_train_next(page_of, visit):
-    page = visit(page_of("experiments"), permissions=["clipboard-read", "clipboard-write"])
+    page = visit(page_of("convnext"), permissions=["clipboard-read", "clipboard-write"])
     copy = page.locator("button[data-copy]")
     assert copy.count() == 1
     study = page.locator(f"#{copy.get_attribute('data-copy')}").text_content()
@@ -137,5 +137,5 @@ def test_a_button_copies_the_study_to_train_next(page_of, visit):
     assert tomllib.loads(study)["name"]
     copy.click()
     copy.filter(has_text="Copied").wait_for()
-    plain = visit(page_of("experiments"), script=False)
+    plain = visit(page_of("convnext"), script=False)
     assert not plain.locator("button").first.is_visible()

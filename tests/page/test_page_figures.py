@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def page(page_of, visit):
-    return visit(page_of("experiments"))
+    return visit(page_of("convnext"))
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_family_is_hidden_and_shown(page, page_of, visit):
     assert entry.get_attribute("aria-pressed") == "false"
     assert not any(one.is_visible() for one in mine)
     assert figure.locator("g.series:not(.off)").count() == own.count() - len(mine) > 0
-    again = visit(page_of("experiments"), state=page.evaluate("location.hash")[1:])
+    again = visit(page_of("convnext"), state=page.evaluate("location.hash")[1:])
     assert again.locator("#f-laws g.series.off").count() == len(mine)
     entry.focus()
     page.keyboard.press("Space")
@@ -141,7 +141,7 @@ def test_a_scale_turns_from_log_to_linear_and_back(name, page, page_of, visit):
         assert min(ends) - 0.1 <= place <= max(ends) + 0.1
     assert panel.locator("g.tick.redrawn text").count() >= 4
     state = page.evaluate("location.hash")[1:]
-    again = visit(page_of("experiments"), state=state)
+    again = visit(page_of("convnext"), state=state)
     assert places(again.locator("#f-laws g.panel").first, name) == found
     toggle.click()
     assert places(panel, name) == before

@@ -7,7 +7,7 @@ import re
 import pytest
 from visits import PHONE, WIDE, serious
 
-PAGES = ("experiments", "design", "hardware", "design-space")
+PAGES = ("convnext", "design", "hardware", "design-space")
 MOST_BYTES, MOST_SCRIPT = 350_000, 60_000
 
 

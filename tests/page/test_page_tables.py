@@ -13,7 +13,7 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 @pytest.fixture
 def page(page_of, visit):
-    page = visit(page_of("experiments"), permissions=CLIPBOARD)
+    page = visit(page_of("convnext"), permissions=CLIPBOARD)
     page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     return page
 
@@ -152,7 +152,7 @@ def test_the_address_keeps_order_and_filter(page_of, visit, page):
     address = page.evaluate("location.hash")
     assert "sort." in address
     assert "find." in address
-    again = visit(page_of("experiments"), state=address[1:])
+    again = visit(page_of("convnext"), state=address[1:])
     other = again.locator(f"#{name}")
     assert other.locator("thead th").nth(place).get_attribute("aria-sort") == "ascending"
     assert values_in(other, place) == values_in(table, place)
@@ -164,7 +164,7 @@ def test_the_address_keeps_order_and_filter(page_of, visit, page):
     ["sort.laws=99.up", "sort.=1", "find.nothing=x", "axis.laws=9.z&off.laws=nobody", "budget=1e99", "=&=%"],
 )
 def test_an_address_that_means_nothing_changes_nothing(state, page_of, visit):
-    page = visit(page_of("experiments"), state=state)
+    page = visit(page_of("convnext"), state=state)
     assert page.locator("th[aria-sort], tbody tr[hidden], .series.off, .redrawn").count() == 0
 
 
@@ -199,7 +199,7 @@ def test_a_second_line_of_a_law_stays_with_its_first(page):
 
 def test_what_a_table_is_called_stands_above_its_tools(page_of, visit):
     """A reader sees the name, then the buttons, then the rows; on a phone a shadow says that it goes on."""
-    page = visit(page_of("experiments"), viewport=PHONE)
+    page = visit(page_of("convnext"), viewport=PHONE)
     table = page.locator("#t-studies")
     tools = table.locator("xpath=ancestor::div[contains(@class, 'scroll')]/preceding-sibling::div[1]")
     title = tools.locator("xpath=preceding-sibling::p[1]")

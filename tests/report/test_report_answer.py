@@ -27,7 +27,11 @@ from scalelab.report.sections.laws import backtest_cell, known_exponent
 from scalelab.study import parse_study
 
 ROOT = Path(__file__).parents[2]
-STORES = ("experiments.duckdb", "examples/mitbih-design.duckdb", "examples/mitbih-hardware.duckdb")
+STORES = (
+    "examples/mitbih-convnext.duckdb",
+    "examples/mitbih-design.duckdb",
+    "examples/mitbih-hardware.duckdb",
+)
 
 
 def asked(source, budget):

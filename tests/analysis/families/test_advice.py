@@ -21,7 +21,7 @@ from scalelab.analysis.runs.designs import designs, finished_runs
 from scalelab.errors import InputError
 from scalelab.jsonable import json_object
 
-STORE = Path(__file__).parents[3] / "experiments.duckdb"
+STORE = Path(__file__).parents[3] / "examples/mitbih-convnext.duckdb"
 TRUTH = {"E": 0.3, "A": 60.0, "B": 900.0, "alpha": 0.4, "beta": 0.5}
 PER = 20.0
 

@@ -151,7 +151,7 @@ def test_advice_and_comparisons_do_not_contradict_each_other(
 
 def test_the_backtests_of_the_reference_study_are_half_of_what_they_were() -> None:
     """The mean of the three optimizers' backtests of L(N, D); it was .35 with `chinchilla` alone."""
-    store = Path(__file__).parents[3] / "experiments.duckdb"
+    store = Path(__file__).parents[3] / "examples/mitbih-convnext.duckdb"
     laws = scalelab.analyze(store, law="auto", axes=["joint"], trees=False).fitted
     assert len(laws) == 3
     assert np.mean([law.backtest.rmse for law in laws]) <= 0.175

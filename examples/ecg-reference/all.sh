@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The reference study from nothing into a store: the runs for the laws, the predictions, the larger runs, those on other patients.
+set -euo pipefail
+store=$(realpath -m "${1:?the store to write}")
+cd "$(dirname "$0")"
+run() { scalelab run "$1" --store "$store" --workers "${WORKERS:-2}"; }
+
+run random.toml
+for family in convnext1d resnet1d ssm1d regnet1d transformer1d; do
+  # A second run of this script finds them registered, which is refused with code 2.
+  scalelab predict --store "$store" --study ecg-reference --on test --law auto --architecture "$family" --rows "larger/$family.csv" --register || [ $? -eq 2 ]
+done
+run larger-runs.toml
+run patients.toml
+run patients-data.toml
+scalelab verdicts --store "$store"
+scalelab analyze --store "$store" --on test
