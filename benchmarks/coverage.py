@@ -3,15 +3,17 @@
     python benchmarks/coverage.py [--draws 500] [--method auto] [--law power-offset chinchilla] [--noise
     0.003 ...]
     python benchmarks/coverage.py --plentiful [--draws 500]
-    python benchmarks/coverage.py --averaged [--draws 300] [--points 4 8 15 30] [--against OTHER_CHECKOUT]
+    python benchmarks/coverage.py --averaged [--draws 300] [--points 4 8 15 30] [--data-alone]
+                                            [--against OTHER_CHECKOUT]
 
 For each law and noise level as many data sets as asked for are drawn, fitted with the default estimator,
 and the intervals of the exponents and of the loss at ten times the largest scale compared with the truth.
 With `--plentiful` the same for hundreds of rows, whose intervals are limits of large samples, also where the
 law misses something at each scale that all seeds of it share. With `--averaged` nobody knows the law: runs
 are those of `simulated_runs.py`, `auto` is fitted, and its interval of that loss is counted; laws of two axes
-are left out where the rows are too few for any form. With `--against` the other program does the same draws,
-and its coverage and score stand beside.
+are left out where the rows are too few for any form. With `--data-alone` the scale is ten times the data at a
+network of middle size, and only laws of two axes are drawn. With `--against` the other program does the same
+draws, and its coverage and score stand beside.
 Prints a Markdown table; docs/laws.md shows it.
 """
 
@@ -30,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from beside import ask, server
 from simulated_runs import NOISES as UNEQUAL
-from simulated_runs import TRUTHS
+from simulated_runs import TRUTHS, TWO_AXES
 from simulated_runs import simulate as simulate_runs
 
 from scalelab import fit_law
@@ -114,9 +116,9 @@ class Held(NamedTuple):
     score: float
 
 
-def unknown_draw(name: str, n: int, noise: str, seed: int) -> Held | None:
+def unknown_draw(name: str, n: int, noise: str, seed: int, data_alone: bool) -> Held | None:
     """Returns what the interval of `auto` is worth in one draw; `None` where no form is supported."""
-    runs = simulate_runs(name, n, noise, seed)
+    runs = simulate_runs(name, n, noise, seed, data_alone)
     try:
         prediction = fit_law("auto", runs.x, runs.y).predict(runs.beyond, LEVEL)
     except FitError:
@@ -132,7 +134,7 @@ def serve() -> None:
         print(json.dumps(unknown_draw(*json.loads(line))), flush=True)
 
 
-def unknown(points: list[int], draws: int, other: Path | None) -> None:
+def unknown(points: list[int], draws: int, other: Path | None, data_alone: bool) -> None:
     """Prints how the intervals of `auto` hold at ten times the scale, by truth and number of points."""
     beside = "| coverage there | score there " if other else ""
     print(
@@ -143,8 +145,8 @@ def unknown(points: list[int], draws: int, other: Path | None) -> None:
     served = other and server(__file__, other)
     for n in points:
         pooled: list[list[Held | None]] = [[], []]
-        for name, noise in product(TRUTHS, UNEQUAL):
-            jobs = [(name, n, noise, seed) for seed in range(draws)]
+        for name, noise in product(TWO_AXES if data_alone else TRUTHS, UNEQUAL):
+            jobs = [(name, n, noise, seed, data_alone) for seed in range(draws)]
             start = time.process_time()
             cell = [unknown_draw(*job) for job in jobs]
             seconds = (time.process_time() - start) / draws
@@ -156,7 +158,7 @@ def unknown(points: list[int], draws: int, other: Path | None) -> None:
         row("**all**", n, "", *pooled, "")
 
 
-def _asked(served: subprocess.Popen[str], job: tuple[str, int, str, int]) -> Held | None:
+def _asked(served: subprocess.Popen[str], job: tuple[str, int, str, int, bool]) -> Held | None:
     answer = ask(served, job)
     return Held(*answer) if answer else None
 
@@ -183,6 +185,7 @@ def main() -> None:
     parser.add_argument("--averaged", action="store_true")
     parser.add_argument("--points", nargs="+", type=int, default=[4, 8, 15, 30])
     parser.add_argument("--noise", nargs="+", type=float, default=list(NOISES))
+    parser.add_argument("--data-alone", action="store_true", help="ten times the data alone, with --averaged")
     parser.add_argument("--against", type=Path, help="another checkout, with --averaged")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -190,7 +193,7 @@ def main() -> None:
         serve()
         return
     if options.averaged:
-        unknown(options.points, options.draws, options.against)
+        unknown(options.points, options.draws, options.against, options.data_alone)
         return
     columns = f"coverage of 90% ({options.draws} draws) | median width | s a draw"
     print(f"| law | noise of the log loss | missed at a scale | quantity | {columns} |")

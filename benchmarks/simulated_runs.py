@@ -27,7 +27,7 @@ class Runs(NamedTuple):
     Attributes:
         x: The scales by axis, each of shape (n,).
         y: Their losses, shape (n,).
-        beyond: Ten times the largest scale of every axis.
+        beyond: Ten times the largest scale of every axis, or of data alone at a network of middle size.
         truth: The loss there, without noise.
         sigma: The noise of the log loss of the largest run.
     """
@@ -39,7 +39,7 @@ class Runs(NamedTuple):
     sigma: float
 
 
-def simulate(name: str, n: int, noise: str, seed: int) -> Runs:
+def simulate(name: str, n: int, noise: str, seed: int, data_alone: bool = False) -> Runs:
     """Draws a law of this name, n runs of it, and their noise, one of `NOISES`."""
     rng = np.random.default_rng([TRUTHS.index(name), n, seed, list(NOISES).index(noise)])
     first, last = NOISES[noise]
@@ -53,9 +53,10 @@ def simulate(name: str, n: int, noise: str, seed: int) -> Runs:
         places = (rng.uniform(0, 1, 2) + np.arange(n)[:, None] * _R2) % 1.0
         u, v = (places * 2 * _DECADE).T
         clean, share = plane(u, v), (u + v) / (u + v).max()
-        truth = plane(np.array([u.max() + _DECADE]), np.array([v.max() + _DECADE]))
+        far = np.array([np.median(u) if data_alone else u.max() + _DECADE]), np.array([v.max() + _DECADE])
+        truth = plane(*far)
         x = {"n_params": 1e7 * np.exp(u), "n_examples": 2e8 * np.exp(v)}
-        beyond = {axis: np.array([10 * column.max()]) for axis, column in x.items()}
+        beyond = {"n_params": 1e7 * np.exp(far[0]), "n_examples": 2e8 * np.exp(far[1])}
     y = clean * np.exp(first * (last / first) ** share * rng.standard_normal(n))
     return Runs(x, y, beyond, float(truth[0]), last)
 

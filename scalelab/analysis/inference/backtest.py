@@ -153,7 +153,12 @@ def fall(fit: Point, columns: Sequence[Array], last: float, axis: str | None = N
         start = {
             name: np.minimum(column, last) if name in moved else column for name, column in given.items()
         }
-    first, second = fit.value(start), fit.value(given)
+    return dropped(fit, start, given)
+
+
+def dropped(fit: Point, start: Mapping[str, Array], end: Mapping[str, Array]) -> Array:
+    """Returns by how much the law falls between scales, shape (n,); logarithms for the laws of a loss."""
+    first, second = fit.value(start), fit.value(end)
     if not fit.law.positive:
         return first - second
     return np.log(np.maximum(first, 1e-300)) - np.log(np.maximum(second, 1e-300))

@@ -10,7 +10,9 @@ freedom times s, where s² is the sum of the squares of
 - disagreement: `DISAGREEMENT` · δ · q. δ is the standard deviation of the log predictions of all forms that
   were fitted, those dropped among them;
 - reach: `REACH` · r · f · q. f is the fall of the log loss, by the law, from the largest scale of the rows to
-  the one that is asked for: a loss that hardly falls any more cannot be far off.
+  the one that is asked for: a loss that hardly falls any more cannot be far off. Of several axes it is the
+  larger of two falls: along the diagonal from the largest product, and from the nearest scale within the
+  largest of each axis, for one axis may lie far beyond all rows where the product does not.
 
 For a single law noise is what its own interval says (`scalelab.analysis.inference.intervals`), added in
 quadrature to a reach of f · √((`BACKTEST` · m)² + `REACH`² · (r² - 1)): m² is what the squared misses of its
@@ -31,7 +33,7 @@ from scipy import special
 
 from scalelab.analysis.fitting.data import read_axes
 from scalelab.analysis.fitting.point import Point
-from scalelab.analysis.inference.backtest import Backtest, backtest, fall, scale_of
+from scalelab.analysis.inference.backtest import Backtest, backtest, dropped, fall, scale_of
 from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.simulator import simulator
 from scalelab.arrays import Array
@@ -111,11 +113,11 @@ def spread_of_average(
     alike = np.sqrt(_enlarged(sum(w * _alike(fit) for w, fit in own)))
     few = min(special.stdtrit(freedom, _FEW) / special.ndtri(_FEW), _FEWEST)
     logs = [np.log(np.maximum(fit.value(x), 1e-300)) for fit in (*fits.values(), *others)]
-    falls = sum(w * fall(fit, _columns(fit, x), float(scale_of(table).max())) for w, fit in own)
+    falls = sum(w * _fall_beyond(fit, x) for w, fit in own)
     return Spread(
         np.full(logs[0].shape, NOISE * sigma * few * alike),
         DISAGREEMENT * few * np.std(logs, axis=0),
-        REACH * few * alike * np.abs(falls),
+        REACH * few * alike * falls,
     )
 
 
@@ -124,10 +126,21 @@ def reach_of_law(fit: Point, x: Any) -> Array:
 
     In the space of the backtest's misses: of the log loss, or of the metric itself.
     """
-    test, last = kept_backtest(fit), float(scale_of(fit.table).max())
-    missed = (BACKTEST * test.excess) ** 2 + REACH**2 * (_enlarged(_alike(fit)) - 1.0)
-    reach: Array = np.sqrt(missed) * np.abs(fall(fit, _columns(fit, x), last))
+    missed = (BACKTEST * kept_backtest(fit).excess) ** 2 + REACH**2 * (_enlarged(_alike(fit)) - 1.0)
+    reach: Array = np.sqrt(missed) * _fall_beyond(fit, x)
     return reach
+
+
+def _fall_beyond(fit: Point, x: Any) -> Array:
+    """Returns by how much the law changes from the largest scales of the rows to others, shape (n,)."""
+    table = fit.table
+    asked = read_axes(table.axes, x)
+    within = {
+        name: np.minimum(asked[name], column.max())
+        for name, column in zip(table.axes, table.columns, strict=True)
+    }
+    diagonal = fall(fit, tuple(asked.values()), float(scale_of(table).max()))
+    return np.maximum(np.abs(diagonal), np.abs(dropped(fit, within, asked)))
 
 
 def kept_backtest(fit: Point) -> Backtest:
@@ -145,7 +158,3 @@ def _alike(fit: Point) -> float:
 def _enlarged(alike: float) -> float:
     """Returns how many times larger the variance of a mean is where neighbors are so correlated."""
     return (1.0 + alike) / (1.0 - alike)
-
-
-def _columns(fit: Point, x: Any) -> tuple[Array, ...]:
-    return tuple(read_axes(fit.table.axes, x).values())

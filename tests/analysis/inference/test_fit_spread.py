@@ -45,6 +45,20 @@ def test_the_way_back_to_the_rows_goes_along_the_diagonal():
     assert fall(fit, scales, 1e19) == pytest.approx([np.log(start / end)[0], 0.0])
 
 
+@pytest.mark.parametrize("law", ["auto", "chinchilla"])
+def test_one_axis_beyond_all_rows_is_beyond_them_where_the_product_is_not(law):
+    """Eight times the data for a small network: less compute than the largest network on what there was."""
+    rng = np.random.default_rng(0)
+    n, d = (column.ravel() for column in np.meshgrid(np.geomspace(3e3, 6e5, 6), np.geomspace(500, 8000, 5)))
+    loss = 0.02 + 20 * n**-0.8 + 5 * d**-0.55
+    fit = fit_law(law, {"n_params": n, "n_examples": d}, loss * np.exp(0.08 * rng.normal(size=n.size)))
+    near, far = (fit.predict({"n_params": [6e4], "n_examples": [at]}, 0.9) for at in (8000, 64_000))
+    assert 6e4 * 64_000 < (n * d).max()
+    wide = np.log(far.upper / far.lower) / np.log(near.upper / near.lower)
+    assert wide > 1.5
+    assert far.lower < 0.02 + 20 * 6e4**-0.8 + 5 * 64_000**-0.55 < far.upper
+
+
 def test_a_law_that_is_true_keeps_its_interval_and_a_wrong_one_does_not():
     def wider(fit):
         plain, tested = (fit.predict(FAR, 0.9, method=method) for method in ("profile", "auto"))
