@@ -383,6 +383,7 @@ class Record(Attempted):
     n_windows: int | None = Field(
         None, description="windows of the trial's training examples, where an example has several"
     )
+    n_available: int | None = Field(None, description="training examples that the dataset has")
     n_steps: int | None = None
     epochs: float | None = Field(None, description="passes over the n_examples unique examples")
     features: dict[str, int | float | str] = Field(default_factory=dict)

@@ -61,6 +61,7 @@ class TrainResult:
         train_flops: Forward and backward FLOPs of all gradients evaluated, one a step without a closure.
         epochs: Passes over the trial's examples, all of their windows where an epoch draws them all.
         n_windows: Windows of the trial's examples; `None` where every example is one row of the inputs.
+        n_available: Training examples that the dataset has, of which the trial's are a subset.
         loss: The lowest validation loss of the points that have the whole split; those are the last of a run
             that is done, and what was best on the curve's part of the split.
         loss_last: The validation loss of the last point.
@@ -93,6 +94,7 @@ class TrainResult:
     train_flops: float
     epochs: float
     n_windows: int | None = None
+    n_available: int | None = None
     loss: float | None = None
     loss_last: float | None = None
     objective: float | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalelab.analysis.families.data import Supply
 from scalelab.api.filters import KINDS
 from scalelab.api.source import scale_table
 from scalelab.errors import InputError, brief
@@ -95,6 +96,25 @@ def kinds_of(study: Study | None, runs: pd.DataFrame | None) -> dict[str, list[s
         return {kind: sorted({getattr(trial, kind).name for trial in trials}) for kind in KINDS}
     entries = ((study.dataset,), study.architectures, study.optimizers)
     return {kind: sorted({one.name for one in own}) for kind, own in zip(KINDS, entries, strict=True)}
+
+
+def refuse_unmade(table: pd.DataFrame, designs: pd.DataFrame) -> None:
+    """Raises where a candidate of a table has more training examples than its dataset.
+
+    Args:
+        table: The candidates.
+        designs: Those of the runs that there are, some of which record how many examples their dataset has.
+
+    Raises:
+        InputError: One has; the message names its row.
+    """
+    if "n_examples" not in table:
+        return
+    for dataset, rows in table.groupby("dataset", sort=False):
+        supply = Supply.of(designs, str(dataset))
+        for row, n_examples in zip(rows.index.to_list(), rows["n_examples"], strict=True):
+            if supply.lacks(n_examples):
+                raise InputError(f"row {row + 1} of the candidates: {supply.lack(n_examples)}")
 
 
 def _positive(column: pd.Series[float], axis: str) -> pd.Series[float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from scalelab.amounts import amount
 from scalelab.analysis.families.chosen import SETTING, NextRuns, Question, Step
 from scalelab.analysis.inference.quantities import FLOPS_PER
-from scalelab.api.candidates import candidate_table, chosen_kinds, kinds_of, of_kinds
+from scalelab.api.candidates import candidate_table, chosen_kinds, kinds_of, of_kinds, refuse_unmade
 from scalelab.api.filters import KINDS, finished_runs
 from scalelab.api.proposals import new_file
 from scalelab.api.source import installed, law_named, opened
@@ -220,6 +220,8 @@ class _Loop:
         axes = [axis for axis in question.at if axis not in (*GRID_AXES, "epochs", "train_flops")]
         made = designs(runs, axes) if runs is not None else self.pool[:0]
         pool = self.pool
+        if runs is not None and self.asked.get("candidates") is not None:
+            refuse_unmade(pool, made)
         if runs is not None and "trial_id" in runs:
             pool = pool[~pool["trial_id"].isin(set(runs["trial_id"]))]
             if SETTING in pool:

@@ -54,8 +54,8 @@ def propose_run(
         catalog: The plugins; the installed ones by default.
 
     Raises:
-        InputError: The runs are of no study, the file exists or cannot be written, or the budget does not pay
-            for one step.
+        InputError: The runs are of no study, the file exists or cannot be written, the budget does not pay
+            for one step, or the dataset has fewer examples than the run takes.
         StudyError: The study does not name the run's components, or the size cannot be reached.
     """
     new_file(path)
@@ -79,6 +79,8 @@ def proposal_of(
     from scalelab.propose.script import of_script, propose_script
 
     best = advice.families[0]
+    if best.lacks_data:
+        raise InputError(f"{path} was not written: {best.supply.lack(best.n_examples)}")
     if "trial_id" not in runs.columns:
         raise InputError("these runs have no trials to take settings from; --write needs runs of a study")
     start, study = known_run(opened(store), best_run(best, runs), path.absolute().parent, study_file)

@@ -125,7 +125,7 @@ def _print_proposal(proposal: Proposal | ScriptProposal, advice: Advice, store: 
         say("its other parameters are those of the best run; the best of them may change with size")
         tell(f"next: scalelab plan {proposal.path} --store {store}")
         return
-    trial, best = proposal.trial, advice.families[0]
+    trial = proposal.trial
     passes = proposal.n_seen / proposal.an_epoch
     tell(
         f"{proposal.path}: {trial.architecture.name} of {proposal.cost.n_params:,} parameters with "
@@ -133,11 +133,6 @@ def _print_proposal(proposal: Proposal | ScriptProposal, advice: Advice, store: 
         f"{trial.n_examples:,}), {proposal.train_flops:.3g} training FLOPs; "
         f"loss {interval(scalelab.expected_loss(advice, proposal))}"
     )
-    if best.n_examples > proposal.available:
-        tell(
-            f"the optimum needs {best.n_examples:,.0f} distinct examples and the dataset has "
-            f"{proposal.available:,}: they are repeated, and the loss will be higher than the law says"
-        )
     if proposal.tuned:
         tell(
             f"{proposal.tuned} is tuned there, as it was in the study: {proposal.n_trials} runs of the "

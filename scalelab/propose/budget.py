@@ -120,13 +120,14 @@ def propose(
         study: Its study, for the locations of the dataset and for which options may vary.
         path: Where the file will stand.
         n_params: The size to come near.
-        n_examples: Different training examples to use; all there are, where the dataset has fewer.
+        n_examples: Different training examples to use.
         budget: Training FLOPs.
         catalog: The plugins.
 
     Raises:
         StudyError: The study does not name the run's components, or the size cannot be reached.
-        InputError: The dataset or a component is wrong, or the budget is too small for one step.
+        InputError: The dataset or a component is wrong or has too few examples, or the budget is too small
+            for one step.
     """
     study = _of_run(start, study)
     own = resolve(study, catalog).architectures
@@ -138,6 +139,7 @@ def propose(
     _, draft = written(values, study, path, catalog)
     data = draft.opened(draft.trials[0]).data
     task, available = data.task, len(data.train)
+    _refuse_lack(start.dataset.name, available, n_examples)
     measure = Costs(catalog)
 
     def cost(options: Mapping[str, Any]) -> Complexity:
@@ -159,6 +161,14 @@ def propose(
     return Proposal(
         text, path, trial, found, steps * batch, an_epoch, available, tuned, len(expansion.trials), gradients
     )
+
+
+def _refuse_lack(dataset: str, available: int, n_examples: float) -> None:
+    if round(n_examples) > available:
+        raise InputError(
+            f"{dataset} has {available:,} training examples, and the advice asks for {n_examples:,.0f} of "
+            "them, which no study can have: find more data first, or lower the budget"
+        )
 
 
 def _refuse_no_step(steps: int, budget: float, found: Complexity, batch: int) -> None:

@@ -99,7 +99,9 @@ create table predictions (
 );
 """
 
+AVAILABLE = "alter table records add column n_available bigint"
+
 STEPS = (
     FIRST, IMPORTS, MEASUREMENTS, CALL_LATENCY, VALIDATED, CONSTANT, TESTED, TOLD, MADE_WITH,
-    CALIBRATED, SCRIPTED, PREDICTED,
+    CALIBRATED, SCRIPTED, PREDICTED, AVAILABLE,
 )  # fmt: skip

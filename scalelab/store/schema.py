@@ -51,7 +51,7 @@ create or replace view runs as
 select m.study, r.trial_id, r.status, r.attempt, b.attempts, r.error,
        t.dataset, t.architecture, t.optimizer, t.seed, t.data_seed,
        r.n_params, r.n_params_body, coalesce(t.n_examples, r.n_examples) as n_examples,
-       r.n_windows, r.forward_flops, r.train_flops,
+       r.n_available, r.n_windows, r.forward_flops, r.train_flops,
        r.n_steps, r.epochs,
        r.loss, r.loss_last, r.objective, r.objective_last, r.best_step, r.n_validated, r.constant_loss,
        r.test_loss, r.test_objective, r.n_tested{tests},

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _WHOLE = (
-    "attempt", "best_step", "n_validated", "n_tested", "n_windows", "n_examples", "n_params",
-    "n_params_body", "n_steps", "peak_memory_bytes",
+    "attempt", "best_step", "n_validated", "n_tested", "n_windows", "n_available", "n_examples",
+    "n_params", "n_params_body", "n_steps", "peak_memory_bytes",
 )  # fmt: skip
 _OF_MACHINE = ("device", "device_name", "host", "threads")
 # Those that an attempt brought beside the record's own text.

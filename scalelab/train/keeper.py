@@ -136,6 +136,7 @@ class Keeper:
             train_flops=flops,
             epochs=epochs,
             n_windows=windows_of_subset(data, trial.n_examples, trial.data_seed),
+            n_available=len(data.train),
             loss=min(losses, default=None),
             loss_last=last.loss if last else None,
             objective=objective_at(best, self.objective) if best else None,

@@ -25,6 +25,7 @@ def test_a_study_runs_and_running_it_again_is_a_no_op(lab, workers):
     assert set(runs.status) == {"done"}
     assert set(runs.n_examples) == {16, 64}
     assert set(runs.architecture_width) == {2, 4}
+    assert set(runs.n_available) == {64}
 
 
 def test_runs_are_tested_and_their_weights_kept(lab):

@@ -148,11 +148,15 @@ def test_comments_stay_but_for_the_heading_of_the_other_study(folder, catalog):
     assert "# found by hand" in found.text
 
 
-def test_more_examples_than_there_are_take_all(study, folder, catalog):
+def test_all_examples_that_there_are_may_be_taken_and_no_more(study, folder, catalog):
     start = expand(study, catalog).trials[0]
-    path = folder / "next.toml"
-    found = propose(start, study, path, n_params=500, n_examples=1e6, budget=1e7, catalog=catalog)
+    how = {"n_params": 500, "budget": 1e7, "catalog": catalog}
+    found = propose(start, study, folder / "next.toml", n_examples=32.0 + 1e-9, **how)
     assert found.trial.n_examples == found.available == 32
+    with pytest.raises(
+        InputError, match="specks has 32 training examples, and the advice asks for 1,000,000"
+    ):
+        propose(start, study, folder / "next.toml", n_examples=1e6, **how)
 
 
 def test_a_budget_below_one_step_is_refused(study, folder, catalog):

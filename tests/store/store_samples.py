@@ -77,6 +77,7 @@ def a_record(
         "test_loss": 0.3, "test_objective": 0.85, "n_tested": 30,
         "test_metrics": {"accuracy": 0.85, "auroc": None},
         "calibration": {"validation": a_calibration(40), "test": a_calibration(30)}, "n_windows": 128,
+        "n_available": 500,
         "n_params": 1000 + trial.seed % 1000, "n_params_body": 900, "forward_flops": 1e6,
         "train_flops": 1e12 / 3, "n_steps": 30, "epochs": 3.75, "features": {"stages": 4},
         "precision": "fp32", "wall_seconds": 12.25, "validation_seconds": 0.5, "peak_memory_bytes": 2**31,

@@ -23,7 +23,7 @@ best_step n_validated constant_loss
 test_loss test_objective n_tested train_flops_best test_metrics
 metric direction batch_size schedule precision wall_seconds
 validation_seconds
-peak_memory_bytes device device_name calibration n_windows
+peak_memory_bytes device device_name calibration n_windows n_available
 host threads started_at finished_at plugins metrics
 """
 
@@ -72,13 +72,13 @@ def test_a_run_shows_everything_about_it(store):
 
 def test_calibration_and_windows_are_shown_where_they_are_known(store):
     known = a_record(0)
-    keep(store, known, a_record(1, calibration=None, n_windows=None))
+    keep(store, known, a_record(1, calibration=None, n_windows=None, n_available=None))
     runs = store.runs().set_index("seed")
     shown = {split: Calibration(**told) for split, told in json.loads(runs.calibration[0]).items()}
     assert shown == known.calibration
-    assert runs.n_windows[0] == 128
-    unknown = "select count(*) from runs where seed = 1 and calibration is null and n_windows is null"
-    assert store.rows(unknown)[1] == [(1,)]
+    assert (runs.n_windows[0], runs.n_available[0]) == (128, 500)
+    unknown = "calibration is null and n_windows is null and n_available is null"
+    assert store.rows(f"select seed from runs where {unknown}")[1] == [(1,)]
 
 
 def test_curves_are_those_of_the_run_shown(store):

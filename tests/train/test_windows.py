@@ -79,7 +79,7 @@ def test_lengths_count_what_an_epoch_draws(problem: Problem, drawn: Literal["ran
     order = np.random.default_rng(problem.trial.data_seed).permutation(40)[:32]
     assert problem.data.train.windows is not None
     n_windows = int(problem.data.train.windows[order].sum())
-    assert result.n_windows == n_windows
+    assert (result.n_windows, result.n_available) == (n_windows, 40)
     assert result.n_steps == -(-3 * (32 if drawn == "random" else n_windows) // 8)
     assert result.epochs == pytest.approx(3, abs=0.1)
 

@@ -3,7 +3,8 @@
 Where the runs of a family vary size and length, their law L(N, D) is minimized under `C = k·N·D` with the
 measured k. Where they do not, the law of the compute-efficient frontier, or of what compute went into alone,
 says what the budget buys if it is spent as those runs spent theirs; whether another split is better they
-cannot say. What one family is told does not depend on the others.
+cannot say. What one family is told does not depend on the others. Where the dataset has fewer examples than
+the best split asks for, the split is the best one of those: all of them, and the rest goes into parameters.
 
 A budget beyond a family's runs rests on the exponents of its law: where the runs do not determine them, that
 family has no answer. Where the family of the lowest loss has none there is no advice at all, for then nobody
@@ -25,6 +26,7 @@ from scalelab.analysis.estimate import Estimate, Refusal, attempt, named
 from scalelab.analysis.families.allocation import FamilyOptimum, family_optimum
 from scalelab.analysis.families.budget_law import BudgetLaw, budget_law
 from scalelab.analysis.families.compute import costs_of
+from scalelab.analysis.families.data import Supply, all_used, repeated, wanted
 from scalelab.analysis.families.fitted import Fitted, run_at, run_parts
 from scalelab.analysis.families.shares import Entry, best_shares
 from scalelab.analysis.fits.budget import split_of
@@ -42,13 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLIT, FRONTIER = "optimum", "frontier"
-FEW_PASSES, MANY_PASSES = 4.0, 16.0
-"""Up to four passes repeated data are worth about as much as new ones, beyond sixteen next to nothing
-(Muennighoff et al. 2023, section 5, for language)."""
-
 _MOST = 1e40
 _MOST_LOG = 300.0
-_SAME_PASSES = 1.01
 _APART = 1.1
 
 
@@ -68,6 +65,8 @@ class FamilyAdvice(Fitted):
         unique: How many different examples the runs behind it had, where all had the same.
         n_examples: Different examples for the run: as many, or what its examples seen are at the passes that
             all the runs made.
+        supply: How many the dataset has.
+        limited: Whether the run takes all of these because the split without that limit asks for more.
         beyond: How many times the largest compute of these runs the budget is.
         share: In which share of refits of all families this one has the lowest loss.
         flops_per: Training FLOPs for each parameter and example seen.
@@ -85,6 +84,8 @@ class FamilyAdvice(Fitted):
     parts: Parts
     unique: int | None
     n_examples: float
+    supply: Supply
+    limited: bool
     beyond: float
     share: float = 1.0
     fit: Fit
@@ -95,14 +96,22 @@ class FamilyAdvice(Fitted):
 
     json_fields: ClassVar = (
         "*family.shown", "basis", "n_params", "examples_seen=n_seen", "examples_per_param=per_param", "loss",
-        "interval_parts=parts", "n_examples", "times_beyond=beyond", "share_best=share", "law=fit.law.name",
+        "interval_parts=parts", "n_examples", "examples_available=supply.n_available",
+        "limited_by_data=limited", "times_beyond=beyond", "share_best=share", "law=fit.law.name",
         "params=fit.params", "selection=points.selection", "backtest",
         "flops_per_param_and_example=flops_per", "sizes", "warnings",
     )  # fmt: skip
 
+    @property
+    def lacks_data(self) -> bool:
+        """Whether the run takes more examples than there are."""
+        return self.supply.lacks(self.n_examples)
+
     def expect(self, n_params: float, n_seen: float, flops: float, level: float) -> Estimate:
         """Returns the loss of one run of another size, with its prediction interval."""
         seen = n_seen if self.basis == SPLIT else n_seen * self.n_examples / self.n_seen.value
+        if self.limited:  # what is seen beyond that is repeated more often than in the runs of the law
+            seen = min(seen, self.n_seen.value)
         return run_at(self.fit, {"n_params": n_params, "n_examples": seen, "train_flops": flops}, level)
 
 
@@ -186,8 +195,9 @@ class Advisor:
         of_families = families(designs)
         known = {family_of(one): one for one in optima}
         self.leading = min(of_families, key=lambda one: float(one[1]["loss"].fillna(math.inf).min()))[0]
+        supply = Supply.of(designs, *datasets)
         self._bases = [
-            (family, attempt({"family": family}, _basis, family, rows, level, how, known.get(family)))
+            (family, attempt({"family": family}, _basis, family, rows, supply, level, how, known.get(family)))
             for family, rows in of_families
         ]
 
@@ -241,6 +251,7 @@ def _check_budget(budget: float) -> None:
 def _basis(
     family: Family,
     designs: pd.DataFrame,
+    supply: Supply,
     level: float,
     how: dict[str, Any],
     known: FamilyOptimum | Refusal | None,
@@ -248,7 +259,7 @@ def _basis(
     """Returns what says what a budget buys in a family; its law of compute is that of comparisons."""
     optimum = known or family_optimum(family, designs, level=level, **how)
     if isinstance(optimum, FamilyOptimum) and optimum.split is not None:
-        return partial(_optimal, optimum, BudgetLaw(optimum.points, optimum.split, level))
+        return partial(_optimal, optimum, BudgetLaw(optimum.points, optimum.split, level), supply)
     why = optimum.reason if isinstance(optimum, Refusal) else optimum.found.missing["parametric"]
     try:
         law = budget_law(designs, level, how)
@@ -256,10 +267,10 @@ def _basis(
         more = "" if why.partition(";")[0] in str(error) else f". No law L(N, D) says more: {why}"
         also = optimum.remedies if more and isinstance(optimum, Refusal) else frozenset()
         raise FitError(f"{error}{more}", error.remedies | also) from None
-    return partial(_as_before, family, optimum, law, why)
+    return partial(_as_before, family, optimum, law, supply, why)
 
 
-def _optimal(optimum: FamilyOptimum, law: BudgetLaw, budget: float) -> FamilyAdvice:
+def _optimal(optimum: FamilyOptimum, law: BudgetLaw, supply: Supply, budget: float) -> FamilyAdvice:
     """Returns the optimum of the law L(N, D) under the budget."""
     points, found, per, split = optimum.points, optimum.found, optimum.flops_per, law.fit
     best, product = optimal_params(budget, per), budget / per
@@ -270,14 +281,23 @@ def _optimal(optimum: FamilyOptimum, law: BudgetLaw, budget: float) -> FamilyAdv
     lower, upper = np.clip(logs, -_MOST_LOG, _MOST_LOG)
     n, d, ratio = (Estimate.of(*one) for one in split_of(product, size, lower, upper))
     _refuse_nothing(budget, n.value, d.value)
-    unique, n_examples = _data(points.rows["unique"], points.rows["passes"], d.value)
+    unique, n_examples = wanted(points.rows["unique"], points.rows["passes"], d.value)
     sizes = {name: one.coefficient * budget**one.exponent for name, one in found.approaches.items()}
+    sizes |= {"parametric": n.value}
+    limited = supply.lacks(n_examples)
+    if limited:
+        doubts = [all_used(supply, n_examples, d)]
+        seen = d.value * supply.n_available / n_examples
+        n, d, ratio = Estimate(product / seen), Estimate(seen), Estimate(seen**2 / product)
+        n_examples = supply.n_available
+    else:
+        doubts = [*_apart(sizes, n)]
     return _advice(
         optimum.family, law, budget, {"n_params": n.value, "n_examples": d.value},
         basis=SPLIT, n_params=n, n_seen=d, per_param=ratio, unique=unique, n_examples=n_examples,
-        beyond=budget / float(costs_of(points).flops.max()), flops_per=per, optimum=optimum,
-        sizes=sizes | {"parametric": n.value},
-        warnings=(*optimum.warnings, *_apart(sizes, n), *_passes(d.value, n_examples, unique)),
+        supply=supply, limited=limited, beyond=budget / float(costs_of(points).flops.max()), flops_per=per,
+        optimum=optimum, sizes=sizes,
+        warnings=(*optimum.warnings, *doubts, *repeated(d.value, n_examples, unique)),
     )  # fmt: skip
 
 
@@ -293,7 +313,7 @@ def _apart(sizes: dict[str, float], n_params: Estimate) -> Iterator[str]:
 
 
 def _as_before(
-    family: Family, optimum: FamilyOptimum | Refusal, law: BudgetLaw, why: str, budget: float
+    family: Family, optimum: FamilyOptimum | Refusal, law: BudgetLaw, supply: Supply, why: str, budget: float
 ) -> FamilyAdvice:
     """Returns what the budget buys if it is spent as these runs spent theirs.
 
@@ -312,18 +332,22 @@ def _as_before(
     n = float(np.exp(intercept + slope * math.log(budget)))
     d = budget / per / n
     _refuse_nothing(budget, n, d)
-    unique, n_examples = _data(runs["n_examples"], passes, d)
+    unique, n_examples = wanted(runs["n_examples"], passes, d)
     (axis,) = law.points.axes
+    if axis == "n_params" and supply.lacks(n_examples):  # its law is of the data of these runs, and no more
+        part = supply.n_available / n_examples
+        n, d, n_examples = n / part, d * part, supply.n_available
     spent = "on the frontier" if axis == "train_flops" else f"that vary {axis} alone"
     found = _advice(
         family, law, budget, {"train_flops": budget, "n_params": n, "n_examples": n_examples},
         basis=FRONTIER if axis == "train_flops" else axis,
         n_params=Estimate(n), n_seen=Estimate(d), per_param=Estimate(d / n),
-        unique=unique, n_examples=n_examples, beyond=budget / float(np.exp(at.max())), flops_per=per,
-        optimum=optimum, sizes={"frontier": n},
+        unique=unique, n_examples=n_examples, supply=supply, limited=False,
+        beyond=budget / float(np.exp(at.max())), flops_per=per, optimum=optimum, sizes={"frontier": n},
         warnings=(
             f"the split between size and training is that of the runs {spent}, not an optimum: {why}",
-            *_passes(d, n_examples, unique),
+            *supply.doubts(n_examples),
+            *repeated(d, n_examples, unique),
         ),
     )  # fmt: skip
     return replace(found, warnings=(*found.warnings, *found.doubts))
@@ -341,18 +365,6 @@ def _advice(
         parts=run_parts(law.fit, at, loss, law.level), warnings=warnings, **facts,
     )  # fmt: skip
     return replace(found, warnings=(*found.reaches_too_far(at), *warnings))
-
-
-def _data(unique: pd.Series, passes: pd.Series, n_seen: float) -> tuple[int | None, float]:
-    """Returns how many different examples all of some runs had, and how many a run wants that sees so many.
-
-    That is as many, or where all runs made the same number of passes over their data, what it sees in one.
-    """
-    if passes.max() <= 1.0 + 1e-9:
-        return None, n_seen
-    if passes.max() / passes.min() < _SAME_PASSES:
-        return None, n_seen / float(passes.median())
-    return int(unique.max()), float(unique.max())
 
 
 def _refuse_nothing(budget: float, n_params: float, n_seen: float) -> None:
@@ -376,16 +388,3 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
     first = [name for name in ("seed",) if name in own.columns]
     ranked = own.assign(mean=means).sort_values(["mean", *first], kind="stable")
     return str(ranked["trial_id"].iloc[0])
-
-
-def _passes(n_seen: float, n_examples: float, unique: int | None) -> list[str]:
-    """Returns a warning where data would be repeated more often than they are worth."""
-    passes = n_seen / n_examples
-    if passes <= FEW_PASSES:
-        return []
-    worth = "next to nothing" if passes > MANY_PASSES else "less and less"
-    data = "the data, as all these runs made" if unique is None else f"{n_examples:,.0f} distinct examples"
-    return [
-        f"that is {passes:.3g} passes over {data}; beyond {FEW_PASSES:.0f}, repeats were worth {worth} "
-        "(Muennighoff et al. 2023)"
-    ]

@@ -16,6 +16,7 @@ import numpy as np
 from scalelab.analysis.estimate import Estimate, Refusal, attempt
 from scalelab.analysis.families.budget_law import BudgetLaw
 from scalelab.analysis.families.compute import law_of
+from scalelab.analysis.families.data import Supply
 from scalelab.analysis.families.fitted import AUTO, DEFAULT_LAW, JOINT_LAW, SAME, Fitted, run_parts, runs_at
 from scalelab.analysis.families.scales import LARGEST, LEAST, POSITIVE, read_scale, read_scales
 from scalelab.analysis.fits.chain import chain
@@ -58,6 +59,7 @@ class Forecast(Fitted):
         no_objective: Why there is none, where a metric is the objective.
         link_beyond: Whether the loss is below all that the link was fitted to.
         unknown: What the runs leave open on which a loss beyond them rests; empty where they do not.
+        supply: How many training examples the dataset has.
     """
 
     at: dict[str, float]
@@ -68,6 +70,7 @@ class Forecast(Fitted):
     no_objective: str | None
     link_beyond: bool
     unknown: str
+    supply: Supply
 
     json_fields: ClassVar = (
         "*family.shown", "axes", "law", "refusal", "at", "loss", "interval_parts=parts",
@@ -89,7 +92,8 @@ class Forecast(Fitted):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to distrust, a sentence each."""
-        return (*_rests_on(self.unknown, self.beyond), *self.reaches_too_far(self.at), *self.doubts)
+        lacks = self.supply.doubts(self.at.get("n_examples", 0.0))
+        return (*lacks, *_rests_on(self.unknown, self.beyond), *self.reaches_too_far(self.at), *self.doubts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,12 +107,14 @@ class Target(Fitted):
             there.
         floor: What the law falls toward, with its interval, where it has an irreducible loss.
         unknown: What the runs leave open on which a scale beyond them rests; empty where they do not.
+        supply: How many training examples the dataset has.
     """
 
     loss: float
     scale: Estimate
     floor: Estimate | None
     unknown: str
+    supply: Supply
 
     json_fields: ClassVar = (
         "*family.shown", "axes", "law", "refusal", "loss", "scale", "floor", "times_beyond=beyond",
@@ -127,7 +133,8 @@ class Target(Fitted):
         value = self.scale.value
         far = self.reaches_too_far({self.axes[0]: value}) if math.isfinite(value) else ()
         beyond = {self.axes[0]: math.inf if self.beyond is None else self.beyond}
-        return (*_rests_on(self.unknown, beyond), *far, *self.doubts)
+        lacks = self.supply.doubts(value) if self.axes == ("n_examples",) and math.isfinite(value) else ()
+        return (*lacks, *_rests_on(self.unknown, beyond), *far, *self.doubts)
 
 
 def _rests_on(unknown: str, beyond: Mapping[str, float]) -> tuple[str, ...]:
@@ -186,7 +193,8 @@ def forecast(
     found: list[Forecast | Refusal] = []
     for family, rows in families(designs):
         subject = {"family": family, **asked}
-        answer = attempt(subject, _forecasts, family, rows, form, scales, estimator, level, seed)
+        supply = Supply.of(designs, family.dataset)
+        answer = attempt(subject, _forecasts, family, rows, supply, form, scales, estimator, level, seed)
         found += [answer] if isinstance(answer, Refusal) else answer
     return tuple(found)
 
@@ -237,6 +245,7 @@ def reach(
             _target,
             family,
             rows,
+            Supply.of(designs, family.dataset),
             form,
             axis,
             *options,
@@ -273,8 +282,8 @@ def _name(form: str | Law) -> str:
 
 
 def _forecasts(
-    family: Family, rows: pd.DataFrame, form: str | Law, scales: Sequence[dict[str, float]],
-    estimator: str, level: float, seed: int,
+    family: Family, rows: pd.DataFrame, supply: Supply, form: str | Law,
+    scales: Sequence[dict[str, float]], estimator: str, level: float, seed: int,
 ) -> list[Forecast]:  # fmt: skip
     points, fit, optimum = law_of(rows, tuple(scales[0]), form, estimator=estimator, seed=seed)
     own = scales if optimum is None else [optimum.at(scale) for scale in scales]
@@ -286,6 +295,7 @@ def _forecasts(
             family=family, points=points, fit=fit, at=scale, loss=loss,
             parts=run_parts(fit, inward, loss, level), metric=metric, objective=objective,
             no_objective=why, link_beyond=objective is not None and loss.value < lowest, unknown=unknown,
+            supply=supply,
         )
         for scale, inward, loss, objective in zip(scales, own, losses, objectives, strict=True)
     ]  # fmt: skip
@@ -320,7 +330,7 @@ def _objectives(
 
 
 def _target(
-    family: Family, rows: pd.DataFrame, form: str | Law, axis: str, loss: float,
+    family: Family, rows: pd.DataFrame, supply: Supply, form: str | Law, axis: str, loss: float,
     estimator: str, level: float, seed: int,
 ) -> Target:  # fmt: skip
     points, fit, optimum = law_of(rows, (axis,), form, estimator=estimator, seed=seed)
@@ -340,7 +350,7 @@ def _target(
     scale = Estimate(value, low and min(low, value), high and max(high, value)) if known else None
     return Target(
         family=family, points=points, fit=fit, loss=loss, scale=scale or Estimate(math.inf, low, high),
-        floor=_floor(fit, level), unknown=_unknown(points, fit, level),
+        floor=_floor(fit, level), unknown=_unknown(points, fit, level), supply=supply,
     )  # fmt: skip
 
 

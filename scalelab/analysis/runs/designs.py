@@ -34,7 +34,7 @@ _NAMES = ("dataset_label", "architecture", "optimizer", "metric", "direction")
 _MARKS = (*rates.FACTS, *sweeps.FACTS)
 FACTS = (
     "first_run", "precision", "schedule", "n_steps", "best_share", "constant_loss", "peak_rate", "uncounted",
-    "studies", *_MARKS,
+    "studies", "n_available", *_MARKS,
 )  # fmt: skip
 CHOSEN = {"loss": "chosen", "objective": "chosen_objective"}
 """By outcome, the column by which designs are chosen: that of the validation, whatever is then reported."""
@@ -199,7 +199,8 @@ def averaged(done: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         the log loss over seeds), `n_runs`, and `FACTS`: `first_run`, the trial of its first
         run, `precision`, `schedule`, `n_steps`, `best_share`, the part of its steps after which a run was at
         its best, `constant_loss`, what knowing nothing costs, `peak_rate`, the learning rate of the
-        optimizer's options, `uncounted`, what its FLOPs leave out, and `studies`, those with a run of it.
+        optimizer's options, `uncounted`, what its FLOPs leave out, `n_available`, how many training examples
+        its dataset has, and `studies`, those with a run of it.
     """
     grouped = done.assign(
         design=design_ids(done, axes), log_loss=np.log(done["loss"].where(done["loss"] > 0))
@@ -227,9 +228,9 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
 
     empty = pd.Series(np.nan, index=done.index)
     of_design = grouped.ngroup()
-    steps, best, constant, rate = (
+    steps, best, constant, rate, available = (
         pd.to_numeric(recorded(name), errors="coerce").astype(float)
-        for name in ("n_steps", "best_step", "constant_loss", "optimizer_lr")
+        for name in ("n_steps", "best_step", "constant_loss", "optimizer_lr", "n_available")
     )
     first = done["trial_id"] if "trial_id" in done.columns else done.index.to_series()
     return {
@@ -241,6 +242,7 @@ def _facts(done: pd.DataFrame, grouped: DataFrameGroupBy[Any, Any]) -> dict[str,
         "constant_loss": constant.groupby(of_design).first(),
         "peak_rate": rate.groupby(of_design).first(),
         "uncounted": operators(done).groupby(of_design).first(),
+        "n_available": available.groupby(of_design).max(),
         **{name: done[name].groupby(of_design).first() for name in _MARKS if name in done.columns},
         **({"studies": done["studies"].groupby(of_design).agg(_union)} if "studies" in done.columns else {}),
     }

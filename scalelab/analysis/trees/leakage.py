@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DERIVED = frozenset({
     "n_params", "n_params_body", "forward_flops", "train_flops", "n_steps", "epochs", "peak_memory_bytes",
     "wall_seconds", "validation_seconds", "n_validated", "constant_loss", "n_seen",
-    "n_tested", "n_windows",
+    "n_tested", "n_windows", "n_available",
 })  # fmt: skip
 """Columns of `runs` that follow from the design once it is built or trained."""
 OUTCOMES = frozenset({

@@ -79,6 +79,16 @@ def standing(advice: Advice) -> str:
     return f"the best in {percent(share)} of refits of {n} families{doubt}"
 
 
+def data_words(one: FamilyAdvice) -> str:
+    """Returns that a run takes all training examples that there are, or more; empty where it takes fewer."""
+    dataset, there = one.supply.dataset, f"{one.supply.n_available:,.0f}"
+    if one.limited:
+        return f", with all {there} training examples that {dataset} has"
+    if one.lacks_data:
+        return f", which needs {short(one.n_examples)} training examples where {dataset} has {there}"
+    return ""
+
+
 def left_out(refused: Iterable[Refusal], name: Callable[[Family], str]) -> str:
     """Returns which families have no answer, and why, in short; empty where all have."""
     return "; ".join(said_once((name(family_of(one)), one.reason.partition(";")[0]) for one in refused))

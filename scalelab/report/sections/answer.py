@@ -21,7 +21,7 @@ from scalelab.report.names import known, of_studies, studies_of
 from scalelab.report.numbers import interval, percent, plain, short, short_interval, span
 from scalelab.report.outcomes import WORDS
 from scalelab.report.parts import File, Section
-from scalelab.report.sections.advise import left_out, standing
+from scalelab.report.sections.advise import data_words, left_out, standing
 from scalelab.report.sections.laws import backtest_cell
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _ten_times(one: Ahead, level: str) -> str:
         )
     found = one.answer.families[0]
     whose = f" of {named(found.family)}" if known(found.family.architecture) else ""
+    if data := data_words(found):
+        said += f"{data.removeprefix(',')},"
     words = f"A run{whose} of {flops}, {said} would reach a loss of {interval(found.loss)}"
     if None not in found.loss:
         words += f" (in brackets the {level} interval of one run)"
@@ -143,7 +145,9 @@ def _next(one: Ahead, study: NextStudy) -> str:
     if not isinstance(one.answer, Refusal):
         found = one.answer.families[0]
         size = f"{short(found.n_params.value)} parameters on {short(found.n_seen.value)} examples seen"
-        said = f"Train next: {named(found.family)} of {size}{price}"
+        said = f"Train next: {named(found.family)} of {size}{data_words(found)}{price}"
+        if found.lacks_data:
+            return f"{said}, once there are more; no study of it can be written before."
         command = f"scalelab advise --budget {one.budget:.4g} --write next.toml".replace("+", "")
         if study.reason:
             return f"{said}; as a study it cannot be written here: {study.reason}."

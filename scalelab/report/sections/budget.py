@@ -11,7 +11,14 @@ from scalelab.analysis.runs.designs import Family, family_of
 from scalelab.report.names import family_names, said_once
 from scalelab.report.numbers import interval, percent, plain, short, short_interval
 from scalelab.report.parts import Section, Stop, Table
-from scalelab.report.sections.advise import advice_notes, advice_tables, left_out, share_notes, standing
+from scalelab.report.sections.advise import (
+    advice_notes,
+    advice_tables,
+    data_words,
+    left_out,
+    share_notes,
+    standing,
+)
 from scalelab.report.sections.predict import parts_note
 
 if TYPE_CHECKING:
@@ -116,6 +123,7 @@ def _words(one: Advice, name: Callable[[Family], str]) -> str:
     split = "" if best.basis == SPLIT else ", split as these runs split theirs"
     return (
         f"{short(one.budget, 'FLOP')}, {reach}: {name(best.family)}{rank} with "
-        f"{short_interval(best.n_params)} parameters and {short_interval(best.n_seen)} examples seen{split}; "
+        f"{short_interval(best.n_params)} parameters and {short_interval(best.n_seen)} examples seen{split}"
+        f"{data_words(best)}; "
         f"loss of a run {interval(best.loss)}"
     )
