@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from scalelab.analysis.inference.average import AutoFit
 
 
+_SURE = 0.99
+
+
 class Costs(NamedTuple):
     """What training cost.
 
@@ -191,8 +194,13 @@ def law_of(
     Raises:
         FitError: The runs support none.
     """
+    how: FitOptions = {"estimator": estimator, "seed": seed}
     try:
         points = axis_points(designs, axes[0]) if len(axes) == 1 else grid_points(designs, tuple(axes))
+        check_trend(points, designs)
+        fit = fit_law(_with_constant(law, points), points.x, points.loss, errors=points.errors, **how)
+        if tuple(axes) == ("train_flops",):
+            _refuse_beaten(points, fit, designs)
     except FitError as none:
         if law != DEFAULT_LAW or tuple(axes) != ("train_flops",):
             raise
@@ -206,10 +214,33 @@ def law_of(
                 raise EdgeError(reason, none.along, remedies) from None
             raise FitError(reason, remedies) from None
         return optimum.points, optimum.fit, optimum
-    check_trend(points, designs)
-    law = _with_constant(law, points)
-    how: FitOptions = {"estimator": estimator, "errors": points.errors, "seed": seed}
-    return points, fit_law(law, points.x, points.loss, **how), None
+    return points, fit, None
+
+
+def _refuse_beaten(points: Points, fit: Fit | AutoFit[Fit], designs: pd.DataFrame) -> None:
+    """Refuses the law of a frontier that larger runs of the family fell far below.
+
+    A frontier ends at the edge of the grid, which is left out. Where the grid has a gap before that edge, in
+    data say, the designs before the gap are on it for want of others, and level off where compute does not.
+
+    Raises:
+        FitError: A run of more compute than the law's points has a loss below the 99% interval of one.
+    """
+    known = designs.dropna(subset=["loss", "train_flops"])
+    beyond = known[known["train_flops"] > points.rows["train_flops"].max()]
+    if beyond.empty:
+        return
+    said = fit.predict({"train_flops": beyond["train_flops"].to_numpy()}, _SURE, noise=True)
+    below = said.lower - beyond["loss"].to_numpy()
+    worst = int(below.argmax())
+    if below[worst] > 0:
+        run = beyond.iloc[worst]
+        raise FitError(
+            f"runs of more compute than those on the frontier fell far below its law, to a loss of "
+            f"{run['loss']:.3g} at {run['train_flops']:.3g} FLOPs, where it says {said.mean[worst]:.3g}: the "
+            "grid has a gap before them; add sizes between, or ask along n_params and n_examples",
+            ("sizes",),
+        )
 
 
 def _with_constant(law: str | Law, points: Points) -> str | Law:

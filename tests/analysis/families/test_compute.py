@@ -64,6 +64,21 @@ def test_designs_at_the_edge_of_the_grid_are_not_of_the_frontier() -> None:
     assert rows["n_examples"].max() < table["n_examples"].max()
 
 
+def test_a_frontier_that_larger_runs_fall_far_below_gives_way_to_the_law_of_both() -> None:
+    """Before a gap in data, larger networks are on the frontier for want of others, and the loss levels off."""
+    n, d = (column.ravel() for column in np.meshgrid(np.geomspace(3e3, 6e5, 6), np.geomspace(500, 8e3, 5)))
+    few = np.geomspace(6e4, 6e5, 3)
+    whole = runs_of(np.append(n, few).round(), np.append(d, np.full(3, 64e3)).round(), noise=0.01)
+    table = designs(finished_runs(whole))
+    assert len(axis_points(table, "train_flops").rows) >= 6
+    (law,) = fit_families(table, axes=["train_flops"])
+    assert isinstance(law, OptimumLaw)
+    assert law.params["E"].value < whole["loss"].min()
+    (refused,) = fit_families(table, law="auto", axes=["train_flops"])
+    assert "fell far below its law" in refused.reason
+    assert refused.remedies == {"sizes"}
+
+
 def test_a_frontier_at_the_edge_is_the_optimum_of_the_law_of_both() -> None:
     # Data are so scarce that the best run of every budget has the most of them.
     n, d = np.meshgrid(np.geomspace(1e4, 1e6, 4), np.geomspace(50, 5000, 4).round())
