@@ -5,12 +5,19 @@ store=$(realpath -m "${1:?the store to write}")
 cd "$(dirname "$0")"
 run() { scalelab run "$1" --store "$store" --workers "${WORKERS:-2}"; }
 
+# Writes down what a folder's scales will bring; a second run of this script finds it registered, which is refused with code 2.
+foretell() {
+  for family in convnext1d resnet1d ssm1d regnet1d transformer1d; do
+    scalelab predict --store "$store" --study ecg-reference --on test --law auto --architecture "$family" \
+      --rows "$1/$family.csv" --register || [ $? -eq 2 ]
+  done
+}
+
 run random.toml
-for family in convnext1d resnet1d ssm1d regnet1d transformer1d; do
-  # A second run of this script finds them registered, which is refused with code 2.
-  scalelab predict --store "$store" --study ecg-reference --on test --law auto --architecture "$family" --rows "larger/$family.csv" --register || [ $? -eq 2 ]
-done
+foretell larger
+foretell again
 run larger-runs.toml
+run again-runs.toml
 run patients.toml
 run patients-data.toml
 scalelab verdicts --store "$store"

@@ -64,7 +64,7 @@ def answer_section(analysis: Analysis, studies: Mapping[str, NextStudy]) -> Sect
         study = studies.get(one.dataset, NextStudy())
         said = (
             *_best(one, analysis),
-            _ten_times(one, percent(analysis.level)),
+            _ten_times(one, analysis),
             _next(one, study),
             _trust(one, analysis),
         )
@@ -88,7 +88,7 @@ def named(family: Family, dataset: bool = False) -> str:
 
 def _best(one: Ahead, analysis: Analysis) -> Iterator[str]:
     for best in one.best:
-        yield f"Best so far: {_reached(best, analysis)}."
+        yield f"Best so far{', by validation' if analysis.on == 'test' else ''}: {_reached(best, analysis)}."
 
 
 def _reached(best: Best, analysis: Analysis) -> str:
@@ -108,13 +108,14 @@ def _reached(best: Best, analysis: Analysis) -> str:
     )
 
 
-def _ten_times(one: Ahead, level: str) -> str:
+def _ten_times(one: Ahead, analysis: Analysis) -> str:
     flops = short(one.budget, "FLOP") if math.isfinite(one.budget) else ""
     times = "ten times the compute of the largest run so far"
     said = f"{times} (FLOP count arithmetic operations)," if flops else times
     if isinstance(one.answer, Refusal):
         family = family_of(one.answer)
-        whose = f" for {named(family)}, which leads in loss" if known(family.architecture) else ""
+        leads = f", which leads in {WORDS[analysis.on]}loss"
+        whose = f" for {named(family)}{leads}" if known(family.architecture) else ""
         near = f" Up to {short(one.limit, 'FLOP')} scalelab advise has answers." if one.most else ""
         run = f"a run of {flops}, " if flops else ""
         return (
@@ -127,7 +128,7 @@ def _ten_times(one: Ahead, level: str) -> str:
         said += f"{data.removeprefix(',')},"
     words = f"A run{whose} of {flops}, {said} would reach a loss of {interval(found.loss)}"
     if None not in found.loss:
-        words += f" (in brackets the {level} interval of one run)"
+        words += f" (in brackets the {percent(analysis.level)} interval of one run)"
     if found.loss.value >= one.lowest:
         words += (
             f", which is no lower than the best run's {plain(one.lowest)}: that one was lucky, or chosen "

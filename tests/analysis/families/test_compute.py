@@ -65,7 +65,7 @@ def test_designs_at_the_edge_of_the_grid_are_not_of_the_frontier() -> None:
 
 
 def test_a_frontier_that_larger_runs_fall_far_below_gives_way_to_the_law_of_both() -> None:
-    """Before a gap in data, larger networks are on the frontier for want of others, and the loss levels off."""
+    """Before a gap in data, larger networks are on it for want of others, and the loss levels off."""
     n, d = (column.ravel() for column in np.meshgrid(np.geomspace(3e3, 6e5, 6), np.geomspace(500, 8e3, 5)))
     few = np.geomspace(6e4, 6e5, 3)
     whole = runs_of(np.append(n, few).round(), np.append(d, np.full(3, 64e3)).round(), noise=0.01)
