@@ -300,8 +300,8 @@ def located(study: Study, path: Path, catalog: Catalog) -> dict[str, str]:
         if not place.exists():
             given = study.dataset.options.get(name, place)
             raise StudyError(
-                f"{study.source}: dataset.options.{name} = {str(given)!r} does not exist, relative to "
-                f"{study.path.parent if study.path else Path.cwd()}; give the study file itself with --from"
+                f"dataset.options.{name} = {str(given)!r} of study {study.name} does not exist, relative to "
+                "the new file; give the study file itself with --from"
             )
         asked = Path(str(study.dataset.options.get(name, place)))
         out[name] = place.as_posix() if asked.is_absolute() else place_from(path, place)

@@ -36,6 +36,7 @@ from scalelab.analysis.inference.bootstrap import check_level
 from scalelab.analysis.inference.intervals import intervals
 from scalelab.analysis.inference.quantities import log_of, optimal_params
 from scalelab.analysis.inference.spread import Parts
+from scalelab.analysis.runs.datasets import dataset_labels
 from scalelab.analysis.runs.designs import Family, design_ids, families, family_of
 from scalelab.analysis.runs.selection import GRID_AXES
 from scalelab.errors import FitError, InputError
@@ -383,7 +384,9 @@ def best_run(best: FamilyAdvice, runs: pd.DataFrame) -> str:
         best: The family.
         runs: Finished runs with their `trial_id`.
     """
-    own = runs[(runs[["dataset_label", "architecture", "optimizer"]] == list(best.family)).all(axis=1)]
+    # Of runs that a filter left the advice knows one dataset alone, whose name needs no options any more.
+    known = runs.assign(dataset_label=dataset_labels(runs))
+    own = known[(known[["dataset_label", "architecture", "optimizer"]] == list(best.family)).all(axis=1)]
     means = own.groupby(design_ids(own))["chosen"].transform("mean")
     first = [name for name in ("seed",) if name in own.columns]
     ranked = own.assign(mean=means).sort_values(["mean", *first], kind="stable")

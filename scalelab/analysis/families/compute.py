@@ -194,11 +194,11 @@ def law_of(
     Raises:
         FitError: The runs support none.
     """
-    how: FitOptions = {"estimator": estimator, "seed": seed}
     try:
         points = axis_points(designs, axes[0]) if len(axes) == 1 else grid_points(designs, tuple(axes))
         check_trend(points, designs)
-        fit = fit_law(_with_constant(law, points), points.x, points.loss, errors=points.errors, **how)
+        how: FitOptions = {"estimator": estimator, "errors": points.errors, "seed": seed}
+        fit = fit_law(_with_constant(law, points), points.x, points.loss, **how)
         if tuple(axes) == ("train_flops",):
             _refuse_beaten(points, fit, designs)
     except FitError as none:

@@ -65,7 +65,7 @@ def answer_section(analysis: Analysis, studies: Mapping[str, NextStudy]) -> Sect
         said = (
             *_best(one, analysis),
             _ten_times(one, analysis),
-            _next(one, study),
+            _next(one, study, analysis, several),
             _trust(one, analysis),
         )
         lines += [f"{lead}{sentence}" for sentence in said]
@@ -141,7 +141,7 @@ def _ten_times(one: Ahead, analysis: Analysis) -> str:
     return f"{words}."
 
 
-def _next(one: Ahead, study: NextStudy) -> str:
+def _next(one: Ahead, study: NextStudy, analysis: Analysis, several: bool) -> str:
     price = f" ({_price(study.price)})" if study.price is not None else ""
     if not isinstance(one.answer, Refusal):
         found = one.answer.families[0]
@@ -149,7 +149,9 @@ def _next(one: Ahead, study: NextStudy) -> str:
         said = f"Train next: {named(found.family)} of {size}{data_words(found)}{price}"
         if found.lacks_data:
             return f"{said}, once there are more; no study of it can be written before."
-        command = f"scalelab advise --budget {one.budget:.4g} --write next.toml".replace("+", "")
+        options = f' --dataset "{one.dataset}"' if several else ""
+        options += " --on test" if analysis.on == "test" else ""
+        command = f"scalelab advise --budget {one.budget:.4g}{options} --write next.toml".replace("+", "")
         if study.reason:
             return f"{said}; as a study it cannot be written here: {study.reason}."
         return f"{said}; {command} writes it as a study."
@@ -204,8 +206,8 @@ def _tuned(points: Points) -> str:
     rates, n = points.rates, len(points.rows)
     if rates is None or not rates.varied:
         return ""
-    inside = "each" if rates.inside == n else f"{rates.inside} of {n}"
-    return f"of the learning rates of these points {inside} lies between others that were tried for it"
+    inside = "each lies" if rates.inside == n else f"{rates.inside} of {n} lie"
+    return f"of the learning rates of these points {inside} between others that were tried for it"
 
 
 def _nothing(one: Ahead, analysis: Analysis) -> str:
