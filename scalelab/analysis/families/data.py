@@ -38,11 +38,14 @@ class Supply:
 
     @classmethod
     def of(cls, designs: pd.DataFrame, dataset: str) -> Supply:
-        """Returns those of the dataset of some designs."""
+        """Returns those of the dataset of some designs; fewer than a run had are no number of examples."""
         own = designs[designs["dataset"] == dataset]
-        if "n_available" not in own.columns or own["n_available"].isna().all():
+        if "n_available" not in own.columns:
             return cls(dataset, math.inf)
-        return cls(dataset, float(own[["n_available", "n_examples"]].max().max()))
+        known = own.loc[own["n_available"] >= own["n_examples"], "n_available"]
+        if known.empty:
+            return cls(dataset, math.inf)
+        return cls(dataset, max(float(known.max()), float(own["n_examples"].max())))
 
     def lacks(self, n_examples: float) -> bool:
         """Whether so many different examples are more than there are."""
