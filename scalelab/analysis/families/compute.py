@@ -238,7 +238,7 @@ def _refuse_beaten(points: Points, fit: Fit | AutoFit[Fit], designs: pd.DataFram
         raise FitError(
             f"runs of more compute than those on the frontier fell far below its law, to a loss of "
             f"{run['loss']:.3g} at {run['train_flops']:.3g} FLOPs, where it says {said.mean[worst]:.3g}: the "
-            "grid has a gap before them; add sizes between, or ask along n_params and n_examples",
+            "grid has a gap before them, or that run is unlike the others; add sizes between, or a repeat",
             ("sizes",),
         )
 

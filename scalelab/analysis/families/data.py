@@ -42,10 +42,8 @@ class Supply:
         own = designs[designs["dataset"] == dataset]
         if "n_available" not in own.columns:
             return cls(dataset, math.inf)
-        known = own.loc[own["n_available"] >= own["n_examples"], "n_available"]
-        if known.empty:
-            return cls(dataset, math.inf)
-        return cls(dataset, max(float(known.max()), float(own["n_examples"].max())))
+        most = float(own["n_available"].max())
+        return cls(dataset, most if most >= own["n_examples"].max() else math.inf)
 
     def lacks(self, n_examples: float) -> bool:
         """Whether so many different examples are more than there are."""
