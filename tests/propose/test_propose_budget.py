@@ -168,7 +168,8 @@ def test_a_budget_below_one_step_is_refused(study, folder, catalog):
 def test_a_dataset_that_is_not_there_asks_for_the_study(study, folder, catalog):
     start = expand(study, catalog).trials[0]
     (folder / "specks").rmdir()
-    with pytest.raises(StudyError, match=r"dataset.options.folder = 'specks' does not exist.*--from"):
+    missing = r"dataset.options.folder = 'specks' of study small does not exist.*--from"
+    with pytest.raises(StudyError, match=missing):
         propose(start, study, folder / "n.toml", n_params=500, n_examples=9, budget=1e7, catalog=catalog)
 
 
