@@ -21,7 +21,7 @@ from scalelab.analysis.families.fitted import AHEAD, DEFAULT_LAW, JOINT_LAW, Fit
 from scalelab.analysis.fits.fit import Fit, FitOptions, fit_law
 from scalelab.analysis.fitting.draws import Quantity
 from scalelab.analysis.inference.diagnostics import diagnose
-from scalelab.analysis.inference.intervals import intervals
+from scalelab.analysis.inference.intervals import intervals, run_reach
 from scalelab.analysis.inference.quantities import (
     FLOPS_PER,
     compute_exponent,
@@ -228,6 +228,11 @@ def _refuse_beaten(points: Points, fit: Fit | AutoFit[Fit], designs: pd.DataFram
     """
     known = designs.dropna(subset=["loss", "train_flops"])
     beyond = known[known["train_flops"] > points.rows["train_flops"].max()]
+    if isinstance(fit, Fit) and len(beyond):
+        # The noise of one run is told at once and clears most of them; the rest of its interval takes long.
+        at, scores = {"train_flops": beyond["train_flops"].to_numpy()}, fit.estimator
+        least = scores.outcome(scores.score(fit.predict(at)) - run_reach(fit, at, _SURE))
+        beyond = beyond[beyond["loss"].to_numpy() < least]
     if beyond.empty:
         return
     said = fit.predict({"train_flops": beyond["train_flops"].to_numpy()}, _SURE, noise=True)

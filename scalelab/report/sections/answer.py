@@ -149,11 +149,11 @@ def _next(one: Ahead, study: NextStudy, analysis: Analysis, several: bool) -> st
         said = f"Train next: {named(found.family)} of {size}{data_words(found)}{price}"
         if found.lacks_data:
             return f"{said}, once there are more; no study of it can be written before."
+        if study.reason:
+            return f"{said}; as a study it cannot be written here: {study.reason}."
         options = f' --dataset "{one.dataset}"' if several else ""
         options += " --on test" if analysis.on == "test" else ""
         command = f"scalelab advise --budget {one.budget:.4g}{options} --write next.toml".replace("+", "")
-        if study.reason:
-            return f"{said}; as a study it cannot be written here: {study.reason}."
         return f"{said}; {command} writes it as a study."
     if study.changes:
         which = f"study {study.grown}" if one.best[0].studies and study.grown else "the same study"
