@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The reference study from nothing into a store: the runs for the laws, the predictions, the larger runs, those on other patients.
 set -euo pipefail
-store=$(realpath -m "${1:?the store to write}")
+[ $# -eq 1 ] || { echo "error: give the store to write: $0 STORE" >&2; exit 2; }
+store=$(realpath -m "$1")
 cd "$(dirname "$0")"
 run() { scalelab run "$1" --store "$store" --workers "${WORKERS:-2}"; }
 
